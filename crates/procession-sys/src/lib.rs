@@ -1,1 +1,57 @@
-//! Placeholder.
+//! The Linux kernel as safe functions: processes, descriptors, signals, packets, sealed memory, futexes.
+//!
+//! Layer 0. Uses nothing of ours; everything above uses it, and nothing above names `rustix` or `libc`.
+//!
+//! **Invariant:** holds no policy and owns no thread.
+//! **Invariant:** allocates nothing between a fork and the child's entry.
+//! **Invariant:** every descriptor it makes is close-on-exec.
+//!
+//! # Examples
+//! ```
+//! use procession_sys::{Deadline, PacketSocket};
+//!
+//! let (a, b) = PacketSocket::pair()?;
+//! a.send(&[b"hello"], &[])?;
+//! let packet = b.receive(64, Deadline::NEVER)?.expect("the peer is alive");
+//! assert_eq!(packet.bytes, b"hello");
+//! # std::io::Result::Ok(())
+//! ```
+
+#![doc(test(attr(deny(warnings))))]
+
+mod clock; // Deadlines. Every wait below takes one.
+mod fd;
+mod poll;
+
+mod auxv;
+mod exec;
+mod exit;
+mod fork;
+mod identity;
+mod inherit;
+mod pidfd;
+mod signal;
+mod stack;
+
+mod futex;
+mod memfd;
+mod packet;
+
+pub use crate::auxv::{is_privileged, program_headers};
+pub use crate::clock::Deadline;
+pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
+pub use crate::exit::{at_exit, exit_now};
+pub use crate::fd::{
+    adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, open_standard_streams,
+    pipe, place, reopen_read,
+};
+pub use crate::fork::fork;
+pub use crate::futex::{futex_wait, futex_wake};
+pub use crate::identity::{ProcessIdentity, parent_pid, pid, set_command_name};
+pub use crate::inherit::Inherited;
+pub use crate::memfd::{Mapping, map_sealed, sealed_file};
+pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
+pub use crate::pidfd::{Ended, PidFd, reap_any};
+pub use crate::poll::{Interest, poll, poll_one};
+pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
+pub use crate::stack::report_stack_overflow;

@@ -1,0 +1,48 @@
+//! The lifeline: one pipe per process whose only write end dies with it, and takes the children along.
+//!
+//! A child opens the read end anew and asks the kernel for SIGKILL when the write end closes (fcntl(2), `F_SETSIG`
+//! with `O_ASYNC`). No thread waits and no CPU is used; a stopped child and one that blocks every signal die as well,
+//! and it does not matter which thread started the child or whether that thread still exists.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use procession_sys::{arm_kill_on_close, exit_now, pipe, reopen_read};
+
+use crate::BootError;
+
+/// The exit code of a child that found its owner gone before it could be tied to it.
+const OWNER_GONE: i32 = 255;
+
+/// Both ends of this process's own lifeline: what children are given, and what nobody is ever given.
+static OWN: Mutex<Option<&'static (OwnedFd, OwnedFd)>> = Mutex::new(None);
+
+/// The read end of this process's own lifeline, made when first needed: what its children are given.
+///
+/// # Errors
+/// [`BootError::Lifeline`] when no descriptors are left.
+pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
+    let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((read, _write)) = *own {
+        return Ok(read.as_fd());
+    }
+    let ends: &'static _ = Box::leak(Box::new(pipe().map_err(BootError::Lifeline)?));
+    *own = Some(ends);
+    Ok(ends.0.as_fd())
+}
+
+/// Ties this process's life, until its end or its exec, to the owner whose lifeline `given` is. A process whose owner
+/// is gone already exits.
+///
+/// # Errors
+/// What opening it anew says: `ENOENT` without `/proc`, `EMFILE`.
+pub fn tie_to_lifeline(given: impl AsFd) -> io::Result<()> {
+    // An open file description of our own, because the kernel signals the owner of a description.
+    let armed = reopen_read(given)?;
+    if arm_kill_on_close(&armed)? {
+        exit_now(OWNER_GONE);
+    }
+    let _stays_open = armed.into_raw_fd();
+    Ok(())
+}

@@ -1,0 +1,47 @@
+//! Fork, with the child's only way out: its code's return value, or `_exit`.
+//!
+//! # Safety
+//! In the child only the calling thread exists. Whatever lock another thread held at that moment stays held for
+//! ever, so `fork` is `unsafe` and its callers prove that there is no other thread, or run only async-signal-safe
+//! code. The functions called here between the fork and the child's closure: none. libc's own `fork` is used, never
+//! a bare `clone`, because libc refreshes its cached thread id and its locks.
+
+#![expect(unsafe_code, reason = "fork is what this crate exists for")]
+
+use std::io;
+
+/// The child's code when it unwinds instead of returning: as Python's, one.
+const UNWOUND: i32 = 1;
+
+/// Leaves the process when dropped, which happens only when a panic unwinds towards the parent's frames.
+struct ExitGuard;
+
+impl Drop for ExitGuard {
+    fn drop(&mut self) {
+        crate::exit_now(UNWOUND);
+    }
+}
+
+/// Forks and returns the child's number, the caller's to reap. The child runs `child` and exits with what it
+/// returns, running exit handlers and flushing `stdout`.
+///
+/// A panic in `child` never unwinds into the frames that the child has inherited: it ends the child with code 1.
+///
+/// # Errors
+/// `EAGAIN` at the limit of processes, `ENOMEM`.
+///
+/// # Safety
+/// This process has one thread, or `child` and everything it calls is async-signal-safe.
+pub unsafe fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
+    // SAFETY: no pointers; that the child may run what follows is the caller's promise.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        0 => {
+            let guard = ExitGuard;
+            let code = child();
+            std::mem::forget(guard);
+            std::process::exit(code)
+        }
+        pid => Ok(pid.unsigned_abs()),
+    }
+}

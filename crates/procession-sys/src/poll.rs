@@ -1,0 +1,59 @@
+//! Waiting for descriptors: one retry loop for all, so that EINTR is invisible above.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+
+use crate::Deadline;
+
+/// What a wait on a descriptor is for. An error or a hang-up of the peer always ends the wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interest {
+    /// Something can be read, or the peer is gone.
+    Read,
+    /// Something can be written, or the peer is gone.
+    Write,
+}
+
+impl From<Interest> for PollFlags {
+    fn from(interest: Interest) -> Self {
+        match interest {
+            Interest::Read => PollFlags::IN,
+            Interest::Write => PollFlags::OUT,
+        }
+    }
+}
+
+/// Waits until one of `fds` is ready; tells for each, in order, whether it is. All false after the deadline.
+///
+/// What is ready is reported even when the deadline has passed. An interrupting signal does not end the wait.
+///
+/// # Errors
+/// `ENOMEM`, or `EINVAL` when there are more descriptors than the process may have open.
+pub fn poll<const N: usize>(fds: [(BorrowedFd<'_>, Interest); N], deadline: Deadline) -> io::Result<[bool; N]> {
+    let mut set = fds.map(|(fd, interest)| PollFd::from_borrowed_fd(fd, interest.into()));
+    poll_slice(&mut set, deadline)?;
+    Ok(set.map(|entry| !entry.revents().is_empty()))
+}
+
+/// The retry loop of [`poll`].
+fn poll_slice(set: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<()> {
+    loop {
+        match rustix::event::poll(set, deadline.timespec().as_ref()) {
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
+/// Waits until `fd` is ready; false after the deadline.
+///
+/// # Errors
+/// As [`poll`].
+pub fn poll_one(fd: impl AsFd, interest: Interest, deadline: Deadline) -> io::Result<bool> {
+    let [ready] = poll([(fd.as_fd(), interest)], deadline)?;
+    Ok(ready)
+}
