@@ -1,1 +1,49 @@
-fn main() {}
+//! `cargo xtask`: the one door for the tests, lints, layers and docs of this workspace.
+//!
+//! This file only finds the command in the table of [`flags`] and runs it. It relies on cargo alone;
+//! whatever else a command can use is named by that command when it is absent.
+
+mod ci;
+mod confined;
+mod count;
+mod docs;
+mod flags;
+mod layers;
+mod lex;
+mod manifest;
+mod metadata;
+mod package;
+mod run;
+mod scratch;
+mod steps;
+mod test_all;
+mod tidy;
+mod tree;
+
+use std::process::ExitCode;
+
+/// What a command returns: `Ok` when it has nothing to object to.
+type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let Some((name, rest)) = args.split_first() else {
+        print!("{}", flags::help());
+        return ExitCode::SUCCESS;
+    };
+    if matches!(name.as_str(), "help" | "--help" | "-h") {
+        print!("{}", flags::help());
+        return ExitCode::SUCCESS;
+    }
+    let Some(command) = flags::COMMANDS.iter().find(|command| command.name == name) else {
+        eprint!("there is no command `{name}`\n\n{}", flags::help());
+        return ExitCode::FAILURE;
+    };
+    match (command.run)(rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cargo xtask {name}: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

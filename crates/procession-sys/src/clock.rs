@@ -40,6 +40,15 @@ impl Deadline {
         self.remaining() == Some(Duration::ZERO)
     }
 
+    /// The earlier of the two.
+    #[must_use]
+    pub fn min(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.min(b))),
+            (a, b) => Self(a.or(b)),
+        }
+    }
+
     /// What is left in the kernel's form.
     pub(crate) fn timespec(self) -> Option<Timespec> {
         self.remaining().map(timespec)

@@ -24,6 +24,7 @@ mod fd;
 mod poll;
 
 mod auxv;
+mod environ;
 mod exec;
 mod exit;
 mod fork;
@@ -39,6 +40,7 @@ mod packet;
 
 pub use crate::auxv::{is_privileged, program_headers};
 pub use crate::clock::Deadline;
+pub use crate::environ::replace_environment;
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
 pub use crate::exit::{at_exit, exit_now};
 pub use crate::fd::{
@@ -51,7 +53,7 @@ pub use crate::identity::{ProcessIdentity, parent_pid, pid, set_command_name};
 pub use crate::inherit::Inherited;
 pub use crate::memfd::{Mapping, map_sealed, sealed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
-pub use crate::pidfd::{Ended, PidFd, reap_any};
+pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
 pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;

@@ -112,6 +112,12 @@ impl From<OwnedFd> for PidFd {
     }
 }
 
+impl From<PidFd> for OwnedFd {
+    fn from(pidfd: PidFd) -> Self {
+        pidfd.0
+    }
+}
+
 impl AsFd for PidFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
@@ -123,4 +129,12 @@ impl AsFd for PidFd {
 pub fn reap_any() -> Option<(u32, Ended)> {
     let (pid, status) = rustix::io::retry_on_intr(|| rustix::process::wait(WaitOptions::NOHANG)).ok()??;
     Some((pid.as_raw_nonzero().get().unsigned_abs(), Ended::from_wait(status)?))
+}
+
+/// Kills and reaps a child of ours that could not be held by a descriptor. The number is still its own, as nobody
+/// has reaped it.
+pub fn discard_child(pid: u32) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+    let _ = rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(pid), WaitOptions::empty()));
 }

@@ -1,1 +1,39 @@
-//! Placeholder.
+//! Process-based parallelism: what Python's `multiprocessing` is to Python, without the hangs.
+//!
+//! Layer 8. Brings together the crates that do the work; each of them can be depended on alone.
+//!
+//! **Invariant:** holds no logic: names, the prelude, one error type.
+//!
+//! # Examples
+//! ```
+//! use procession::prelude::*;
+//!
+//! fn area(width: u64, height: u64) -> u64 {
+//!     width * height
+//! }
+//!
+//! fn main() -> procession::Result<()> {
+//!     let child = Process::start(area, (6, 7))?; // Runs in another process.
+//!     assert_eq!(child.join()?, 42);
+//!     Ok(())
+//! }
+//! ```
+
+#![doc(test(attr(deny(warnings))))]
+
+mod error;
+pub mod prelude;
+
+#[cfg(doctest)]
+mod book; // Every page of the book, compiled.
+
+pub use crate::error::{Error, Result};
+
+#[doc(no_inline)]
+pub use procession_launch::{
+    Arguments, Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, ParentProcess, Passable,
+    Process, StartError, StartMethod, Stdio, Target, active_children, cpu_count, current_process, get_start_method,
+    parent_process, set_start_method,
+};
+#[doc(no_inline)]
+pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};

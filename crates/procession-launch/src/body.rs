@@ -1,0 +1,88 @@
+//! The child's side: reads what it is to be, becomes it, runs the target, reports.
+//!
+//! # Safety
+//! The streams and the environment are replaced while the child has one thread and nobody has used them.
+
+#![expect(unsafe_code, reason = "replaces descriptors 0 to 2 and the environment of a process that has just begun")]
+
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use procession_boot::{FunctionId, resolve};
+use procession_sys::{Deadline, Inherited, enter_dir, exit_now, place, replace_environment};
+use procession_wire::{Decoder, Message};
+
+use crate::context::set_start_method;
+use crate::current::become_child;
+use crate::panics;
+use crate::protocol::{Handover, Line, REPORT, Report, START, Setup};
+
+/// The exit code of a child whose target did not return.
+const FAILED: i32 = 1;
+
+/// The exit code of a child whose parent never told it what to do, being gone.
+const ORPHANED: i32 = 255;
+
+/// Runs the child that the parent at the other end of `line` describes, and returns its exit code.
+pub(crate) fn run(line: &Arc<Line>) -> i32 {
+    let frame = match line.receive(Deadline::NEVER) {
+        Ok(Some(frame)) if frame.kind == START => frame,
+        Ok(_) => return ORPHANED,
+        Err(error) => return refuse(line, format!("its arguments could not be received: {error}")),
+    };
+    let mut decoder = frame.decoder;
+    match begin(&mut decoder) {
+        Ok(target) => {
+            let reporter = Arc::clone(line);
+            let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
+            report(line, panics::catch(|| target(decoder), aborting))
+        }
+        Err(reason) => refuse(line, reason),
+    }
+}
+
+/// Becomes what the parent describes; the target then.
+fn begin(decoder: &mut Decoder) -> Result<fn(Decoder) -> Message, String> {
+    let setup: Setup = decoder.value().map_err(|error| format!("its settings could not be decoded: {error}"))?;
+    let function: FunctionId = decoder.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
+    let target = resolve(function).map_err(|error| error.to_string())?;
+    become_child(&setup);
+    let _ = set_start_method(setup.default_method);
+    if let Some(directory) = setup.directory {
+        enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;
+    }
+    setup.inherited.map_or(Ok(()), take_over)?;
+    Ok(target)
+}
+
+/// Takes over what exec would have handed down.
+fn take_over(handover: Handover) -> Result<(), String> {
+    for (at, stream) in (0..).zip(&handover.streams) {
+        let Some(stream) = stream else { continue };
+        // SAFETY: 0, 1 and 2 are the standard streams, which this process has not used yet.
+        unsafe { place(stream.as_fd(), at) }.map_err(|error| format!("its stream {at} cannot be opened: {error}"))?;
+    }
+    if let Some(environment) = handover.environment {
+        // SAFETY: the process was forked from a server with one thread, and has started none.
+        unsafe { replace_environment(&environment) };
+    }
+    let settings = Inherited::from_words(&handover.settings).ok_or("its settings are damaged")?;
+    settings.apply().map_err(|error| format!("its limits or affinity cannot be set: {error}"))
+}
+
+/// Reports, and returns the exit code that goes with it.
+fn report(line: &Line, outcome: Result<Message, Report>) -> i32 {
+    let (code, message) = match outcome {
+        Ok(message) => (0, message),
+        Err(report) => (FAILED, report.message()),
+    };
+    let Err(error) = line.send(REPORT, &message) else { return code };
+    // The result is too large for this machine, or too many descriptors are in flight: say that instead.
+    let _ = line.send(REPORT, &Report::BadResult(error.to_string()).message());
+    FAILED
+}
+
+/// Reports that the child cannot begin.
+fn refuse(line: &Line, reason: String) -> i32 {
+    report(line, Err(Report::Refused(reason)))
+}

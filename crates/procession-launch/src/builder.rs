@@ -1,0 +1,274 @@
+//! What a child is started with.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use procession_boot::FunctionId;
+use procession_sys::current_dir;
+use procession_wire::{Descriptor, Encoder, Message};
+
+use crate::child::{About, Child};
+use crate::context::{Context, StartMethod, get_start_method};
+use crate::current::{self, current_process};
+use crate::error::StartError;
+use crate::passable::{Arguments, Passable};
+use crate::process::Process;
+use crate::protocol::{Handover, Setup};
+use crate::stdio::{Stdio, Streams};
+use crate::target::{Target, name_target};
+use crate::{forkserver, registry, spawn};
+
+/// A child that has not been started: its name, its surroundings, its start method.
+///
+/// # Examples
+/// ```
+/// use procession_launch::{Process, StartMethod};
+///
+/// let child = Process::builder(|| std::env::var("GREETING").unwrap(), ())
+///     .name("greeter")
+///     .start_method(StartMethod::Spawn)
+///     .env("GREETING", "hello")
+///     .start()?;
+/// assert_eq!(child.name(), "greeter");
+/// assert_eq!(child.join()?, "hello");
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `start`"]
+pub struct Builder<F, A> {
+    target: F,
+    arguments: A,
+    plan: Plan,
+}
+
+/// All of a builder but what has a type of its own.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) name: String,
+    pub(crate) lineage: Vec<u32>,
+    pub(crate) daemon: bool,
+    pub(crate) method: StartMethod,
+    pub(crate) executable: Option<Arc<Path>>,
+    pub(crate) env: EnvChanges,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) streams: Streams,
+}
+
+impl<F, A> Builder<F, A>
+where
+    F: Target<A>,
+    A: Arguments,
+{
+    /// With the defaults. The child's number is taken here, as in Python, not at the start.
+    pub(crate) fn new(target: F, arguments: A) -> Self {
+        let lineage = current::next_lineage();
+        let plan = Plan {
+            name: current::default_name(&lineage),
+            lineage,
+            daemon: current_process().is_daemon(),
+            method: get_start_method(),
+            executable: None,
+            env: EnvChanges::default(),
+            directory: None,
+            streams: Streams::default(),
+        };
+        Self { target, arguments, plan }
+    }
+
+    /// The process's name, by default `Process-N`. It need not be unique. An empty one keeps the default.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        if !name.is_empty() {
+            self.plan.name = name;
+        }
+        self
+    }
+
+    /// Whether this process's normal end terminates the child instead of waiting for it; by default what holds for
+    /// this process itself.
+    pub fn daemon(mut self, daemon: bool) -> Self {
+        self.plan.daemon = daemon;
+        self
+    }
+
+    /// How it is started, by default as [`get_start_method`] says.
+    pub fn start_method(mut self, method: StartMethod) -> Self {
+        self.plan.method = method;
+        self
+    }
+
+    /// Sets a variable in the child's environment, on top of what this process has when the child starts.
+    pub fn env(mut self, name: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> Self {
+        self.plan.env.set(name.as_ref(), Some(value.as_ref()));
+        self
+    }
+
+    /// Takes a variable out of the child's environment.
+    pub fn env_remove(mut self, name: impl AsRef<OsStr>) -> Self {
+        self.plan.env.set(name.as_ref(), None);
+        self
+    }
+
+    /// Empties the child's environment, but for what is set after this call.
+    pub fn env_clear(mut self) -> Self {
+        self.plan.env = EnvChanges { clear: true, changes: Vec::new() };
+        self
+    }
+
+    /// The directory that the child begins in, by default this process's own when the child starts.
+    pub fn current_dir(mut self, path: impl AsRef<Path>) -> Self {
+        self.plan.directory = Some(path.as_ref().to_owned());
+        self
+    }
+
+    /// The child's standard input, by default `/dev/null`.
+    pub fn stdin(mut self, stdin: Stdio) -> Self {
+        self.plan.streams.stdin = stdin;
+        self
+    }
+
+    /// The child's standard output, by default this process's own.
+    pub fn stdout(mut self, stdout: Stdio) -> Self {
+        self.plan.streams.stdout = stdout;
+        self
+    }
+
+    /// The child's standard error, by default this process's own.
+    pub fn stderr(mut self, stderr: Stdio) -> Self {
+        self.plan.streams.stderr = stderr;
+        self
+    }
+
+    /// Takes start method and executable from a context.
+    pub(crate) fn context(mut self, context: &Context) -> Self {
+        self.plan.method = context.start_method();
+        self.plan.executable = context.executable_path().cloned();
+        self
+    }
+
+    /// Starts the child.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind.
+    pub fn start(self) -> Result<Process<F::Output>, StartError>
+    where
+        F::Output: Passable,
+    {
+        let Self { target, arguments, plan } = self;
+        let function =
+            name_target::<F, A>(target).map_err(|source| StartError::Image { name: plan.name.clone(), source })?;
+        let child = plan.start(function, |encoder| arguments.encode(encoder))?;
+        Ok(Process::new(child))
+    }
+}
+
+/// Writes the arguments behind the rest of the message.
+type EncodeArguments<'a> = &'a dyn Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>;
+
+impl Plan {
+    /// The part of a start that does not depend on the target's type.
+    fn start(
+        mut self,
+        function: FunctionId,
+        arguments: impl Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>,
+    ) -> Result<Child, StartError> {
+        registry::reap_abandoned();
+        let (ends, pipes) = std::mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
+        let child = match self.method {
+            StartMethod::Spawn => spawn::start(&self, function, &arguments, ends, pipes),
+            StartMethod::ForkServer => forkserver::start(&self, function, &arguments, ends, pipes),
+        }?;
+        registry::enter(child.clone()).map_err(self.failed("register an exit handler"))?;
+        Ok(child)
+    }
+
+    /// The message that the child begins with.
+    pub(crate) fn message(
+        &self,
+        function: FunctionId,
+        arguments: EncodeArguments<'_>,
+        directory: Option<Descriptor>,
+        inherited: Option<Handover>,
+    ) -> Result<Message, StartError> {
+        let parent = current_process();
+        let setup = Setup {
+            name: self.name.clone(),
+            lineage: self.lineage.clone(),
+            daemon: self.daemon,
+            start_method: self.method,
+            default_method: get_start_method(),
+            parent_pid: parent.pid(),
+            parent_name: parent.name().to_owned(),
+            directory,
+            inherited,
+        };
+        let mut encoder = Encoder::new();
+        let encoded =
+            encoder.value(&setup).and_then(|()| encoder.value(&function)).and_then(|()| arguments(&mut encoder));
+        encoded.map_err(|source| StartError::Arguments { name: self.name.clone(), source })?;
+        Ok(encoder.finish())
+    }
+
+    /// The child's directory, if one was asked for.
+    pub(crate) fn open_directory(&self) -> Result<Option<Descriptor>, StartError> {
+        let Some(path) = &self.directory else { return Ok(None) };
+        let opened = current_dir(path).map_err(self.failed("enter the directory given with current_dir"))?;
+        Ok(Some(opened.into()))
+    }
+
+    /// An error of the system, as one of this start.
+    pub(crate) fn failed(&self, step: &'static str) -> impl Fn(io::Error) -> StartError {
+        let name = self.name.clone();
+        move |source| StartError::System { name: name.clone(), step, source }
+    }
+
+    /// What is known about the child once it has a number.
+    pub(crate) fn about(&self, pid: u32) -> About {
+        About { pid, name: self.name.clone(), daemon: self.daemon, start_method: self.method }
+    }
+}
+
+/// The changes of an environment.
+#[derive(Debug, Default)]
+pub(crate) struct EnvChanges {
+    clear: bool,
+    changes: Vec<(OsString, Option<OsString>)>,
+}
+
+impl EnvChanges {
+    fn set(&mut self, name: &OsStr, value: Option<&OsStr>) {
+        self.changes.retain(|(changed, _)| changed != name);
+        self.changes.push((name.to_owned(), value.map(OsStr::to_owned)));
+    }
+
+    /// The child's environment.
+    pub(crate) fn apply(&self, own: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
+        let kept =
+            own.into_iter().filter(|(name, _)| !self.clear && !self.changes.iter().any(|(changed, _)| changed == name));
+        let set = self.changes.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?)));
+        kept.chain(set).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair(name: &str, value: &str) -> (OsString, OsString) {
+        (name.into(), value.into())
+    }
+
+    #[test]
+    fn changes_of_the_environment_come_last_and_a_later_one_wins() {
+        let mut changes = EnvChanges::default();
+        changes.set("A".as_ref(), Some("1".as_ref()));
+        changes.set("A".as_ref(), Some("2".as_ref()));
+        changes.set("B".as_ref(), None);
+        let own = vec![pair("A", "0"), pair("B", "0"), pair("C", "0")];
+        assert_eq!(changes.apply(own.clone()), [pair("C", "0"), pair("A", "2")]);
+        changes.clear = true;
+        assert_eq!(changes.apply(own), [pair("A", "2")]);
+    }
+}

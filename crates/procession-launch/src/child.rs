@@ -1,0 +1,318 @@
+//! A child as its parent sees it: held by a pidfd, waited for by any thread, reaped once.
+
+use std::fmt;
+use std::io::{self, PipeReader, PipeWriter};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use procession_sys::{Deadline, Interest, PidFd, Signal, poll};
+use procession_wire::Decoder;
+
+use crate::context::StartMethod;
+use crate::error::ControlError;
+use crate::forkserver::Server;
+use crate::protocol::{self, ENDED, Line, REPORT};
+use crate::status::ExitStatus;
+
+/// A handle to a child process, whatever its target returns: what [`active_children`](crate::active_children) lists
+/// and what every [`Process`](crate::Process) has under its type.
+///
+/// A clone is the same child. Any number of threads may wait for it and signal it at once. Dropping every handle lets
+/// the child go on; it is reaped by the next start, by `active_children`, or at the end of this process.
+///
+/// Python's `multiprocessing.Process`, after `start`.
+#[derive(Clone)]
+pub struct Child(Arc<Inner>);
+
+/// How often a thread looks again for the status of a served child that has ended, if nothing wakes it.
+const STATUS_LOOK: Duration = Duration::from_millis(10);
+
+/// What the handles to one child share.
+struct Inner {
+    about: About,
+    pidfd: PidFd,
+    line: Line,
+    reaper: Reaper,
+    state: Mutex<State>,
+    pipes: Mutex<Pipes>,
+}
+
+/// What is known about a child from its start.
+#[derive(Clone, Debug)]
+pub(crate) struct About {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) daemon: bool,
+    pub(crate) start_method: StartMethod,
+}
+
+/// Who learns from the kernel how the child ended.
+pub(crate) enum Reaper {
+    /// This process, its parent.
+    Own,
+    /// The server that forked it, which sends the status over the child's own line.
+    Server(Arc<Server>),
+}
+
+/// What came of the child so far.
+#[derive(Default)]
+struct State {
+    /// How it ended.
+    status: Option<ExitStatus>,
+    /// Its report, until somebody takes it.
+    report: Option<Decoder>,
+}
+
+/// Our ends of the child's piped streams, until somebody takes them.
+#[derive(Debug, Default)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<PipeWriter>,
+    pub(crate) stdout: Option<PipeReader>,
+    pub(crate) stderr: Option<PipeReader>,
+}
+
+impl Child {
+    /// A child that was just started.
+    pub(crate) fn new(about: About, pidfd: PidFd, line: Line, reaper: Reaper, pipes: Pipes) -> Self {
+        let state = Mutex::default();
+        Self(Arc::new(Inner { about, pidfd, line, reaper, state, pipes: Mutex::new(pipes) }))
+    }
+
+    /// The process's number. It is nobody else's as long as the child has not been reaped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.0.about.pid
+    }
+
+    /// The process's name: the one it was given, or `Process-N`, or in a child `Process-N:M`.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.about.name
+    }
+
+    /// Whether this process's normal end terminates the child instead of waiting for it.
+    #[must_use]
+    pub fn is_daemon(&self) -> bool {
+        self.0.about.daemon
+    }
+
+    /// How it was started.
+    #[must_use]
+    pub fn start_method(&self) -> StartMethod {
+        self.0.about.start_method
+    }
+
+    /// False once the child has ended.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        !matches!(self.try_wait(), Ok(Some(_)))
+    }
+
+    /// The exit code, or minus the number of the signal that killed the child; `None` while it runs.
+    #[must_use]
+    pub fn exitcode(&self) -> Option<i32> {
+        self.try_wait().ok().flatten().map(ExitStatus::exitcode)
+    }
+
+    /// A descriptor (a pidfd) that becomes readable when the child ends, for `poll` and its like.
+    ///
+    /// Read nothing from it. It stands for this child for as long as the handle lives, also after its end.
+    #[must_use]
+    pub fn sentinel(&self) -> BorrowedFd<'_> {
+        self.0.pidfd.as_fd()
+    }
+
+    /// Asks the child to end (SIGTERM). Does nothing to one that has ended.
+    ///
+    /// # Errors
+    /// When the child has become another user's process.
+    pub fn terminate(&self) -> Result<(), ControlError> {
+        self.signal("terminate", Signal::TERM)
+    }
+
+    /// Ends the child (SIGKILL). Does nothing to one that has ended.
+    ///
+    /// # Errors
+    /// As [`Child::terminate`].
+    pub fn kill(&self) -> Result<(), ControlError> {
+        self.signal("kill", Signal::KILL)
+    }
+
+    /// Interrupts the child as Ctrl-C does (SIGINT). Does nothing to one that has ended.
+    ///
+    /// # Errors
+    /// As [`Child::terminate`].
+    pub fn interrupt(&self) -> Result<(), ControlError> {
+        self.signal("interrupt", Signal::INT)
+    }
+
+    /// Waits until the child has ended. A signal that this process handles does not end the wait.
+    ///
+    /// # Errors
+    /// When the system refuses to wait, which means a lack of memory.
+    pub fn wait(&self) -> Result<ExitStatus, ControlError> {
+        // Without a deadline the wait ends with a status or an error only.
+        self.wait_until(Deadline::NEVER).map(|status| status.unwrap_or(ExitStatus::LOST))
+    }
+
+    /// How the child ended, or `None` while it runs. Never waits.
+    ///
+    /// # Errors
+    /// As [`Child::wait`].
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>, ControlError> {
+        self.wait_until(Deadline::after(Duration::ZERO))
+    }
+
+    /// Waits at most this long; `None` when the child still runs then. A status that is there is returned even if no
+    /// time is left.
+    ///
+    /// # Errors
+    /// As [`Child::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>, ControlError> {
+        self.wait_until(Deadline::after(timeout))
+    }
+
+    /// Our end of the child's standard input, if it was started with [`Stdio::pipe`](crate::Stdio::pipe); once.
+    #[must_use]
+    pub fn take_stdin(&self) -> Option<PipeWriter> {
+        self.0.pipes.lock().stdin.take()
+    }
+
+    /// Our end of the child's standard output, if it was started with [`Stdio::pipe`](crate::Stdio::pipe); once.
+    #[must_use]
+    pub fn take_stdout(&self) -> Option<PipeReader> {
+        self.0.pipes.lock().stdout.take()
+    }
+
+    /// Our end of the child's standard error, if it was started with [`Stdio::pipe`](crate::Stdio::pipe); once.
+    #[must_use]
+    pub fn take_stderr(&self) -> Option<PipeReader> {
+        self.0.pipes.lock().stderr.take()
+    }
+
+    /// True when no handle but this one is left.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
+    /// The child's report, once.
+    pub(crate) fn take_report(&self) -> Option<Decoder> {
+        self.0.state.lock().report.take()
+    }
+
+    fn signal(&self, action: &'static str, signal: Signal) -> Result<(), ControlError> {
+        self.0.pidfd.send(signal).map_err(|source| self.failed(action, source))
+    }
+
+    /// An error about this child.
+    pub(crate) fn failed(&self, action: &'static str, source: io::Error) -> ControlError {
+        ControlError { action, name: self.0.about.name.clone(), pid: self.0.about.pid, source }
+    }
+
+    fn wait_until(&self, deadline: Deadline) -> Result<Option<ExitStatus>, ControlError> {
+        if let Some(status) = self.0.state.lock().status {
+            return Ok(Some(status));
+        }
+        let waited = match &self.0.reaper {
+            Reaper::Own => self.0.wait_own(deadline),
+            Reaper::Server(server) => self.0.wait_served(server, deadline),
+        };
+        waited.map_err(|source| self.failed("wait for", source))
+    }
+}
+
+impl Inner {
+    /// Waits for a child of this process.
+    fn wait_own(&self, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        if !self.pidfd.wait_ended(deadline)? {
+            return Ok(None);
+        }
+        let mut state = self.state.lock();
+        if state.status.is_none() {
+            // Whatever it sent, it sent before it ended.
+            self.drain(&mut state);
+            state.status = Some(match self.pidfd.try_reap() {
+                Ok(Some(ended)) => ExitStatus::new(ended),
+                // Somebody ignores SIGCHLD or waits for any child: the status went there.
+                Ok(None) | Err(_) => ExitStatus::LOST,
+            });
+        }
+        Ok(state.status)
+    }
+
+    /// Waits for a child of the forkserver. Its status comes over its own line; if the server is killed first, the
+    /// child's end is still seen through the pidfd, and only the status is lost.
+    fn wait_served(&self, server: &Server, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        loop {
+            // Who could still write is looked at before what was written, so that nothing falls between the two.
+            let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO))?;
+            let server_ended = ended && server.has_ended();
+            let read = {
+                let mut state = self.state.lock();
+                let read = self.drain(&mut state);
+                if ended && state.status.is_none() && (server_ended || read == Read::End) {
+                    state.status = Some(ExitStatus::LOST);
+                }
+                if state.status.is_some() {
+                    return Ok(state.status);
+                }
+                read
+            };
+            let (line, end) = ((self.line.as_fd(), Interest::Read), (self.pidfd.as_fd(), Interest::Read));
+            let [first, second] = match (ended, read) {
+                // Another thread may take the status off the line between our look and our sleep, so look again soon.
+                (true, _) => poll([line, line], deadline.min(Deadline::after(STATUS_LOOK)))?,
+                (false, Read::End) => poll([end, end], deadline)?,
+                (false, _) => poll([line, end], deadline)?,
+            };
+            if !first && !second && deadline.has_passed() {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Takes every frame off the line that is there.
+    fn drain(&self, state: &mut State) -> Read {
+        loop {
+            match self.read_one(state) {
+                Read::Frame => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Takes one frame off the line, if there is one.
+    fn read_one(&self, state: &mut State) -> Read {
+        match self.line.try_receive() {
+            Ok(Some(frame)) => {
+                match frame.kind {
+                    REPORT => state.report = Some(frame.decoder),
+                    ENDED => state.status = protocol::decode_ended(frame.decoder).map(ExitStatus::new),
+                    _ => {}
+                }
+                Read::Frame
+            }
+            Ok(None) => Read::End,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Read::Nothing,
+            Err(_) => Read::End,
+        }
+    }
+}
+
+/// What a look at the line found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Frame,
+    Nothing,
+    End,
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let About { pid, name, .. } = &self.0.about;
+        let status = self.0.state.lock().status;
+        f.debug_struct("Child").field("name", name).field("pid", pid).field("status", &status).finish()
+    }
+}

@@ -1,0 +1,152 @@
+//! What can go wrong with a child: at its start, at its end, and in between.
+
+use std::io;
+
+use procession_boot::BootError;
+use procession_wire::{DecodeError, EncodeError};
+
+use crate::ExitStatus;
+
+/// Why a process could not be started. Nothing of it is left behind.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// An argument cannot be encoded.
+    #[error("cannot encode the arguments of process {name:?}: {source}")]
+    Arguments {
+        /// The process's name.
+        name: String,
+        /// What is wrong with them.
+        source: EncodeError,
+    },
+    /// This image cannot have children, or the executable is not this image.
+    #[error("cannot start process {name:?}: {source}")]
+    Image {
+        /// The process's name.
+        name: String,
+        /// What is wrong with the image.
+        source: BootError,
+    },
+    /// The system refused something that a start needs: descriptors, memory, processes, a directory.
+    #[error("cannot start process {name:?}: cannot {step}: {source}{}", remedy(source))]
+    System {
+        /// The process's name.
+        name: String,
+        /// What was being done.
+        step: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The child ended before it could begin.
+    #[error("process {name:?} ended with {status} before it began")]
+    Died {
+        /// The process's name.
+        name: String,
+        /// How it ended.
+        status: ExitStatus,
+    },
+}
+
+/// What helps against the errors that mean "too many".
+fn remedy(error: &io::Error) -> &'static str {
+    /// `EMFILE`, `ENFILE`, `EAGAIN`, `ETOOMANYREFS`.
+    const TOO_MANY: [(i32, &str); 4] = [
+        (24, "; raise the limit of open files (RLIMIT_NOFILE) or close some"),
+        (23, "; the system's table of open files is full"),
+        (11, "; raise the limit of processes (RLIMIT_NPROC, or the cgroup's pids.max) or end some"),
+        (109, "; too many descriptors of this user are in flight: raise RLIMIT_NOFILE or let receivers catch up"),
+    ];
+    TOO_MANY.iter().find(|(errno, _)| error.raw_os_error() == Some(*errno)).map_or("", |(_, remedy)| remedy)
+}
+
+/// Why a child did not deliver its result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The target panicked; the exit code is 1.
+    #[error("process {name:?} (pid {pid}) panicked{}: {message}", at(location.as_deref()))]
+    Panicked {
+        /// The process's name.
+        name: String,
+        /// The process's number.
+        pid: u32,
+        /// The panic's message.
+        message: String,
+        /// File, line and column of the panic.
+        location: Option<String>,
+        /// The frames at the panic.
+        backtrace: Option<String>,
+    },
+    /// A signal killed it: SIGKILL (9) may be the kernel's out-of-memory killer.
+    #[error("process {name:?} (pid {pid}) was killed by {status}")]
+    Signaled {
+        /// The process's name.
+        name: String,
+        /// The process's number.
+        pid: u32,
+        /// The signal's number.
+        signal: i32,
+        /// The whole status.
+        status: ExitStatus,
+    },
+    /// It exited without a result: the target called `exit`, or the exit code is 255 because nobody knows it.
+    #[error("process {name:?} (pid {pid}) ended with {status} and no result")]
+    Exited {
+        /// The process's name.
+        name: String,
+        /// The process's number.
+        pid: u32,
+        /// The exit code.
+        code: i32,
+        /// The whole status.
+        status: ExitStatus,
+    },
+    /// The child could not decode its arguments, or not begin at all.
+    #[error("process {name:?} (pid {pid}) could not begin: {message}")]
+    Refused {
+        /// The process's name.
+        name: String,
+        /// The process's number.
+        pid: u32,
+        /// What the child says.
+        message: String,
+    },
+    /// The child could not encode its result.
+    #[error("the result of process {name:?} (pid {pid}) cannot be encoded: {message}")]
+    Unencodable {
+        /// The process's name.
+        name: String,
+        /// The process's number.
+        pid: u32,
+        /// What the child says.
+        message: String,
+    },
+    /// The result arrived and cannot be decoded.
+    #[error("the result of process {name:?} (pid {pid}) cannot be decoded: {source}")]
+    Undecodable {
+        /// The process's name.
+        name: String,
+        /// The process's number.
+        pid: u32,
+        /// What is wrong with it.
+        source: DecodeError,
+    },
+    /// The system refused to wait or to receive.
+    #[error(transparent)]
+    Control(#[from] ControlError),
+}
+
+/// The place of a panic in a sentence.
+fn at(location: Option<&str>) -> String {
+    location.map(|location| format!(" at {location}")).unwrap_or_default()
+}
+
+/// Why a running child could not be signaled or waited for.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {action} process {name:?} (pid {pid}): {source}")]
+pub struct ControlError {
+    pub(crate) action: &'static str,
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) source: io::Error,
+}

@@ -1,0 +1,79 @@
+//! Panics of a child's target: printed with the process's name, and reported to the parent.
+
+use std::any::Any;
+use std::backtrace::Backtrace;
+use std::cell::RefCell;
+use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::thread;
+
+use procession_wire::Message;
+
+use crate::current::current_process;
+use crate::protocol::Report;
+
+/// What the hook saw of a thread's last panic.
+struct Seen {
+    message: String,
+    location: Option<String>,
+    backtrace: Backtrace,
+}
+
+thread_local! {
+    static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+}
+
+/// Runs the target; a panic that leaves it becomes a report.
+///
+/// With `panic = "abort"` no panic can be caught, so the hook itself calls `when_aborting` with the report; that
+/// ends the process with the exit code of a caught panic.
+pub(crate) fn catch(
+    target: impl FnOnce() -> Message,
+    when_aborting: impl Fn(Report) + Send + Sync + 'static,
+) -> Result<Message, Report> {
+    let target_thread = thread::current().id();
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        let backtrace = Backtrace::force_capture(); // Costs a walk of the stack; names are looked up when shown.
+        if thread::current().id() == target_thread {
+            print(info);
+        } else {
+            previous(info);
+        }
+        let message = message_of(info.payload());
+        let location = info.location().map(ToString::to_string);
+        if cfg!(panic = "abort") {
+            when_aborting(Report::Panicked { message, location, backtrace: Some(backtrace.to_string()) });
+            return;
+        }
+        SEEN.set(Some(Seen { message, location, backtrace }));
+    }));
+    panic::catch_unwind(AssertUnwindSafe(target)).map_err(|payload| panicked(payload.as_ref()))
+}
+
+/// What a panic's payload says.
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a payload that is no text").to_owned()
+}
+
+/// The report of a panic that was caught. What the hook saw belongs to it only if it is the same panic: a payload can
+/// also come from `resume_unwind`, which calls no hook, or from after the target replaced the hook.
+fn panicked(payload: &(dyn Any + Send)) -> Report {
+    let message = message_of(payload);
+    let seen = SEEN.take().filter(|seen| seen.message == message);
+    let (location, backtrace) = seen.map(|seen| (seen.location, seen.backtrace.to_string())).unzip();
+    Report::Panicked { message, location: location.flatten(), backtrace }
+}
+
+/// Says on standard error which process panicked, where and why; with a backtrace as `RUST_BACKTRACE` asks.
+fn print(info: &PanicHookInfo<'_>) {
+    let me = current_process();
+    let place = info.location().map(|location| format!(" at {location}")).unwrap_or_default();
+    let backtrace = Backtrace::capture();
+    let shown = match backtrace.status() {
+        std::backtrace::BacktraceStatus::Captured => format!("\nstack backtrace:\n{backtrace}"),
+        _ => "\nnote: run with `RUST_BACKTRACE=1` to print a backtrace; `join` reports it in any case".to_owned(),
+    };
+    eprintln!("process {:?} (pid {}) panicked{place}:\n{}{shown}", me.name(), me.pid(), message_of(info.payload()));
+}

@@ -1,0 +1,67 @@
+//! What may be an argument or a result: anything that serde can take apart and put together again.
+
+use procession_wire::{DecodeError, Decoder, EncodeError, Encoder};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A value that can be passed to a child or come back from one: `Serialize + DeserializeOwned`, with no borrows.
+///
+/// Every such type has it; there is nothing to implement. Handles of this project (and files, through
+/// `#[serde(with = "procession::fd")]`) are such types as well.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot cross a process boundary",
+    label = "not `Serialize + DeserializeOwned + 'static`",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it; an error type without serde converts into \
+            `procession::Fault` with `?`; pass owned values instead of references"
+)]
+pub trait Passable: Serialize + DeserializeOwned + 'static {}
+
+impl<T: Serialize + DeserializeOwned + 'static> Passable for T {}
+
+/// A tuple of up to eight [`Passable`] values: the arguments of a [`Target`](crate::Target).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a tuple of up to eight arguments",
+    label = "expected a tuple such as `(a, b)`; for one argument write `(a,)`, for none `()`"
+)]
+pub trait Arguments: Sized + 'static {
+    /// Writes them, one value after the other.
+    #[doc(hidden)]
+    fn encode(&self, encoder: &mut Encoder) -> Result<(), EncodeError>;
+
+    /// Reads them.
+    #[doc(hidden)]
+    fn decode(decoder: &mut Decoder) -> Result<Self, DecodeError>;
+}
+
+macro_rules! arguments {
+    ($($name:ident)*) => {
+        impl<$($name: Passable),*> Arguments for ($($name,)*) {
+            fn encode(&self, encoder: &mut Encoder) -> Result<(), EncodeError> {
+                let ($($name,)*) = self;
+                $(encoder.value($name)?;)*
+                let _ = encoder;
+                Ok(())
+            }
+
+            fn decode(decoder: &mut Decoder) -> Result<Self, DecodeError> {
+                let _ = &decoder;
+                Ok(($(decoder.value::<$name>()?,)*))
+            }
+        }
+    };
+}
+
+#[expect(non_snake_case, reason = "each variable is named like its type")]
+mod arities {
+    use super::{Arguments, DecodeError, Decoder, EncodeError, Encoder, Passable};
+
+    arguments!();
+    arguments!(A);
+    arguments!(A B);
+    arguments!(A B C);
+    arguments!(A B C D);
+    arguments!(A B C D E);
+    arguments!(A B C D E F);
+    arguments!(A B C D E F G);
+    arguments!(A B C D E F G H);
+}

@@ -1,0 +1,83 @@
+//! The children of this process: listed until they are reaped, dealt with when this process ends.
+
+use std::io;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use procession_sys::{Deadline, at_exit, pid};
+
+use crate::child::Child;
+
+/// How long a daemon child has to end after its SIGTERM at this process's normal end. Then the kernel ends it, with
+/// its owner.
+pub const DAEMON_GRACE: Duration = Duration::from_secs(5);
+
+/// The children that may still run, and who they belong to.
+struct Registry {
+    /// The process that registered the exit handler: a forked child has its parent's memory, not its children.
+    owner: Option<u32>,
+    children: Vec<Child>,
+}
+
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: Vec::new() });
+
+/// The children of this process that are running, and reaps those that have ended.
+///
+/// Python's `active_children`.
+///
+/// # Examples
+/// ```
+/// use procession_launch::{Process, active_children};
+///
+/// let child = Process::start(|| std::thread::park(), ())?;
+/// assert!(active_children().iter().any(|active| active.pid() == child.pid()));
+/// child.kill()?;
+/// child.wait()?;
+/// assert!(!active_children().iter().any(|active| active.pid() == child.pid()));
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn active_children() -> Vec<Child> {
+    let mut registry = REGISTRY.lock();
+    registry.children.retain(Child::is_alive);
+    registry.children.clone()
+}
+
+/// Enters a child that was just started; the first one has the exit handler registered.
+pub(crate) fn enter(child: Child) -> io::Result<()> {
+    let mut registry = REGISTRY.lock();
+    if registry.owner != Some(pid()) {
+        registry.children.clear();
+        registry.owner = Some(pid());
+        at_exit(end_children)?;
+    }
+    registry.children.push(child);
+    Ok(())
+}
+
+/// Reaps the ended ones among the children that nobody has a handle to.
+pub(crate) fn reap_abandoned() {
+    REGISTRY.lock().children.retain(|child| !child.is_abandoned() || child.is_alive());
+}
+
+/// At this process's normal end: daemon children are terminated, the others are waited for.
+extern "C" fn end_children() {
+    let children = {
+        let mut registry = REGISTRY.lock();
+        if registry.owner != Some(pid()) {
+            return;
+        }
+        std::mem::take(&mut registry.children)
+    };
+    let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(Child::is_daemon);
+    for daemon in &daemons {
+        let _ = daemon.terminate();
+    }
+    for other in others {
+        let _ = other.wait();
+    }
+    let deadline = Deadline::after(DAEMON_GRACE);
+    for daemon in daemons {
+        let _ = daemon.wait_timeout(deadline.remaining().unwrap_or_default());
+    }
+}

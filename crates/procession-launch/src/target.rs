@@ -1,0 +1,112 @@
+//! What may run in a child: functions, methods, and closures that capture nothing.
+//!
+//! # Safety
+//! A child makes its own value of the function's type out of nothing. That is sound because a constant proves that
+//! the type has no size, so there is nothing to make, and `Copy` lets values of it be repeated; the parent had one,
+//! so the type has values.
+
+#![expect(unsafe_code, reason = "a function item is a type without data, which another process can only conjure")]
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use procession_boot::{BootError, Entry, FunctionId, function_id};
+use procession_wire::{Decoder, Encoder, Message};
+
+use crate::passable::{Arguments, Passable};
+use crate::protocol::Report;
+
+/// A function that a child can run: any `fn` item, method or closure without captures, generic or not, that takes
+/// the values of the tuple `A` one by one.
+///
+/// Python's `target=`; "subclassing `Process`" is a method as the target.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot run in a child process with the arguments `{A}`",
+    label = "needs a function or a capture-free closure that takes just these values, and a result that is `Passable`",
+    note = "a closure that captures variables is refused: pass their values as arguments"
+)]
+pub trait Target<A>: Copy + Send + 'static {
+    /// What it returns.
+    type Output: Passable;
+
+    /// Calls it.
+    #[doc(hidden)]
+    fn call(self, arguments: A) -> Self::Output;
+}
+
+macro_rules! target {
+    ($($name:ident)*) => {
+        impl<Func, Output, $($name),*> Target<($($name,)*)> for Func
+        where
+            Func: Fn($($name),*) -> Output + Copy + Send + 'static,
+            Output: Passable,
+        {
+            type Output = Output;
+
+            fn call(self, ($($name,)*): ($($name,)*)) -> Output {
+                self($($name),*)
+            }
+        }
+    };
+}
+
+#[expect(non_snake_case, reason = "each variable is named like its type")]
+mod arities {
+    use super::{Passable, Target};
+
+    target!();
+    target!(A);
+    target!(A B);
+    target!(A B C);
+    target!(A B C D);
+    target!(A B C D E);
+    target!(A B C D E F);
+    target!(A B C D E F G);
+    target!(A B C D E F G H);
+}
+
+/// The function that stands for calling `F` with `A` in any process of this image.
+struct Trampoline<F, A>(PhantomData<fn(F, A)>);
+
+impl<F: Target<A>, A: Arguments> Entry for Trampoline<F, A> {
+    type Input = Decoder;
+    type Output = Message;
+
+    fn enter(mut decoder: Decoder) -> Message {
+        let arguments = A::decode(&mut decoder).and_then(|arguments| decoder.finish().map(|()| arguments));
+        let arguments = match arguments {
+            Ok(arguments) => arguments,
+            Err(error) => return Report::BadArguments(error.to_string()).message(),
+        };
+        let output = conjure::<F>().call(arguments);
+        returned(&output).unwrap_or_else(|error| Report::BadResult(error.to_string()).message())
+    }
+}
+
+/// The report that carries a result.
+fn returned<T: Passable>(output: &T) -> Result<Message, procession_wire::EncodeError> {
+    let mut encoder = Encoder::new();
+    encoder.value(&Report::Returned)?;
+    encoder.value(output)?;
+    Ok(encoder.finish())
+}
+
+/// The name of `F` called with `A`, for another process of this image. Refuses at build time what captures.
+pub(crate) fn name_target<F: Target<A>, A: Arguments>(_: F) -> Result<FunctionId, BootError> {
+    const {
+        assert!(
+            size_of::<F>() == 0,
+            "a child process cannot get captured variables or a function pointer: name the function itself, \
+             and pass captured values as arguments"
+        );
+    };
+    function_id::<Trampoline<F, A>>()
+}
+
+/// A value of a type that has no data.
+fn conjure<F: Copy>() -> F {
+    const { assert!(size_of::<F>() == 0, "only a type without data can be conjured") };
+    // SAFETY: a dangling pointer is good for reading a type without size; the type is `Copy` and has values, since
+    // `name_target` was given one by whoever named this trampoline.
+    unsafe { NonNull::<F>::dangling().read() }
+}

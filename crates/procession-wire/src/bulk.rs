@@ -1,0 +1,242 @@
+//! Many numbers as raw bytes, copied in one piece.
+//!
+//! A `Vec<T>` or `Box<[T]>` whose `T` is a number travels as its length in bytes and its memory, in the
+//! machine's own byte order (sender and receiver run on one machine): by itself where it is the whole value
+//! given to [`Encoder::value`](crate::Encoder::value), and as a field with
+//! `#[serde(with = "procession_wire::bulk")]`. Anywhere else it travels number by number, as postcard does
+//! it. Relies on bytemuck for what is a number.
+//!
+//! # Examples
+//!
+//! ```
+//! use procession_wire::{decode, encode};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Serialize, Deserialize)]
+//! struct Image {
+//!     width: u32,
+//!     #[serde(with = "procession_wire::bulk")]
+//!     pixels: Vec<u8>,
+//! }
+//!
+//! let image = Image { width: 640, pixels: vec![7; 640 * 480] };
+//! let arrived: Image = decode(encode(&image)?)?;
+//! assert_eq!(arrived.pixels, image.pixels);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use crate::{DecodeError, DecodeErrorKind};
+use bytemuck::Pod;
+use serde::{Deserializer, Serializer, de};
+use std::{
+    any::{Any, TypeId},
+    fmt::Formatter,
+    marker::PhantomData,
+};
+
+/// What may be sent as raw bytes: `Vec<T>` and `Box<[T]>` of numbers.
+///
+/// The trait is sealed. Numbers are `u8` to `u128`, `i8` to `i128`, `usize`, `isize`, `f32` and `f64`.
+pub trait Bulk: sealed::Bulk {}
+
+impl<T: Number> Bulk for Vec<T> {}
+impl<T: Number> Bulk for Box<[T]> {}
+
+/// A number: any bytes of its size are one. The trait is sealed.
+pub trait Number: Pod + sealed::Number {}
+
+/// Writes a field of numbers as raw bytes.
+///
+/// # Errors
+///
+/// Those of the serializer.
+pub fn serialize<B: Bulk, S: Serializer>(field: &B, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(field.bytes())
+}
+
+/// Reads a field of numbers from raw bytes.
+///
+/// # Errors
+///
+/// The bytes are no whole number of numbers, or there are fewer than announced.
+pub fn deserialize<'de, B: Bulk, D: Deserializer<'de>>(deserializer: D) -> Result<B, D::Error> {
+    deserializer.deserialize_byte_buf(RawVisitor(PhantomData))
+}
+
+/// The memory of a value that [`Encoder::value`](crate::Encoder::value) would send raw; `None` for any other.
+///
+/// With it a channel can write [`length_prefix`] and these bytes to their destination without encoding them
+/// into memory first; together they are the message that the encoder would make.
+///
+/// # Examples
+///
+/// ```
+/// use procession_wire::{bulk, encode};
+///
+/// let value = vec![1_u16, 2, 3];
+/// let raw = bulk::raw(&value).unwrap();
+/// let message = [bulk::length_prefix(raw.len()).as_ref(), raw].concat();
+/// assert_eq!(message, encode(&value)?.bytes());
+/// assert!(bulk::raw(&"text").is_none());
+/// # Ok::<(), procession_wire::EncodeError>(())
+/// ```
+#[inline]
+#[must_use]
+pub fn raw<T: 'static>(value: &T) -> Option<&[u8]> {
+    if !is_bulk::<T>() {
+        return None;
+    }
+    raw_of_any(value)
+}
+
+/// What stands before raw bytes: their number, as postcard writes one.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(procession_wire::bulk::length_prefix(300).as_ref(), [0xac, 0x02]);
+/// ```
+#[must_use]
+pub fn length_prefix(len: usize) -> LengthPrefix {
+    let mut prefix = LengthPrefix { bytes: [0; LENGTH_BYTES_MAX], used: 0 };
+    if let Ok(written) = postcard::to_slice(&len, &mut prefix.bytes) {
+        prefix.used = written.len();
+    }
+    prefix
+}
+
+/// The bytes of a [`length_prefix`].
+#[derive(Debug, Clone, Copy)]
+pub struct LengthPrefix {
+    bytes: [u8; LENGTH_BYTES_MAX],
+    used: usize,
+}
+
+impl AsRef<[u8]> for LengthPrefix {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[..self.used]
+    }
+}
+
+/// What postcard takes at most for a length.
+const LENGTH_BYTES_MAX: usize = 10;
+
+mod sealed {
+    use crate::DecodeError;
+
+    pub trait Bulk: Sized {
+        /// The memory of the numbers.
+        fn bytes(&self) -> &[u8];
+
+        /// Numbers with this memory.
+        fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError>;
+    }
+
+    pub trait Number {}
+}
+
+impl<T: Number> sealed::Bulk for Vec<T> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(self)
+    }
+
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let item = size_of::<T>();
+        if !bytes.len().is_multiple_of(item) {
+            let kind = DecodeErrorKind::BulkLength { bytes: bytes.len(), item };
+            return Err(DecodeError::new(kind));
+        }
+        if let Ok(numbers) = bytemuck::try_cast_slice(bytes) {
+            return Ok(numbers.to_vec());
+        }
+        // Not aligned: zeroed memory comes from the allocator as it is, so this is one copy as well.
+        let mut numbers = vec![T::zeroed(); bytes.len() / item];
+        bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
+        Ok(numbers)
+    }
+}
+
+impl<T: Number> sealed::Bulk for Box<[T]> {
+    #[inline]
+    fn bytes(&self) -> &[u8] {
+        bytemuck::cast_slice(self)
+    }
+
+    #[inline]
+    fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
+        Vec::from_bytes(bytes).map(Vec::into_boxed_slice)
+    }
+}
+
+/// Implements what depends on the list of all numbers.
+macro_rules! numbers {
+    ($($number:ty),* $(,)?) => {
+        $(
+            impl sealed::Number for $number {}
+            impl Number for $number {}
+        )*
+
+        /// Whether values of this type are sent raw. Optimized builds know the answer at compile time.
+        #[inline]
+        pub(crate) fn is_bulk<T: 'static>() -> bool {
+            let this = TypeId::of::<T>();
+            $(this == TypeId::of::<Vec<$number>>() || this == TypeId::of::<Box<[$number]>>() ||)* false
+        }
+
+        #[inline]
+        fn raw_of_any(value: &dyn Any) -> Option<&[u8]> {
+            $(
+                if let Some(numbers) = value.downcast_ref::<Vec<$number>>() {
+                    return Some(sealed::Bulk::bytes(numbers));
+                }
+                if let Some(numbers) = value.downcast_ref::<Box<[$number]>>() {
+                    return Some(sealed::Bulk::bytes(numbers));
+                }
+            )*
+            None
+        }
+
+        /// Fills the slot, an `Option` of a type that is sent raw.
+        #[inline]
+        fn fill_any(slot: &mut dyn Any, bytes: &[u8]) -> Result<(), DecodeError> {
+            $(
+                if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
+                    *slot = Some(sealed::Bulk::from_bytes(bytes)?);
+                    return Ok(());
+                }
+                if let Some(slot) = slot.downcast_mut::<Option<Box<[$number]>>>() {
+                    *slot = Some(sealed::Bulk::from_bytes(bytes)?);
+                    return Ok(());
+                }
+            )*
+            Ok(())
+        }
+    };
+}
+
+numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f64);
+
+/// The value of a type for which [`is_bulk`] holds.
+#[inline]
+pub(crate) fn from_raw<T: 'static>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let mut slot: Option<T> = None;
+    fill_any(&mut slot, bytes)?;
+    slot.ok_or_else(|| DecodeError::new(DecodeErrorKind::Malformed { reason: "the type is not sent raw" }))
+}
+
+struct RawVisitor<B>(PhantomData<B>);
+
+impl<B: Bulk> de::Visitor<'_> for RawVisitor<B> {
+    type Value = B;
+
+    fn expecting(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the raw bytes of numbers")
+    }
+
+    #[inline]
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<B, E> {
+        B::from_bytes(bytes).map_err(|error| E::custom(error.kind()))
+    }
+}

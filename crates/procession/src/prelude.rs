@@ -1,0 +1,13 @@
+//! Every type, function and macro of everyday use: `use procession::prelude::*`.
+//!
+//! It leaves out what would shadow the names of a program of its own: `Result` and `Error` are
+//! [`procession::Result`](crate::Result) and [`procession::Error`](crate::Error).
+
+pub use std::time::Duration;
+
+pub use procession_launch::{
+    Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, ParentProcess, Process, StartError,
+    StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, parent_process,
+    set_start_method,
+};
+pub use procession_wire::{Described, Descriptor, Fault};

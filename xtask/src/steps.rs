@@ -1,0 +1,128 @@
+//! The single steps that the gate, the full run and the workflow's jobs are made of.
+//!
+//! Each step is one function with no arguments. They build with the same profile and the same
+//! selection of packages wherever they can, so that one step's build serves the next.
+
+use std::process::Command;
+
+use crate::count::Tally;
+use crate::run::{answers, cargo, check, watch};
+use crate::{Result, confined, docs, layers, package, tidy};
+
+/// What a step is, which says how it counts.
+#[derive(Clone, Copy)]
+pub(crate) enum Kind {
+    /// Counts as one, passed or failed.
+    Check(fn() -> Result),
+    /// Counts as one; when it fails the steps after it would only say the same again.
+    Build(fn() -> Result),
+    /// Counts as many tests as it ran.
+    Tests(fn() -> Result<Tally>),
+}
+
+/// A step and its heading.
+pub(crate) type Step = (&'static str, Kind);
+
+pub(crate) const TOOLS: Step = ("tools that are used where they are found", Kind::Check(tools));
+pub(crate) const FORMAT: Step = ("format", Kind::Check(format));
+pub(crate) const CLIPPY: Step = ("clippy", Kind::Check(clippy));
+pub(crate) const LAYERS: Step = ("layers", Kind::Check(layers_check));
+pub(crate) const TIDY: Step = ("tidy", Kind::Check(tidy_check));
+pub(crate) const UNIT_TESTS: Step = ("unit tests", Kind::Tests(unit_tests));
+pub(crate) const BUILD: Step = ("build of all tests", Kind::Build(build));
+pub(crate) const TESTS: Step = ("unit and integration tests", Kind::Tests(tests));
+pub(crate) const DOCTESTS: Step = ("examples in docs and book", Kind::Tests(doctests));
+pub(crate) const EXAMPLES: Step = ("examples, release build", Kind::Check(examples));
+pub(crate) const RELEASE: Step = ("launcher's tests, release build", Kind::Tests(release_tests));
+pub(crate) const DOCS: Step = ("docs", Kind::Check(docs_check));
+pub(crate) const CONFINED: Step = ("process tests as an ordinary user under seccomp", Kind::Tests(confined::tests));
+pub(crate) const PACKAGE: Step = ("every crate can be published", Kind::Check(package::all));
+
+/// True on a machine that says it is for continuous integration, where nothing may be left out.
+pub(crate) fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| value == "true")
+}
+
+pub(crate) fn has_nextest() -> bool {
+    answers(cargo(&["nextest", "--version"]))
+}
+
+pub(crate) fn has_python() -> bool {
+    let mut python = Command::new("python3");
+    python.arg("--version");
+    answers(python)
+}
+
+fn tools() -> Result {
+    let mut n_absent = 0;
+    let tools = [
+        ("cargo-nextest", has_nextest(), "tests run under `cargo test`, without time limits"),
+        ("python3", has_python(), "nothing is compared with CPython"),
+    ];
+    for (name, found, without) in tools {
+        if found {
+            println!("{name}: found");
+        } else {
+            println!("{name}: absent, so {without}");
+            n_absent += 1;
+        }
+    }
+    if in_ci() && n_absent > 0 {
+        return Err("with CI=true every tool must be there: run `cargo xtask ci setup`".into());
+    }
+    Ok(())
+}
+
+fn format() -> Result {
+    check(cargo(&["fmt", "--all", "--check"]))
+}
+
+fn clippy() -> Result {
+    check(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn layers_check() -> Result {
+    layers::run(&["--check".to_string()])
+}
+
+fn tidy_check() -> Result {
+    tidy::run(&[])
+}
+
+fn docs_check() -> Result {
+    docs::run(&[])
+}
+
+fn build() -> Result {
+    check(cargo(&["test", "--workspace", "--no-run"]))
+}
+
+fn unit_tests() -> Result<Tally> {
+    run_tests(&["--workspace", "--lib", "--bins"])
+}
+
+fn tests() -> Result<Tally> {
+    run_tests(&["--workspace", "--tests"])
+}
+
+fn release_tests() -> Result<Tally> {
+    // Debug and release builds differ in how the linker lays out the function table.
+    run_tests(&["--release", "--package", "procession-launch", "--tests"])
+}
+
+fn doctests() -> Result<Tally> {
+    Ok(watch(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]))?.tally())
+}
+
+fn examples() -> Result {
+    check(cargo(&["build", "--workspace", "--examples", "--release"]))
+}
+
+/// Runs the selected tests under nextest where it is found, otherwise under `cargo test`.
+fn run_tests(selection: &[&str]) -> Result<Tally> {
+    let profile: &[&str] = if in_ci() { &["--profile", "ci"] } else { &[] };
+    let runner = if has_nextest() { ["nextest", "run"].as_slice() } else { &["test"] };
+    let profile = if has_nextest() { profile } else { &[] };
+    let args = [runner, selection, profile, &["--no-fail-fast"]].concat();
+    Ok(watch(&mut cargo(&args))?.tally())
+}

@@ -1,0 +1,107 @@
+//! `cargo xtask test-all`: every step in order, and one line at the end that counts them.
+//!
+//! Relies on [`steps`]. A failed step does not stop the run, so that all failures
+//! are seen at once; only a broken build does.
+
+use crate::count::Tally;
+use crate::steps::{self, Kind, Step};
+use crate::{Result, flags};
+
+const STEPS: &[Step] = &[
+    steps::TOOLS,
+    steps::FORMAT,
+    steps::CLIPPY,
+    steps::LAYERS,
+    steps::TIDY,
+    steps::BUILD,
+    steps::TESTS,
+    steps::DOCTESTS,
+    steps::EXAMPLES,
+    steps::RELEASE,
+    steps::DOCS,
+    steps::CONFINED,
+    steps::PACKAGE,
+];
+
+/// Runs everything.
+///
+/// # Errors
+///
+/// Says which steps failed.
+pub(crate) fn run(args: &[String]) -> Result {
+    flags::only(args, [])?;
+    run_steps(STEPS)
+}
+
+/// Runs the steps in order and prints `N passed, N failed` alone on the last line.
+///
+/// # Errors
+///
+/// Says which steps failed.
+pub(crate) fn run_steps(steps: &[Step]) -> Result {
+    let mut total = Tally::default();
+    let mut failed = Vec::new();
+    for (heading, kind) in steps {
+        println!("\n== {heading} ==");
+        let tally = run_step(*kind);
+        total += tally;
+        if tally.failed == 0 {
+            continue;
+        }
+        failed.push(*heading);
+        if matches!(kind, Kind::Build(_)) {
+            println!("the build is broken, so the steps after it are left out");
+            break;
+        }
+    }
+    let message = format!("failed: {}", failed.join("; "));
+    if !failed.is_empty() {
+        println!("\n{message}");
+    }
+    println!("\n{} passed, {} failed", total.passed, total.failed);
+    if failed.is_empty() { Ok(()) } else { Err(message.into()) }
+}
+
+/// Runs one step. One that could not be carried out has failed.
+fn run_step(kind: Kind) -> Tally {
+    let result = match kind {
+        Kind::Check(run) | Kind::Build(run) => run().map(|()| Tally::one(true)),
+        Kind::Tests(run) => run(),
+    };
+    result.unwrap_or_else(|error| {
+        println!("{error}");
+        Tally::one(false)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: Step = ("good", Kind::Check(|| Ok(())));
+    const BAD: Step = ("bad", Kind::Check(|| Err("planted".into())));
+    const BROKEN: Step = ("broken", Kind::Build(|| Err("planted".into())));
+    const MANY: Step = ("many", Kind::Tests(|| Ok(Tally { passed: 3, failed: 1 })));
+
+    fn message(steps: &[Step]) -> Option<String> {
+        run_steps(steps).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn all_failed_steps_are_named() {
+        assert_eq!(message(&[GOOD, GOOD]), None);
+        assert_eq!(message(&[BAD, GOOD, MANY]).as_deref(), Some("failed: bad; many"));
+    }
+
+    #[test]
+    fn a_broken_build_ends_the_run() {
+        assert_eq!(message(&[BROKEN, BAD]).as_deref(), Some("failed: broken"));
+    }
+
+    #[test]
+    fn steps_count_as_tests_or_as_one() {
+        assert_eq!(run_step(MANY.1), Tally { passed: 3, failed: 1 });
+        assert_eq!(run_step(GOOD.1), Tally { passed: 1, failed: 0 });
+        assert_eq!(run_step(BAD.1), Tally { passed: 0, failed: 1 });
+    }
+}

@@ -1,0 +1,127 @@
+//! `cargo xtask tidy`: the rules of this repository that no compiler and no lint checks.
+//!
+//! This file holds the lists of exceptions, each entry with its reason; the rules stand in the
+//! modules. A list may only shrink: an entry that nothing needs any more is an error as well.
+
+mod manifests;
+mod safety;
+mod size;
+mod text;
+mod wording;
+mod workflows;
+
+use crate::lex::Source;
+use crate::tree::{self, Finding, TextFile};
+use crate::{Result, flags};
+
+/// A file that may break a rule, and why.
+type Exception = (&'static str, &'static str);
+
+/// Where `unsafe` may stand. Everything else that needs it calls one of these.
+const UNSAFE_FILES: &[Exception] = &[
+    ("crates/procession-boot/src/constructor.rs", "the loader calls a raw function pointer in a link section"),
+    ("crates/procession-boot/src/image.rs", "reads the image's own headers where the loader mapped them"),
+    ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
+    ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
+    ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
+    ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),
+    ("crates/procession-sys/src/exec.rs", "calls posix_spawn, which takes raw pointers"),
+    ("crates/procession-sys/src/exit.rs", "calls `_exit` and `atexit`"),
+    ("crates/procession-sys/src/fd.rs", "adopts descriptors that a parent chose by number"),
+    ("crates/procession-sys/src/fork.rs", "calls fork"),
+    ("crates/procession-sys/src/inherit.rs", "copies limits by number, for which rustix has no function"),
+    ("crates/procession-sys/src/memfd.rs", "maps sealed files, which nobody can change"),
+    ("crates/procession-sys/src/signal.rs", "sets masks and dispositions, which rustix leaves to libc"),
+    ("crates/procession-sys/src/stack.rs", "installs the handler that reports a stack overflow"),
+];
+
+/// Files with more code than fits the head, and why they are not split.
+const LONG_FILES: &[Exception] = &[];
+
+/// Functions with more lines than fit a screen, as `path::name`, and why they are not split.
+const LONG_FUNCTIONS: &[Exception] = &[];
+
+/// Files with `#[test]` that call `fork` all the same, and why that is safe there.
+const FORK_UNDER_LIBTEST: &[Exception] = &[];
+
+/// Checks every rule, or with `--unsafe` lists where unsafe code stands.
+///
+/// # Errors
+///
+/// Says how many places break a rule, after printing each.
+pub(crate) fn run(args: &[String]) -> Result {
+    let [list_unsafe] = flags::only(args, ["--unsafe"])?;
+    let files = tree::files()?;
+    if list_unsafe {
+        print!("{}", safety::table(&sources(&files)));
+        return Ok(());
+    }
+    tree::report("tidy", check(&files))
+}
+
+/// What all rules find in these files.
+fn check(files: &[TextFile]) -> Vec<Finding> {
+    let sources = sources(files);
+    let mut findings = Vec::new();
+    findings.extend(files.iter().flat_map(text::check));
+    findings.extend(wording::check(files, &sources, FORK_UNDER_LIBTEST));
+    findings.extend(safety::check(&sources, UNSAFE_FILES));
+    findings.extend(size::check(&sources, LONG_FILES, LONG_FUNCTIONS));
+    findings.extend(manifests::check(files));
+    findings.extend(workflows::check(files));
+    findings
+}
+
+/// The Rust files among these, told apart into code and comments.
+fn sources(files: &[TextFile]) -> Vec<Source<'_>> {
+    files.iter().filter(|file| file.is(&["rs"])).map(Source::new).collect()
+}
+
+/// True if one of the exceptions names this path or function.
+fn excused(exceptions: &[Exception], name: &str) -> bool {
+    exceptions.iter().any(|(excused, _)| *excused == name)
+}
+
+/// A finding for every exception that was not in `used`.
+fn unused(list: &str, exceptions: &[Exception], used: &[String]) -> Vec<Finding> {
+    let stale = exceptions.iter().filter(|(name, _)| !used.iter().any(|used| used == name));
+    let finding = |(name, _): &Exception| {
+        let message = format!("{list} has an entry for `{name}` that nothing needs: take it out");
+        Finding::at("xtask/src/tidy.rs", 0, message)
+    };
+    stale.map(finding).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A file that breaks one rule, made for one test.
+    pub(super) fn file(path: &str, text: &str) -> TextFile {
+        TextFile { path: path.to_string(), text: text.to_string() }
+    }
+
+    #[test]
+    fn a_planted_violation_of_each_kind_is_found_through_the_front_door() {
+        let planted = [
+            file("crates/a/src/tab.rs", "//! A.\nfn a() {\n\t\n}\n"),
+            file("crates/a/src/word.rs", concat!("//! A.\n// TO", "DO\n")),
+            file("crates/a/src/cell.rs", "//! A.\nfn a() { unsafe { b() } }\n"),
+            file("crates/a/src/long.rs", &format!("//! A.\n{}", "use a::b;\n".repeat(501))),
+            file("crates/a/Cargo.toml", "[dependencies]\nserde = \"1\"\n"),
+            file(".github/workflows/a.yml", "jobs:\n  a:\n    steps:\n      - run: make\n"),
+        ];
+        let findings = check(&planted);
+        for TextFile { path, .. } in &planted {
+            assert!(findings.iter().any(|finding| finding.path == *path), "{path}");
+        }
+    }
+
+    #[test]
+    fn an_exception_that_nothing_needs_is_found() {
+        let list: &[Exception] = &[("a.rs", "why"), ("b.rs", "why")];
+        let findings = unused("LIST", list, &["a.rs".to_string()]);
+        assert_eq!(findings.len(), 1);
+        assert!(findings[0].message.contains("b.rs"));
+    }
+}
