@@ -25,6 +25,18 @@ use std::process::ExitCode;
 /// What a command returns: `Ok` when it has nothing to object to.
 type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;
 
+/// The error of a command that has printed all there is to say, and wants its last line last.
+#[derive(Debug)]
+struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("failed as printed above")
+    }
+}
+
+impl std::error::Error for Told {}
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let Some((name, rest)) = args.split_first() else {
@@ -41,6 +53,7 @@ fn main() -> ExitCode {
     };
     match (command.run)(rest) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<Told>() => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("cargo xtask {name}: {error}");
             ExitCode::FAILURE

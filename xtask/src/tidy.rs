@@ -19,9 +19,12 @@ type Exception = (&'static str, &'static str);
 
 /// Where `unsafe` may stand. Everything else that needs it calls one of these.
 const UNSAFE_FILES: &[Exception] = &[
+    ("benches/src/start_methods.rs", "times a bare fork beside the start methods"),
     ("crates/procession-boot/src/constructor.rs", "the loader calls a raw function pointer in a link section"),
     ("crates/procession-boot/src/image.rs", "reads the image's own headers where the loader mapped them"),
     ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
+    ("crates/procession-launch/src/body.rs", "replaces the streams and the environment of a child that has just begun"),
+    ("crates/procession-launch/src/forkserver/server.rs", "forks, and closes in the child what is the server's"),
     ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
     ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),

@@ -18,7 +18,7 @@ use procession_sys::{
 };
 
 use crate::mark::{Mark, VARIABLE};
-use crate::{BootError, image, resolve, tie_to_lifeline};
+use crate::{BootError, image, open_lifeline, resolve, tie_to_lifeline};
 
 /// The exit code of a child that its image refuses to run.
 const REFUSED: i32 = 255;
@@ -102,7 +102,7 @@ unsafe fn begin(mark: &Mark, argv: *const *const c_char) -> Boot {
     let (Ok(socket), Ok(lifeline)) = (socket, lifeline) else {
         refuse("the descriptors that its parent gave it are missing");
     };
-    if tie_to_lifeline(&lifeline).is_err() {
+    if open_lifeline(&lifeline).and_then(tie_to_lifeline).is_err() {
         refuse("its lifeline cannot be armed: is /proc mounted?");
     }
     if image::stamp().ok().as_ref() != Some(&mark.stamp) {

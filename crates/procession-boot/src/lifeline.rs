@@ -32,17 +32,23 @@ pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
     Ok(ends.0.as_fd())
 }
 
-/// Ties this process's life, until its end or its exec, to the owner whose lifeline `given` is. A process whose owner
-/// is gone already exits.
+/// An open file description of a lifeline's own, for one child to arm: the kernel signals the owner of a description.
 ///
 /// # Errors
-/// What opening it anew says: `ENOENT` without `/proc`, `EMFILE`.
-pub fn tie_to_lifeline(given: impl AsFd) -> io::Result<()> {
-    // An open file description of our own, because the kernel signals the owner of a description.
-    let armed = reopen_read(given)?;
-    if arm_kill_on_close(&armed)? {
+/// `ENOENT` without `/proc`, `EMFILE`.
+pub fn open_lifeline(given: impl AsFd) -> io::Result<OwnedFd> {
+    reopen_read(given)
+}
+
+/// Ties this process's life, until its end or its exec, to the owner of the lifeline that [`open_lifeline`] opened. A
+/// process whose owner is gone already exits.
+///
+/// # Errors
+/// What `fcntl` says.
+pub fn tie_to_lifeline(own: OwnedFd) -> io::Result<()> {
+    if arm_kill_on_close(&own)? {
         exit_now(OWNER_GONE);
     }
-    let _stays_open = armed.into_raw_fd();
+    let _stays_open = own.into_raw_fd();
     Ok(())
 }

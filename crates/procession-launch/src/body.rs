@@ -15,7 +15,7 @@ use procession_wire::{Decoder, Message};
 use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::panics;
-use crate::protocol::{Handover, Line, REPORT, Report, START, Setup};
+use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup};
 
 /// The exit code of a child whose target did not return.
 const FAILED: i32 = 1;
@@ -25,26 +25,35 @@ const ORPHANED: i32 = 255;
 
 /// Runs the child that the parent at the other end of `line` describes, and returns its exit code.
 pub(crate) fn run(line: &Arc<Line>) -> i32 {
-    let frame = match line.receive(Deadline::NEVER) {
-        Ok(Some(frame)) if frame.kind == START => frame,
-        Ok(_) => return ORPHANED,
-        Err(error) => return refuse(line, format!("its arguments could not be received: {error}")),
+    let (mut call, setup) = match (expect(line, CALL), expect(line, SETUP)) {
+        (Ok(Some(call)), Ok(Some(setup))) => (call, setup),
+        (Err(reason), _) | (_, Err(reason)) => return refuse(line, reason),
+        _ => return ORPHANED,
     };
-    let mut decoder = frame.decoder;
-    match begin(&mut decoder) {
+    match begin(&mut call, setup) {
         Ok(target) => {
             let reporter = Arc::clone(line);
             let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
-            report(line, panics::catch(|| target(decoder), aborting))
+            report(line, panics::catch(|| target(call), aborting))
         }
         Err(reason) => refuse(line, reason),
     }
 }
 
-/// Becomes what the parent describes; the target then.
-fn begin(decoder: &mut Decoder) -> Result<fn(Decoder) -> Message, String> {
-    let setup: Setup = decoder.value().map_err(|error| format!("its settings could not be decoded: {error}"))?;
-    let function: FunctionId = decoder.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
+/// The frame that must come next; `None` when the parent is gone.
+fn expect(line: &Line, kind: u8) -> Result<Option<Decoder>, String> {
+    match line.receive(Deadline::NEVER) {
+        Ok(None) => Ok(None),
+        Ok(Some(frame)) if frame.kind == kind => Ok(Some(frame.decoder)),
+        Ok(Some(frame)) => Err(format!("a frame of kind {} came instead of {kind}", frame.kind)),
+        Err(error) => Err(format!("its arguments could not be received: {error}")),
+    }
+}
+
+/// Becomes what the parent describes; the target then, which takes its arguments from what is left of `call`.
+fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<fn(Decoder) -> Message, String> {
+    let setup: Setup = setup.value().map_err(|error| format!("its settings could not be decoded: {error}"))?;
+    let function: FunctionId = call.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
     let target = resolve(function).map_err(|error| error.to_string())?;
     become_child(&setup);
     let _ = set_start_method(setup.default_method);
@@ -66,7 +75,8 @@ fn take_over(handover: Handover) -> Result<(), String> {
         // SAFETY: the process was forked from a server with one thread, and has started none.
         unsafe { replace_environment(&environment) };
     }
-    let settings = Inherited::from_words(&handover.settings).ok_or("its settings are damaged")?;
+    let Some(settings) = handover.settings else { return Ok(()) };
+    let settings = Inherited::from_words(&settings).ok_or("its settings are damaged")?;
     settings.apply().map_err(|error| format!("its limits or affinity cannot be set: {error}"))
 }
 

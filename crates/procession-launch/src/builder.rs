@@ -2,12 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use procession_boot::FunctionId;
 use procession_sys::current_dir;
-use procession_wire::{Descriptor, Encoder, Message};
+use procession_wire::{Descriptor, EncodeError, Encoder, Message};
 
 use crate::child::{About, Child};
 use crate::context::{Context, StartMethod, get_start_method};
@@ -159,36 +160,37 @@ where
         let Self { target, arguments, plan } = self;
         let function =
             name_target::<F, A>(target).map_err(|source| StartError::Image { name: plan.name.clone(), source })?;
-        let child = plan.start(function, |encoder| arguments.encode(encoder))?;
-        Ok(Process::new(child))
+        let call = encode_call(function, &arguments)
+            .map_err(|source| StartError::Arguments { name: plan.name.clone(), source })?;
+        drop(arguments);
+        plan.start(&call).map(Process::new)
     }
 }
 
-/// Writes the arguments behind the rest of the message.
-type EncodeArguments<'a> = &'a dyn Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>;
+/// The message that names the target and holds its arguments.
+fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Message, EncodeError> {
+    let mut encoder = Encoder::new();
+    encoder.value(&function)?;
+    arguments.encode(&mut encoder)?;
+    Ok(encoder.finish())
+}
 
 impl Plan {
     /// The part of a start that does not depend on the target's type.
-    fn start(
-        mut self,
-        function: FunctionId,
-        arguments: impl Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>,
-    ) -> Result<Child, StartError> {
+    fn start(mut self, call: &Message) -> Result<Child, StartError> {
         registry::reap_abandoned();
-        let (ends, pipes) = std::mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
+        let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
         let child = match self.method {
-            StartMethod::Spawn => spawn::start(&self, function, &arguments, ends, pipes),
-            StartMethod::ForkServer => forkserver::start(&self, function, &arguments, ends, pipes),
+            StartMethod::Spawn => spawn::start(&self, call, ends, pipes),
+            StartMethod::ForkServer => forkserver::start(&self, call, ends, pipes),
         }?;
         registry::enter(child.clone()).map_err(self.failed("register an exit handler"))?;
         Ok(child)
     }
 
-    /// The message that the child begins with.
-    pub(crate) fn message(
+    /// The message that says what the child is.
+    pub(crate) fn setup(
         &self,
-        function: FunctionId,
-        arguments: EncodeArguments<'_>,
         directory: Option<Descriptor>,
         inherited: Option<Handover>,
     ) -> Result<Message, StartError> {
@@ -204,11 +206,7 @@ impl Plan {
             directory,
             inherited,
         };
-        let mut encoder = Encoder::new();
-        let encoded =
-            encoder.value(&setup).and_then(|()| encoder.value(&function)).and_then(|()| arguments(&mut encoder));
-        encoded.map_err(|source| StartError::Arguments { name: self.name.clone(), source })?;
-        Ok(encoder.finish())
+        procession_wire::encode(&setup).map_err(|source| StartError::Arguments { name: self.name.clone(), source })
     }
 
     /// The child's directory, if one was asked for.

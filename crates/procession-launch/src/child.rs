@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -25,6 +26,9 @@ use crate::status::ExitStatus;
 /// Python's `multiprocessing.Process`, after `start`.
 #[derive(Clone)]
 pub struct Child(Arc<Inner>);
+
+/// How many times the status of a served child that has ended is looked for before sleeping: some 50 us.
+const STATUS_LOOKS: u32 = 40;
 
 /// How often a thread looks again for the status of a served child that has ended, if nothing wakes it.
 const STATUS_LOOK: Duration = Duration::from_millis(10);
@@ -245,6 +249,7 @@ impl Inner {
     /// Waits for a child of the forkserver. Its status comes over its own line; if the server is killed first, the
     /// child's end is still seen through the pidfd, and only the status is lost.
     fn wait_served(&self, server: &Server, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        let mut looks = 0;
         loop {
             // Who could still write is looked at before what was written, so that nothing falls between the two.
             let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO))?;
@@ -260,6 +265,12 @@ impl Inner {
                 }
                 read
             };
+            if ended && looks < STATUS_LOOKS {
+                // The server is on its way: sleeping now would cost more than the status does.
+                looks += 1;
+                thread::yield_now();
+                continue;
+            }
             let (line, end) = ((self.line.as_fd(), Interest::Read), (self.pidfd.as_fd(), Interest::Read));
             let [first, second] = match (ended, read) {
                 // Another thread may take the status off the line between our look and our sleep, so look again soon.

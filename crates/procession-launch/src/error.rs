@@ -5,7 +5,7 @@ use std::io;
 use procession_boot::BootError;
 use procession_wire::{DecodeError, EncodeError};
 
-use crate::ExitStatus;
+use crate::status::ExitStatus;
 
 /// Why a process could not be started. Nothing of it is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -36,14 +36,6 @@ pub enum StartError {
         step: &'static str,
         /// What the system said.
         source: io::Error,
-    },
-    /// The child ended before it could begin.
-    #[error("process {name:?} ended with {status} before it began")]
-    Died {
-        /// The process's name.
-        name: String,
-        /// How it ended.
-        status: ExitStatus,
     },
 }
 

@@ -2,8 +2,9 @@
 //!
 //! | frame | from | to | body |
 //! |---|---|---|---|
-//! | `START` | parent | child | [`Setup`], the target's [`FunctionId`](procession_boot::FunctionId), the arguments |
-//! | `BORN` | a forkserver's child | parent | its number, and its pidfd as a descriptor |
+//! | `CALL` | parent | child | the target's [`FunctionId`](procession_boot::FunctionId), then the arguments |
+//! | `SETUP` | parent | child | [`Setup`]; to a forkserver's child after `BORN`: before it, the child runs nothing |
+//! | `BORN` | forkserver | parent | the child's number, and its pidfd as a descriptor |
 //! | `REPORT` | child | parent | [`Report`], then the result if it has one |
 //! | `ENDED` | forkserver | parent | [`Ended`] |
 //! | `FAILED` | forkserver | parent | errno of a fork that failed |
@@ -22,11 +23,12 @@ use serde::{Deserialize, Serialize};
 use crate::context::StartMethod;
 
 /// The kinds of frames.
-pub(crate) const START: u8 = 1;
-pub(crate) const BORN: u8 = 2;
-pub(crate) const REPORT: u8 = 3;
-pub(crate) const ENDED: u8 = 4;
-pub(crate) const FAILED: u8 = 5;
+pub(crate) const CALL: u8 = 1;
+pub(crate) const SETUP: u8 = 2;
+pub(crate) const BORN: u8 = 3;
+pub(crate) const REPORT: u8 = 4;
+pub(crate) const ENDED: u8 = 5;
+pub(crate) const FAILED: u8 = 6;
 
 /// What a child is told before its target.
 #[derive(Debug, Serialize, Deserialize)]
@@ -54,8 +56,8 @@ pub(crate) struct Setup {
 /// What exec hands down and a forkserver cannot.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Handover {
-    /// Umask, signal mask, limits, affinity (see `procession_sys::Inherited`).
-    pub(crate) settings: Vec<u64>,
+    /// Umask, signal mask, limits, affinity (see `procession_sys::Inherited`), unless they are the server's.
+    pub(crate) settings: Option<Vec<u64>>,
     /// The whole environment, unless it is the one that the server was started with.
     pub(crate) environment: Option<Vec<(std::ffi::OsString, std::ffi::OsString)>>,
     /// Descriptors 0, 1 and 2; what is missing is `/dev/null`.

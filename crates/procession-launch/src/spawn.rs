@@ -3,16 +3,16 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use procession_boot::{Boot, Entry, FunctionId, Launch};
-use procession_sys::{PacketSocket, PidFd, discard_child};
-use procession_wire::Encoder;
+use procession_boot::{Boot, Entry, Launch};
+use procession_sys::{PacketSocket, PidFd, dev_null, discard_child};
+use procession_wire::Message;
 
 use crate::body;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
-use crate::protocol::{Line, START};
-use crate::stdio::ChildEnds;
+use crate::protocol::{CALL, Line, SETUP};
+use crate::stdio::{ChildEnd, ChildEnds};
 
 /// The role of a spawned child.
 struct Spawned;
@@ -28,28 +28,25 @@ impl Entry for Spawned {
 }
 
 /// Starts a child. Its arguments lie in the socket before it exists, so nobody waits for anybody.
-pub(crate) fn start(
-    plan: &Plan,
-    function: FunctionId,
-    arguments: &dyn Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>,
-    ends: ChildEnds,
-    pipes: Pipes,
-) -> Result<Child, StartError> {
+pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) -> Result<Child, StartError> {
     let image = |source| StartError::Image { name: plan.name.clone(), source };
-    let message = plan.message(function, arguments, plan.open_directory()?, None)?;
+    let setup = plan.setup(plan.open_directory()?, None)?;
+    let null = dev_null().map_err(plan.failed("open /dev/null"))?;
     let mut launch = Launch::role::<Spawned>().map_err(image)?.executable(plan.executable.as_deref());
     launch = launch.env(plan.env.apply(std::env::vars_os().collect()));
     for (at, end) in ends.iter().enumerate() {
-        if let Some(end) = end {
-            launch = launch.stream(at, end.as_fd());
-        }
+        launch = match end {
+            ChildEnd::Inherited => launch,
+            ChildEnd::Null => launch.stream(at, null.as_fd()),
+            ChildEnd::Own(end) => launch.stream(at, end.as_fd()),
+        };
     }
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
-    line.send(START, &message).map_err(plan.failed("send its arguments"))?;
+    line.send(CALL, call).and_then(|()| line.send(SETUP, &setup)).map_err(plan.failed("send its arguments"))?;
     let pid = launch.start(&theirs).map_err(image)?;
     // What the child has now is closed here first, so that a descriptor for its pidfd is free.
-    drop((theirs, ends));
+    drop((theirs, ends, null));
     let pidfd = PidFd::open(pid).map_err(|source| {
         discard_child(pid);
         plan.failed("hold it by a pidfd")(source)

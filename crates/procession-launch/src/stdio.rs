@@ -1,10 +1,8 @@
 //! Where a child's standard streams lead.
 
 use std::fs::File;
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-use procession_sys::{SPAWN_DESCRIPTOR_MIN, dev_null, dup};
+use std::io::{self, PipeReader};
+use std::os::fd::OwnedFd;
 
 use crate::child::Pipes;
 
@@ -74,41 +72,54 @@ impl Default for Streams {
     }
 }
 
-/// What the child gets as descriptors 0, 1 and 2.
-pub(crate) type ChildEnds = [Option<OwnedFd>; 3];
+/// What the child gets as one of its descriptors 0, 1 and 2.
+#[derive(Debug)]
+pub(crate) enum ChildEnd {
+    /// What this process has there.
+    Inherited,
+    /// `/dev/null`.
+    Null,
+    /// This.
+    Own(OwnedFd),
+}
+
+/// All three.
+pub(crate) type ChildEnds = [ChildEnd; 3];
 
 impl Streams {
-    /// The child's ends and ours. A child's end that is missing stands for an inherited stream that is closed here.
+    /// The child's ends and ours.
     pub(crate) fn open(self) -> io::Result<(ChildEnds, Pipes)> {
         let mut pipes = Pipes::default();
         let stdin = match self.stdin.0 {
             Kind::Pipe => {
                 let (read, write) = io::pipe()?;
                 pipes.stdin = Some(write);
-                Some(read.into())
+                ChildEnd::Own(read.into())
             }
-            other => plain(other, io::stdin().as_fd())?,
+            other => plain(other),
         };
-        let output = |kind, own: BorrowedFd<'_>| match kind {
-            Kind::Pipe => {
-                let (read, write) = io::pipe()?;
-                io::Result::Ok((Some(write.into()), Some(read)))
-            }
-            other => Ok((plain(other, own)?, None)),
-        };
-        let (stdout, reader) = output(self.stdout.0, io::stdout().as_fd())?;
+        let (stdout, reader) = output(self.stdout.0)?;
         pipes.stdout = reader;
-        let (stderr, reader) = output(self.stderr.0, io::stderr().as_fd())?;
+        let (stderr, reader) = output(self.stderr.0)?;
         pipes.stderr = reader;
         Ok(([stdin, stdout, stderr], pipes))
     }
 }
 
+/// The child's end of an output stream, and ours if it is a pipe.
+fn output(kind: Kind) -> io::Result<(ChildEnd, Option<PipeReader>)> {
+    if !matches!(kind, Kind::Pipe) {
+        return Ok((plain(kind), None));
+    }
+    let (read, write) = io::pipe()?;
+    Ok((ChildEnd::Own(write.into()), Some(read)))
+}
+
 /// A stream that needs no pipe.
-fn plain(kind: Kind, own: BorrowedFd<'_>) -> io::Result<Option<OwnedFd>> {
+fn plain(kind: Kind) -> ChildEnd {
     match kind {
-        Kind::Inherit => Ok(dup(own, SPAWN_DESCRIPTOR_MIN).ok()),
-        Kind::File(file) => Ok(Some(file)),
-        Kind::Null | Kind::Pipe => dev_null().map(Some),
+        Kind::Inherit => ChildEnd::Inherited,
+        Kind::File(file) => ChildEnd::Own(file),
+        Kind::Null | Kind::Pipe => ChildEnd::Null,
     }
 }

@@ -97,6 +97,9 @@ impl<'de, T: de::DeserializeOwned> Deserialize<'de> for Described<T> {
 /// By this name our serializer and deserializer know that the newtype's content is CBOR in a byte string.
 pub(crate) const NAME: &str = "procession_wire::Described";
 
+/// What ciborium counts as depth, which is one more if the innermost value is an enum.
+const RECURSION_MAX: usize = DEPTH_MAX + 1;
+
 /// The value as CBOR.
 pub(crate) fn to_bytes<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, EncodeError> {
     let mut bytes = Vec::new();
@@ -119,7 +122,7 @@ impl<'de, T: de::DeserializeOwned> de::Visitor<'de> for DescribedVisitor<T> {
     /// Our own deserializer hands over the byte string.
     fn visit_bytes<E: de::Error>(self, mut bytes: &[u8]) -> Result<Described<T>, E> {
         let _trial = Trial::begin();
-        let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, DEPTH_MAX);
+        let value = ciborium::de::from_reader_with_recursion_limit(&mut bytes, RECURSION_MAX);
         let value = value.map_err(|error| match error {
             ciborium::de::Error::Io(_) => E::custom("the description ends too early; the message is damaged"),
             ciborium::de::Error::Syntax(at) => E::custom(format_args!("the description is damaged at byte {at}")),

@@ -16,9 +16,10 @@ pub(crate) use serializer::{FORM_BITS, Form};
 
 /// How deep values may nest, in both directions.
 ///
-/// A debug build takes a few KiB of stack for one level, so hostile bytes stay well within the 2 MiB of a
-/// thread that Rust starts; and JSON's usual limit, by which real data is built, is 128.
-pub const DEPTH_MAX: usize = 128;
+/// A debug build takes some 3 KiB of stack for one level of a usual type, so hostile bytes stay well within
+/// the 2 MiB of a thread that Rust starts. Each container, option, newtype and variant with content is a level,
+/// so this is about twice the nesting that JSON libraries allow by default.
+pub const DEPTH_MAX: usize = 256;
 
 /// How many items that take no bytes, such as `()`, one value may hold in all its sequences and maps.
 ///

@@ -8,20 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use procession_boot::{FunctionId, Launch};
-use procession_sys::{Deadline, Inherited, PacketSocket, PidFd, current_dir, dev_null, discard_child, pid};
-use procession_wire::{Descriptor, Encoder, Message};
+use procession_boot::Launch;
+use procession_sys::{
+    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, current_dir, dev_null, discard_child,
+    dup, pid, poll,
+};
+use procession_wire::{Descriptor, Message};
 
 use super::server::Serve;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
-use crate::protocol::{self, BORN, ENDED, FAILED, Frame, Handover, Line, START};
-use crate::status::ExitStatus;
-use crate::stdio::ChildEnds;
+use crate::protocol::{BORN, CALL, FAILED, Frame, Handover, Line, SETUP};
+use crate::stdio::{ChildEnd, ChildEnds};
 
 /// How many servers one start tries, when each is killed under it.
 const SERVERS_MAX: usize = 3;
+
+/// How long after its socket a killed server's end is waited for.
+const SERVER_END_MAX: Duration = Duration::from_secs(1);
 
 /// The running server of this process.
 pub(crate) struct Server {
@@ -32,6 +37,8 @@ pub(crate) struct Server {
     pidfd: PidFd,
     /// The environment that it and its children begin with.
     environment: Vec<(OsString, OsString)>,
+    /// Umask, limits and the like that it and its children begin with.
+    settings: Vec<u64>,
 }
 
 static SERVER: Mutex<Option<Arc<Server>>> = Mutex::new(None);
@@ -53,6 +60,7 @@ impl Server {
         let image = |source| StartError::Image { name: plan.name.clone(), source };
         let null = dev_null().map_err(plan.failed("open /dev/null"))?;
         let environment: Vec<_> = std::env::vars_os().collect();
+        let settings = settings(plan)?;
         let mut launch = Launch::role::<Serve>().map_err(image)?.env(environment.clone());
         for at in 0..3 {
             launch = launch.stream(at, null.as_fd());
@@ -64,7 +72,7 @@ impl Server {
             discard_child(number);
             plan.failed("hold the forkserver by a pidfd")(source)
         })?;
-        Ok(Self { owner: pid(), control, pidfd, environment })
+        Ok(Self { owner: pid(), control, pidfd, environment, settings })
     }
 
     /// True once the server is gone; reaps it.
@@ -78,84 +86,111 @@ impl Server {
 }
 
 /// Starts a child.
-pub(crate) fn start(
-    plan: &Plan,
-    function: FunctionId,
-    arguments: &dyn Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>,
-    ends: ChildEnds,
-    pipes: Pipes,
-) -> Result<Child, StartError> {
+pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) -> Result<Child, StartError> {
     let directory = match plan.open_directory()? {
         Some(directory) => directory,
         None => current_dir(Path::new(".")).map_err(plan.failed("open the current directory"))?.into(),
     };
-    let streams = ends.map(|end| end.map(Descriptor::from));
+    let [stdin, stdout, stderr] = ends;
+    let streams = [stream(stdin, io::stdin()), stream(stdout, io::stdout()), stream(stderr, io::stderr())];
     for _ in 0..SERVERS_MAX {
         let server = Server::get(plan)?;
-        let message = start_message(plan, &server, function, arguments, directory.clone(), streams.clone())?;
-        if let Some((line, pidfd, number)) = request(plan, &server, &message)? {
+        let setup = || start_message(plan, &server, directory.clone(), streams.clone());
+        if let Some((line, pidfd, number)) = request(plan, &server, call, setup)? {
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));
+        }
+        // A process's sockets close a moment before its end is seen.
+        let killed = server.pidfd.wait_ended(Deadline::after(SERVER_END_MAX)).unwrap_or(false);
+        if !killed {
+            let refused = io::Error::other("the forkserver did not take the request; it may have too many files open");
+            return Err(plan.failed("have it forked")(refused));
         }
     }
     Err(plan.failed("have it forked")(io::Error::other("one forkserver after the other was killed")))
 }
 
+/// What the child is sent for one of its streams. Nothing stands for `/dev/null`, which is what the server has, and
+/// what a stream becomes that is closed here.
+fn stream(end: ChildEnd, own: impl AsFd) -> Option<Descriptor> {
+    match end {
+        ChildEnd::Null => None,
+        ChildEnd::Inherited => dup(own, SPAWN_DESCRIPTOR_MIN).ok().map(Descriptor::from),
+        ChildEnd::Own(end) => Some(end.into()),
+    }
+}
+
 /// What a child is held by once it is born.
 type Born = (Line, PidFd, u32);
 
-/// Asks the server for one child. `None` when the server was killed before it forked.
+/// Asks the server for one child. `None` when the server was killed before it could tell of one.
 ///
-/// The child says itself that it is born, before it does anything else. So when the server is killed in between, the
-/// socket tells exactly: either the child's word comes, or the socket closes because there is no child.
-fn request(plan: &Plan, server: &Server, message: &Message) -> Result<Option<Born>, StartError> {
+/// A child runs nothing before it has its settings, and it gets them only after the server's word has come here. So
+/// when the server is killed in between, a child that nobody knows of sees this end of its socket close, and ends.
+fn request(
+    plan: &Plan,
+    server: &Server,
+    call: &Message,
+    setup: impl FnOnce() -> Result<Message, StartError>,
+) -> Result<Option<Born>, StartError> {
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
-    line.send(START, message).map_err(plan.failed("send its arguments"))?;
+    line.send(CALL, call).map_err(plan.failed("send its arguments"))?;
     match server.control.send(&[b"fork"], &[theirs.as_fd()]) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
         other => other.map_err(plan.failed("ask the forkserver for it"))?,
     }
     drop(theirs);
-    wait_born(plan, line)
+    let setup = setup()?; // Put together while the server forks.
+    let Some((pidfd, number)) = wait_born(plan, server, &line)? else { return Ok(None) };
+    match line.send(SETUP, &setup) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // It was killed: its status will tell.
+        other => other.map_err(plan.failed("send its settings"))?,
+    }
+    Ok(Some((line, pidfd, number)))
 }
 
-/// Everything that the child must know.
+/// Everything that the child must know about itself.
 fn start_message(
     plan: &Plan,
     server: &Server,
-    function: FunctionId,
-    arguments: &dyn Fn(&mut Encoder) -> Result<(), procession_wire::EncodeError>,
     directory: Descriptor,
     streams: [Option<Descriptor>; 3],
 ) -> Result<Message, StartError> {
-    let settings = Inherited::capture().map_err(plan.failed("read this process's own settings"))?.to_words();
+    let settings = settings(plan)?;
+    let settings = (settings != server.settings).then_some(settings);
     let environment = plan.env.apply(std::env::vars_os().collect());
     let environment = (environment != server.environment).then_some(environment);
-    plan.message(function, arguments, Some(directory), Some(Handover { settings, environment, streams }))
+    plan.setup(Some(directory), Some(Handover { settings, environment, streams }))
 }
 
-/// Waits for the child's first word.
-fn wait_born(plan: &Plan, line: Line) -> Result<Option<Born>, StartError> {
-    let frame = match line.receive(Deadline::NEVER).map_err(plan.failed("hear from it"))? {
-        Some(frame) => frame,
-        None => return Ok(None),
-    };
-    let Frame { kind, mut decoder } = frame;
-    let broken = || plan.failed("hear from it")(io::ErrorKind::InvalidData.into());
-    match kind {
-        BORN => {
-            let (number, pidfd): (u32, Descriptor) = decoder.value().map_err(|_| broken())?;
-            let pidfd = pidfd.into_owned().map_err(plan.failed("hold it by a pidfd"))?;
-            Ok(Some((line, pidfd.into(), number)))
+/// What exec would hand down.
+fn settings(plan: &Plan) -> Result<Vec<u64>, StartError> {
+    Inherited::capture().map(|settings| settings.to_words()).map_err(plan.failed("read this process's own settings"))
+}
+
+/// Waits for the server's word about the child.
+fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd, u32)>, StartError> {
+    let frame = receive_or_end(server, line).map_err(plan.failed("hear from the forkserver"))?;
+    let Some(Frame { kind, mut decoder }) = frame else { return Ok(None) };
+    let broken = || plan.failed("understand the forkserver")(io::ErrorKind::InvalidData.into());
+    if kind == FAILED {
+        let errno: i32 = decoder.value().map_err(|_| broken())?;
+        return Err(plan.failed("fork it")(io::Error::from_raw_os_error(errno)));
+    }
+    let (number, pidfd): (u32, Descriptor) = decoder.value().map_err(|_| broken())?;
+    let pidfd = pidfd.into_owned().map_err(plan.failed("hold it by a pidfd"))?;
+    Ok((kind == BORN).then(|| (pidfd.into(), number)))
+}
+
+/// The next frame, or `None` when there is none and the server is gone.
+fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
+    loop {
+        let server_ended = server.has_ended();
+        match line.try_receive() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !server_ended => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+            other => return other,
         }
-        FAILED => {
-            let errno: i32 = decoder.value().map_err(|_| broken())?;
-            Err(plan.failed("fork it")(io::Error::from_raw_os_error(errno)))
-        }
-        ENDED => {
-            let ended = protocol::decode_ended(decoder).ok_or_else(broken)?;
-            Err(StartError::Died { name: plan.name.clone(), status: ExitStatus::new(ended) })
-        }
-        _ => Err(broken()),
+        poll([(line.as_fd(), Interest::Read), (server.pidfd.as_fd(), Interest::Read)], Deadline::NEVER)?;
     }
 }

@@ -12,12 +12,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 
-use procession_boot::{Boot, Entry, tie_to_lifeline};
+use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
-    ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, close_all_but, disposition, fork, pid,
-    poll, reap_any, set_command_name, set_disposition,
+    ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
+    discard_child, disposition, fork, poll, reap_any, set_command_name, set_disposition,
 };
-use procession_wire::{Descriptor, Encoder};
+use procession_wire::{Descriptor, Encoder, Message};
 
 use crate::body;
 use crate::protocol::{BORN, ENDED, FAILED, Line, encode_ended};
@@ -47,28 +47,58 @@ const REQUEST_MAX: usize = 16;
 struct Service {
     control: PacketSocket,
     lifeline: OwnedFd,
+    /// The lifeline of the next child, opened while nobody waits for it.
+    next_lifeline: Option<OwnedFd>,
     child_ended: ChildSignals,
-    /// What Ctrl-C does to the children, which the server itself ignores.
-    interrupt: Disposition,
+    /// What the children get of what the server has changed for itself.
+    given: Given,
     /// The line of each running child, for its status.
     lines: HashMap<u32, Arc<Line>>,
 }
 
+/// How the server was started, where it differs from how it runs.
+struct Given {
+    /// What Ctrl-C does; the server ignores it.
+    interrupt: Disposition,
+    /// What a child's end does; ignored in the server, it would take the statuses away.
+    child: Disposition,
+    mask: SignalMask,
+}
+
+impl Given {
+    /// Reads it, and makes the signals the server's own.
+    fn replace() -> Self {
+        let (interrupt, child) = (disposition(Signal::INT), disposition(Signal::CHLD));
+        set_disposition(Signal::INT, Disposition::Ignore);
+        set_disposition(Signal::CHLD, Disposition::Default);
+        Self { interrupt, child, mask: SignalMask::current() }
+    }
+
+    /// Gives a child what the server was given.
+    fn restore(&self) {
+        set_disposition(Signal::INT, self.interrupt);
+        set_disposition(Signal::CHLD, self.child);
+        self.mask.install();
+    }
+}
+
 impl Service {
     fn new(boot: Boot) -> io::Result<Self> {
-        let interrupt = disposition(Signal::INT);
-        set_disposition(Signal::INT, Disposition::Ignore);
-        set_disposition(Signal::CHLD, Disposition::Default); // Ignored, it would take the statuses away.
+        let given = Given::replace();
         // The server keeps no directory busy; children are told theirs.
         std::env::set_current_dir("/")?;
         set_command_name(b"forkserver")?;
         let (control, lifeline) = (boot.socket, boot.lifeline);
-        Ok(Self { control, lifeline, child_ended: ChildSignals::new()?, interrupt, lines: HashMap::new() })
+        let (child_ended, lines) = (ChildSignals::new()?, HashMap::new());
+        Ok(Self { control, lifeline, next_lifeline: None, child_ended, given, lines })
     }
 
     /// Serves until the owner is gone.
     fn run(mut self) -> io::Result<()> {
         loop {
+            if self.next_lifeline.is_none() {
+                self.next_lifeline = open_lifeline(&self.lifeline).ok();
+            }
             let watched = [(self.control.as_fd(), Interest::Read), (self.child_ended.as_fd(), Interest::Read)];
             let [request, ended] = poll(watched, Deadline::NEVER)?;
             if ended {
@@ -105,39 +135,50 @@ impl Service {
         Ok(true)
     }
 
-    /// Forks the child that will talk over `line`.
+    /// Forks the child that will talk over `line`, and tells whoever asked how to hold it, or why there is none.
     fn fork_one(&mut self, line: Arc<Line>) {
+        let told = match self.try_fork(&line) {
+            Ok(born) => line.send(BORN, &born),
+            Err(error) => line.send(FAILED, &failed(&error)),
+        };
+        drop(told); // Whoever asked may be gone.
+    }
+
+    /// Forks it and returns what there is to tell about it.
+    ///
+    /// The child waits for its settings, which whoever asked sends only after that word. So if the server is killed
+    /// in between, the child never begins.
+    fn try_fork(&mut self, line: &Arc<Line>) -> io::Result<Message> {
+        let mut lifeline = match self.next_lifeline.take() {
+            None => Some(open_lifeline(&self.lifeline)?),
+            opened => opened,
+        };
         // SAFETY: the server has one thread (see the top of this file).
-        match unsafe { fork(|| self.child(&line)) } {
-            Ok(child) => {
-                self.lines.insert(child, line);
-            }
-            Err(error) => {
-                let mut encoder = Encoder::new();
-                let _ = encoder.value(&error.raw_os_error().unwrap_or_default());
-                let _ = line.send(FAILED, &encoder.finish());
-            }
-        }
+        let child = unsafe { fork(|| self.child(line, lifeline.take())) }?;
+        let pidfd = PidFd::open(child).inspect_err(|_| discard_child(child))?;
+        self.lines.insert(child, Arc::clone(line));
+        let mut encoder = Encoder::new();
+        encoder.value(&(child, Descriptor::from(OwnedFd::from(pidfd)))).map_err(io::Error::other)?;
+        Ok(encoder.finish())
     }
 
     /// The child, from its first instruction to its exit code.
-    fn child(&self, line: &Arc<Line>) -> i32 {
-        let keep = [line.as_fd().as_raw_fd(), self.lifeline.as_raw_fd()];
+    fn child(&self, line: &Arc<Line>, lifeline: Option<OwnedFd>) -> i32 {
+        let Some(lifeline) = lifeline else { return 1 };
         // SAFETY: what is closed belongs to the server's objects, which no code of the child uses or drops: the
         // child leaves by `exit` and never returns to the server's frames.
-        unsafe { close_all_but(&keep) };
-        set_disposition(Signal::INT, self.interrupt);
-        if tie_to_lifeline(&self.lifeline).and_then(|()| born(line)).is_err() {
+        unsafe { close_all_but(&[line.as_fd().as_raw_fd(), lifeline.as_raw_fd()]) };
+        self.given.restore();
+        if tie_to_lifeline(lifeline).is_err() {
             return 1;
         }
         body::run(line)
     }
 }
 
-/// The child's first word.
-fn born(line: &Line) -> io::Result<()> {
-    let pidfd: OwnedFd = PidFd::open(pid())?.into();
+/// What whoever asked is told of a fork that failed.
+fn failed(error: &io::Error) -> Message {
     let mut encoder = Encoder::new();
-    encoder.value(&(pid(), Descriptor::from(pidfd))).map_err(io::Error::other)?;
-    line.send(BORN, &encoder.finish())
+    let _ = encoder.value(&error.raw_os_error().unwrap_or_default());
+    encoder.finish()
 }

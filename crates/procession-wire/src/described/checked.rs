@@ -49,7 +49,16 @@ impl<S: ser::Serializer> Checker<S> {
     }
 
     fn descend(&self) -> Result<usize, S::Error> {
-        self.depth.checked_sub(1).ok_or_else(|| S::Error::custom(EncodeErrorKind::TooDeep))
+        self.descend_by(1)
+    }
+
+    /// A variant with a container in it is written as a map that holds the container: two levels.
+    fn descend_variant(&self) -> Result<usize, S::Error> {
+        self.descend_by(2)
+    }
+
+    fn descend_by(&self, levels: usize) -> Result<usize, S::Error> {
+        self.depth.checked_sub(levels).ok_or_else(|| S::Error::custom(EncodeErrorKind::TooDeep))
     }
 
     /// This value is written as null, which the option around it is already.
@@ -164,7 +173,7 @@ impl<S: ser::Serializer> ser::Serializer for Checker<S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
-        let depth = self.descend()?;
+        let depth = self.descend_variant()?;
         Ok(Compound { inner: self.inner.serialize_tuple_variant(name, index, variant, len)?, depth })
     }
 
@@ -185,7 +194,7 @@ impl<S: ser::Serializer> ser::Serializer for Checker<S> {
         variant: &'static str,
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
-        let depth = self.descend()?;
+        let depth = self.descend_variant()?;
         Ok(Compound { inner: self.inner.serialize_struct_variant(name, index, variant, len)?, depth })
     }
 

@@ -1,0 +1,116 @@
+//! What a test harness asks of the kernel, and a library never does: orphans, limits, and planted nuisances.
+//!
+//! # Safety
+//! The one handler installed here does nothing, so it is async-signal-safe. The one descriptor closed by number is a
+//! standard stream, which std's handles expect to find closed.
+
+#![expect(unsafe_code, reason = "installs a signal handler and closes a standard stream")]
+
+use std::io;
+use std::os::fd::AsFd;
+
+use rustix::fs::Mode;
+use rustix::io::FdFlags;
+use rustix::process::{Pid, Resource, Rlimit};
+use rustix::thread::CpuSet;
+
+/// Makes this process the parent of every descendant whose own parent ends.
+///
+/// # Errors
+/// `EINVAL` before Linux 3.4.
+pub fn adopt_orphans() -> io::Result<()> {
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
+/// Sends any signal to whoever has the number `pid` now, which is for tests that know the process is still there.
+///
+/// # Errors
+/// `ESRCH` when there is none, `EINVAL` for a number that is no signal's.
+pub fn send_signal(pid: u32, number: i32) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    let signal = rustix::process::Signal::from_named_raw(number).ok_or(rustix::io::Errno::INVAL)?;
+    Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+/// What a process can be made to run out of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scarcity {
+    /// Descriptors (`RLIMIT_NOFILE`).
+    OpenFiles,
+    /// Memory, by addresses (`RLIMIT_AS`).
+    AddressSpace,
+    /// The largest core file (`RLIMIT_CORE`).
+    CoreFile,
+}
+
+/// Sets this process's soft limit and returns the one before; `None` means no limit.
+///
+/// # Errors
+/// `EINVAL` above the hard limit.
+pub fn limit(what: Scarcity, wanted: Option<u64>) -> io::Result<Option<u64>> {
+    let resource = match what {
+        Scarcity::OpenFiles => Resource::Nofile,
+        Scarcity::AddressSpace => Resource::As,
+        Scarcity::CoreFile => Resource::Core,
+    };
+    let before = rustix::process::getrlimit(resource);
+    rustix::process::setrlimit(resource, Rlimit { current: wanted, maximum: before.maximum })?;
+    Ok(before.current)
+}
+
+/// Sets this process's file creation mask.
+pub fn set_umask(mask: u32) {
+    rustix::process::umask(Mode::from_raw_mode(mask));
+}
+
+/// The processors that the calling thread may run on.
+///
+/// # Errors
+/// `EPERM` where a filter forbids the question.
+pub fn processors() -> io::Result<Vec<usize>> {
+    let set = rustix::thread::sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|&processor| set.is_set(processor)).collect())
+}
+
+/// Lets the calling thread run on these processors only.
+///
+/// # Errors
+/// `EINVAL` when it may run on none of them.
+pub fn run_on(processors: &[usize]) -> io::Result<()> {
+    let mut set = CpuSet::new();
+    processors.iter().for_each(|&processor| set.set(processor));
+    Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// Takes the close-on-exec mark off a descriptor, as careless libraries make them.
+///
+/// # Errors
+/// None for an open descriptor.
+pub fn keep_on_exec(fd: impl AsFd) -> io::Result<()> {
+    Ok(rustix::io::fcntl_setfd(fd, FdFlags::empty())?)
+}
+
+/// Closes standard input (0), output (1) or error (2), as some daemons do.
+///
+/// # Panics
+/// When `at` is above 2.
+pub fn close_standard_stream(at: i32) {
+    assert!((0..3).contains(&at), "{at} is no standard stream");
+    // SAFETY: nothing owns these numbers, and std's handles take their being closed for an end of file.
+    unsafe { libc::close(at) };
+}
+
+/// Makes `number`'s signal interrupt what a thread waits for, and do nothing else: a handler without `SA_RESTART`.
+///
+/// # Errors
+/// `EINVAL` for SIGKILL, SIGSTOP and numbers that are no signal's.
+pub fn interrupt_waits(number: i32) -> io::Result<()> {
+    extern "C" fn nothing(_: libc::c_int) {}
+    let handler: extern "C" fn(libc::c_int) = nothing;
+    // SAFETY: all-zero is a valid `sigaction` (default action, empty mask, no flags).
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as usize;
+    // SAFETY: the action is fully set; the handler does nothing.
+    let result = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,77 @@
+//! One case in a process of its own, and the audit of what it left in that process.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use procession_sys::{Deadline, exit_now, pid};
+
+use crate::descriptors::{OpenDescriptor, added, open_descriptors};
+use crate::suite::Case;
+use crate::tree::{LOOK, ProcessInfo, children_of};
+
+/// How long children and descriptors that are on their way out at the end of a case may take. A second, as nothing
+/// that has been joined or killed takes longer on a machine that is busy with other things.
+pub const AUDIT_GRACE: Duration = Duration::from_secs(1);
+
+/// The exit code of a case that panicked.
+const PANICKED: i32 = 101;
+
+/// The exit code of a case that left something behind.
+const UNTIDY: u8 = 102;
+
+/// What a process holds.
+struct Holdings {
+    descriptors: Vec<OpenDescriptor>,
+    children: Vec<ProcessInfo>,
+}
+
+impl Holdings {
+    fn take() -> Self {
+        Self { descriptors: open_descriptors(), children: children_of(pid()) }
+    }
+
+    /// What `self` has and `baseline` had not. A child counts as the baseline's when one had its name, so that a
+    /// service may have been replaced; a zombie never does.
+    fn beyond(&self, baseline: &Self) -> Vec<String> {
+        let known = |child: &ProcessInfo| baseline.children.iter().any(|before| before.name == child.name);
+        let children = self.children.iter().filter(|child| child.is_zombie() || !known(child));
+        let children = children.map(|child| match child.is_zombie() {
+            true => format!("a zombie: {child}"),
+            false => format!("a child that runs: {child}"),
+        });
+        let descriptors = added(&baseline.descriptors, &self.descriptors);
+        children.chain(descriptors.iter().map(|descriptor| format!("open: {descriptor}"))).collect()
+    }
+}
+
+/// Runs the case and audits it.
+pub(crate) fn run(warm_up: Option<fn()>, case: &Case) -> ExitCode {
+    if let Some(warm_up) = warm_up {
+        warm_up();
+    }
+    let baseline = Holdings::take();
+    if panic::catch_unwind(AssertUnwindSafe(|| (case.run)())).is_err() {
+        // At once: exit handlers would wait for children that the case meant to end.
+        exit_now(PANICKED);
+    }
+    let left = audit(&baseline);
+    if left.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("the case has left behind:\n  {}", left.join("\n  "));
+    ExitCode::from(UNTIDY)
+}
+
+/// What is left when the grace is over.
+fn audit(baseline: &Holdings) -> Vec<String> {
+    let deadline = Deadline::after(AUDIT_GRACE);
+    loop {
+        let left = Holdings::take().beyond(baseline);
+        if left.is_empty() || deadline.has_passed() {
+            return left;
+        }
+        thread::sleep(LOOK);
+    }
+}
