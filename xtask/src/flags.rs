@@ -2,7 +2,7 @@
 //!
 //! A command that is not in this table does not exist, and one that is in it is in the help.
 
-use crate::{Result, ci, docs, layers, test_all, tidy};
+use crate::{Result, ci, docs, images, layers, test_all, tidy};
 
 /// One command of `cargo xtask`.
 pub(crate) struct Command {
@@ -37,6 +37,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "[--unsafe]",
         about: "the rules that no compiler checks; `--unsafe` lists where unsafe code stands",
         run: tidy::run,
+    },
+    Command {
+        name: "images",
+        args: "",
+        about: "build one program in every way that a linker may treat differently, and let its children run",
+        run: images::run,
     },
     Command {
         name: "docs",

@@ -8,6 +8,7 @@ mod confined;
 mod count;
 mod docs;
 mod flags;
+mod images;
 mod layers;
 mod lex;
 mod manifest;

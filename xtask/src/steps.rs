@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::count::Tally;
 use crate::run::{answers, cargo, check, watch};
-use crate::{Result, confined, docs, layers, package, tidy};
+use crate::{Result, confined, docs, images, layers, package, tidy};
 
 /// What a step is, which says how it counts.
 #[derive(Clone, Copy)]
@@ -34,6 +34,7 @@ pub(crate) const TESTS: Step = ("unit and integration tests", Kind::Tests(tests)
 pub(crate) const DOCTESTS: Step = ("examples in docs and book", Kind::Tests(doctests));
 pub(crate) const EXAMPLES: Step = ("examples, release build", Kind::Check(examples));
 pub(crate) const RELEASE: Step = ("launcher's tests, release build", Kind::Tests(release_tests));
+pub(crate) const IMAGES: Step = ("children of programs built in every way", Kind::Tests(images::all));
 pub(crate) const DOCS: Step = ("docs", Kind::Check(docs_check));
 pub(crate) const CONFINED: Step = ("process tests as an ordinary user under seccomp", Kind::Tests(confined::tests));
 pub(crate) const PACKAGE: Step = ("every crate can be published", Kind::Check(package::all));

@@ -18,6 +18,7 @@ const STEPS: &[Step] = &[
     steps::DOCTESTS,
     steps::EXAMPLES,
     steps::RELEASE,
+    steps::IMAGES,
     steps::DOCS,
     steps::CONFINED,
     steps::PACKAGE,

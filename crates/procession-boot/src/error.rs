@@ -12,7 +12,7 @@ pub enum BootError {
     /// This code is not part of the main executable, so a re-executed child would run a foreign `main`.
     #[error(
         "this copy of procession is not part of the main executable but of a shared object in a foreign program; \
-         link it into the program itself, or use the fork start method"
+         link it into the program itself"
     )]
     ForeignHost,
     /// The constructor has not run: the linker dropped it, or a constructor before it is starting processes.
@@ -30,8 +30,10 @@ pub enum BootError {
     )]
     UnknownFunction(FunctionId),
     /// The executable is another build than this process.
-    #[error("{path:?} is another program or another build than this process (this is {own}, that is {other}); \
-             use an executable of the same build", path = .path)]
+    #[error(
+        "{path:?} is another program or another build than this process (this is {own}, that is {other}); \
+             use an executable of the same build"
+    )]
     OtherImage {
         /// The executable.
         path: PathBuf,
@@ -41,14 +43,14 @@ pub enum BootError {
         other: String,
     },
     /// The executable cannot be read or run.
-    #[error("cannot run {path:?}: {source}", path = .path)]
+    #[error("cannot run {path:?}: {error}")]
     Executable {
         /// The executable.
         path: PathBuf,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The lifeline, the pipe whose closing ends the children, could not be made.
     #[error("cannot make the lifeline that ends children with this process: {0}")]
-    Lifeline(#[source] io::Error),
+    Lifeline(io::Error),
 }

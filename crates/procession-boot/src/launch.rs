@@ -74,7 +74,7 @@ impl<'a> Launch<'a> {
     /// [`BootError::Lifeline`] when no descriptors are left.
     pub fn start(self, socket: &PacketSocket) -> Result<u32, BootError> {
         let path = self.executable.unwrap_or(OWN_EXECUTABLE.as_ref());
-        let failed = |source| BootError::Executable { path: path.to_owned(), source };
+        let failed = |error| BootError::Executable { path: path.to_owned(), error };
         let stamp = match self.executable {
             None => image::stamp().map_err(failed)?,
             Some(path) => check_same_build(path)?,
@@ -113,7 +113,7 @@ fn variable(name: &OsStr, value: &OsStr) -> io::Result<CString> {
 
 /// Checks before the exec that the executable at `path` is this build; its stamp then.
 fn check_same_build(path: &Path) -> Result<String, BootError> {
-    let failed = |source| BootError::Executable { path: path.to_owned(), source };
+    let failed = |error| BootError::Executable { path: path.to_owned(), error };
     let own = ImageId::own().map_err(failed)?;
     let other = ImageId::of_file(path).map_err(failed)?;
     if *own != other {

@@ -50,8 +50,11 @@ fn expect(line: &Line, kind: u8) -> Result<Option<Decoder>, String> {
     }
 }
 
+/// A target that takes its arguments from a message.
+type Called = fn(Decoder) -> Result<Message, Report>;
+
 /// Becomes what the parent describes; the target then, which takes its arguments from what is left of `call`.
-fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<fn(Decoder) -> Message, String> {
+fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
     let setup: Setup = setup.value().map_err(|error| format!("its settings could not be decoded: {error}"))?;
     let function: FunctionId = call.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
     let target = resolve(function).map_err(|error| error.to_string())?;

@@ -159,9 +159,9 @@ where
     {
         let Self { target, arguments, plan } = self;
         let function =
-            name_target::<F, A>(target).map_err(|source| StartError::Image { name: plan.name.clone(), source })?;
+            name_target::<F, A>(target).map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
         let call = encode_call(function, &arguments)
-            .map_err(|source| StartError::Arguments { name: plan.name.clone(), source })?;
+            .map_err(|error| StartError::Arguments { name: plan.name.clone(), error })?;
         drop(arguments);
         plan.start(&call).map(Process::new)
     }
@@ -206,7 +206,7 @@ impl Plan {
             directory,
             inherited,
         };
-        procession_wire::encode(&setup).map_err(|source| StartError::Arguments { name: self.name.clone(), source })
+        procession_wire::encode(&setup).map_err(|error| StartError::Arguments { name: self.name.clone(), error })
     }
 
     /// The child's directory, if one was asked for.
@@ -219,12 +219,13 @@ impl Plan {
     /// An error of the system, as one of this start.
     pub(crate) fn failed(&self, step: &'static str) -> impl Fn(io::Error) -> StartError {
         let name = self.name.clone();
-        move |source| StartError::System { name: name.clone(), step, source }
+        move |error| StartError::System { name: name.clone(), step, error }
     }
 
     /// What is known about the child once it has a number.
     pub(crate) fn about(&self, pid: u32) -> About {
-        About { pid, name: self.name.clone(), daemon: self.daemon, start_method: self.method }
+        let serial = registry::next_serial();
+        About { serial, pid, name: self.name.clone(), daemon: self.daemon, start_method: self.method }
     }
 }
 

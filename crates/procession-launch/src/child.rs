@@ -15,6 +15,7 @@ use crate::context::StartMethod;
 use crate::error::ControlError;
 use crate::forkserver::Server;
 use crate::protocol::{self, ENDED, Line, REPORT};
+use crate::registry;
 use crate::status::ExitStatus;
 
 /// A handle to a child process, whatever its target returns: what [`active_children`](crate::active_children) lists
@@ -46,6 +47,8 @@ struct Inner {
 /// What is known about a child from its start.
 #[derive(Clone, Debug)]
 pub(crate) struct About {
+    /// Which of this process's children it is; numbers of processes are used again, these are not.
+    pub(crate) serial: u64,
     pub(crate) pid: u32,
     pub(crate) name: String,
     pub(crate) daemon: bool,
@@ -196,6 +199,11 @@ impl Child {
         self.0.pipes.lock().stderr.take()
     }
 
+    /// The socket to the child.
+    pub(crate) fn line(&self) -> &Line {
+        &self.0.line
+    }
+
     /// True when no handle but this one is left.
     pub(crate) fn is_abandoned(&self) -> bool {
         Arc::strong_count(&self.0) == 1
@@ -207,27 +215,44 @@ impl Child {
     }
 
     fn signal(&self, action: &'static str, signal: Signal) -> Result<(), ControlError> {
-        self.0.pidfd.send(signal).map_err(|source| self.failed(action, source))
+        self.0.pidfd.send(signal).map_err(|error| self.failed(action, error))
     }
 
     /// An error about this child.
-    pub(crate) fn failed(&self, action: &'static str, source: io::Error) -> ControlError {
-        ControlError { action, name: self.0.about.name.clone(), pid: self.0.about.pid, source }
+    pub(crate) fn failed(&self, action: &'static str, error: io::Error) -> ControlError {
+        ControlError { action, name: self.0.about.name.clone(), pid: self.0.about.pid, error }
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<Option<ExitStatus>, ControlError> {
-        if let Some(status) = self.0.state.lock().status {
-            return Ok(Some(status));
+        let waited = self.0.wait(deadline).map_err(|error| self.failed("wait for", error));
+        if matches!(waited, Ok(Some(_))) {
+            registry::leave(self.0.about.serial);
         }
-        let waited = match &self.0.reaper {
-            Reaper::Own => self.0.wait_own(deadline),
-            Reaper::Server(server) => self.0.wait_served(server, deadline),
-        };
-        waited.map_err(|source| self.failed("wait for", source))
+        waited
+    }
+
+    /// True once the child has been reaped, which this does if it has ended. For the registry itself.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.0.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)))
+    }
+
+    /// Which of this process's children it is.
+    pub(crate) fn serial(&self) -> u64 {
+        self.0.about.serial
     }
 }
 
 impl Inner {
+    fn wait(&self, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        if let Some(status) = self.state.lock().status {
+            return Ok(Some(status));
+        }
+        match &self.reaper {
+            Reaper::Own => self.wait_own(deadline),
+            Reaper::Server(server) => self.wait_served(server, deadline),
+        }
+    }
+
     /// Waits for a child of this process.
     fn wait_own(&self, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
         if !self.pidfd.wait_ended(deadline)? {

@@ -12,30 +12,30 @@ use crate::status::ExitStatus;
 #[non_exhaustive]
 pub enum StartError {
     /// An argument cannot be encoded.
-    #[error("cannot encode the arguments of process {name:?}: {source}")]
+    #[error("cannot encode the arguments of process {name:?}: {error}")]
     Arguments {
         /// The process's name.
         name: String,
         /// What is wrong with them.
-        source: EncodeError,
+        error: EncodeError,
     },
     /// This image cannot have children, or the executable is not this image.
-    #[error("cannot start process {name:?}: {source}")]
+    #[error("cannot start process {name:?}: {error}")]
     Image {
         /// The process's name.
         name: String,
         /// What is wrong with the image.
-        source: BootError,
+        error: BootError,
     },
     /// The system refused something that a start needs: descriptors, memory, processes, a directory.
-    #[error("cannot start process {name:?}: cannot {step}: {source}{}", remedy(source))]
+    #[error("cannot start process {name:?}: cannot {step}: {error}{}", remedy(error))]
     System {
         /// The process's name.
         name: String,
         /// What was being done.
         step: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -114,14 +114,14 @@ pub enum JoinError {
         message: String,
     },
     /// The result arrived and cannot be decoded.
-    #[error("the result of process {name:?} (pid {pid}) cannot be decoded: {source}")]
+    #[error("the result of process {name:?} (pid {pid}) cannot be decoded: {error}")]
     Undecodable {
         /// The process's name.
         name: String,
         /// The process's number.
         pid: u32,
         /// What is wrong with it.
-        source: DecodeError,
+        error: DecodeError,
     },
     /// The system refused to wait or to receive.
     #[error(transparent)]
@@ -135,10 +135,10 @@ fn at(location: Option<&str>) -> String {
 
 /// Why a running child could not be signaled or waited for.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot {action} process {name:?} (pid {pid}): {source}")]
+#[error("cannot {action} process {name:?} (pid {pid}): {error}")]
 pub struct ControlError {
     pub(crate) action: &'static str,
     pub(crate) name: String,
     pub(crate) pid: u32,
-    pub(crate) source: io::Error,
+    pub(crate) error: io::Error,
 }

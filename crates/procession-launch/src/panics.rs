@@ -1,7 +1,7 @@
 //! Panics of a child's target: printed with the process's name, and reported to the parent.
 
 use std::any::Any;
-use std::backtrace::Backtrace;
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::thread;
@@ -27,7 +27,7 @@ thread_local! {
 /// With `panic = "abort"` no panic can be caught, so the hook itself calls `when_aborting` with the report; that
 /// ends the process with the exit code of a caught panic.
 pub(crate) fn catch(
-    target: impl FnOnce() -> Message,
+    target: impl FnOnce() -> Result<Message, Report>,
     when_aborting: impl Fn(Report) + Send + Sync + 'static,
 ) -> Result<Message, Report> {
     let target_thread = thread::current().id();
@@ -42,12 +42,12 @@ pub(crate) fn catch(
         let message = message_of(info.payload());
         let location = info.location().map(ToString::to_string);
         if cfg!(panic = "abort") {
-            when_aborting(Report::Panicked { message, location, backtrace: Some(backtrace.to_string()) });
+            when_aborting(Report::Panicked { message, location, backtrace: Some(trim(&backtrace.to_string())) });
             return;
         }
         SEEN.set(Some(Seen { message, location, backtrace }));
     }));
-    panic::catch_unwind(AssertUnwindSafe(target)).map_err(|payload| panicked(payload.as_ref()))
+    panic::catch_unwind(AssertUnwindSafe(target)).unwrap_or_else(|payload| Err(panicked(payload.as_ref())))
 }
 
 /// What a panic's payload says.
@@ -62,7 +62,7 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 fn panicked(payload: &(dyn Any + Send)) -> Report {
     let message = message_of(payload);
     let seen = SEEN.take().filter(|seen| seen.message == message);
-    let (location, backtrace) = seen.map(|seen| (seen.location, seen.backtrace.to_string())).unzip();
+    let (location, backtrace) = seen.map(|seen| (seen.location, trim(&seen.backtrace.to_string()))).unzip();
     Report::Panicked { message, location: location.flatten(), backtrace }
 }
 
@@ -72,8 +72,45 @@ fn print(info: &PanicHookInfo<'_>) {
     let place = info.location().map(|location| format!(" at {location}")).unwrap_or_default();
     let backtrace = Backtrace::capture();
     let shown = match backtrace.status() {
-        std::backtrace::BacktraceStatus::Captured => format!("\nstack backtrace:\n{backtrace}"),
+        BacktraceStatus::Captured => format!("\nstack backtrace:\n{}", trim(&backtrace.to_string())),
         _ => "\nnote: run with `RUST_BACKTRACE=1` to print a backtrace; `join` reports it in any case".to_owned(),
     };
     eprintln!("process {:?} (pid {}) panicked{place}:\n{}{shown}", me.name(), me.pid(), message_of(info.payload()));
+}
+
+/// The frames of a backtrace that are the target's own: those below the panic machinery and above our call.
+fn trim(backtrace: &str) -> String {
+    let is_frame = |line: &str| line.trim_start().split_once(':').is_some_and(|(n, _)| n.parse::<u32>().is_ok());
+    let mut frames: Vec<String> = Vec::new();
+    for line in backtrace.lines() {
+        match frames.last_mut() {
+            Some(frame) if !is_frame(line) => frame.extend(["\n", line]),
+            _ => frames.push(line.to_owned()),
+        }
+    }
+    let machinery = |frame: &String| PANIC_MACHINERY.iter().any(|name| frame.contains(name));
+    let first = frames.iter().rposition(machinery).map_or(0, |last| last + 1);
+    let end = frames[first..].iter().position(|frame| frame.contains(OUR_CALL)).map_or(frames.len(), |n| first + n);
+    if first < end { frames[first..end].join("\n") } else { backtrace.to_owned() }
+}
+
+/// The last functions of core and std that a panic goes through before the hook.
+const PANIC_MACHINERY: [&str; 3] = ["core::panicking::", "rust_begin_unwind", "std::panicking::begin_panic"];
+
+/// Where a target is called from.
+const OUR_CALL: &str = "procession_launch::target::";
+
+#[cfg(test)]
+mod tests {
+    use super::trim;
+
+    #[test]
+    fn a_backtrace_is_cut_to_the_targets_own_frames() {
+        let whole = "   0: procession_launch::panics::catch\n   1: rust_begin_unwind\n             at lib.rs:1:1\n   \
+                     2: core::panicking::panic_fmt\n   3: app::divide\n             at main.rs:3:5\n   \
+                     4: procession_launch::target::Trampoline\n   5: main";
+        assert_eq!(trim(whole), "   3: app::divide\n             at main.rs:3:5");
+        assert_eq!(trim("what is no backtrace"), "what is no backtrace");
+        assert_eq!(trim("   0: core::panicking::panic"), "   0: core::panicking::panic");
+    }
 }

@@ -12,7 +12,8 @@ use serde::de::DeserializeOwned;
     message = "`{Self}` cannot cross a process boundary",
     label = "not `Serialize + DeserializeOwned + 'static`",
     note = "derive `serde::Serialize` and `serde::Deserialize` for it; an error type without serde converts into \
-            `procession::Fault` with `?`; pass owned values instead of references"
+            `procession::Fault` with `?`; pass owned values instead of references",
+    note = "a target that never returns is written with a result: `|| -> () {{ .. }}`"
 )]
 pub trait Passable: Serialize + DeserializeOwned + 'static {}
 

@@ -79,12 +79,12 @@ impl<R: Passable> Process<R> {
         let Some(mut decoder) = self.child.take_report() else { return Err(without_report(name, pid, status)) };
         let report = match decoder.value::<Report>() {
             Ok(report) => report,
-            Err(source) => return Err(JoinError::Undecodable { name, pid, source }),
+            Err(error) => return Err(JoinError::Undecodable { name, pid, error }),
         };
         match report {
             Report::Returned => {
                 let value = decoder.value::<R>().and_then(|value| decoder.finish().map(|()| value));
-                value.map_err(|source| JoinError::Undecodable { name, pid, source })
+                value.map_err(|error| JoinError::Undecodable { name, pid, error })
             }
             Report::Panicked { message, location, backtrace } => {
                 Err(JoinError::Panicked { name, pid, message, location, backtrace })

@@ -1,12 +1,15 @@
 //! The children of this process: listed until they are reaped, dealt with when this process ends.
 
+use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use procession_sys::{Deadline, at_exit, pid};
 
 use crate::child::Child;
+use crate::forkserver;
 
 /// How long a daemon child has to end after its SIGTERM at this process's normal end. Then the kernel ends it, with
 /// its owner.
@@ -16,10 +19,11 @@ pub const DAEMON_GRACE: Duration = Duration::from_secs(5);
 struct Registry {
     /// The process that registered the exit handler: a forked child has its parent's memory, not its children.
     owner: Option<u32>,
-    children: Vec<Child>,
+    /// By their serial numbers, so in the order of their starts.
+    children: BTreeMap<u64, Child>,
 }
 
-static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: Vec::new() });
+static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: BTreeMap::new() });
 
 /// The children of this process that are running, and reaps those that have ended.
 ///
@@ -38,9 +42,16 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: 
 /// ```
 #[must_use]
 pub fn active_children() -> Vec<Child> {
+    forkserver::reap();
     let mut registry = REGISTRY.lock();
-    registry.children.retain(Child::is_alive);
-    registry.children.clone()
+    registry.children.retain(|_, child| !child.has_ended());
+    registry.children.values().cloned().collect()
+}
+
+/// The number of a new child.
+pub(crate) fn next_serial() -> u64 {
+    static LAST: AtomicU64 = AtomicU64::new(0);
+    LAST.fetch_add(1, Ordering::Relaxed)
 }
 
 /// Enters a child that was just started; the first one has the exit handler registered.
@@ -51,13 +62,19 @@ pub(crate) fn enter(child: Child) -> io::Result<()> {
         registry.owner = Some(pid());
         at_exit(end_children)?;
     }
-    registry.children.push(child);
+    registry.children.insert(child.serial(), child);
     Ok(())
 }
 
 /// Reaps the ended ones among the children that nobody has a handle to.
 pub(crate) fn reap_abandoned() {
-    REGISTRY.lock().children.retain(|child| !child.is_abandoned() || child.is_alive());
+    forkserver::reap();
+    REGISTRY.lock().children.retain(|_, child| !child.is_abandoned() || !child.has_ended());
+}
+
+/// Forgets a child that was reaped, so that its descriptors close with the last handle to it.
+pub(crate) fn leave(serial: u64) {
+    REGISTRY.lock().children.remove(&serial);
 }
 
 /// At this process's normal end: daemon children are terminated, the others are waited for.
@@ -69,7 +86,7 @@ extern "C" fn end_children() {
         }
         std::mem::take(&mut registry.children)
     };
-    let (daemons, others): (Vec<_>, Vec<_>) = children.into_iter().partition(Child::is_daemon);
+    let (daemons, others): (Vec<_>, Vec<_>) = children.into_values().partition(Child::is_daemon);
     for daemon in &daemons {
         let _ = daemon.terminate();
     }

@@ -1,5 +1,6 @@
 //! The start method `spawn`: this image executed anew.
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -27,9 +28,10 @@ impl Entry for Spawned {
     }
 }
 
-/// Starts a child. Its arguments lie in the socket before it exists, so nobody waits for anybody.
+/// Starts a child. It gets its arguments once it is held by a pidfd, while it is still being loaded: until then it runs
+/// nothing, so a start that fails half-way has run nothing, and nobody else can have reaped it.
 pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) -> Result<Child, StartError> {
-    let image = |source| StartError::Image { name: plan.name.clone(), source };
+    let image = |error| StartError::Image { name: plan.name.clone(), error };
     let setup = plan.setup(plan.open_directory()?, None)?;
     let null = dev_null().map_err(plan.failed("open /dev/null"))?;
     let mut launch = Launch::role::<Spawned>().map_err(image)?.executable(plan.executable.as_deref());
@@ -43,13 +45,20 @@ pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) 
     }
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
-    line.send(CALL, call).and_then(|()| line.send(SETUP, &setup)).map_err(plan.failed("send its arguments"))?;
     let pid = launch.start(&theirs).map_err(image)?;
     // What the child has now is closed here first, so that a descriptor for its pidfd is free.
     drop((theirs, ends, null));
-    let pidfd = PidFd::open(pid).map_err(|source| {
+    let pidfd = PidFd::open(pid).map_err(|error| {
         discard_child(pid);
-        plan.failed("hold it by a pidfd")(source)
+        plan.failed("hold it by a pidfd")(error)
     })?;
-    Ok(Child::new(plan.about(pid), pidfd, line, Reaper::Own, pipes))
+    let child = Child::new(plan.about(pid), pidfd, line, Reaper::Own, pipes);
+    match child.line().send(CALL, call).and_then(|()| child.line().send(SETUP, &setup)) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(child), // It was killed: its status will tell.
+        Err(error) => {
+            discard_child(pid);
+            Err(plan.failed("send its arguments")(error))
+        }
+        Ok(()) => Ok(child),
+    }
 }

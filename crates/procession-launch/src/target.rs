@@ -70,16 +70,13 @@ struct Trampoline<F, A>(PhantomData<fn(F, A)>);
 
 impl<F: Target<A>, A: Arguments> Entry for Trampoline<F, A> {
     type Input = Decoder;
-    type Output = Message;
+    type Output = Result<Message, Report>;
 
-    fn enter(mut decoder: Decoder) -> Message {
+    fn enter(mut decoder: Decoder) -> Result<Message, Report> {
         let arguments = A::decode(&mut decoder).and_then(|arguments| decoder.finish().map(|()| arguments));
-        let arguments = match arguments {
-            Ok(arguments) => arguments,
-            Err(error) => return Report::BadArguments(error.to_string()).message(),
-        };
+        let arguments = arguments.map_err(|error| Report::BadArguments(error.to_string()))?;
         let output = conjure::<F>().call(arguments);
-        returned(&output).unwrap_or_else(|error| Report::BadResult(error.to_string()).message())
+        returned(&output).map_err(|error| Report::BadResult(error.to_string()))
     }
 }
 

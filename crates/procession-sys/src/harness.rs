@@ -2,9 +2,10 @@
 //!
 //! # Safety
 //! The one handler installed here does nothing, so it is async-signal-safe. The one descriptor closed by number is a
-//! standard stream, which std's handles expect to find closed.
+//! standard stream, which std's handles take for an end of file. The environment is changed only in a process that
+//! was seen to have one thread.
 
-#![expect(unsafe_code, reason = "installs a signal handler and closes a standard stream")]
+#![expect(unsafe_code, reason = "installs a signal handler, closes a standard stream, sets a variable")]
 
 use std::io;
 use std::os::fd::AsFd;
@@ -113,4 +114,17 @@ pub fn interrupt_waits(number: i32) -> io::Result<()> {
     // SAFETY: the action is fully set; the handler does nothing.
     let result = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Sets a variable of this process's own environment.
+///
+/// # Errors
+/// `WouldBlock` in a process with a second thread, which could be reading the environment.
+pub fn set_variable(name: &str, value: &str) -> io::Result<()> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    // SAFETY: this process has one thread, so nobody reads the environment while it changes.
+    unsafe { std::env::set_var(name, value) };
+    Ok(())
 }

@@ -14,6 +14,14 @@ pub fn parent_pid() -> u32 {
     std::os::unix::process::parent_id()
 }
 
+/// The name that `ps` and `top` show for this process.
+///
+/// # Errors
+/// None that Linux knows.
+pub fn command_name() -> io::Result<Vec<u8>> {
+    Ok(rustix::thread::name()?.into_bytes())
+}
+
 /// Sets the name that `ps` and `top` show for this process; the kernel keeps 15 bytes of it.
 ///
 /// # Errors

@@ -57,9 +57,9 @@ pub use crate::fork::fork;
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
     Scarcity, adopt_orphans, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on,
-    send_signal, set_umask,
+    send_signal, set_umask, set_variable,
 };
-pub use crate::identity::{ProcessIdentity, parent_pid, pid, set_command_name};
+pub use crate::identity::{ProcessIdentity, command_name, parent_pid, pid, set_command_name};
 pub use crate::inherit::Inherited;
 pub use crate::memfd::{Mapping, map_sealed, sealed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};

@@ -140,18 +140,17 @@ impl SignalMask {
     }
 }
 
-/// SIGCHLD as a descriptor: readable after a child ended. The signal must be blocked, which `new` sees to.
+/// SIGCHLD as a descriptor: readable after a child ended. The calling thread must have the signal blocked.
 #[derive(Debug)]
 pub struct ChildSignals(OwnedFd);
 
 impl ChildSignals {
-    /// Blocks SIGCHLD in the calling thread and opens the descriptor.
+    /// Opens the descriptor.
     ///
     /// # Errors
     /// `EMFILE` or `ENFILE` when no descriptors are left.
     pub fn new() -> io::Result<Self> {
         let set = SignalMask::EMPTY.with(Signal::CHLD).to_set();
-        SignalMask::current().with(Signal::CHLD).install();
         // SAFETY: the set is valid for the call; -1 asks for a new descriptor.
         let fd = unsafe { libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
         if fd < 0 {

@@ -15,6 +15,9 @@ use crate::tree::{LOOK, ProcessInfo, children_of};
 /// that has been joined or killed takes longer on a machine that is busy with other things.
 pub const AUDIT_GRACE: Duration = Duration::from_secs(1);
 
+/// How much of what is left is named: enough to see what it is.
+const LEFT_SHOWN_MAX: usize = 20;
+
 /// The exit code of a case that panicked.
 const PANICKED: i32 = 101;
 
@@ -60,7 +63,11 @@ pub(crate) fn run(warm_up: Option<fn()>, case: &Case) -> ExitCode {
     if left.is_empty() {
         return ExitCode::SUCCESS;
     }
-    eprintln!("the case has left behind:\n  {}", left.join("\n  "));
+    let more = left.len().saturating_sub(LEFT_SHOWN_MAX);
+    eprintln!("the case has left behind:\n  {}", left[..left.len() - more].join("\n  "));
+    if more > 0 {
+        eprintln!("  and {more} more");
+    }
     ExitCode::from(UNTIDY)
 }
 

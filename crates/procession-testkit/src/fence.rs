@@ -54,17 +54,13 @@ fn fenced(case: &Case, shown: bool) -> io::Result<Vec<String>> {
     adopt_orphans()?;
     let mut output = if shown { None } else { Some(capture()?) };
     let mut body = start_body(case, output.as_ref())?;
-    let outcome = watch(&mut body, Deadline::after(case.deadline))?;
-    let mut findings = Vec::new();
-    match outcome {
-        Outcome::Abandoned => {}
-        Outcome::Ended(status) => findings.extend(objection(status)),
+    let mut findings = match watch(&mut body, Deadline::after(case.deadline))? {
+        Outcome::Abandoned => vec!["its harness was killed".to_owned()],
+        Outcome::Ended(status) => objection(status).map_or_else(survivors, |objection| vec![objection]),
         Outcome::Hung(tree) => {
-            findings.push(format!("it hung for {:?}; its processes were\n  {}", case.deadline, tree.join("\n  ")));
+            vec![format!("it hung for {:?}; its processes were\n  {}", case.deadline, tree.join("\n  "))]
         }
-    }
-    let survivors = if findings.is_empty() { survivors() } else { Vec::new() };
-    findings.extend(survivors.into_iter().map(|process| format!("a process outlived the case: {process}")));
+    };
     if kill_tree().is_err() {
         findings.push("some processes of the case cannot be killed".to_owned());
     }
@@ -130,7 +126,7 @@ fn survivors() -> Vec<String> {
         while reap_any().is_some() {}
         let left = descendants_of(pid());
         if left.is_empty() || deadline.has_passed() {
-            return left.iter().map(ToString::to_string).collect();
+            return left.iter().map(|process| format!("a process outlived the case: {process}")).collect();
         }
         thread::sleep(LOOK);
     }

@@ -20,6 +20,9 @@ mod checked;
 /// the price of larger messages and slower encoding. Descriptors inside are carried as usual. Inside another
 /// self-describing format, `Described` is invisible.
 ///
+/// Serde tries the forms of an untagged type one after the other. If such a type holds itself in several forms
+/// that begin alike, then bytes from a hostile peer can make it try for very long; tag the type instead.
+///
 /// # Errors
 ///
 /// An option directly inside an option is refused, because the format has one null.

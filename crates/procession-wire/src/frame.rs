@@ -1,7 +1,7 @@
 //! How a message lies in the packets of a socket that keeps packets apart (`SOCK_SEQPACKET`).
 //!
 //! This module plans the packets of a frame and puts arrived packets together; whoever owns the socket sends
-//! and receives them. Relies on nothing; it does no IO.
+//! and receives them. Relies on `procession-sys` for the kernel's limit alone; it does no IO.
 //!
 //! # Layout
 //!
@@ -61,13 +61,15 @@ pub const BODY_INLINE_MAX: usize = 64 * 1024;
 pub const PACKET_BYTES_MAX: usize = HEADER_BYTES + BODY_INLINE_MAX;
 
 /// How many descriptors one packet may carry: the kernel's own limit (`SCM_MAX_FD`).
-pub const PACKET_DESCRIPTORS_MAX: usize = 253;
+pub const PACKET_DESCRIPTORS_MAX: usize = procession_sys::PACKET_DESCRIPTORS_MAX;
 
 /// The largest body: what a process could map at most (47 bits of address).
 pub const BODY_BYTES_MAX: u64 = 1 << 47;
 
 /// How many descriptors one frame may carry: a message's, and the memory file.
 pub const FRAME_DESCRIPTORS_MAX: usize = DESCRIPTORS_MAX + 1;
+
+const _: () = assert!(BODY_BYTES_MAX <= isize::MAX as u64 && DESCRIPTORS_MAX < u32::MAX as usize);
 
 /// Where a frame's body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -503,5 +505,52 @@ impl Header {
             return Err(FrameError::BadHeader);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_lies_as_the_table_says() {
+        let packet = plan(7, 0x0102, BodyPlace::Inline, 300).unwrap().nth(1).unwrap();
+        let mut expected = b"PRCN\x01\x07\x02\x00".to_vec();
+        expected.extend_from_slice(&300_u32.to_le_bytes());
+        expected.extend_from_slice(&47_u32.to_le_bytes());
+        expected.extend_from_slice(&0x0102_u64.to_le_bytes());
+        assert_eq!(packet.header.as_slice(), expected);
+    }
+
+    #[test]
+    fn a_plan_keeps_the_limits() {
+        let refused = |bytes, place, count| plan(0, bytes, place, count).unwrap_err();
+        let too_large = FrameError::BodyTooLarge { bytes: BODY_INLINE_MAX as u64 + 1 };
+        assert_eq!(refused(BODY_INLINE_MAX + 1, BodyPlace::Inline, 0), too_large);
+        let too_many = FrameError::TooManyDescriptors { count: DESCRIPTORS_MAX + 1 };
+        assert_eq!(refused(0, BodyPlace::Inline, DESCRIPTORS_MAX + 1), too_many);
+        assert!(plan(0, 0, BodyPlace::MemoryFile, DESCRIPTORS_MAX).is_ok());
+        let beyond = BODY_BYTES_MAX as usize + 1;
+        assert!(plan(0, beyond, BodyPlace::MemoryFile, 0).is_err());
+    }
+
+    #[test]
+    fn a_header_that_lies_is_refused() {
+        let honest =
+            Header { kind: 0, in_file: false, continues: false, descriptors: 0, descriptors_here: 0, body_bytes: 0 };
+        let refused = |header: Header| Assembler::new().push(&header.to_bytes(), Vec::new()).unwrap_err();
+        let large = BODY_INLINE_MAX as u64 + 1;
+        assert_eq!(refused(Header { body_bytes: large, ..honest }), FrameError::BodyTooLarge { bytes: large });
+        let many = DESCRIPTORS_MAX as u32 + 1;
+        let too_many = FrameError::TooManyDescriptors { count: DESCRIPTORS_MAX + 1 };
+        assert_eq!(refused(Header { descriptors: many, ..honest }), too_many);
+        assert_eq!(refused(Header { in_file: true, ..honest }), FrameError::BadHeader);
+        assert_eq!(refused(Header { continues: true, ..honest }), FrameError::OutOfOrder);
+        assert_eq!(refused(Header { descriptors: 1, ..honest }), FrameError::BadHeader);
+        let short = FrameError::WrongLength { declared: 1, received: 0 };
+        assert_eq!(refused(Header { body_bytes: 1, ..honest }), short);
+        let empty = FrameError::WrongDescriptors { declared: 1, received: 0 };
+        assert_eq!(refused(Header { descriptors: 1, descriptors_here: 1, ..honest }), empty);
+        assert!(Assembler::new().push(&honest.to_bytes(), Vec::new()).unwrap().is_some());
     }
 }

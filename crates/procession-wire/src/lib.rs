@@ -1,6 +1,6 @@
 //! What may cross a process boundary: serde values as bytes, and the descriptors that travel with them.
 //!
-//! Layer 1. Uses `procession-sys`. Used by every crate that sends a value to another process.
+//! Layer 1. Uses a limit of `procession-sys`. Used by every crate that sends a value to another process.
 //!
 //! **Invariant:** wire does no IO of its own; whoever owns the socket or the ring moves the bytes.
 //! **Invariant:** hostile bytes never panic, over-allocate, loop without bound or leave a descriptor open.
@@ -38,6 +38,8 @@
 //! decoder.finish()?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
+
+#![doc(test(attr(deny(warnings))))]
 
 mod error;
 mod names; // What tells a struct or a variant from its neighbor.

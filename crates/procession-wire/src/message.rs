@@ -2,7 +2,10 @@
 
 use crate::{DecodeError, Decoder, Descriptor, EncodeError, Encoder};
 use serde::{Serialize, de::DeserializeOwned};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    fmt::{Debug, Formatter},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 /// Bytes and the descriptors that go with them.
 ///
@@ -20,7 +23,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// assert_eq!(message.descriptors().count(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Message {
     bytes: Vec<u8>,
     descriptors: Vec<Descriptor>,
@@ -74,6 +77,14 @@ impl Message {
     #[must_use]
     pub fn into_decoder(self) -> Decoder {
         Decoder::with_table(self.bytes, self.descriptors)
+    }
+}
+
+impl Debug for Message {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let mut text = f.debug_struct("Message");
+        text.field("bytes", &self.bytes.len());
+        text.field("descriptors", &self.descriptors.len()).finish()
     }
 }
 

@@ -195,11 +195,21 @@ struct AliasAndSkip {
     shown: u8,
 }
 
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+struct AliasAndSkipReading {
+    #[serde(alias = "one", alias = "two", alias = "three")]
+    given: u8,
+    #[serde(skip_deserializing)]
+    computed: u8,
+}
+
 #[test]
 fn aliases() {
     arrives(Alias { name: "x".into(), size: 1 });
     let expected = DecodeErrorKind::Fields { container: "AliasAndSkip", found: 1 };
     assert_eq!(refused_by_decoder(AliasAndSkip { hidden: 1, shown: 2 }), expected);
+    let expected = DecodeErrorKind::Fields { container: "AliasAndSkipReading", found: 2 };
+    assert_eq!(refused_by_decoder(AliasAndSkipReading { given: 1, computed: 2 }), expected);
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

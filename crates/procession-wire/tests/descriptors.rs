@@ -28,6 +28,7 @@ fn main() -> ExitCode {
         ("a_failed_value_takes_its_descriptors_back", a_failed_value_takes_its_descriptors_back),
         ("a_panicking_value_takes_its_descriptors_back", a_panicking_value_takes_its_descriptors_back),
         ("nested_messages_have_tables_of_their_own", nested_messages_have_tables_of_their_own),
+        ("a_shared_descriptor_is_duplicated", a_shared_descriptor_is_duplicated),
         ("descriptors_nobody_asked_for_are_closed", descriptors_nobody_asked_for_are_closed),
         ("bad_and_repeated_positions_are_refused", bad_and_repeated_positions_are_refused),
         ("outside_a_message_there_is_no_table", outside_a_message_there_is_no_table),
@@ -103,6 +104,15 @@ impl Serialize for Fails {
     }
 }
 
+/// Panics before it has attached anything.
+struct PanicsAtOnce;
+
+impl Serialize for PanicsAtOnce {
+    fn serialize<S: serde::Serializer>(&self, _serializer: S) -> Result<S::Ok, S::Error> {
+        panic!("a type's own bug")
+    }
+}
+
 fn a_failed_value_takes_its_descriptors_back() {
     let mut encoder = Encoder::new();
     encoder.value(&descriptor()).unwrap();
@@ -119,7 +129,9 @@ fn a_panicking_value_takes_its_descriptors_back() {
     let attempt = std::panic::AssertUnwindSafe(|| encoder.value(&value));
     std::panic::catch_unwind(attempt).unwrap_err();
     assert_eq!(encoder.finish().descriptor_count(), 1);
-    assert!(encode(&3).is_ok());
+    outside_a_message_there_is_no_table();
+    std::panic::catch_unwind(|| encode(&PanicsAtOnce)).unwrap_err();
+    outside_a_message_there_is_no_table();
 }
 
 /// Encodes and decodes a message of its own while it is written and read.
@@ -152,6 +164,13 @@ fn nested_messages_have_tables_of_their_own() {
         [&value.0, &value.1.1, &value.2].map(|descriptor| format!("{:?}", descriptor.as_fd()))
     };
     assert_eq!(numbers(&arrived), numbers(&value));
+}
+
+fn a_shared_descriptor_is_duplicated() {
+    let kept = descriptor();
+    let owned = kept.clone().into_owned().unwrap();
+    assert_ne!(format!("{:?}", owned.as_fd()), format!("{:?}", kept.as_fd()));
+    assert!(kept.try_into_owned().is_ok());
 }
 
 fn descriptors_nobody_asked_for_are_closed() {

@@ -40,8 +40,8 @@ const SOON: Duration = Duration::from_secs(10);
 fn survives<T: DeserializeOwned + 'static>(bytes: &[u8]) {
     let begun = Instant::now();
     let mut decoder = Decoder::new(bytes.to_vec(), Vec::new());
-    // A value of no bytes would be read for ever: the loop is the test's, not the decoder's.
-    (0..8).take_while(|_| decoder.value::<T>().is_ok()).for_each(drop);
+    // Twice, for the second value starts wherever the first one ended.
+    (0..2).take_while(|_| decoder.value::<T>().is_ok()).for_each(drop);
     assert!(begun.elapsed() < SOON, "took {:?} for {bytes:?}", begun.elapsed());
 }
 
@@ -129,14 +129,14 @@ fn lengths_that_lie() {
 fn nesting_that_never_ends() {
     let run = || {
         for byte in 0..=255_u8 {
-            all_survive(&vec![byte; 20_000]);
-            let cbor = vec![byte; 20_000];
-            all_survive(&postcard::to_stdvec(&cbor).unwrap());
+            let run = vec![byte; 5_000];
+            survives::<Tree>(&run);
+            survives::<Described<Loose>>(&postcard::to_stdvec(&run).unwrap());
         }
         // Lists of one list, by name and number.
         let one = procession_wire::encode(&Tree::List(vec![Tree::Null])).unwrap();
         let head = &one.bytes()[..4];
-        all_survive(&head.repeat(20_000));
+        survives::<Tree>(&head.repeat(5_000));
     };
     // The stack of a thread that Rust starts by itself, in a debug build as well.
     let thread = std::thread::Builder::new().stack_size(2 << 20).spawn(run).unwrap();

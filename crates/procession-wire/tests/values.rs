@@ -1,10 +1,15 @@
 //! Values of every kind that serde knows, there and back; and the limits, one below and one above.
 
 use procession_wire::{
-    DEPTH_MAX, DecodeErrorKind, Decoder, Described, EncodeErrorKind, Encoder, UNSIZED_ITEMS_MAX, decode, encode,
+    DEPTH_MAX, DecodeErrorKind, Decoder, Described, EncodeErrorKind, Encoder, UNSIZED_ITEMS_MAX, decode, decode_slice,
+    encode,
 };
 use proptest::prelude::*;
-use serde::{Deserialize, Serialize, de::DeserializeOwned, ser::SerializeSeq};
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{DeserializeOwned, SeqAccess, Visitor},
+    ser::SerializeSeq,
+};
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt::Debug,
@@ -160,6 +165,39 @@ fn a_sequence_must_keep_its_word() {
     encode(&Liar { says: Some(2), writes: 2 }).unwrap();
 }
 
+/// Reads the first item of a sequence and leaves the others.
+#[derive(Debug)]
+struct First(u8);
+
+impl<'de> Deserialize<'de> for First {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FirstVisitor)
+    }
+}
+
+struct FirstVisitor;
+
+impl<'de> Visitor<'de> for FirstVisitor {
+    type Value = First;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<First, A::Error> {
+        Ok(First(items.next_element()?.unwrap_or_default()))
+    }
+}
+
+#[test]
+fn a_reader_must_not_leave_items_behind() {
+    let sent = |items: &[u8]| encode(&(items.to_vec(), 9_u8)).unwrap();
+    let error = decode::<(First, u8)>(sent(&[1, 2, 3])).unwrap_err();
+    assert_eq!(error.kind(), &DecodeErrorKind::UnreadItems { left: 2 });
+    let (first, last) = decode::<(First, u8)>(sent(&[1])).unwrap();
+    assert_eq!((first.0, last), (1, 9));
+}
+
 /// Displays another text each time.
 struct Fickle(std::cell::Cell<usize>);
 
@@ -244,6 +282,12 @@ fn items_without_bytes_are_counted_on_both_sides() {
     assert_eq!(encode(&spread).unwrap_err().kind(), &EncodeErrorKind::TooManyUnsizedItems);
     arrives(vec![vec![(); 1000]; 1000]);
 
+    // The limit is one value's, not a message's.
+    let mut encoder = Encoder::new();
+    (0..3).for_each(|_| encoder.value(&vec![(); UNSIZED_ITEMS_MAX]).unwrap());
+    let mut decoder = encoder.finish().into_decoder();
+    (0..3).for_each(|_| assert_eq!(decoder.value::<Vec<()>>().unwrap().len(), UNSIZED_ITEMS_MAX));
+
     let hostile = postcard::to_stdvec(&(1_u64 << 60)).unwrap();
     let error = Decoder::new(hostile, Vec::new()).value::<Vec<()>>().unwrap_err();
     assert!(matches!(error.kind(), DecodeErrorKind::LengthBeyondEnd { .. }), "{error}");
@@ -311,6 +355,26 @@ fn described_refuses_what_it_would_lose() {
     assert_eq!(encode(&Described(Some(()))).unwrap_err().kind(), &EncodeErrorKind::AmbiguousOption);
     arrives(Described(vec![Some(Some(1)), None]));
     arrives(Described((u128::MAX, i128::MIN, 'x', "text".to_string(), f32::MAX, -0.0_f64, vec![0_u8; 10_000])));
+}
+
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Samples {
+    #[serde(with = "procession_wire::bulk")]
+    values: Vec<f64>,
+}
+
+#[test]
+fn raw_fields_stay_raw_inside_described() {
+    let samples = Described(Samples { values: vec![0.5; 10_000] });
+    assert!(encode(&samples).unwrap().bytes().len() < 8 * 10_000 + 32);
+    arrives(samples);
+}
+
+#[test]
+fn nothing_may_follow_a_described_value() {
+    let error = decode_slice::<Described<u8>>(&[2, 5, 6], Vec::new()).unwrap_err();
+    assert!(error.to_string().contains("1 bytes follow"), "{error}");
+    assert_eq!(decode_slice::<Described<u8>>(&[1, 5], Vec::new()).unwrap(), Described(5));
 }
 
 #[test]

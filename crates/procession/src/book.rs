@@ -1,11 +1,22 @@
-//! The pages of the book as doctests, so that every example in it runs.
+//! The pages of the book and the README as doctests, so that every example in them runs.
+//!
+//! Relies on nothing. `cargo xtask docs` reads the list below and refuses a page that is not in it.
 
 macro_rules! pages {
     ($($name:ident: $path:literal,)*) => {
-        $(#[doc = include_str!(concat!("../../../docs/src/", $path))] mod $name {})*
+        $(#[doc = include_str!($path)] mod $name {})*
     };
 }
 
 pages! {
-    readme: "../../README.md",
+    readme: "../../../README.md",
+    introduction: "../../../docs/src/introduction.md",
+    quickstart: "../../../docs/src/quickstart.md",
+    processes: "../../../docs/src/guide/processes.md",
+    start_methods: "../../../docs/src/guide/start-methods.md",
+    python: "../../../docs/src/reference/python.md",
+    limits: "../../../docs/src/reference/limits.md",
+    glossary: "../../../docs/src/reference/glossary.md",
+    architecture: "../../../docs/src/design/architecture.md",
+    decisions: "../../../docs/src/design/decisions.md",
 }

@@ -1,7 +1,9 @@
 //! One error for `main` and for whoever does not branch on errors.
 
+use std::fmt;
+
 use procession_launch::{ControlError, JoinError, StartError};
-use procession_wire::{DecodeError, EncodeError};
+use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -9,7 +11,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// Any error of any of the crates, and of the system.
 ///
 /// Every call has a narrower error of its own; `?` turns each into this one.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// A process could not be started.
@@ -27,7 +29,34 @@ pub enum Error {
     /// A value could not be decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
+    /// What a target returned as its error.
+    #[error("{0:#}")]
+    Fault(Fault),
     /// What the system said to something that is not ours.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        Error::Fault(fault)
+    }
+}
+
+impl fmt::Debug for Error {
+    /// What `main` prints when it returns one: the message, and what it comes from.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            write!(f, "\n  because {error}")?;
+            cause = error.source();
+        }
+        match self {
+            Error::Join(JoinError::Panicked { backtrace: Some(backtrace), .. }) if f.alternate() => {
+                write!(f, "\n{backtrace}")
+            }
+            _ => Ok(()),
+        }
+    }
 }

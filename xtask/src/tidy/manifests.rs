@@ -1,7 +1,7 @@
 //! Rules for `Cargo.toml`: versions stand in the root alone, and lints are everybody's.
 //!
-//! Relies on [`manifest`] to read them. Fuzz targets are workspaces of their own,
-//! so they cannot inherit and are left out.
+//! Relies on [`manifest`] to read them. Fuzz targets and the programs of
+//! `cargo xtask images` are workspaces of their own, so they cannot inherit and are left out.
 
 use super::safety::SYSTEM_CRATES;
 use crate::manifest::{self, Entry};
@@ -9,7 +9,10 @@ use crate::tree::{Finding, TextFile};
 
 /// What the rules find in these files.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
-    let member = |file: &&TextFile| file.path.ends_with("/Cargo.toml") && !file.path.contains("/fuzz/");
+    let own_workspace = ["/fuzz/", "/images/"];
+    let member = |file: &&TextFile| {
+        file.path.ends_with("/Cargo.toml") && !own_workspace.iter().any(|folder| file.path.contains(folder))
+    };
     files.iter().filter(member).flat_map(member_findings).collect()
 }
 

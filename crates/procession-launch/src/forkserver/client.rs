@@ -43,6 +43,14 @@ pub(crate) struct Server {
 
 static SERVER: Mutex<Option<Arc<Server>>> = Mutex::new(None);
 
+/// Reaps the server if it was killed.
+pub(crate) fn reap() {
+    let mut server = SERVER.lock();
+    if server.as_ref().is_some_and(|server| server.has_ended()) {
+        *server = None;
+    }
+}
+
 impl Server {
     /// The server of this process, launched if there is none or the last one has ended.
     fn get(plan: &Plan) -> Result<Arc<Self>, StartError> {
@@ -57,7 +65,7 @@ impl Server {
 
     /// Executes a server.
     fn launch(plan: &Plan) -> Result<Self, StartError> {
-        let image = |source| StartError::Image { name: plan.name.clone(), source };
+        let image = |error| StartError::Image { name: plan.name.clone(), error };
         let null = dev_null().map_err(plan.failed("open /dev/null"))?;
         let environment: Vec<_> = std::env::vars_os().collect();
         let settings = settings(plan)?;
@@ -68,9 +76,9 @@ impl Server {
         let (control, theirs) = PacketSocket::pair().map_err(plan.failed("make the forkserver's socket"))?;
         let number = launch.start(&theirs).map_err(image)?;
         drop((theirs, null));
-        let pidfd = PidFd::open(number).map_err(|source| {
+        let pidfd = PidFd::open(number).map_err(|error| {
             discard_child(number);
-            plan.failed("hold the forkserver by a pidfd")(source)
+            plan.failed("hold the forkserver by a pidfd")(error)
         })?;
         Ok(Self { owner: pid(), control, pidfd, environment, settings })
     }
@@ -100,8 +108,8 @@ pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) 
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));
         }
         // A process's sockets close a moment before its end is seen.
-        let killed = server.pidfd.wait_ended(Deadline::after(SERVER_END_MAX)).unwrap_or(false);
-        if !killed {
+        let _ = server.pidfd.wait_ended(Deadline::after(SERVER_END_MAX));
+        if !server.has_ended() {
             let refused = io::Error::other("the forkserver did not take the request; it may have too many files open");
             return Err(plan.failed("have it forked")(refused));
         }

@@ -8,4 +8,4 @@
 mod client;
 mod server;
 
-pub(crate) use client::{Server, start};
+pub(crate) use client::{Server, reap, start};

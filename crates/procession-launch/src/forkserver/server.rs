@@ -15,7 +15,7 @@ use std::sync::Arc;
 use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
     ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
-    discard_child, disposition, fork, poll, reap_any, set_command_name, set_disposition,
+    command_name, discard_child, disposition, fork, poll, reap_any, set_command_name, set_disposition,
 };
 use procession_wire::{Descriptor, Encoder, Message};
 
@@ -58,36 +58,40 @@ struct Service {
 
 /// How the server was started, where it differs from how it runs.
 struct Given {
-    /// What Ctrl-C does; the server ignores it.
-    interrupt: Disposition,
+    mask: SignalMask,
     /// What a child's end does; ignored in the server, it would take the statuses away.
     child: Disposition,
-    mask: SignalMask,
+    /// What `ps` shows.
+    command_name: Vec<u8>,
 }
 
 impl Given {
-    /// Reads it, and makes the signals the server's own.
-    fn replace() -> Self {
-        let (interrupt, child) = (disposition(Signal::INT), disposition(Signal::CHLD));
-        set_disposition(Signal::INT, Disposition::Ignore);
+    /// Reads it, and puts the server's own in its place.
+    ///
+    /// Ctrl-C goes to every process of a terminal, and is not for the server. It is blocked, not ignored: so one
+    /// that is sent to a child that has just been forked waits until the child has its own mask, and is not lost.
+    fn replace() -> io::Result<Self> {
+        let given =
+            Self { mask: SignalMask::current(), child: disposition(Signal::CHLD), command_name: command_name()? };
+        given.mask.with(Signal::INT).with(Signal::CHLD).install();
         set_disposition(Signal::CHLD, Disposition::Default);
-        Self { interrupt, child, mask: SignalMask::current() }
+        set_command_name(b"forkserver")?;
+        Ok(given)
     }
 
     /// Gives a child what the server was given.
     fn restore(&self) {
-        set_disposition(Signal::INT, self.interrupt);
         set_disposition(Signal::CHLD, self.child);
+        let _ = set_command_name(&self.command_name); // A name that was read can be set.
         self.mask.install();
     }
 }
 
 impl Service {
     fn new(boot: Boot) -> io::Result<Self> {
-        let given = Given::replace();
+        let given = Given::replace()?;
         // The server keeps no directory busy; children are told theirs.
         std::env::set_current_dir("/")?;
-        set_command_name(b"forkserver")?;
         let (control, lifeline) = (boot.socket, boot.lifeline);
         let (child_ended, lines) = (ChildSignals::new()?, HashMap::new());
         Ok(Self { control, lifeline, next_lifeline: None, child_ended, given, lines })

@@ -1,0 +1,441 @@
+//! The forkserver: one per process, survived by its children, and invisible in what a child inherits.
+
+mod common;
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{SOON, again, assert_all_end, hear, hold, pipe, rest, server_of, start, tell, wait_for};
+use procession_launch::{Context, JoinError, Process, StartMethod, active_children};
+use procession_sys::{
+    Deadline, Interest, Scarcity, Signal, SignalMask, close_standard_stream, limit, pid, poll_one, processors, run_on,
+    send_signal, set_umask, set_variable,
+};
+use procession_testkit::{ProcessInfo, children_of, open_descriptors_of};
+use procession_wire::Descriptor;
+
+procession_testkit::main! {
+    warm_up: common::warm_up;
+    cases: [
+        all_children_of_a_process_come_from_one_server,
+        sigint_to_the_server_is_ignored,
+        sigint_to_the_whole_group_ends_children_and_not_the_server,
+        a_killed_server_is_replaced,
+        a_killed_servers_running_children_complete_and_their_results_arrive,
+        a_status_that_the_server_took_along_is_255,
+        a_signal_that_ended_a_child_after_its_server_is_unknown,
+        a_wait_that_began_before_the_server_was_killed_ends,
+        nothing_runs_twice_while_servers_are_killed within 60,
+        a_server_that_is_killed_again_and_again_is_an_error_or_a_child within 60,
+        a_stopped_server_delays_a_start_and_loses_nothing,
+        a_killed_server_is_reaped_by_the_next_start_of_any_kind,
+        a_killed_server_is_reaped_by_active_children,
+        a_server_holds_nothing_of_children_that_have_ended,
+        a_server_keeps_no_directory_busy,
+        a_child_has_a_server_of_its_own,
+        the_current_directory_is_that_of_the_start,
+        a_renamed_directory_is_still_the_current_one,
+        the_environment_is_that_of_the_start,
+        the_umask_is_that_of_the_start,
+        the_signal_mask_is_that_of_the_starting_thread,
+        the_limits_are_those_of_the_start,
+        the_affinity_is_that_of_the_starting_thread,
+        the_streams_are_those_of_the_start,
+        streams_that_are_closed_at_the_start_are_nothing,
+        many_threads_share_a_server_while_it_is_killed within 60,
+    ];
+}
+
+/// Starts a child that must start.
+fn served<F, A>(target: F, arguments: A) -> Process<F::Output>
+where
+    F: procession_launch::Target<A>,
+    A: procession_launch::Arguments,
+{
+    start(StartMethod::ForkServer, target, arguments)
+}
+
+/// This process's server.
+fn server() -> ProcessInfo {
+    server_of(pid()).expect("the warm-up started it")
+}
+
+/// Kills this process's server and waits until it has ended.
+fn kill_server() -> u32 {
+    let server = server();
+    let held = hold(std::slice::from_ref(&server));
+    send_signal(server.pid, 9).unwrap();
+    assert_all_end(&held);
+    server.pid
+}
+
+fn all_children_of_a_process_come_from_one_server() {
+    let parent = || procession_sys::parent_pid();
+    let contexts = [Context::forkserver(), Context::forkserver(), Context::default()];
+    for context in &contexts {
+        assert_eq!(context.start(parent, ()).unwrap().join().unwrap(), server().pid);
+    }
+    assert_eq!(children_of(pid()).len(), 1);
+}
+
+fn sigint_to_the_server_is_ignored() {
+    let (read, write) = pipe();
+    let child = served(
+        |from: Descriptor| {
+            wait_for(from);
+            5
+        },
+        (read,),
+    );
+    let before = server();
+    send_signal(before.pid, 2).unwrap();
+    tell(&write);
+    assert_eq!(child.join().unwrap(), 5);
+    assert_eq!(served(procession_sys::parent_pid, ()).join().unwrap(), before.pid);
+}
+
+/// Ctrl-C: the children have the default action, which the server's must not have become.
+fn sigint_to_the_whole_group_ends_children_and_not_the_server() {
+    let (read, write) = pipe();
+    let child = served(common::tell_and_block, (write,));
+    hear(&read);
+    let before = server();
+    for number in [before.pid, child.pid()] {
+        send_signal(number, 2).unwrap();
+    }
+    assert_eq!(child.wait().unwrap().exitcode(), -2);
+    assert_eq!(server().pid, before.pid);
+}
+
+fn a_killed_server_is_replaced() {
+    for _ in 0..3 {
+        let before = kill_server();
+        assert_eq!(served(|| 5, ()).join().unwrap(), 5);
+        assert_ne!(server().pid, before);
+    }
+}
+
+fn a_killed_servers_running_children_complete_and_their_results_arrive() {
+    let (read, write) = pipe();
+    let children: Vec<_> = (0..5)
+        .map(|number: u32| {
+            let wait_and_return = |from: Descriptor, number: u32| {
+                wait_for(from);
+                ("x".repeat(100_000), number)
+            };
+            served(wait_and_return, (read.clone(), number))
+        })
+        .collect();
+    drop(read);
+    kill_server();
+    assert!(children.iter().all(|child| child.is_alive()));
+    assert_eq!(served(|| 6, ()).join().unwrap(), 6, "and a new child starts meanwhile");
+    drop(write);
+    for (number, child) in (0..).zip(children) {
+        assert_eq!(child.join().unwrap(), ("x".repeat(100_000), number));
+    }
+}
+
+fn a_status_that_the_server_took_along_is_255() {
+    let (read, write) = pipe();
+    let child = served(
+        |from: Descriptor| -> () {
+            wait_for(from);
+            std::process::exit(7)
+        },
+        (read,),
+    );
+    kill_server();
+    assert!(child.is_alive());
+    assert_eq!(child.exitcode(), None);
+    drop(write);
+    let status = child.wait().unwrap();
+    assert_eq!((status.exitcode(), status.code(), status.is_known()), (255, Some(255), false));
+    match child.join() {
+        Err(JoinError::Exited { code: 255, .. }) => {}
+        other => panic!("{other:?}"),
+    }
+}
+
+fn a_signal_that_ended_a_child_after_its_server_is_unknown() {
+    let child = served(common::block, ());
+    kill_server();
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().exitcode(), 255);
+}
+
+fn a_wait_that_began_before_the_server_was_killed_ends() {
+    let (read, write) = pipe();
+    let child = served(wait_for, (read,));
+    let status = thread::scope(|scope| {
+        let waiting = scope.spawn(|| child.wait().unwrap());
+        let kill = scope.spawn(kill_server);
+        kill.join().unwrap();
+        drop(write);
+        waiting.join().unwrap()
+    });
+    assert_eq!(status.exitcode(), 255);
+    child.join().unwrap();
+}
+
+/// Kills this process's servers, each as soon as it is seen, until told to end; tells how many.
+fn kill_servers_of(parent: u32, until: Descriptor) -> u32 {
+    let mut n_killed = 0;
+    while !poll_one(&until, Interest::Read, Deadline::after(Duration::ZERO)).unwrap() {
+        if let Some(server) = server_of(parent) {
+            n_killed += u32::from(send_signal(server.pid, 9).is_ok());
+        }
+    }
+    n_killed
+}
+
+/// Leaves a mark that tells the starts from each other.
+fn mark(to: Descriptor, number: u32) -> u32 {
+    writeln!(File::from(again(&to)), "{number}").unwrap();
+    number
+}
+
+fn nothing_runs_twice_while_servers_are_killed() {
+    let (marks, write) = pipe();
+    let (read, until) = pipe();
+    let killer = start(StartMethod::Spawn, kill_servers_of, (pid(), read));
+    let mut begun = Vec::new();
+    let asked = Instant::now();
+    for number in 0.. {
+        if asked.elapsed() > Duration::from_secs(2) || number == 200 {
+            break;
+        }
+        // One server after the other may be killed before it can serve: an error, and then nothing has run.
+        let Ok(child) = Context::forkserver().start(mark, (write.clone(), number)) else { continue };
+        // A child that was killed with its server in its first moment has not begun, and its status is unknown.
+        match child.join() {
+            Ok(value) => assert_eq!(value, number),
+            Err(JoinError::Exited { code: 255, .. }) => continue,
+            Err(other) => panic!("{other}"),
+        }
+        begun.push(number.to_string());
+    }
+    tell(&until);
+    let n_killed = killer.join().unwrap();
+    drop(write);
+    let marks = rest(marks);
+    let mut seen: Vec<String> = marks.lines().map(str::to_owned).collect();
+    let n_seen = seen.len();
+    seen.dedup();
+    assert_eq!(seen.len(), n_seen, "something ran twice: {marks}");
+    assert!(begun.iter().all(|number| seen.contains(number)), "something was said to have run and has not");
+    assert!(n_killed > 3, "only {n_killed} servers were killed");
+    assert_eq!(served(|| 5, ()).join().unwrap(), 5);
+}
+
+fn a_server_that_is_killed_again_and_again_is_an_error_or_a_child() {
+    let (read, until) = pipe();
+    let killer = start(StartMethod::Spawn, kill_servers_of, (pid(), read));
+    for number in 0..30_u32 {
+        match Context::forkserver().start(|number: u32| number, (number,)) {
+            Ok(child) => drop(child.wait().unwrap()),
+            Err(error) => assert!(error.to_string().contains("forkserver"), "{error}"),
+        }
+    }
+    tell(&until);
+    killer.join().unwrap();
+    assert_eq!(served(|| 5, ()).join().unwrap(), 5);
+}
+
+fn a_stopped_server_delays_a_start_and_loses_nothing() {
+    let stopped = server();
+    send_signal(stopped.pid, common::SIGSTOP).unwrap();
+    common::wait_for_state(stopped.pid, 'T');
+    let (read, write) = pipe();
+    let value = thread::scope(|scope| {
+        let start = scope.spawn(|| served(mark, (write, 5)).join().unwrap());
+        assert!(!start.is_finished());
+        send_signal(stopped.pid, common::SIGCONT).unwrap();
+        start.join().unwrap()
+    });
+    assert_eq!((value, rest(read).as_str()), (5, "5\n"));
+    assert_eq!(server().pid, stopped.pid);
+}
+
+fn a_killed_server_is_reaped_by_the_next_start_of_any_kind() {
+    let before = kill_server();
+    start(StartMethod::Spawn, || (), ()).join().unwrap();
+    assert_eq!(procession_testkit::process(before), None);
+}
+
+fn a_killed_server_is_reaped_by_active_children() {
+    let before = kill_server();
+    assert!(active_children().is_empty());
+    assert_eq!(procession_testkit::process(before), None);
+}
+
+fn a_server_holds_nothing_of_children_that_have_ended() {
+    let count = || open_descriptors_of(server().pid).unwrap().len();
+    let before = count();
+    let (read, write) = pipe();
+    let children: Vec<_> = (0..20).map(|_| served(wait_for, (read.clone(),))).collect();
+    assert!(count() >= before + 20, "a line for each");
+    drop(write);
+    for child in children {
+        child.join().unwrap();
+    }
+    let started = Instant::now();
+    while count() > before || !children_of(server().pid).is_empty() {
+        assert!(started.elapsed() < SOON, "{:?}", open_descriptors_of(server().pid));
+    }
+}
+
+fn a_server_keeps_no_directory_busy() {
+    let cwd = fs::read_link(format!("/proc/{}/cwd", server().pid)).unwrap();
+    assert_eq!(cwd, PathBuf::from("/"));
+}
+
+fn a_child_has_a_server_of_its_own() {
+    let told = || {
+        served(|| (), ()).join().unwrap();
+        (pid(), server_of(pid()).expect("a server").parent)
+    };
+    let (child, parent_of_server) = served(told, ()).join().unwrap();
+    assert_eq!(child, parent_of_server);
+    assert_ne!(child, pid());
+}
+
+fn directory() -> PathBuf {
+    std::env::current_dir().unwrap()
+}
+
+fn the_current_directory_is_that_of_the_start() {
+    for wanted in ["/", "/proc", "/sys"] {
+        std::env::set_current_dir(wanted).unwrap();
+        assert_eq!(served(directory, ()).join().unwrap(), PathBuf::from(wanted));
+    }
+}
+
+fn a_renamed_directory_is_still_the_current_one() {
+    let old = std::env::temp_dir().join(procession_testkit::unique_name());
+    let new = old.with_extension("new");
+    fs::create_dir(&old).unwrap();
+    std::env::set_current_dir(&old).unwrap();
+    fs::rename(&old, &new).unwrap();
+    let told = served(directory, ()).join();
+    fs::remove_dir(&new).unwrap();
+    assert_eq!(told.unwrap(), new);
+    // Removed it has no name, and is the current directory all the same.
+    let told = served(|| fs::read_link("/proc/self/cwd").unwrap(), ()).join().unwrap();
+    assert_eq!(told, PathBuf::from(format!("{} (deleted)", new.display())));
+}
+
+fn the_environment_is_that_of_the_start() {
+    let variable = || std::env::var("CHANGED").ok();
+    assert_eq!(served(variable, ()).join().unwrap(), None);
+    set_variable("CHANGED", "after the server began").unwrap();
+    assert_eq!(served(variable, ()).join().unwrap().as_deref(), Some("after the server began"));
+    set_variable("CHANGED", "again").unwrap();
+    assert_eq!(served(variable, ()).join().unwrap().as_deref(), Some("again"));
+    let in_libc = || std::process::Command::new("sh").args(["-c", "echo $CHANGED"]).output().unwrap().stdout;
+    assert_eq!(served(in_libc, ()).join().unwrap(), b"again\n");
+}
+
+fn umask() -> String {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find_map(|line| line.strip_prefix("Umask:")).unwrap().trim().to_owned()
+}
+
+fn the_umask_is_that_of_the_start() {
+    for (mask, shown) in [(0o027, "0027"), (0o000, "0000"), (0o777, "0777")] {
+        set_umask(mask);
+        assert_eq!(served(umask, ()).join().unwrap(), shown);
+    }
+}
+
+fn the_signal_mask_is_that_of_the_starting_thread() {
+    let bits = || SignalMask::current().bits();
+    assert_eq!(served(bits, ()).join().unwrap(), SignalMask::current().bits());
+    let mask = SignalMask::EMPTY.with(Signal::TERM).with(Signal::CHLD);
+    let told = thread::spawn(move || {
+        mask.install();
+        served(bits, ()).join().unwrap()
+    });
+    assert_eq!(told.join().unwrap(), mask.bits());
+    assert_eq!(served(bits, ()).join().unwrap(), SignalMask::current().bits(), "not the other thread's");
+}
+
+fn the_limits_are_those_of_the_start() {
+    let limits = || fs::read_to_string("/proc/self/limits").unwrap();
+    assert_eq!(served(limits, ()).join().unwrap(), limits());
+    for files in [100, 333] {
+        limit(Scarcity::OpenFiles, Some(files)).unwrap();
+        limit(Scarcity::CoreFile, Some(0)).unwrap();
+        assert_eq!(served(limits, ()).join().unwrap(), limits());
+    }
+    let all = limits();
+    // A soft limit may go up again, also in children of the server that had the lower one.
+    limit(Scarcity::OpenFiles, Some(334)).unwrap();
+    let told = served(limits, ()).join().unwrap();
+    assert_eq!(told, limits());
+    assert_ne!(told, all);
+}
+
+fn the_affinity_is_that_of_the_starting_thread() {
+    let allowed = processors().unwrap();
+    assert_eq!(served(|| processors().unwrap(), ()).join().unwrap(), allowed);
+    for processor in allowed {
+        run_on(&[processor]).unwrap();
+        assert_eq!(served(|| processors().unwrap(), ()).join().unwrap(), [processor]);
+    }
+}
+
+/// What a process's first three descriptors are.
+fn streams() -> Vec<PathBuf> {
+    (0..3).map(|at| fs::read_link(format!("/proc/self/fd/{at}")).unwrap()).collect()
+}
+
+fn the_streams_are_those_of_the_start() {
+    let own = streams();
+    assert_eq!(served(streams, ()).join().unwrap(), [PathBuf::from("/dev/null"), own[1].clone(), own[2].clone()]);
+    // Another file in the place of this process's standard output, for as long as the file is open.
+    close_standard_stream(1);
+    let zero = File::open("/dev/zero").unwrap();
+    assert_eq!(zero.as_raw_fd(), 1, "the lowest free number");
+    let told = served(streams, ()).join().unwrap();
+    assert_eq!(told, [PathBuf::from("/dev/null"), PathBuf::from("/dev/zero"), own[2].clone()]);
+}
+
+fn streams_that_are_closed_at_the_start_are_nothing() {
+    (0..3).for_each(close_standard_stream);
+    let told = served(streams, ()).join();
+    assert_eq!(told.unwrap(), vec![PathBuf::from("/dev/null"); 3]);
+}
+
+fn many_threads_share_a_server_while_it_is_killed() {
+    let (read, until) = pipe();
+    let once = |parent: u32, until: Descriptor| {
+        while !poll_one(&until, Interest::Read, Deadline::after(Duration::from_millis(20))).unwrap() {
+            if let Some(server) = server_of(parent) {
+                let _ = send_signal(server.pid, 9);
+            }
+        }
+    };
+    let killer = start(StartMethod::Spawn, once, (pid(), read));
+    thread::scope(|scope| {
+        for _ in 0..6 {
+            scope.spawn(|| {
+                for number in 0..20_u32 {
+                    let Ok(child) = Context::forkserver().start(|number: u32| number, (number,)) else { continue };
+                    match child.join() {
+                        Ok(value) => assert_eq!(value, number),
+                        Err(JoinError::Exited { code: 255, .. }) => {}
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            });
+        }
+    });
+    tell(&until);
+    killer.join().unwrap();
+    assert_eq!(served(|| 5, ()).join().unwrap(), 5);
+}

@@ -1,0 +1,46 @@
+//! Children start from `#[test]` as from anywhere else, although the test runs in a thread beside others.
+
+use procession_launch::{Context, JoinError, Process, StartMethod, current_process};
+
+fn add(a: u64, b: u64) -> u64 {
+    a + b
+}
+
+#[test]
+fn spawn_starts_from_a_test() {
+    let child = Context::spawn().start(add, (2, 3)).unwrap();
+    assert_eq!(child.join().unwrap(), 5);
+}
+
+#[test]
+fn forkserver_starts_from_a_test() {
+    let child = Context::forkserver().start(add, (2, 3)).unwrap();
+    assert_eq!(child.join().unwrap(), 5);
+}
+
+#[test]
+fn a_closure_of_a_test_runs_in_a_child_and_not_the_test() {
+    for method in StartMethod::ALL {
+        let told = || (std::process::id(), current_process().name().to_owned());
+        let child = Context::new(method).start(told, ()).unwrap();
+        let (pid, name) = (child.pid(), child.name().to_owned());
+        assert_ne!(pid, std::process::id());
+        assert_eq!(child.join().unwrap(), (pid, name));
+    }
+}
+
+#[test]
+fn a_panic_in_a_child_is_its_own() {
+    for method in StartMethod::ALL {
+        let child = Context::new(method).builder(|| assert_eq!(1, 2), ()).stderr(procession_launch::Stdio::null());
+        assert!(matches!(child.start().unwrap().join(), Err(JoinError::Panicked { .. })));
+    }
+}
+
+#[test]
+fn tests_that_run_at_once_start_children_at_once() {
+    let children: Vec<Process<u64>> = (0..10).map(|n| Process::start(add, (n, n)).unwrap()).collect();
+    for (n, child) in (0..).zip(children) {
+        assert_eq!(child.join().unwrap(), 2 * n);
+    }
+}
