@@ -31,6 +31,10 @@ pub struct Child(Arc<Inner>);
 /// How many times the status of a served child that has ended is looked for before sleeping: some 50 us.
 const STATUS_LOOKS: u32 = 40;
 
+/// How long the status of a served child that has ended is waited for, whatever the deadline: what `try_wait` may
+/// take if the forkserver is kept from running.
+const STATUS_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// How often a thread looks again for the status of a served child that has ended, if nothing wakes it.
 const STATUS_LOOK: Duration = Duration::from_millis(10);
 
@@ -164,7 +168,8 @@ impl Child {
         self.wait_until(Deadline::NEVER).map(|status| status.unwrap_or(ExitStatus::LOST))
     }
 
-    /// How the child ended, or `None` while it runs. Never waits.
+    /// How the child ended, or `None` while it runs. Never waits, but for the moment that the forkserver takes to tell
+    /// how a child ended that has.
     ///
     /// # Errors
     /// As [`Child::wait`].
@@ -274,6 +279,7 @@ impl Inner {
     /// Waits for a child of the forkserver. Its status comes over its own line; if the server is killed first, the
     /// child's end is still seen through the pidfd, and only the status is lost.
     fn wait_served(&self, server: &Server, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        let mut deadline = deadline;
         let mut looks = 0;
         loop {
             // Who could still write is looked at before what was written, so that nothing falls between the two.
@@ -290,23 +296,34 @@ impl Inner {
                 }
                 read
             };
-            if ended && looks < STATUS_LOOKS {
-                // The server is on its way: sleeping now would cost more than the status does.
+            if ended {
+                // Its end is known, so nobody is told that it runs; the server is about to say how it ended.
                 looks += 1;
-                thread::yield_now();
-                continue;
+                if looks == 1 {
+                    deadline = deadline.max(Deadline::after(STATUS_TIME_MAX));
+                }
             }
-            let (line, end) = ((self.line.as_fd(), Interest::Read), (self.pidfd.as_fd(), Interest::Read));
-            let [first, second] = match (ended, read) {
-                // Another thread may take the status off the line between our look and our sleep, so look again soon.
-                (true, _) => poll([line, line], deadline.min(Deadline::after(STATUS_LOOK)))?,
-                (false, Read::End) => poll([end, end], deadline)?,
-                (false, _) => poll([line, end], deadline)?,
-            };
-            if !first && !second && deadline.has_passed() {
+            if !self.sleep(ended, looks, read, deadline)? && deadline.has_passed() {
                 return Ok(None);
             }
         }
+    }
+
+    /// Sleeps until there is something new about a served child; false when nothing woke it.
+    fn sleep(&self, ended: bool, looks: u32, read: Read, deadline: Deadline) -> io::Result<bool> {
+        let (line, end) = ((self.line.as_fd(), Interest::Read), (self.pidfd.as_fd(), Interest::Read));
+        let [first, second] = match (ended, read) {
+            // Sleeping now would cost more than the status does.
+            (true, _) if looks < STATUS_LOOKS => {
+                thread::yield_now();
+                return Ok(true);
+            }
+            // Another thread may take the status off the line between our look and our sleep, so look again soon.
+            (true, _) => poll([line, line], deadline.min(Deadline::after(STATUS_LOOK)))?,
+            (false, Read::End) => poll([end, end], deadline)?,
+            (false, _) => poll([line, end], deadline)?,
+        };
+        Ok(first || second)
     }
 
     /// Takes every frame off the line that is there.

@@ -52,4 +52,4 @@ pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
-pub use crate::target::Target;
+pub use crate::target::{Captureless, Target};

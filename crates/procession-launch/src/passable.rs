@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 )]
 pub trait Passable: Serialize + DeserializeOwned + 'static {}
 
+#[diagnostic::do_not_recommend] // The note above says more than a list of what has serde.
 impl<T: Serialize + DeserializeOwned + 'static> Passable for T {}
 
 /// A tuple of up to eight [`Passable`] values: the arguments of a [`Target`](crate::Target).

@@ -16,16 +16,30 @@ use procession_wire::{Decoder, Encoder, Message};
 use crate::passable::{Arguments, Passable};
 use crate::protocol::Report;
 
+/// A function or closure without captured values of its own, as far as its type tells: a `Copy` one. What it captures
+/// by copy has a size, which a constant refuses when the program is built.
+#[diagnostic::on_unimplemented(
+    message = "a closure that captures variables cannot run in a child process",
+    label = "captures a variable of this process",
+    note = "pass the value as an argument instead: `Process::start(|value| .., (value,))`"
+)]
+pub trait Captureless: Copy + Send + 'static {}
+
+#[diagnostic::do_not_recommend] // "Not `Copy`" is true, and helps nobody.
+impl<F: Copy + Send + 'static> Captureless for F {}
+
 /// A function that a child can run: any `fn` item, method or closure without captures, generic or not, that takes
 /// the values of the tuple `A` one by one.
 ///
 /// Python's `target=`; "subclassing `Process`" is a method as the target.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot run in a child process with the arguments `{A}`",
-    label = "needs a function or a capture-free closure that takes just these values, and a result that is `Passable`",
-    note = "a closure that captures variables is refused: pass their values as arguments"
+    label = "needs a function or a capture-free closure that takes just these values",
+    note = "a closure that captures variables is refused: pass their values as arguments, \
+            `Process::start(|value| .., (value,))`",
+    note = "its arguments and its result must be `Passable`"
 )]
-pub trait Target<A>: Copy + Send + 'static {
+pub trait Target<A>: Captureless {
     /// What it returns.
     type Output: Passable;
 
@@ -38,7 +52,7 @@ macro_rules! target {
     ($($name:ident)*) => {
         impl<Func, Output, $($name),*> Target<($($name,)*)> for Func
         where
-            Func: Fn($($name),*) -> Output + Copy + Send + 'static,
+            Func: Fn($($name),*) -> Output + Captureless,
             Output: Passable,
         {
             type Output = Output;
@@ -52,7 +66,7 @@ macro_rules! target {
 
 #[expect(non_snake_case, reason = "each variable is named like its type")]
 mod arities {
-    use super::{Passable, Target};
+    use super::{Captureless, Passable, Target};
 
     target!();
     target!(A);

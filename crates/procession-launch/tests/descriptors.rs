@@ -195,7 +195,7 @@ fn pipes_of_streams_close_with_the_handle(method: StartMethod) {
 
 fn a_high_descriptor_of_the_parent_does_not_reach_a_child(method: StartMethod) {
     let (read, write) = pipe();
-    let high = dup(&file(write), 900).unwrap();
+    let high = dup(file(write), 900).unwrap();
     keep_on_exec(&high).unwrap();
     assert!(high.as_raw_fd() >= 900);
     let (ready, told) = pipe();

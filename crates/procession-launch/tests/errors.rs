@@ -39,6 +39,7 @@ procession_testkit::main! {
         an_executable_that_may_not_be_executed_is_an_error,
         a_child_that_its_loader_refuses_is_an_error_of_the_join,
         a_server_that_was_launched_short_of_descriptors_serves_when_there_are_more,
+        a_server_serves_more_children_than_the_limit_it_was_launched_with,
     ];
 }
 
@@ -161,7 +162,7 @@ fn a_result_that_cannot_be_decoded_is_an_error_of_the_join(method: StartMethod) 
     let child = start(method, || Stubborn { writes: true, reads: false }, ());
     match child.join() {
         Err(JoinError::Undecodable { error: source, .. }) => {
-            assert!(source.to_string().contains("it will not be read"))
+            assert!(source.to_string().contains("it will not be read"));
         }
         Err(other) => panic!("{other}"),
         Ok(_) => panic!("it came back"),
@@ -249,12 +250,7 @@ fn each_number_of_descriptors_ends_in_a_child_or_an_error(method: StartMethod) {
 }
 
 fn each_number_of_descriptors_ends_in_a_server_and_a_child_or_an_error() {
-    try_each_number(StartMethod::ForkServer, || {
-        if let Some(server) = server_of(pid()) {
-            send_signal(server.pid, 9).unwrap();
-            common::assert_all_end(&common::hold(&[server]));
-        }
-    });
+    try_each_number(StartMethod::ForkServer, kill_server);
 }
 
 /// In a child nothing has been started yet: no lifeline, no exit handler, no server.
@@ -270,17 +266,31 @@ fn each_number_of_descriptors_in_a_child_ends_in_a_grandchild_or_an_error(method
     assert!(n_failed > 3, "the limits were no limits");
 }
 
+/// Kills this process's forkserver, if it has one, and waits until it has ended.
+fn kill_server() {
+    let Some(server) = server_of(pid()) else { return };
+    let held = common::hold(std::slice::from_ref(&server));
+    send_signal(server.pid, 9).unwrap();
+    common::assert_all_end(&held);
+}
+
 fn a_server_that_was_launched_short_of_descriptors_serves_when_there_are_more() {
-    let method = StartMethod::ForkServer;
     for files in 0..PLENTY {
-        if let Some(server) = server_of(pid()) {
-            send_signal(server.pid, 9).unwrap();
-            common::assert_all_end(&common::hold(&[server]));
-        }
-        let _ = with_descriptors(method, files);
-        let value = Context::new(method).start(|| 8, ()).map(procession_launch::Process::join);
+        kill_server();
+        let _ = with_descriptors(StartMethod::ForkServer, files);
+        let value = Context::forkserver().start(|| 8, ()).map(procession_launch::Process::join);
         assert!(matches!(value, Ok(Ok(8))), "after {files}: {value:?}");
     }
+}
+
+/// As when a program raises its limit after its first child.
+fn a_server_serves_more_children_than_the_limit_it_was_launched_with() {
+    kill_server();
+    assert_eq!(with_descriptors(StartMethod::ForkServer, 30), Ok(7));
+    let (read, write) = pipe();
+    let children: Vec<_> = (0..60).map(|_| start(StartMethod::ForkServer, wait_for, (read.clone(),))).collect();
+    drop((read, write));
+    children.into_iter().for_each(|child| child.join().unwrap());
 }
 
 /// How much memory this process has addresses for.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use common::{SIGUSR1, SOON, again, block, file, hear, methods, pipe, rest, start, tell, tell_and_block, wait_for};
 use procession_launch::{
-    Context, ExitStatus, JoinError, Process, StartMethod, Stdio, active_children, cpu_count, current_process,
+    Child, Context, ExitStatus, JoinError, Process, StartMethod, Stdio, active_children, cpu_count, current_process,
     get_start_method, parent_process, set_start_method,
 };
 use procession_sys::{Deadline, Interest, interrupt_waits, pid, poll_one, processors, run_on, send_signal};
@@ -397,7 +397,7 @@ fn active_children_lists_and_reaps(method: StartMethod) {
     let (read, write) = pipe();
     let children = [start(method, wait_for, (read.clone(),)), start(method, wait_for, (read,))];
     let listed = || {
-        let mut listed: Vec<u32> = active_children().iter().map(|child| child.pid()).collect();
+        let mut listed: Vec<u32> = active_children().iter().map(Child::pid).collect();
         listed.sort_unstable();
         listed
     };
@@ -417,7 +417,7 @@ fn active_children_lists_and_reaps(method: StartMethod) {
 fn a_clone_is_the_same_child(method: StartMethod) {
     let (read, write) = pipe();
     let child = start(method, wait_for, (read,));
-    let clone = procession_launch::Child::clone(&child);
+    let clone = Child::clone(&child);
     assert_eq!((clone.pid(), clone.name()), (child.pid(), child.name()));
     tell(&write);
     assert_eq!(clone.wait().unwrap(), child.wait().unwrap());

@@ -150,7 +150,7 @@ fn more_than_253_descriptors_travel_in_one_result(method: StartMethod) {
 }
 
 fn half(n: u32) -> Result<u32, String> {
-    if n % 2 == 0 { Ok(n / 2) } else { Err(format!("{n} is odd")) }
+    if n.is_multiple_of(2) { Ok(n / 2) } else { Err(format!("{n} is odd")) }
 }
 
 /// An `Err` is a result and no failure: the child has ended well.

@@ -49,6 +49,15 @@ impl Deadline {
         }
     }
 
+    /// The later of the two.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        match (self.0, other.0) {
+            (Some(a), Some(b)) => Self(Some(a.max(b))),
+            _ => Self::NEVER,
+        }
+    }
+
     /// What is left in the kernel's form.
     pub(crate) fn timespec(self) -> Option<Timespec> {
         self.remaining().map(timespec)

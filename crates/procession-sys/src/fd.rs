@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd};
 
 use crate::poll::{Interest, poll_one};
-use crate::{Deadline, Signal};
+use crate::{Deadline, SPAWN_DESCRIPTOR_MIN, Signal};
 
 /// Which signal an `O_ASYNC` description sends (fcntl(2); the same number on every architecture). Not in libc.
 const F_SETSIG: libc::c_int = 10;
@@ -23,7 +23,16 @@ const F_SETSIG: libc::c_int = 10;
 /// # Errors
 /// `EMFILE` or `ENFILE` when no descriptors are left.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?)
+    let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+    Ok((out_of_the_way(read)?, out_of_the_way(write)?))
+}
+
+/// The same open file under a number above the standard streams'.
+///
+/// In a process that has closed one of those, the next descriptor becomes standard output: children would inherit it
+/// as such, and every `println!` would write into it.
+pub(crate) fn out_of_the_way(fd: OwnedFd) -> io::Result<OwnedFd> {
+    if fd.as_raw_fd() >= SPAWN_DESCRIPTOR_MIN { Ok(fd) } else { dup(fd, SPAWN_DESCRIPTOR_MIN) }
 }
 
 /// Another descriptor for the same open file, numbered `min` or above.
@@ -40,7 +49,7 @@ pub fn dup(fd: impl AsFd, min: RawFd) -> io::Result<OwnedFd> {
 /// `ENOENT` when `/proc` is not mounted, `EMFILE` when no descriptors are left.
 pub fn reopen_read(fd: impl AsFd) -> io::Result<OwnedFd> {
     let path = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-    Ok(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
+    out_of_the_way(rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK, Mode::empty())?)
 }
 
 /// `/dev/null`, opened for reading and writing.
@@ -48,7 +57,7 @@ pub fn reopen_read(fd: impl AsFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// What `open` says.
 pub fn dev_null() -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
+    out_of_the_way(rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// The current directory as a descriptor, good even after it has been renamed.
@@ -56,7 +65,7 @@ pub fn dev_null() -> io::Result<OwnedFd> {
 /// # Errors
 /// What `open` says, `ENOENT` among it when the directory has been removed.
 pub fn current_dir(path: &std::path::Path) -> io::Result<OwnedFd> {
-    Ok(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
+    out_of_the_way(rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?)
 }
 
 /// Makes a directory that [`current_dir`] opened the current one.
@@ -159,14 +168,9 @@ unsafe fn close_range(first: u32, last: u32) {
 /// What opening `/dev/null` says.
 pub fn open_standard_streams() -> io::Result<()> {
     for at in 0..3 {
-        if is_open(at) {
-            continue;
-        }
-        let null = dev_null()?;
-        // SAFETY: `at` was closed, so either `null` itself got the number, or nothing owns it.
-        unsafe { place(&null, at)? };
-        if null.as_raw_fd() == at {
-            std::mem::forget(null);
+        if !is_open(at) {
+            // SAFETY: `at` is closed, so nothing owns it.
+            unsafe { place(dev_null()?, at)? };
         }
     }
     Ok(())

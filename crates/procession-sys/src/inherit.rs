@@ -91,6 +91,24 @@ impl Inherited {
     }
 }
 
+/// Raises this process's limit of open files as far as it may, and returns the soft and hard limit that it had.
+///
+/// # Errors
+/// None for a process that may read its own limits.
+pub fn raise_file_limit() -> io::Result<[u64; 2]> {
+    let [soft, hard] = limit(libc::RLIMIT_NOFILE as usize)?;
+    set_file_limit([hard, hard])?;
+    Ok([soft, hard])
+}
+
+/// Sets this process's soft and hard limit of open files.
+///
+/// # Errors
+/// `EPERM` for a hard limit above the present one.
+pub fn set_file_limit(limits: [u64; 2]) -> io::Result<()> {
+    set_limit(libc::RLIMIT_NOFILE as usize, limits)
+}
+
 /// The umask, from the only place that tells without changing it for a moment under the feet of other threads.
 fn umask() -> io::Result<u32> {
     let status = std::fs::read_to_string("/proc/self/status")?;

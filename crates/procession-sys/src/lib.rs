@@ -60,7 +60,7 @@ pub use crate::harness::{
     send_signal, set_umask, set_variable,
 };
 pub use crate::identity::{ProcessIdentity, command_name, parent_pid, pid, set_command_name};
-pub use crate::inherit::Inherited;
+pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
 pub use crate::memfd::{Mapping, map_sealed, sealed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};

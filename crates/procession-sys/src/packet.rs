@@ -11,6 +11,7 @@ use rustix::net::{
 };
 
 use crate::Deadline;
+use crate::fd::out_of_the_way;
 use crate::poll::{Interest, poll_one};
 
 /// The kernel's own limit of descriptors in one packet (`SCM_MAX_FD`).
@@ -39,7 +40,7 @@ impl PacketSocket {
     /// `EMFILE` or `ENFILE` when no descriptors are left.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (a, b) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Self(a), Self(b)))
+        Ok((Self(out_of_the_way(a)?), Self(out_of_the_way(b)?)))
     }
 
     /// Sends one packet made of `parts`, with descriptors. Waits while the peer's buffer is full.
@@ -111,14 +112,16 @@ impl PacketSocket {
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
         let received =
             retry(|| rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags))?;
-        let descriptors: Vec<OwnedFd> = ancillary
+        let descriptors: io::Result<Vec<OwnedFd>> = ancillary
             .drain()
             .filter_map(|message| match message {
                 RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
                 _ => None,
             })
             .flatten()
+            .map(out_of_the_way)
             .collect();
+        let descriptors = descriptors?;
         if received.flags.contains(ReturnFlags::CTRUNC) {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, WaitOptions};
 
+use crate::fd::out_of_the_way;
 use crate::poll::{Interest, poll_one};
 use crate::{Deadline, Signal};
 
@@ -55,7 +56,7 @@ impl PidFd {
     /// `ESRCH` when there is none, `EMFILE` when no descriptors are left, `ENOSYS` before Linux 5.3.
     pub fn open(pid: u32) -> io::Result<Self> {
         let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(Errno::SRCH)?;
-        Ok(Self(rustix::process::pidfd_open(pid, PidfdFlags::empty())?))
+        Ok(Self(out_of_the_way(rustix::process::pidfd_open(pid, PidfdFlags::empty())?)?))
     }
 
     /// Sends a signal. To a process that has ended nothing is sent, and that is no error.

@@ -34,6 +34,7 @@ fn planted() -> Suite {
         .case(Case::new("leaves_a_descriptor", || std::mem::forget(File::open("/dev/zero").unwrap())))
         .case(Case::new("leaves_a_named_segment", leave_a_named_segment))
         .case(Case::new("hangs", hang).within(Duration::from_millis(300)))
+        .case(Case::new("hangs_for_long", hang).within(Duration::from_secs(600)))
         .case(Case::new("panics", || panic!("said by the panic")))
         .case(Case::new("aborts", || std::process::abort()))
         .case(Case::new("exits", || std::process::exit(7)))
@@ -147,9 +148,9 @@ fn output_is_shown_at_once_when_it_is_asked_for() {
 /// As a person does with Ctrl-C and a runner at its own deadline.
 fn a_killed_harness_takes_its_case_along() {
     let mut harness = Command::new(std::env::current_exe().unwrap());
-    let harness = harness.args(["--exact", "leaves_a_child", "--nocapture"]).env(PLANTED, "1");
+    let harness = harness.args(["--exact", "hangs_for_long", "--nocapture"]).env(PLANTED, "1");
     let mut harness = harness.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    // The audit of the child that was left: by now there is a tree of four processes.
+    // What the case says first: by now there is a harness, a fence and a body.
     let mut said = [0; 8];
     harness.stderr.take().unwrap().read_exact(&mut said).unwrap();
     harness.kill().unwrap();

@@ -85,7 +85,8 @@ impl Server {
 
     /// True once the server is gone; reaps it.
     pub(crate) fn has_ended(&self) -> bool {
-        let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(true);
+        // What cannot be told is not an end: with RLIMIT_NOFILE below one, poll refuses even a single descriptor.
+        let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
         if ended && self.owner == pid() {
             let _ = self.pidfd.try_reap();
         }

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
     ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
-    command_name, discard_child, disposition, fork, poll, reap_any, set_command_name, set_disposition,
+    command_name, discard_child, disposition, fork, poll, raise_file_limit, reap_any, set_command_name,
+    set_disposition, set_file_limit,
 };
 use procession_wire::{Descriptor, Encoder, Message};
 
@@ -63,6 +64,8 @@ struct Given {
     child: Disposition,
     /// What `ps` shows.
     command_name: Vec<u8>,
+    /// How many files may be open; the server itself holds one for each running child.
+    files: [u64; 2],
 }
 
 impl Given {
@@ -71,8 +74,12 @@ impl Given {
     /// Ctrl-C goes to every process of a terminal, and is not for the server. It is blocked, not ignored: so one
     /// that is sent to a child that has just been forked waits until the child has its own mask, and is not lost.
     fn replace() -> io::Result<Self> {
-        let given =
-            Self { mask: SignalMask::current(), child: disposition(Signal::CHLD), command_name: command_name()? };
+        let given = Self {
+            mask: SignalMask::current(),
+            child: disposition(Signal::CHLD),
+            command_name: command_name()?,
+            files: raise_file_limit()?,
+        };
         given.mask.with(Signal::INT).with(Signal::CHLD).install();
         set_disposition(Signal::CHLD, Disposition::Default);
         set_command_name(b"forkserver")?;
@@ -82,7 +89,9 @@ impl Given {
     /// Gives a child what the server was given.
     fn restore(&self) {
         set_disposition(Signal::CHLD, self.child);
-        let _ = set_command_name(&self.command_name); // A name that was read can be set.
+        // What was read can be set.
+        let _ = set_command_name(&self.command_name);
+        let _ = set_file_limit(self.files);
         self.mask.install();
     }
 }
