@@ -178,13 +178,14 @@ fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Mess
 impl Plan {
     /// The part of a start that does not depend on the target's type.
     fn start(mut self, call: &Message) -> Result<Child, StartError> {
+        registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
         let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
         let child = match self.method {
             StartMethod::Spawn => spawn::start(&self, call, ends, pipes),
             StartMethod::ForkServer => forkserver::start(&self, call, ends, pipes),
         }?;
-        registry::enter(child.clone()).map_err(self.failed("register an exit handler"))?;
+        registry::enter(child.clone());
         Ok(child)
     }
 

@@ -54,16 +54,20 @@ pub(crate) fn next_serial() -> u64 {
     LAST.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Enters a child that was just started; the first one has the exit handler registered.
-pub(crate) fn enter(child: Child) -> io::Result<()> {
+/// Sees to it that this process's end will be noticed, before it has its first child.
+pub(crate) fn prepare() -> io::Result<()> {
     let mut registry = REGISTRY.lock();
     if registry.owner != Some(pid()) {
+        at_exit(end_children)?;
         registry.children.clear();
         registry.owner = Some(pid());
-        at_exit(end_children)?;
     }
-    registry.children.insert(child.serial(), child);
     Ok(())
+}
+
+/// Enters a child that was just started.
+pub(crate) fn enter(child: Child) {
+    REGISTRY.lock().children.insert(child.serial(), child);
 }
 
 /// Reaps the ended ones among the children that nobody has a handle to.
