@@ -15,7 +15,7 @@ use procession_wire::{Decoder, Message};
 use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::panics;
-use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup};
+use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
 
 /// The exit code of a child whose target did not return.
 const FAILED: i32 = 1;
@@ -44,7 +44,9 @@ pub(crate) fn run(line: &Arc<Line>) -> i32 {
 fn expect(line: &Line, kind: u8) -> Result<Option<Decoder>, String> {
     match line.receive(Deadline::NEVER) {
         Ok(None) => Ok(None),
-        Ok(Some(frame)) if frame.kind == kind => Ok(Some(frame.decoder)),
+        Ok(Some(frame)) if frame.kind == kind => {
+            decoder(frame).map(Some).map_err(|error| format!("its arguments could not be read: {error}"))
+        }
         Ok(Some(frame)) => Err(format!("a frame of kind {} came instead of {kind}", frame.kind)),
         Err(error) => Err(format!("its arguments could not be received: {error}")),
     }

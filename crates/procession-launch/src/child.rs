@@ -16,6 +16,7 @@ use crate::error::ControlError;
 use crate::forkserver::Server;
 use crate::protocol::{self, ENDED, Line, REPORT};
 use crate::registry;
+use crate::spin::spin;
 use crate::status::ExitStatus;
 
 /// A handle to a child process, whatever its target returns: what [`active_children`](crate::active_children) lists
@@ -279,6 +280,9 @@ impl Inner {
     /// Waits for a child of the forkserver. Its status comes over its own line; if the server is killed first, the
     /// child's end is still seen through the pidfd, and only the status is lost.
     fn wait_served(&self, server: &Server, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        if !deadline.has_passed() {
+            spin(|| self.has_news());
+        }
         let mut deadline = deadline;
         let mut looks = 0;
         loop {
@@ -307,6 +311,12 @@ impl Inner {
                 return Ok(None);
             }
         }
+    }
+
+    /// True once the child's status has come. Takes what comes before it.
+    fn has_news(&self) -> bool {
+        let mut state = self.state.lock();
+        self.drain(&mut state) == Read::End || state.status.is_some()
     }
 
     /// Sleeps until there is something new about a served child; false when nothing woke it.
@@ -340,9 +350,10 @@ impl Inner {
     fn read_one(&self, state: &mut State) -> Read {
         match self.line.try_receive() {
             Ok(Some(frame)) => {
-                match frame.kind {
-                    REPORT => state.report = Some(frame.decoder),
-                    ENDED => state.status = protocol::decode_ended(frame.decoder).map(ExitStatus::new),
+                let kind = frame.kind;
+                match (kind, protocol::decoder(frame)) {
+                    (REPORT, Ok(decoder)) => state.report = Some(decoder),
+                    (ENDED, Ok(decoder)) => state.status = protocol::decode_ended(decoder).map(ExitStatus::new),
                     _ => {}
                 }
                 Read::Frame

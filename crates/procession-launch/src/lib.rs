@@ -37,7 +37,8 @@ mod body; // and the child's side of it.
 mod forkserver;
 mod panics;
 mod protocol; // what both say to the child,
-mod spawn; // The two ways to start one,
+mod spawn;
+mod spin; // The two ways to start one,
 
 mod current;
 mod error;

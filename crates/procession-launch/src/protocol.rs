@@ -12,11 +12,11 @@
 //! A body above 64 KiB travels as a sealed memory file, so that neither side ever waits for the other to read.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use parking_lot::Mutex;
 use procession_sys::{Deadline, Ended, Interest, PacketSocket, map_sealed, poll_one, sealed_file};
-use procession_wire::frame::{Assembler, Body, BodyPlace, FrameError, PACKET_BYTES_MAX, plan};
+use procession_wire::frame::{Assembler, Body, BodyPlace, Frame, FrameError, PACKET_BYTES_MAX, plan};
 use procession_wire::{Decoder, Descriptor, Encoder, Message};
 use serde::{Deserialize, Serialize};
 
@@ -113,13 +113,6 @@ pub(crate) fn decode_ended(mut decoder: Decoder) -> Option<Ended> {
     }
 }
 
-/// One frame as it came.
-#[derive(Debug)]
-pub(crate) struct Frame {
-    pub(crate) kind: u8,
-    pub(crate) decoder: Decoder,
-}
-
 /// A packet socket that speaks frames.
 #[derive(Debug)]
 pub(crate) struct Line {
@@ -146,6 +139,12 @@ impl Line {
         self.send_packets(kind, message, Some(file.as_fd()))
     }
 
+    /// Sends a frame that fits one packet, without touching the heap.
+    pub(crate) fn send_small(&self, kind: u8, body: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<()> {
+        let mut packets = plan(kind, body.len(), BodyPlace::Inline, 1).map_err(invalid)?;
+        packets.try_for_each(|packet| self.socket.send([&packet.header, body], &[descriptor]))
+    }
+
     /// Sends the packets of one frame, its body inline or in `file`.
     fn send_packets(&self, kind: u8, message: &Message, file: Option<BorrowedFd<'_>>) -> io::Result<()> {
         let (place, inline) = match file {
@@ -157,7 +156,7 @@ impl Line {
             let file = file.filter(|_| packet.carries_memory_file);
             let own = &descriptors[packet.descriptors];
             let all: Vec<BorrowedFd<'_>> = file.into_iter().chain(own.iter().copied()).collect();
-            self.socket.send(&[&packet.header, &inline[packet.body]], &all)?;
+            self.socket.send([&packet.header, &inline[packet.body]], &all)?;
         }
         Ok(())
     }
@@ -186,14 +185,31 @@ impl Line {
                 *assembler = Assembler::new();
                 pushed = assembler.push(&packet.bytes, Vec::new());
             }
-            let Some(frame) = pushed.map_err(invalid)? else { continue };
-            let decoder = match frame.body {
-                Body::Inline(bytes) => Decoder::new(bytes, frame.descriptors),
-                Body::MemoryFile { file, len } => Decoder::new(map_sealed(&file, len)?, frame.descriptors),
-            };
-            return Ok(Some(Frame { kind: frame.kind, decoder }));
+            if let Some(frame) = pushed.map_err(invalid)? {
+                return Ok(Some(frame));
+            }
         }
     }
+}
+
+/// What reads a frame's body, which is checked first if it came in a memory file.
+pub(crate) fn decoder(frame: Frame) -> io::Result<Decoder> {
+    match frame.body {
+        Body::Inline(bytes) => Ok(Decoder::new(bytes, frame.descriptors)),
+        Body::MemoryFile { file, len } => Ok(Decoder::new(map_sealed(&file, len)?, frame.descriptors)),
+    }
+}
+
+/// What the server says of a child that it has forked.
+pub(crate) fn send_born(line: &Line, child: u32, pidfd: BorrowedFd<'_>) -> io::Result<()> {
+    line.send_small(BORN, &child.to_le_bytes(), pidfd)
+}
+
+/// The reverse of [`send_born`]; `None` for what it does not send.
+pub(crate) fn read_born(frame: Frame) -> Option<(u32, OwnedFd)> {
+    let Body::Inline(bytes) = frame.body else { return None };
+    let [pidfd] = <[OwnedFd; 1]>::try_from(frame.descriptors).ok()?;
+    Some((u32::from_le_bytes(bytes.try_into().ok()?), pidfd))
 }
 
 /// `EMSGSIZE`: the packet is larger than the socket's buffer, which an administrator may have made small.

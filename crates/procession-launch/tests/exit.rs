@@ -4,11 +4,11 @@ mod common;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdout, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use common::{SOON, assert_all_end, block, hear, hold, methods, pipe, rest, start, tell, wait_for};
 use procession_launch::{Context, DAEMON_GRACE, Process, StartMethod, Stdio};
-use procession_sys::{Deadline, PidFd, Signal, SignalMask, at_exit, pid};
+use procession_sys::{Signal, SignalMask, at_exit, pid};
 use procession_testkit::{descendants_of, process, program};
 use procession_wire::Descriptor;
 
@@ -57,29 +57,37 @@ fn start_until_input() -> Process<()> {
     Context::new(own_method()).builder(run_until_input, ()).stdin(Stdio::inherit()).start().unwrap()
 }
 
+/// The last word of a program's `main`: when it sleeps after this, it is the exit handler that waits for a child.
+fn say_last() {
+    println!("leaves");
+}
+
 fn returns() {
     let _child = start_until_input();
+    say_last();
 }
 
 fn exits() {
     let _child = start_until_input();
+    say_last();
     std::process::exit(3);
 }
 
 fn panics() {
     let _child = start_until_input();
+    say_last();
     panic!("planted");
 }
 
 fn drops() {
     drop(start_until_input());
     drop(start(own_method(), || (), ()));
+    say_last();
 }
 
 /// A program that a case has started.
 struct Running {
     child: Child,
-    held: PidFd,
     output: BufReader<ChildStdout>,
 }
 
@@ -88,9 +96,8 @@ impl Running {
         let mut command = program(name);
         command.env(METHOD, method.name()).stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
         let mut child = command.spawn().unwrap();
-        let held = PidFd::open(child.id()).unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
-        Self { child, held, output }
+        Self { child, output }
     }
 
     /// The next line of its output.
@@ -98,11 +105,6 @@ impl Running {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         line.trim_end().to_owned()
-    }
-
-    /// True while the process of the program itself runs.
-    fn is_running(&self) -> bool {
-        !self.held.wait_ended(Deadline::after(Duration::ZERO)).unwrap()
     }
 
     /// Lets it go on.
@@ -118,17 +120,17 @@ impl Running {
     }
 }
 
-/// Waits until the process sleeps in its exit handler: all that its `main` had to do is done, and its only thread
-/// waits for a child.
-fn wait_until_it_waits(running: &Running) {
-    common::wait_for_state(running.child.id(), 'S');
+/// Reads so many lines, in whatever order they come, and returns them sorted.
+fn sorted_lines(running: &mut Running, count: usize) -> Vec<String> {
+    let mut lines: Vec<String> = (0..count).map(|_| running.line()).collect();
+    lines.sort();
+    lines
 }
 
 fn assert_waits_and_ends_with(name: &str, method: StartMethod, code: i32) {
     let mut running = Running::start(name, method);
-    assert_eq!(running.line(), "runs");
-    wait_until_it_waits(&running);
-    assert!(running.is_running(), "it did not wait for its child");
+    assert_eq!(sorted_lines(&mut running, 2), ["leaves", "runs"]);
+    common::wait_for_state(running.child.id(), 'S');
     running.go_on();
     let (status, said) = running.end();
     assert_eq!((status.code(), said.as_str()), (Some(code), "done\n"));
@@ -211,48 +213,53 @@ fn a_daemon_that_ignores_sigterm_ends_with_its_parent(method: StartMethod) {
 }
 
 fn has_both() {
-    let _daemon = Context::new(own_method()).builder(announce_and_block, ()).daemon(true).start().unwrap();
+    let (ready, told) = pipe();
+    let builder = Context::new(own_method()).builder(common::tell_and_block, (told,));
+    let _daemon = builder.daemon(true).start().unwrap();
+    hear(&ready);
     let _child = start_until_input();
+    say_last();
 }
 
 fn a_main_waits_for_its_children_although_it_has_daemons(method: StartMethod) {
     let mut running = Running::start("has_both", method);
-    let mut lines = [running.line(), running.line()];
-    lines.sort();
-    assert_eq!(lines[1], "runs");
-    wait_until_it_waits(&running);
-    assert!(running.is_running());
+    assert_eq!(sorted_lines(&mut running, 2), ["leaves", "runs"]);
+    common::wait_for_state(running.child.id(), 'S');
     running.go_on();
     let (status, said) = running.end();
     assert_eq!((status.code(), said.as_str()), (Some(0), "done\n"));
 }
 
-/// Starts a child and returns at once.
-fn start_one(method: StartMethod, from: Descriptor) -> u32 {
-    start(method, wait_for, (from,)).pid()
+/// Starts a child, says so, and returns at once.
+fn start_one(method: StartMethod, from: Descriptor, to: Descriptor) -> u32 {
+    let grandchild = start(method, wait_for, (from,)).pid();
+    tell(&to);
+    grandchild
 }
 
 fn a_child_that_returns_waits_for_its_children(method: StartMethod) {
-    let (read, write) = pipe();
-    let child = start(method, start_one, (method, read));
+    let ((read, write), (ready, told)) = (pipe(), pipe());
+    let child = start(method, start_one, (method, read, told));
+    hear(&ready);
     common::wait_for_state(child.pid(), 'S');
-    assert!(child.is_alive(), "it did not wait for its child");
+    assert!(child.is_alive());
     tell(&write);
     let grandchild = child.join().unwrap();
     assert_eq!(process(grandchild), None);
 }
 
-/// Starts a child and exits at once.
-fn start_one_and_exit(method: StartMethod, from: Descriptor) {
-    start_one(method, from);
+/// Starts a child, says so, and exits at once.
+fn start_one_and_exit(method: StartMethod, from: Descriptor, to: Descriptor) {
+    start_one(method, from, to);
     std::process::exit(7);
 }
 
 fn a_child_that_exits_waits_for_its_children_and_keeps_its_code(method: StartMethod) {
-    let (read, write) = pipe();
-    let child = start(method, start_one_and_exit, (method, read));
+    let ((read, write), (ready, told)) = (pipe(), pipe());
+    let child = start(method, start_one_and_exit, (method, read, told));
+    hear(&ready);
     common::wait_for_state(child.pid(), 'S');
-    assert!(child.is_alive(), "it did not wait for its child");
+    assert!(child.is_alive());
     tell(&write);
     assert_eq!(child.wait().unwrap().exitcode(), 7);
 }

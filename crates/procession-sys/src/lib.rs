@@ -11,7 +11,7 @@
 //! use procession_sys::{Deadline, PacketSocket};
 //!
 //! let (a, b) = PacketSocket::pair()?;
-//! a.send(&[b"hello"], &[])?;
+//! a.send([b"hello"], &[])?;
 //! let packet = b.receive(64, Deadline::NEVER)?.expect("the peer is alive");
 //! assert_eq!(packet.bytes, b"hello");
 //! # std::io::Result::Ok(())
@@ -37,6 +37,7 @@ mod stack;
 mod futex;
 mod memfd;
 mod packet;
+mod pages;
 
 mod confine; // For tests: less than a library may expect.
 mod harness;
@@ -63,6 +64,7 @@ pub use crate::identity::{ProcessIdentity, command_name, parent_pid, pid, set_co
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
 pub use crate::memfd::{Mapping, map_sealed, sealed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
+pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
 pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};

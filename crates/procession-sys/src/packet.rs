@@ -48,7 +48,7 @@ impl PacketSocket {
     /// # Errors
     /// `EPIPE` when the peer is gone, `EMSGSIZE` when the packet is larger than the socket's buffer,
     /// `ETOOMANYREFS` when too many descriptors of this user are in flight.
-    pub fn send(&self, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub fn send<const N: usize>(&self, parts: [&[u8]; N], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send_flags(parts, descriptors, SendFlags::NOSIGNAL)
     }
 
@@ -56,16 +56,21 @@ impl PacketSocket {
     ///
     /// # Errors
     /// As [`PacketSocket::send`], and `EAGAIN`.
-    pub fn try_send(&self, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    pub fn try_send<const N: usize>(&self, parts: [&[u8]; N], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         self.send_flags(parts, descriptors, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
     }
 
     /// The call behind both.
-    fn send_flags(&self, parts: &[&[u8]], descriptors: &[BorrowedFd<'_>], flags: SendFlags) -> io::Result<()> {
+    fn send_flags<const N: usize>(
+        &self,
+        parts: [&[u8]; N],
+        descriptors: &[BorrowedFd<'_>],
+        flags: SendFlags,
+    ) -> io::Result<()> {
         if descriptors.len() > PACKET_DESCRIPTORS_MAX {
             return Err(Errno::INVAL.into());
         }
-        let parts: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let parts = parts.map(IoSlice::new); // On the stack: a process that has just forked pays for heap writes.
         let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
         rustix::io::retry_on_intr(|| {
             let mut ancillary = SendAncillaryBuffer::new(&mut space);
@@ -173,8 +178,8 @@ mod tests {
     #[test]
     fn packets_keep_their_boundaries_and_the_end_is_none() {
         let (a, b) = PacketSocket::pair().unwrap();
-        a.send(&[b"one", b"1"], &[]).unwrap();
-        a.send(&[b"two"], &[]).unwrap();
+        a.send([b"one", b"1"], &[]).unwrap();
+        a.send([b"two"], &[]).unwrap();
         drop(a);
         assert_eq!(b.receive(10, Deadline::NEVER).unwrap().unwrap().bytes, b"one1");
         assert_eq!(b.receive(10, Deadline::NEVER).unwrap().unwrap().bytes, b"two");
@@ -186,16 +191,16 @@ mod tests {
         let (a, b) = PacketSocket::pair().unwrap();
         let null = crate::dev_null().unwrap();
         let many = vec![null.as_fd(); PACKET_DESCRIPTORS_MAX + 1];
-        assert!(a.send(&[b"x"], &many).is_err());
-        a.send(&[b"x"], &many[1..]).unwrap();
+        assert!(a.send([b"x"], &many).is_err());
+        a.send([b"x"], &many[1..]).unwrap();
         assert_eq!(b.receive(1, Deadline::NEVER).unwrap().unwrap().descriptors.len(), PACKET_DESCRIPTORS_MAX);
     }
 
     #[test]
     fn what_a_peer_sent_before_it_left_our_packets_unread_is_not_lost() {
         let (a, b) = PacketSocket::pair().unwrap();
-        b.send(&[b"never read"], &[]).unwrap();
-        a.send(&[b"sent"], &[]).unwrap();
+        b.send([b"never read"], &[]).unwrap();
+        a.send([b"sent"], &[]).unwrap();
         drop(a);
         assert_eq!(b.receive(10, Deadline::NEVER).unwrap().unwrap().bytes, b"sent");
         assert!(b.receive(10, Deadline::NEVER).unwrap().is_none());
@@ -204,7 +209,7 @@ mod tests {
     #[test]
     fn a_packet_beyond_the_bound_is_an_error_and_a_deadline_ends_the_wait() {
         let (a, b) = PacketSocket::pair().unwrap();
-        a.send(&[b"12345"], &[]).unwrap();
+        a.send([b"12345"], &[]).unwrap();
         assert_eq!(b.receive(4, Deadline::NEVER).unwrap_err().kind(), io::ErrorKind::InvalidData);
         drop(b.receive(5, Deadline::NEVER));
         let soon = Deadline::after(Duration::from_millis(1));

@@ -11,15 +11,17 @@ use parking_lot::Mutex;
 use procession_boot::Launch;
 use procession_sys::{
     Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, current_dir, dev_null, discard_child,
-    dup, pid, poll,
+    dup, pid, poll, poll_one,
 };
+use procession_wire::frame::Frame;
 use procession_wire::{Descriptor, Message};
 
 use super::server::Serve;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
-use crate::protocol::{BORN, CALL, FAILED, Frame, Handover, Line, SETUP};
+use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, read_born};
+use crate::spin::spin;
 use crate::stdio::{ChildEnd, ChildEnds};
 
 /// How many servers one start tries, when each is killed under it.
@@ -96,16 +98,10 @@ impl Server {
 
 /// Starts a child.
 pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) -> Result<Child, StartError> {
-    let directory = match plan.open_directory()? {
-        Some(directory) => directory,
-        None => current_dir(Path::new(".")).map_err(plan.failed("open the current directory"))?.into(),
-    };
-    let [stdin, stdout, stderr] = ends;
-    let streams = [stream(stdin, io::stdin()), stream(stdout, io::stdout()), stream(stderr, io::stderr())];
+    let ends = ends.map(Stream::from);
     for _ in 0..SERVERS_MAX {
         let server = Server::get(plan)?;
-        let setup = || start_message(plan, &server, directory.clone(), streams.clone());
-        if let Some((line, pidfd, number)) = request(plan, &server, call, setup)? {
+        if let Some((line, pidfd, number)) = request(plan, &server, call, &ends)? {
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));
         }
         // A process's sockets close a moment before its end is seen.
@@ -118,13 +114,32 @@ pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) 
     Err(plan.failed("have it forked")(io::Error::other("one forkserver after the other was killed")))
 }
 
-/// What the child is sent for one of its streams. Nothing stands for `/dev/null`, which is what the server has, and
-/// what a stream becomes that is closed here.
-fn stream(end: ChildEnd, own: impl AsFd) -> Option<Descriptor> {
-    match end {
-        ChildEnd::Null => None,
-        ChildEnd::Inherited => dup(own, SPAWN_DESCRIPTOR_MIN).ok().map(Descriptor::from),
-        ChildEnd::Own(end) => Some(end.into()),
+/// A child's stream as it can be sent, more than once if a server is killed.
+enum Stream {
+    Inherited,
+    Null,
+    Own(Descriptor),
+}
+
+impl From<ChildEnd> for Stream {
+    fn from(end: ChildEnd) -> Self {
+        match end {
+            ChildEnd::Inherited => Self::Inherited,
+            ChildEnd::Null => Self::Null,
+            ChildEnd::Own(end) => Self::Own(end.into()),
+        }
+    }
+}
+
+impl Stream {
+    /// What the child is sent. Nothing stands for `/dev/null`, which is what the server has, and what a stream becomes
+    /// that is closed here.
+    fn to_send(&self, own: impl AsFd) -> Option<Descriptor> {
+        match self {
+            Self::Null => None,
+            Self::Inherited => dup(own, SPAWN_DESCRIPTOR_MIN).ok().map(Descriptor::from),
+            Self::Own(end) => Some(end.clone()),
+        }
     }
 }
 
@@ -135,21 +150,16 @@ type Born = (Line, PidFd, u32);
 ///
 /// A child runs nothing before it has its settings, and it gets them only after the server's word has come here. So
 /// when the server is killed in between, a child that nobody knows of sees this end of its socket close, and ends.
-fn request(
-    plan: &Plan,
-    server: &Server,
-    call: &Message,
-    setup: impl FnOnce() -> Result<Message, StartError>,
-) -> Result<Option<Born>, StartError> {
+fn request(plan: &Plan, server: &Server, call: &Message, streams: &[Stream; 3]) -> Result<Option<Born>, StartError> {
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
     line.send(CALL, call).map_err(plan.failed("send its arguments"))?;
-    match server.control.send(&[b"fork"], &[theirs.as_fd()]) {
+    match server.control.send([b"fork"], &[theirs.as_fd()]) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
         other => other.map_err(plan.failed("ask the forkserver for it"))?,
     }
     drop(theirs);
-    let setup = setup()?; // Put together while the server forks.
+    let setup = setup(plan, server, streams)?; // Put together while the server forks.
     let Some((pidfd, number)) = wait_born(plan, server, &line)? else { return Ok(None) };
     match line.send(SETUP, &setup) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // It was killed: its status will tell.
@@ -159,12 +169,12 @@ fn request(
 }
 
 /// Everything that the child must know about itself.
-fn start_message(
-    plan: &Plan,
-    server: &Server,
-    directory: Descriptor,
-    streams: [Option<Descriptor>; 3],
-) -> Result<Message, StartError> {
+fn setup(plan: &Plan, server: &Server, [stdin, stdout, stderr]: &[Stream; 3]) -> Result<Message, StartError> {
+    let directory = match plan.open_directory()? {
+        Some(directory) => directory,
+        None => current_dir(Path::new(".")).map_err(plan.failed("open the current directory"))?.into(),
+    };
+    let streams = [stdin.to_send(io::stdin()), stdout.to_send(io::stdout()), stderr.to_send(io::stderr())];
     let settings = settings(plan)?;
     let settings = (settings != server.settings).then_some(settings);
     let environment = plan.env.apply(std::env::vars_os().collect());
@@ -180,19 +190,25 @@ fn settings(plan: &Plan) -> Result<Vec<u64>, StartError> {
 /// Waits for the server's word about the child.
 fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd, u32)>, StartError> {
     let frame = receive_or_end(server, line).map_err(plan.failed("hear from the forkserver"))?;
-    let Some(Frame { kind, mut decoder }) = frame else { return Ok(None) };
+    let Some(frame) = frame else { return Ok(None) };
     let broken = || plan.failed("understand the forkserver")(io::ErrorKind::InvalidData.into());
-    if kind == FAILED {
-        let errno: i32 = decoder.value().map_err(|_| broken())?;
-        return Err(plan.failed("fork it")(io::Error::from_raw_os_error(errno)));
+    match frame.kind {
+        BORN => {
+            let (number, pidfd) = read_born(frame).ok_or_else(broken)?;
+            Ok(Some((pidfd.into(), number)))
+        }
+        FAILED => {
+            let errno = protocol::decoder(frame).ok().and_then(|mut decoder| decoder.value::<i32>().ok());
+            Err(plan.failed("fork it")(io::Error::from_raw_os_error(errno.ok_or_else(broken)?)))
+        }
+        _ => Err(broken()),
     }
-    let (number, pidfd): (u32, Descriptor) = decoder.value().map_err(|_| broken())?;
-    let pidfd = pidfd.into_owned().map_err(plan.failed("hold it by a pidfd"))?;
-    Ok((kind == BORN).then(|| (pidfd.into(), number)))
 }
 
 /// The next frame, or `None` when there is none and the server is gone.
 fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
+    let has_come = || poll_one(line, Interest::Read, Deadline::after(Duration::ZERO)).unwrap_or(true);
+    spin(has_come);
     loop {
         let server_ended = server.has_ended();
         match line.try_receive() {

@@ -15,13 +15,13 @@ use std::sync::Arc;
 use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
     ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
-    command_name, discard_child, disposition, fork, poll, raise_file_limit, reap_any, set_command_name,
-    set_disposition, set_file_limit,
+    command_name, discard_child, disposition, fork, keep_pages_at_fork, poll, raise_file_limit, reap_any,
+    set_command_name, set_disposition, set_file_limit,
 };
-use procession_wire::{Descriptor, Encoder, Message};
+use procession_wire::{Encoder, Message};
 
 use crate::body;
-use crate::protocol::{BORN, ENDED, FAILED, Line, encode_ended};
+use crate::protocol::{ENDED, FAILED, Line, encode_ended, send_born};
 
 /// The role of the server.
 pub(crate) struct Serve;
@@ -53,6 +53,8 @@ struct Service {
     child_ended: ChildSignals,
     /// What the children get of what the server has changed for itself.
     given: Given,
+    /// The child that was forked last, until the server is awake again.
+    newborn: Option<(u32, Arc<Line>)>,
     /// The line of each running child, for its status.
     lines: HashMap<u32, Arc<Line>>,
 }
@@ -101,19 +103,18 @@ impl Service {
         let given = Given::replace()?;
         // The server keeps no directory busy; children are told theirs.
         std::env::set_current_dir("/")?;
+        let _ = keep_pages_at_fork(); // Where it is forbidden, each child has its page faults.
         let (control, lifeline) = (boot.socket, boot.lifeline);
         let (child_ended, lines) = (ChildSignals::new()?, HashMap::new());
-        Ok(Self { control, lifeline, next_lifeline: None, child_ended, given, lines })
+        Ok(Self { control, lifeline, next_lifeline: None, child_ended, given, newborn: None, lines })
     }
 
     /// Serves until the owner is gone.
     fn run(mut self) -> io::Result<()> {
         loop {
-            if self.next_lifeline.is_none() {
-                self.next_lifeline = open_lifeline(&self.lifeline).ok();
-            }
             let watched = [(self.control.as_fd(), Interest::Read), (self.child_ended.as_fd(), Interest::Read)];
             let [request, ended] = poll(watched, Deadline::NEVER)?;
+            self.lines.extend(self.newborn.take());
             if ended {
                 self.reap();
             }
@@ -132,6 +133,9 @@ impl Service {
                 let _ = line.send(ENDED, &encode_ended(ended));
             }
         }
+        if self.next_lifeline.is_none() {
+            self.next_lifeline = open_lifeline(&self.lifeline).ok();
+        }
     }
 
     /// Takes one request; false when there will be no more.
@@ -142,26 +146,32 @@ impl Service {
             // No descriptors left, for one: the socket that came is lost, and its owner sees it close.
             Err(_) => return Ok(true),
         };
-        for socket in packet.descriptors {
+        if let Ok([socket]) = <[OwnedFd; 1]>::try_from(packet.descriptors) {
+            drop(packet.bytes);
             self.fork_one(Arc::new(Line::new(socket.into())));
         }
         Ok(true)
     }
 
     /// Forks the child that will talk over `line`, and tells whoever asked how to hold it, or why there is none.
+    ///
+    /// After the fork the server shares its pages with the child, and each one that either writes to is copied. So
+    /// until the child runs, which is when the server sleeps, nothing here touches the heap.
     fn fork_one(&mut self, line: Arc<Line>) {
-        let told = match self.try_fork(&line) {
-            Ok(born) => line.send(BORN, &born),
-            Err(error) => line.send(FAILED, &failed(&error)),
+        let forked = self.try_fork(&line);
+        // Whoever asked may be gone, which is no concern of the server's.
+        let _ = match &forked {
+            Ok((child, pidfd)) => send_born(&line, *child, pidfd.as_fd()),
+            Err(error) => line.send(FAILED, &failed(error)),
         };
-        drop(told); // Whoever asked may be gone.
+        self.newborn = forked.ok().map(|(child, _)| (child, line));
     }
 
-    /// Forks it and returns what there is to tell about it.
+    /// Forks it.
     ///
-    /// The child waits for its settings, which whoever asked sends only after that word. So if the server is killed
-    /// in between, the child never begins.
-    fn try_fork(&mut self, line: &Arc<Line>) -> io::Result<Message> {
+    /// The child waits for its settings, which whoever asked sends only after the server's word. So if the server is
+    /// killed in between, the child never begins.
+    fn try_fork(&mut self, line: &Arc<Line>) -> io::Result<(u32, PidFd)> {
         let mut lifeline = match self.next_lifeline.take() {
             None => Some(open_lifeline(&self.lifeline)?),
             opened => opened,
@@ -169,10 +179,7 @@ impl Service {
         // SAFETY: the server has one thread (see the top of this file).
         let child = unsafe { fork(|| self.child(line, lifeline.take())) }?;
         let pidfd = PidFd::open(child).inspect_err(|_| discard_child(child))?;
-        self.lines.insert(child, Arc::clone(line));
-        let mut encoder = Encoder::new();
-        encoder.value(&(child, Descriptor::from(OwnedFd::from(pidfd)))).map_err(io::Error::other)?;
-        Ok(encoder.finish())
+        Ok((child, pidfd))
     }
 
     /// The child, from its first instruction to its exit code.

@@ -99,11 +99,16 @@ pub(crate) fn server_of(pid: u32) -> Option<ProcessInfo> {
     children_of(pid).into_iter().find(|child| child.name == "forkserver" && !child.is_zombie())
 }
 
-/// Waits until the process is in this state, as the kernel spells it.
+/// Waits until the process, which must not end, is in this state, as the kernel spells it.
 pub(crate) fn wait_for_state(pid: u32, state: char) {
     let started = Instant::now();
-    while procession_testkit::process(pid).is_some_and(|process| process.state != state) {
-        assert!(started.elapsed() < SOON, "process {pid} is not in state {state}");
+    loop {
+        let process = procession_testkit::process(pid).filter(|process| !process.is_zombie());
+        let process = process.unwrap_or_else(|| panic!("process {pid} has ended"));
+        if process.state == state {
+            return;
+        }
+        assert!(started.elapsed() < SOON, "not in state {state}: {process}");
         std::thread::yield_now();
     }
 }

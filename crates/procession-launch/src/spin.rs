@@ -1,0 +1,28 @@
+//! Waiting awake for a moment: what is about to come is taken sooner, and whoever sends it need not wake anybody.
+
+use std::sync::OnceLock;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::context::cpu_count;
+
+/// How long a waiting thread stays awake before it sleeps: about what a forkserver's child takes from its request to
+/// its end. It gives way to whoever else wants the processor.
+const SPIN_TIME: Duration = Duration::from_micros(300);
+
+/// Asks again and again, for a moment, whether something has come; tells whether it has. Where there is one processor
+/// only, nothing can come meanwhile, and it asks once.
+pub(crate) fn spin(mut has_come: impl FnMut() -> bool) -> bool {
+    static IS_ALONE: OnceLock<bool> = OnceLock::new();
+    if *IS_ALONE.get_or_init(|| cpu_count() == 1) {
+        return has_come();
+    }
+    let began = Instant::now();
+    while began.elapsed() < SPIN_TIME {
+        if has_come() {
+            return true;
+        }
+        thread::yield_now();
+    }
+    false
+}
