@@ -1,5 +1,6 @@
 //! The forkserver: one per process, survived by its children, and invisible in what a child inherits.
 
+//! Not called like the server itself: a test is known to `ps`, and to these cases, by the name of its file.
 mod common;
 
 use std::fs::{self, File};
