@@ -49,7 +49,7 @@ impl Entry for Answer {
             b"name" => function_id::<Double>().unwrap().to_string(),
             _ => "?".to_owned(),
         };
-        boot.socket.send(&[answer.as_bytes()], &[]).unwrap();
+        boot.socket.send([answer.as_bytes()], &[]).unwrap();
         7
     }
 }
@@ -87,7 +87,7 @@ fn ask(question: &str) -> (String, Ended) {
     let pid = Launch::role::<Answer>().unwrap().start(&theirs).unwrap();
     drop(theirs);
     let held = PidFd::open(pid).unwrap();
-    ours.send(&[question.as_bytes()], &[]).unwrap();
+    ours.send([question.as_bytes()], &[]).unwrap();
     let answer = ours.receive(64, Deadline::NEVER).unwrap().expect("an answer");
     (String::from_utf8(answer.bytes).unwrap(), held.reap().unwrap())
 }

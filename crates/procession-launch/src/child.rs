@@ -307,7 +307,7 @@ impl Inner {
                     deadline = deadline.max(Deadline::after(STATUS_TIME_MAX));
                 }
             }
-            if !self.sleep(ended, looks, read, deadline)? && deadline.has_passed() {
+            if !self.wait_for_news(ended, looks, read, deadline)? && deadline.has_passed() {
                 return Ok(None);
             }
         }
@@ -320,7 +320,7 @@ impl Inner {
     }
 
     /// Sleeps until there is something new about a served child; false when nothing woke it.
-    fn sleep(&self, ended: bool, looks: u32, read: Read, deadline: Deadline) -> io::Result<bool> {
+    fn wait_for_news(&self, ended: bool, looks: u32, read: Read, deadline: Deadline) -> io::Result<bool> {
         let (line, end) = ((self.line.as_fd(), Interest::Read), (self.pidfd.as_fd(), Interest::Read));
         let [first, second] = match (ended, read) {
             // Sleeping now would cost more than the status does.

@@ -62,12 +62,14 @@ mod tests {
             "nonsense",
             "",
         ];
-        others.map(|line| assert_eq!(constant_mapping(line), None, "{line}"));
+        for line in others {
+            assert_eq!(constant_mapping(line), None, "{line}");
+        }
     }
 
     #[test]
     fn code_runs_on_as_before() {
         keep_pages_at_fork().unwrap();
-        assert_eq!(constant_mapping("nonsense"), None);
+        assert!(constant_mapping("1000-2000 r-xp 00000000 fe:00 1 /bin/a").is_some());
     }
 }
