@@ -9,8 +9,9 @@
 //! folders and `target`.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Instant;
@@ -29,23 +30,34 @@ const NAMED_FILES: usize = 5;
 const MEANINGFUL_BYTES: u64 = 32 << 20;
 
 fn main() -> procession::Result<()> {
-    let given = std::env::args_os().nth(1).map(PathBuf::from);
-    let root = given.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."));
+    let given: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let root = match given.as_slice() {
+        [] => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
+        [root] => root.clone(),
+        _ => return Err(std::io::Error::other("usage: wordcount [DIR]").into()),
+    };
+    let named = |error| std::io::Error::other(format!("cannot read {}: {error}", root.display()));
+    fs::read_dir(&root).map_err(named)?;
     let mut failures = Vec::new();
     let mut files = Vec::new();
     walk(&root, &mut files, &mut failures);
-    println!("{} files below {}", files.len(), root.display());
 
     let began = Instant::now();
     let mut counts = count_in_processes(&files, cpu_count())?;
     let parallel = began.elapsed();
     failures.append(&mut counts.failures);
-    print_counts(&counts, &failures);
 
     let began = Instant::now();
     count_in_processes(&files, 1)?;
     let single = began.elapsed();
-    print_times(counts.bytes, parallel, single);
+    let report = format!(
+        "{} files below {}\n{}{}",
+        files.len(),
+        root.display(),
+        show_counts(&counts, &failures),
+        show_times(counts.bytes, parallel, single)
+    );
+    let _ = std::io::stdout().write_all(report.as_bytes()); // Whoever reads it may have seen enough.
     Ok(())
 }
 
@@ -56,8 +68,12 @@ struct Counts {
     files: u64,
     bytes: u64,
     /// Files that cannot be read or are not UTF-8, each with the reason.
-    failures: Vec<(PathBuf, String)>,
+    failures: Vec<Failure>,
 }
+
+/// A file or folder, and why it was not counted. As an `OsString`, because a path need not be UTF-8, and serde's form
+/// of a `PathBuf` must.
+type Failure = (OsString, String);
 
 impl Counts {
     /// Adds the words of one file's text.
@@ -93,7 +109,7 @@ impl Counts {
 }
 
 /// The target of each process: counts its share, and prints the size of each file it is done with.
-fn count_words(share: Vec<PathBuf>) -> Counts {
+fn count_words(share: Vec<OsString>) -> Counts {
     let mut counts = Counts::default();
     for path in share {
         match fs::read_to_string(&path) {
@@ -132,24 +148,24 @@ fn count_in_processes(files: &[(PathBuf, u64)], processes: usize) -> procession:
 }
 
 /// Shares of about the same size: the largest file first, each to the share that has least.
-fn shares(files: &[(PathBuf, u64)], count: usize) -> Vec<Vec<PathBuf>> {
+fn shares(files: &[(PathBuf, u64)], count: usize) -> Vec<Vec<OsString>> {
     let mut files: Vec<_> = files.iter().collect();
     files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
     let mut shares = vec![(0, Vec::new()); count];
     for (path, size) in files {
         if let Some((share_size, share)) = shares.iter_mut().min_by_key(|(share_size, _)| *share_size) {
             *share_size += size;
-            share.push(path.clone());
+            share.push(path.clone().into());
         }
     }
     shares.into_iter().map(|(_, share)| share).collect()
 }
 
 /// Collects the regular files below `folder`, but not those in hidden folders and in `target`.
-fn walk(folder: &Path, files: &mut Vec<(PathBuf, u64)>, failures: &mut Vec<(PathBuf, String)>) {
+fn walk(folder: &Path, files: &mut Vec<(PathBuf, u64)>, failures: &mut Vec<Failure>) {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
-        Err(error) => return failures.push((folder.to_owned(), error.to_string())),
+        Err(error) => return failures.push((folder.into(), error.to_string())),
     };
     for entry in entries.flatten() {
         let (path, name) = (entry.path(), entry.file_name());
@@ -158,7 +174,7 @@ fn walk(folder: &Path, files: &mut Vec<(PathBuf, u64)>, failures: &mut Vec<(Path
             Ok(file) if file.is_dir() && !passed_over => walk(&path, files, failures),
             Ok(file) if file.is_file() => files.push((path, file.len())),
             Ok(_) => {}
-            Err(error) => failures.push((path, error.to_string())),
+            Err(error) => failures.push((path.into(), error.to_string())),
         }
     }
 }
@@ -168,27 +184,34 @@ fn bar_style() -> ProgressStyle {
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-fn print_counts(counts: &Counts, failures: &[(PathBuf, String)]) {
+fn show_counts(counts: &Counts, failures: &[Failure]) -> String {
     let mut words: Vec<_> = counts.words.iter().collect();
     words.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
-    for (word, count) in words.iter().take(TOP_WORDS) {
-        println!("{count:>10}  {word}");
-    }
-    println!("{} words of {} kinds", counts.words.values().sum::<u64>(), counts.words.len());
-    println!("{} files, {} bytes, {} not counted", counts.files, counts.bytes, failures.len());
-    for (path, reason) in failures.iter().take(NAMED_FILES) {
-        println!("  not counted: {}: {reason}", path.display());
-    }
+    let top: String = words.iter().take(TOP_WORDS).map(|(word, count)| format!("{count:>10}  {word}\n")).collect();
+    let total: u64 = counts.words.values().sum();
+    let named = failures.iter().take(NAMED_FILES);
+    let named: String =
+        named.map(|(path, reason)| format!("  not counted: {}: {reason}\n", Path::new(path).display())).collect();
+    format!(
+        "{top}{total} words of {} kinds\n{} files, {} bytes, {} not counted\n{named}",
+        counts.words.len(),
+        counts.files,
+        counts.bytes,
+        failures.len()
+    )
 }
 
-fn print_times(bytes: u64, parallel: Duration, single: Duration) {
+fn show_times(bytes: u64, parallel: Duration, single: Duration) -> String {
     let rate = |time: Duration| bytes as f64 / (1 << 20) as f64 / time.as_secs_f64();
-    println!("{} processes: {parallel:.2?}, {:.1} MiB/s", cpu_count(), rate(parallel));
-    println!("1 process: {single:.2?}, {:.1} MiB/s", rate(single));
     let speed_up = single.as_secs_f64() / parallel.as_secs_f64();
-    if bytes < MEANINGFUL_BYTES {
-        println!("speed-up {speed_up:.2} (means little: below 32 MiB the start of the processes weighs too much)");
-    } else {
-        println!("speed-up {speed_up:.2}");
-    }
+    let caution = match bytes < MEANINGFUL_BYTES {
+        true => " (means little: below 32 MiB the start of the processes weighs too much)",
+        false => "",
+    };
+    format!(
+        "{} processes: {parallel:.2?}, {:.1} MiB/s\n1 process: {single:.2?}, {:.1} MiB/s\nspeed-up {speed_up:.2}{caution}\n",
+        cpu_count(),
+        rate(parallel),
+        rate(single)
+    )
 }
