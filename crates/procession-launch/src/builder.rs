@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use procession_boot::FunctionId;
-use procession_sys::current_dir;
+use procession_sys::{current_dir, is_variable};
 use procession_wire::{Descriptor, EncodeError, Encoder, Message};
 
 use crate::child::{About, Child};
@@ -178,6 +178,9 @@ fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Mess
 impl Plan {
     /// The part of a start that does not depend on the target's type.
     fn start(mut self, call: &Message) -> Result<Child, StartError> {
+        if let Some(variable) = self.env.impossible() {
+            return Err(StartError::Environment { name: self.name, variable: variable.to_owned() });
+        }
         registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
         let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
@@ -243,6 +246,13 @@ impl EnvChanges {
         self.changes.push((name.to_owned(), value.map(OsStr::to_owned)));
     }
 
+    /// The name of a variable that no environment can hold, if there is one.
+    fn impossible(&self) -> Option<&OsStr> {
+        let possible =
+            |(name, value): &&(OsString, Option<OsString>)| is_variable(name, value.as_deref().unwrap_or_default());
+        self.changes.iter().find(|change| !possible(change)).map(|(name, _)| name.as_os_str())
+    }
+
     /// The child's environment.
     pub(crate) fn apply(&self, own: Vec<(OsString, OsString)>) -> Vec<(OsString, OsString)> {
         let kept =
@@ -258,6 +268,17 @@ mod tests {
 
     fn pair(name: &str, value: &str) -> (OsString, OsString) {
         (name.into(), value.into())
+    }
+
+    #[test]
+    fn a_variable_that_no_environment_can_hold_is_found() {
+        for (name, value) in [("", "x"), ("A=B", "x"), ("A\0", "x"), ("A", "x\0y")] {
+            let mut changes = EnvChanges::default();
+            changes.set("GOOD".as_ref(), Some("=".as_ref()));
+            assert_eq!(changes.impossible(), None);
+            changes.set(name.as_ref(), Some(value.as_ref()));
+            assert_eq!(changes.impossible(), Some(name.as_ref()), "{name:?}");
+        }
     }
 
     #[test]

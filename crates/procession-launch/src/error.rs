@@ -19,6 +19,17 @@ pub enum StartError {
         /// What is wrong with them.
         error: EncodeError,
     },
+    /// A variable given with `env` cannot stand in an environment.
+    #[error(
+        "cannot start process {name:?}: the environment variable {variable:?} cannot be set: \
+         a name must not be empty or hold `=`, and neither name nor value may hold a NUL byte"
+    )]
+    Environment {
+        /// The process's name.
+        name: String,
+        /// The variable's name.
+        variable: std::ffi::OsString,
+    },
     /// This image cannot have children, or the executable is not this image.
     #[error("cannot start process {name:?}: {error}")]
     Image {

@@ -98,7 +98,7 @@ fn trim(backtrace: &str) -> String {
 const PANIC_MACHINERY: [&str; 3] = ["core::panicking::", "rust_begin_unwind", "std::panicking::begin_panic"];
 
 /// Where a target is called from.
-const OUR_CALL: &str = "procession_launch::target::";
+const OUR_CALL: &str = "procession_calls_target";
 
 #[cfg(test)]
 mod tests {
@@ -108,7 +108,7 @@ mod tests {
     fn a_backtrace_is_cut_to_the_targets_own_frames() {
         let whole = "   0: procession_launch::panics::catch\n   1: rust_begin_unwind\n             at lib.rs:1:1\n   \
                      2: core::panicking::panic_fmt\n   3: app::divide\n             at main.rs:3:5\n   \
-                     4: procession_launch::target::Trampoline\n   5: main";
+                     4: procession_calls_target<F, A>\n   5: main";
         assert_eq!(trim(whole), "   3: app::divide\n             at main.rs:3:5");
         assert_eq!(trim("what is no backtrace"), "what is no backtrace");
         assert_eq!(trim("   0: core::panicking::panic"), "   0: core::panicking::panic");

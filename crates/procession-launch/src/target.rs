@@ -89,9 +89,18 @@ impl<F: Target<A>, A: Arguments> Entry for Trampoline<F, A> {
     fn enter(mut decoder: Decoder) -> Result<Message, Report> {
         let arguments = A::decode(&mut decoder).and_then(|arguments| decoder.finish().map(|()| arguments));
         let arguments = arguments.map_err(|error| Report::BadArguments(error.to_string()))?;
-        let output = conjure::<F>().call(arguments);
+        let output = procession_calls_target(conjure::<F>(), arguments);
         returned(&output).map_err(|error| Report::BadResult(error.to_string()))
     }
+}
+
+/// Calls the target. Its name marks the place in a backtrace below which nothing is the target's own; in a release
+/// build a frame may have nothing but the name, and no path.
+#[inline(never)]
+fn procession_calls_target<F: Target<A>, A>(target: F, arguments: A) -> F::Output {
+    let output = target.call(arguments);
+    std::hint::black_box(()); // Keeps the call from becoming a jump, which would leave no frame.
+    output
 }
 
 /// The report that carries a result.

@@ -179,8 +179,8 @@ fn a_main_that_returns_terminates_its_daemons_and_their_children(method: StartMe
     let mut running = Running::start("has_daemons", method);
     (0..4).for_each(|_| drop(running.line()));
     let members = hold(&descendants_of(running.child.id()));
-    running.go_on();
     let asked = Instant::now();
+    running.go_on();
     let (status, said) = running.end();
     assert!(asked.elapsed() < DAEMON_GRACE, "they did not end by SIGTERM");
     assert_eq!((status.code(), said.as_str()), (Some(0), ""));
@@ -204,8 +204,8 @@ fn a_daemon_that_ignores_sigterm_ends_with_its_parent(method: StartMethod) {
     let mut running = Running::start("has_stubborn_daemon", method);
     running.line();
     let members = hold(&descendants_of(running.child.id()));
-    running.go_on();
     let asked = Instant::now();
+    running.go_on();
     let (status, _) = running.end();
     assert_eq!(status.code(), Some(0));
     assert!((DAEMON_GRACE..DAEMON_GRACE + SOON).contains(&asked.elapsed()), "{:?}", asked.elapsed());

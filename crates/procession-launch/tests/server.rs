@@ -1,6 +1,7 @@
 //! The forkserver: one per process, survived by its children, and invisible in what a child inherits.
+//!
+//! This file is not called like the server, as a test is known to `ps`, and so to its own cases, by its file's name.
 
-//! Not called like the server itself: a test is known to `ps`, and to these cases, by the name of its file.
 mod common;
 
 use std::fs::{self, File};

@@ -18,14 +18,15 @@ pub unsafe fn replace_environment(wanted: &[(OsString, OsString)]) {
             unsafe { std::env::remove_var(&name) };
         }
     }
-    for (name, value) in wanted.iter().filter(|(name, value)| can_stand(name, value)) {
+    for (name, value) in wanted.iter().filter(|(name, value)| is_variable(name, value)) {
         // SAFETY: one thread, says the caller; the name and the value were just checked.
         unsafe { std::env::set_var(name, value) };
     }
 }
 
-/// True for what `setenv` takes: a name that is not empty and has no `=`, and no NUL in either.
-fn can_stand(name: &OsStr, value: &OsStr) -> bool {
+/// True for what an environment can hold: a name that is not empty and has no `=`, and no NUL in either.
+#[must_use]
+pub fn is_variable(name: &OsStr, value: &OsStr) -> bool {
     let (name, value) = (name.as_encoded_bytes(), value.as_encoded_bytes());
     !name.is_empty() && !name.contains(&b'=') && !name.contains(&0) && !value.contains(&0)
 }

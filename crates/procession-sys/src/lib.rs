@@ -47,7 +47,7 @@ pub use crate::clock::Deadline;
 pub use crate::confine::{
     CONTAINER_DENIES_TO_HAVE, CONTAINER_REFUSES, NO_SUCH_CALL, NOT_PERMITTED, become_user, is_root, renounce_new_rights,
 };
-pub use crate::environ::replace_environment;
+pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
 pub use crate::exit::{at_exit, exit_now};
 pub use crate::fd::{

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use procession_sys::{Deadline, exit_now, pid};
+use procession_sys::{Deadline, Disposition, Signal, SignalMask, exit_now, pid, set_disposition};
 
 use crate::descriptors::{OpenDescriptor, added, open_descriptors};
 use crate::suite::Case;
@@ -49,8 +49,17 @@ impl Holdings {
     }
 }
 
+/// Takes back what whoever ran the tests did to signals: a shell ignores SIGINT for what it runs in the background.
+fn restore_signals() {
+    for signal in [Signal::INT, Signal::TERM, Signal::CHLD] {
+        set_disposition(signal, Disposition::Default);
+    }
+    SignalMask::EMPTY.install();
+}
+
 /// Runs the case and audits it.
 pub(crate) fn run(warm_up: Option<fn()>, case: &Case) -> ExitCode {
+    restore_signals();
     if let Some(warm_up) = warm_up {
         warm_up();
     }
