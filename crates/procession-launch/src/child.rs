@@ -116,13 +116,18 @@ impl Child {
         self.0.about.start_method
     }
 
-    /// False once the child has ended.
+    /// False once the child has ended. Never waits.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        !matches!(self.try_wait(), Ok(Some(_)))
+        let ended = self.0.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
+        if ended && matches!(self.0.reaper, Reaper::Own) {
+            let _ = self.try_wait(); // Reaps it.
+        }
+        !ended
     }
 
-    /// The exit code, or minus the number of the signal that killed the child; `None` while it runs.
+    /// The exit code, or minus the number of the signal that killed the child; `None` while it runs. Waits no longer
+    /// than [`Child::try_wait`] does.
     #[must_use]
     pub fn exitcode(&self) -> Option<i32> {
         self.try_wait().ok().flatten().map(ExitStatus::exitcode)
@@ -169,8 +174,8 @@ impl Child {
         self.wait_until(Deadline::NEVER).map(|status| status.unwrap_or(ExitStatus::LOST))
     }
 
-    /// How the child ended, or `None` while it runs. Never waits, but for the moment that the forkserver takes to tell
-    /// how a child ended that has.
+    /// How the child ended, or `None` while it runs. Never waits, but for the moment, one second
+    /// at most, that the forkserver takes to tell how a child ended that has.
     ///
     /// # Errors
     /// As [`Child::wait`].

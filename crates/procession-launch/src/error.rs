@@ -31,7 +31,7 @@ pub enum StartError {
         variable: std::ffi::OsString,
     },
     /// This image cannot have children, or the executable is not this image.
-    #[error("cannot start process {name:?}: {error}")]
+    #[error("cannot start process {name:?}: {error}{}", remedy_of_image(error))]
     Image {
         /// The process's name.
         name: String,
@@ -52,14 +52,23 @@ pub enum StartError {
 
 /// What helps against the errors that mean "too many".
 fn remedy(error: &io::Error) -> &'static str {
-    /// `EMFILE`, `ENFILE`, `EAGAIN`, `ETOOMANYREFS`.
-    const TOO_MANY: [(i32, &str); 4] = [
+    /// `E2BIG`, `EMFILE`, `ENFILE`, `EAGAIN`, `ETOOMANYREFS`.
+    const TOO_MANY: [(i32, &str); 5] = [
+        (7, "; arguments and environment together are larger than exec takes (a quarter of RLIMIT_STACK)"),
         (24, "; raise the limit of open files (RLIMIT_NOFILE) or close some"),
         (23, "; the system's table of open files is full"),
         (11, "; raise the limit of processes (RLIMIT_NPROC, or the cgroup's pids.max) or end some"),
         (109, "; too many descriptors of this user are in flight: raise RLIMIT_NOFILE or let receivers catch up"),
     ];
     TOO_MANY.iter().find(|(errno, _)| error.raw_os_error() == Some(*errno)).map_or("", |(_, remedy)| remedy)
+}
+
+/// The same for an executable that cannot be run.
+fn remedy_of_image(error: &BootError) -> &'static str {
+    match error {
+        BootError::Executable { error, .. } | BootError::Lifeline(error) => remedy(error),
+        _ => "",
+    }
 }
 
 /// Why a child did not deliver its result.

@@ -215,6 +215,11 @@ pub(crate) fn read_born(frame: Frame) -> Option<(u32, OwnedFd)> {
 /// `EMSGSIZE`: the packet is larger than the socket's buffer, which an administrator may have made small.
 const MESSAGE_TOO_LONG: i32 = 90;
 
+/// True for a send to a peer that has closed its end, or has died with packets unread.
+pub(crate) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 /// What a peer that breaks the rules gets.
 fn invalid(error: FrameError) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, error)

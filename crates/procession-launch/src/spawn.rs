@@ -1,6 +1,5 @@
 //! The start method `spawn`: this image executed anew.
 
-use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
@@ -12,7 +11,7 @@ use crate::body;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
-use crate::protocol::{CALL, Line, SETUP};
+use crate::protocol::{CALL, Line, SETUP, is_gone};
 use crate::stdio::{ChildEnd, ChildEnds};
 
 /// The role of a spawned child.
@@ -54,7 +53,7 @@ pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) 
     })?;
     let child = Child::new(plan.about(pid), pidfd, line, Reaper::Own, pipes);
     match child.line().send(CALL, call).and_then(|()| child.line().send(SETUP, &setup)) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(child), // It was killed: its status will tell.
+        Err(error) if is_gone(&error) => Ok(child), // It was killed: its status will tell.
         Err(error) => {
             discard_child(pid);
             Err(plan.failed("send its arguments")(error))

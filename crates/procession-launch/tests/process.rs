@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::thread;
@@ -65,6 +65,7 @@ procession_testkit::main! {
         a_context_runs_another_copy_of_the_executable,
         numbers_are_taken_when_a_child_is_described,
         cpu_count_respects_the_affinity,
+        cpu_count_respects_the_quota_of_the_cgroup,
     ];
     programs: [describe_main];
 }
@@ -554,7 +555,7 @@ fn streams_can_be_files_or_nothing(method: StartMethod) {
     let child = shouting.stdin(Stdio::file(file)).stdout(Stdio::file(common::file(write))).stderr(Stdio::null());
     child.start().unwrap().join().unwrap();
     // The file shows the name of whoever opened it, which is this process.
-    let own = std::fs::read_to_string("/proc/self/comm").unwrap();
+    let own = fs::read_to_string("/proc/self/comm").unwrap();
     assert_eq!(rest(read), own.to_uppercase());
 }
 
@@ -595,7 +596,7 @@ fn a_child_ends_without_waiting_for_its_threads(method: StartMethod) {
 }
 
 fn the_main_thread_of_a_child_has_the_childs_number(method: StartMethod) {
-    let told = || (pid(), std::fs::read_link("/proc/thread-self").unwrap());
+    let told = || (pid(), fs::read_link("/proc/thread-self").unwrap());
     let (number, link) = start(method, told, ()).join().unwrap();
     assert_eq!(link, PathBuf::from(format!("{number}/task/{number}")));
 }
@@ -656,13 +657,13 @@ fn the_default_start_method_can_be_changed_at_any_time() {
 
 fn a_context_runs_another_copy_of_the_executable() {
     let copy = std::env::temp_dir().join(procession_testkit::unique_name());
-    std::fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
+    fs::copy(std::env::current_exe().unwrap(), &copy).unwrap();
     let own = || std::env::current_exe().unwrap();
     // Taken as any kind of path.
     let by_path = Context::spawn().executable(&copy).start(own, ());
     let by_text = Context::spawn().executable(copy.to_str().unwrap()).start(own, ());
     let ran = [by_path.unwrap().join().unwrap(), by_text.unwrap().join().unwrap()];
-    std::fs::remove_file(&copy).unwrap();
+    fs::remove_file(&copy).unwrap();
     assert_eq!(ran, [copy.clone(), copy]);
 }
 
@@ -674,4 +675,27 @@ fn cpu_count_respects_the_affinity() {
     assert_eq!(cpu_count(), 1);
     assert_eq!(Process::start(cpu_count, ()).unwrap().join().unwrap(), 1);
     assert_eq!(start(StartMethod::Spawn, cpu_count, ()).join().unwrap(), 1);
+}
+
+/// A cgroup of one processor's time for this process, where it may make one: in either version's place.
+fn enter_small_cgroup() -> Option<PathBuf> {
+    let places = [("/sys/fs/cgroup/cpu", "cpu.cfs_quota_us", "100000"), ("/sys/fs/cgroup", "cpu.max", "100000 100000")];
+    places.into_iter().find_map(|(place, file, quota)| {
+        let group = PathBuf::from(place).join(procession_testkit::unique_name());
+        fs::create_dir(&group).ok()?;
+        let entered = fs::write(group.join(file), quota).and_then(|()| fs::write(group.join("cgroup.procs"), "0"));
+        if entered.is_err() {
+            let _ = fs::remove_dir(&group);
+        }
+        entered.ok().map(|()| group)
+    })
+}
+
+/// Only where this process is root's and the machine has cgroups that it may change; elsewhere there is no quota.
+fn cpu_count_respects_the_quota_of_the_cgroup() {
+    let Some(group) = enter_small_cgroup() else { return };
+    let counts = [cpu_count(), start(StartMethod::Spawn, cpu_count, ()).join().unwrap()];
+    fs::write(group.parent().unwrap().join("cgroup.procs"), "0").unwrap();
+    fs::remove_dir(&group).unwrap();
+    assert_eq!(counts, [1, 1]);
 }

@@ -20,7 +20,7 @@ use super::server::Serve;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
-use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, read_born};
+use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, is_gone, read_born};
 use crate::spin::spin;
 use crate::stdio::{ChildEnd, ChildEnds};
 
@@ -155,14 +155,14 @@ fn request(plan: &Plan, server: &Server, call: &Message, streams: &[Stream; 3]) 
     let line = Line::new(ours);
     line.send(CALL, call).map_err(plan.failed("send its arguments"))?;
     match server.control.send([b"fork"], &[theirs.as_fd()]) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(None),
+        Err(error) if is_gone(&error) => return Ok(None),
         other => other.map_err(plan.failed("ask the forkserver for it"))?,
     }
     drop(theirs);
     let setup = setup(plan, server, streams)?; // Put together while the server forks.
     let Some((pidfd, number)) = wait_born(plan, server, &line)? else { return Ok(None) };
     match line.send(SETUP, &setup) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {} // It was killed: its status will tell.
+        Err(error) if is_gone(&error) => {} // It was killed: its status will tell.
         other => other.map_err(plan.failed("send its settings"))?,
     }
     Ok(Some((line, pidfd, number)))
