@@ -32,9 +32,9 @@ pub struct Child(Arc<Inner>);
 /// How many times the status of a served child that has ended is looked for before sleeping: some 50 us.
 const STATUS_LOOKS: u32 = 40;
 
-/// How long the status of a served child that has ended is waited for, whatever the deadline: what `try_wait` may
-/// take if the forkserver is kept from running.
-const STATUS_TIME_MAX: Duration = Duration::from_secs(1);
+/// How many times in all before it is given up, which takes two seconds: the server is stopped. Counted, not timed, for
+/// a whole program that is stopped and goes on (Ctrl-Z) has had no time to be told.
+const STATUS_LOOKS_MAX: u32 = STATUS_LOOKS + 200;
 
 /// How often a thread looks again for the status of a served child that has ended, if nothing wakes it.
 const STATUS_LOOK: Duration = Duration::from_millis(10);
@@ -174,7 +174,7 @@ impl Child {
         self.wait_until(Deadline::NEVER).map(|status| status.unwrap_or(ExitStatus::LOST))
     }
 
-    /// How the child ended, or `None` while it runs. Never waits, but for the moment, one second
+    /// How the child ended, or `None` while it runs. Never waits, but for the moment, two seconds
     /// at most, that the forkserver takes to tell how a child ended that has.
     ///
     /// # Errors
@@ -282,22 +282,21 @@ impl Inner {
         Ok(state.status)
     }
 
-    /// Waits for a child of the forkserver. Its status comes over its own line; if the server is killed first, the
-    /// child's end is still seen through the pidfd, and only the status is lost.
+    /// Waits for a child of the forkserver. Its status comes over its own line; if the server is killed first, or is
+    /// stopped for long, the child's end is still seen through the pidfd, and only the status is lost.
     fn wait_served(&self, server: &Server, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
         if !deadline.has_passed() {
             spin(|| self.has_news());
         }
-        let mut deadline = deadline;
         let mut looks = 0;
         loop {
             // Who could still write is looked at before what was written, so that nothing falls between the two.
             let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO))?;
-            let server_ended = ended && server.has_ended();
+            let nothing_will_come = ended && (server.has_ended() || looks == STATUS_LOOKS_MAX);
             let read = {
                 let mut state = self.state.lock();
                 let read = self.drain(&mut state);
-                if ended && state.status.is_none() && (server_ended || read == Read::End) {
+                if state.status.is_none() && (nothing_will_come || ended && read == Read::End) {
                     state.status = Some(ExitStatus::LOST);
                 }
                 if state.status.is_some() {
@@ -305,14 +304,10 @@ impl Inner {
                 }
                 read
             };
-            if ended {
-                // Its end is known, so nobody is told that it runs; the server is about to say how it ended.
-                looks += 1;
-                if looks == 1 {
-                    deadline = deadline.max(Deadline::after(STATUS_TIME_MAX));
-                }
-            }
-            if !self.wait_for_news(ended, looks, read, deadline)? && deadline.has_passed() {
+            looks += u32::from(ended);
+            let woken = self.wait_for_news(ended, looks, read, deadline)?;
+            // Once its end is known nobody is told that it runs: the server is about to say how it ended.
+            if !ended && !woken && deadline.has_passed() {
                 return Ok(None);
             }
         }
@@ -334,7 +329,7 @@ impl Inner {
                 return Ok(true);
             }
             // Another thread may take the status off the line between our look and our sleep, so look again soon.
-            (true, _) => poll([line, line], deadline.min(Deadline::after(STATUS_LOOK)))?,
+            (true, _) => poll([line, line], Deadline::after(STATUS_LOOK))?,
             (false, Read::End) => poll([end, end], deadline)?,
             (false, _) => poll([line, end], deadline)?,
         };
