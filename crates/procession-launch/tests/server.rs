@@ -34,6 +34,7 @@ procession_testkit::main! {
         nothing_runs_twice_while_servers_are_killed within 60,
         a_server_that_is_killed_again_and_again_is_an_error_or_a_child within 60,
         a_stopped_server_delays_a_start_and_loses_nothing,
+        a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result,
         a_killed_server_is_reaped_by_the_next_start_of_any_kind,
         a_killed_server_is_reaped_by_active_children,
         a_server_holds_nothing_of_children_that_have_ended,
@@ -261,6 +262,22 @@ fn a_stopped_server_delays_a_start_and_loses_nothing() {
     });
     assert_eq!((value, rest(read).as_str()), (5, "5\n"));
     assert_eq!(server().pid, stopped.pid);
+}
+
+fn a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result() {
+    const STOP: i32 = 19;
+    const CONTINUE: i32 = 18;
+    let (read, write) = pipe();
+    let child = served(wait_for, (read,));
+    send_signal(server().pid, STOP).unwrap();
+    drop(write);
+    assert!(poll_one(child.sentinel(), Interest::Read, Deadline::after(SOON)).unwrap(), "it ends by itself");
+    assert!(!child.is_alive());
+    let status = child.wait().unwrap();
+    assert_eq!((status.exitcode(), status.is_known()), (255, false));
+    child.join().unwrap();
+    send_signal(server().pid, CONTINUE).unwrap();
+    served(|| (), ()).join().unwrap();
 }
 
 fn a_killed_server_is_reaped_by_the_next_start_of_any_kind() {
