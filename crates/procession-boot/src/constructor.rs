@@ -13,8 +13,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use procession_sys::{
-    Disposition, PacketSocket, Signal, adopt, close_all_but, exit_now, is_privileged, open_standard_streams,
-    report_stack_overflow, set_command_name, set_disposition,
+    Disposition, PacketSocket, Signal, adopt, close_all_but, exit_now, has_borrowed_rights, is_privileged,
+    open_standard_streams, report_stack_overflow, set_command_name, set_disposition,
 };
 
 use crate::mark::{Mark, VARIABLE};
@@ -56,6 +56,9 @@ pub(crate) fn check() -> Result<(), BootError> {
     if !HAS_RUN.load(Ordering::Relaxed) {
         return Err(BootError::NotConstructed);
     }
+    if is_privileged() || has_borrowed_rights() {
+        return Err(BootError::Privileged);
+    }
     Ok(())
 }
 
@@ -63,7 +66,7 @@ pub(crate) fn check() -> Result<(), BootError> {
 extern "C" fn construct(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     HAS_RUN.store(true, Ordering::Relaxed);
     let Some(text) = std::env::var_os(VARIABLE) else { return };
-    if is_privileged() || !image::own().is_main_executable() {
+    if !image::own().is_main_executable() {
         return;
     }
     let mark = text.to_str().and_then(Mark::decode);
@@ -73,6 +76,10 @@ extern "C" fn construct(argc: c_int, argv: *const *const c_char, envp: *const *c
     // SAFETY: the process is about to become a child, and no thread of it reads the environment yet.
     unsafe { std::env::remove_var(VARIABLE) };
     let Some(mark) = mark else { refuse("its mark is damaged") };
+    if is_privileged() {
+        // The mark may come from a user who has less rights than this process now has: nothing it says is done.
+        refuse("it has rights that whoever started it has not");
+    }
     // SAFETY: the mark was made for this process, so the descriptors it names are there for us and unowned.
     let boot = unsafe { begin(&mark, argv) };
     let Ok(role) = resolve::<Boot, i32>(mark.role) else { refuse("it has no such role: another build?") };

@@ -15,6 +15,14 @@ pub enum BootError {
          link it into the program itself"
     )]
     ForeignHost,
+    /// This process has rights that its user has not: a set-user-id program, one with file capabilities, or one whose
+    /// effective user or group is not its real one.
+    #[error(
+        "this process has rights that its user has not (set-user-id, file capabilities, or an effective user that is \
+         not the real one), and a child of it could be given orders by that user; drop them, or take them on for good, \
+         before starting processes"
+    )]
+    Privileged,
     /// The constructor has not run: the linker dropped it, or a constructor before it is starting processes.
     #[error(
         "procession's constructor has not run in this process: processes cannot be started before it, \

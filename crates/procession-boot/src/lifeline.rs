@@ -8,27 +8,36 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
 
-use procession_sys::{arm_kill_on_close, exit_now, pipe, reopen_read};
+use procession_sys::{arm_kill_on_close, effective_user, exit_now, pipe, reopen_read};
 
 use crate::BootError;
 
 /// The exit code of a child that found its owner gone before it could be tied to it.
 const OWNER_GONE: i32 = 255;
 
-/// Both ends of this process's own lifeline: what children are given, and what nobody is ever given.
-static OWN: Mutex<Option<&'static (OwnedFd, OwnedFd)>> = Mutex::new(None);
+/// This process's own lifeline.
+#[derive(Clone, Copy)]
+struct Own {
+    /// Both ends: what children are given, and what nobody is ever given. Never freed, so never closed.
+    ends: &'static (OwnedFd, OwnedFd),
+    /// Whose pipe it is: a process that has become another user cannot open it anew, and makes another.
+    owner: u32,
+}
+
+static OWN: Mutex<Option<Own>> = Mutex::new(None);
 
 /// The read end of this process's own lifeline, made when first needed: what its children are given.
 ///
 /// # Errors
 /// [`BootError::Lifeline`] when no descriptors are left.
 pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
+    let owner = effective_user();
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((read, _write)) = *own {
-        return Ok(read.as_fd());
+    if let Some(own) = own.filter(|own| own.owner == owner) {
+        return Ok(own.ends.0.as_fd());
     }
     let ends: &'static _ = Box::leak(Box::new(pipe().map_err(BootError::Lifeline)?));
-    *own = Some(ends);
+    *own = Some(Own { ends, owner });
     Ok(ends.0.as_fd())
 }
 

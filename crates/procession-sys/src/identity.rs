@@ -31,6 +31,30 @@ pub fn set_command_name(name: &[u8]) -> io::Result<()> {
     Ok(rustix::thread::set_name(&name)?)
 }
 
+/// Whose rights this process has: its real and effective user and group, and its further groups.
+///
+/// # Errors
+/// None that Linux knows.
+pub fn credentials() -> io::Result<Vec<u32>> {
+    use rustix::process::{getegid, geteuid, getgid, getgroups, getuid};
+    let users = [getuid(), geteuid()].map(rustix::process::Uid::as_raw);
+    let groups = [getgid(), getegid()].into_iter().chain(getgroups()?).map(rustix::process::Gid::as_raw);
+    Ok(users.into_iter().chain(groups).collect())
+}
+
+/// The number of the user whose rights this process has.
+#[must_use]
+pub fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// True while this process's effective user or group is not its real one: what it executes then gets rights of which
+/// the kernel takes care, as with a set-user-id program.
+#[must_use]
+pub fn has_borrowed_rights() -> bool {
+    rustix::process::getuid() != rustix::process::geteuid() || rustix::process::getgid() != rustix::process::getegid()
+}
+
 /// A process's number and its start time in clock ticks since boot.
 ///
 /// ```

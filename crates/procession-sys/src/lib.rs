@@ -60,7 +60,9 @@ pub use crate::harness::{
     Scarcity, adopt_orphans, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on,
     send_signal, set_umask, set_variable,
 };
-pub use crate::identity::{ProcessIdentity, command_name, parent_pid, pid, set_command_name};
+pub use crate::identity::{
+    ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
+};
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
 pub use crate::memfd::{Mapping, map_sealed, sealed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};

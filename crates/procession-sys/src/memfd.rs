@@ -20,6 +20,12 @@ const CONSTANT: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealF
 /// # Errors
 /// `ENOMEM`, `EMFILE`, or `EFBIG` beyond the process's limit of file sizes.
 pub fn sealed_file(name: &str, parts: &[&[u8]]) -> io::Result<OwnedFd> {
+    // The kernel would not only refuse to write beyond the limit but kill this process (SIGXFSZ).
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    let len: usize = parts.iter().map(|part| part.len()).sum();
+    if limit.is_some_and(|limit| len as u64 > limit) {
+        return Err(rustix::io::Errno::FBIG.into());
+    }
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = std::fs::File::from(fd);
     for part in parts {

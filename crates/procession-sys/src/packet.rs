@@ -83,6 +83,14 @@ impl PacketSocket {
         Ok(())
     }
 
+    /// Tells the peer that nothing more will be sent.
+    ///
+    /// # Errors
+    /// `ENOTCONN` when the peer is gone.
+    pub fn finish(&self) -> io::Result<()> {
+        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?)
+    }
+
     /// Receives one packet of at most `bytes_max` bytes; `None` when the peer is gone and nothing is left.
     ///
     /// # Errors

@@ -10,8 +10,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use procession_boot::Launch;
 use procession_sys::{
-    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, current_dir, dev_null, discard_child,
-    dup, pid, poll, poll_one,
+    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, credentials, current_dir, dev_null,
+    discard_child, dup, pid, poll, poll_one,
 };
 use procession_wire::frame::Frame;
 use procession_wire::{Descriptor, Message};
@@ -34,6 +34,8 @@ const SERVER_END_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Server {
     /// Whose it is: a forked child has its parent's memory, not its server.
     owner: u32,
+    /// Whose rights it and its children have.
+    credentials: Vec<u32>,
     /// Where requests go.
     control: PacketSocket,
     pidfd: PidFd,
@@ -43,30 +45,44 @@ pub(crate) struct Server {
     settings: Vec<u64>,
 }
 
-static SERVER: Mutex<Option<Arc<Server>>> = Mutex::new(None);
+/// The servers of this process.
+struct Servers {
+    /// The one that forks.
+    current: Option<Arc<Server>>,
+    /// Those that were launched by this process as another user, until their last children have ended.
+    retired: Vec<Arc<Server>>,
+}
 
-/// Reaps the server if it was killed.
+static SERVERS: Mutex<Servers> = Mutex::new(Servers { current: None, retired: Vec::new() });
+
+/// Reaps the servers that have ended.
 pub(crate) fn reap() {
-    let mut server = SERVER.lock();
-    if server.as_ref().is_some_and(|server| server.has_ended()) {
-        *server = None;
-    }
+    let mut servers = SERVERS.lock();
+    servers.current.take_if(|server| server.has_ended());
+    servers.retired.retain(|server| !server.has_ended());
 }
 
 impl Server {
-    /// The server of this process, launched if there is none or the last one has ended.
+    /// The server of this process, launched if there is none, the last one has ended, or this process has become
+    /// another user since.
     fn get(plan: &Plan) -> Result<Arc<Self>, StartError> {
-        let mut server = SERVER.lock();
-        if let Some(running) = server.as_ref().filter(|server| server.owner == pid() && !server.has_ended()) {
+        let credentials = credentials().map_err(plan.failed("read this process's own rights"))?;
+        let mut servers = SERVERS.lock();
+        servers.current.take_if(|server| server.owner != pid() || server.has_ended());
+        if let Some(stranger) = servers.current.take_if(|server| server.credentials != credentials) {
+            let _ = stranger.control.finish(); // It may have been killed this moment.
+            servers.retired.push(stranger);
+        }
+        if let Some(running) = &servers.current {
             return Ok(Arc::clone(running));
         }
-        let new = Arc::new(Self::launch(plan)?);
-        *server = Some(Arc::clone(&new));
+        let new = Arc::new(Self::launch(plan, credentials)?);
+        servers.current = Some(Arc::clone(&new));
         Ok(new)
     }
 
     /// Executes a server.
-    fn launch(plan: &Plan) -> Result<Self, StartError> {
+    fn launch(plan: &Plan, credentials: Vec<u32>) -> Result<Self, StartError> {
         let image = |error| StartError::Image { name: plan.name.clone(), error };
         let null = dev_null().map_err(plan.failed("open /dev/null"))?;
         let environment: Vec<_> = std::env::vars_os().collect();
@@ -82,7 +98,7 @@ impl Server {
             discard_child(number);
             plan.failed("hold the forkserver by a pidfd")(error)
         })?;
-        Ok(Self { owner: pid(), control, pidfd, environment, settings })
+        Ok(Self { owner: pid(), credentials, control, pidfd, environment, settings })
     }
 
     /// True once the server is gone; reaps it.

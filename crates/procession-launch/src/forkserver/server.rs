@@ -109,19 +109,22 @@ impl Service {
         Ok(Self { control, lifeline, next_lifeline: None, child_ended, given, newborn: None, lines })
     }
 
-    /// Serves until the owner is gone.
+    /// Serves until the owner is gone, or has sent its last request and all children have ended.
     fn run(mut self) -> io::Result<()> {
-        loop {
-            let watched = [(self.control.as_fd(), Interest::Read), (self.child_ended.as_fd(), Interest::Read)];
+        let mut more_requests = true;
+        while more_requests || !self.lines.is_empty() {
+            let ends = (self.child_ended.as_fd(), Interest::Read);
+            let watched = if more_requests { [(self.control.as_fd(), Interest::Read), ends] } else { [ends, ends] };
             let [request, ended] = poll(watched, Deadline::NEVER)?;
             self.lines.extend(self.newborn.take());
             if ended {
                 self.reap();
             }
-            if request && !self.serve()? {
-                return Ok(());
+            if request && more_requests {
+                more_requests = self.serve()?;
             }
         }
+        Ok(())
     }
 
     /// Tells the end of each child that has ended.
