@@ -16,7 +16,7 @@ use crate::error::ControlError;
 use crate::forkserver::Server;
 use crate::protocol::{self, ENDED, Line, REPORT};
 use crate::registry;
-use crate::spin::spin;
+use crate::spin::{CHILD_TIME, spin};
 use crate::status::ExitStatus;
 
 /// A handle to a child process, whatever its target returns: what [`active_children`](crate::active_children) lists
@@ -286,7 +286,7 @@ impl Inner {
     /// stopped for long, the child's end is still seen through the pidfd, and only the status is lost.
     fn wait_served(&self, server: &Server, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
         if !deadline.has_passed() {
-            spin(|| self.has_news());
+            spin(CHILD_TIME, || self.has_news());
         }
         let mut looks = 0;
         loop {

@@ -21,7 +21,7 @@ use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
 use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, is_gone, read_born};
-use crate::spin::spin;
+use crate::spin::{CHILD_TIME, spin};
 use crate::stdio::{ChildEnd, ChildEnds};
 
 /// How many servers one start tries, when each is killed under it.
@@ -224,7 +224,7 @@ fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd,
 /// The next frame, or `None` when there is none and the server is gone.
 fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
     let has_come = || poll_one(line, Interest::Read, Deadline::after(Duration::ZERO)).unwrap_or(true);
-    spin(has_come);
+    spin(CHILD_TIME, has_come);
     loop {
         let server_ended = server.has_ended();
         match line.try_receive() {

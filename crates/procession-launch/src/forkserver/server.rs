@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
@@ -22,6 +23,7 @@ use procession_wire::{Encoder, Message};
 
 use crate::body;
 use crate::protocol::{ENDED, FAILED, Line, encode_ended, send_born};
+use crate::spin::spin;
 
 /// The role of the server.
 pub(crate) struct Serve;
@@ -40,6 +42,9 @@ impl Entry for Serve {
         }
     }
 }
+
+/// How long the server stays awake for another request after it has told of a child's end.
+const NEXT_REQUEST_TIME: Duration = Duration::from_micros(100);
 
 /// The longest request: a word and one descriptor.
 const REQUEST_MAX: usize = 16;
@@ -112,10 +117,16 @@ impl Service {
     /// Serves until the owner is gone, or has sent its last request and all children have ended.
     fn run(mut self) -> io::Result<()> {
         let mut more_requests = true;
+        let mut ended = false;
         while more_requests || !self.lines.is_empty() {
             let ends = (self.child_ended.as_fd(), Interest::Read);
             let watched = if more_requests { [(self.control.as_fd(), Interest::Read), ends] } else { [ends, ends] };
-            let [request, ended] = poll(watched, Deadline::NEVER)?;
+            if ended {
+                // Whoever was told of an end often asks for the next child at once.
+                spin(NEXT_REQUEST_TIME, || poll(watched, Deadline::after(Duration::ZERO)).is_ok_and(|[next, _]| next));
+            }
+            let request;
+            [request, ended] = poll(watched, Deadline::NEVER)?;
             self.lines.extend(self.newborn.take());
             if ended {
                 self.reap();
