@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use common::{methods, pipe, rest, server_of, start, wait_for};
 use procession_boot::BootError;
 use procession_launch::{Context, JoinError, StartError, StartMethod, Stdio};
-use procession_sys::{Scarcity, limit, pid, send_signal};
+use procession_sys::{Scarcity, become_user, borrow_rights_of, effective_user, is_root, limit, pid, send_signal};
 use procession_testkit::{children_of, open_descriptors, unique_name};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -21,6 +21,9 @@ procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
         a_missing_directory_is_an_error,
+        a_variable_that_cannot_be_set_is_an_error_before_anything_starts,
+        a_process_with_borrowed_rights_has_no_children,
+        a_process_that_became_another_user_has_children_of_that_user,
         an_argument_that_cannot_be_encoded_is_an_error_before_anything_starts,
         an_argument_that_cannot_be_decoded_is_an_error_of_the_join,
         a_result_that_cannot_be_encoded_is_an_error_of_the_join,
@@ -92,6 +95,48 @@ fn an_executable_that_may_not_be_executed_is_an_error() {
     let said = words(&error);
     let StartError::Image { error: BootError::Executable { error: source, .. }, .. } = error else { panic!("{said}") };
     assert_eq!(source.kind(), io::ErrorKind::PermissionDenied);
+}
+
+fn a_variable_that_cannot_be_set_is_an_error_before_anything_starts(method: StartMethod) {
+    for (name, value) in [("", "x"), ("A=B", "x"), ("A", "x\0y")] {
+        let error = Context::new(method).builder(|| (), ()).name("planned").env(name, value).start().unwrap_err();
+        assert!(words(&error).contains(&format!("environment variable {name:?}")), "{error}");
+    }
+}
+
+/// A user that no process here belongs to.
+const NOBODY: u32 = 65534;
+
+/// Takes the rights of another user without becoming it, where that is possible, and starts a child.
+fn start_with_borrowed_rights(method: StartMethod) -> String {
+    if !is_root() {
+        return "has rights that its user has not".to_owned(); // Nobody else can borrow any.
+    }
+    borrow_rights_of(NOBODY).unwrap();
+    match Context::new(method).start(|| (), ()) {
+        Err(error) => error.to_string(),
+        Ok(_) => "it started".to_owned(),
+    }
+}
+
+fn a_process_with_borrowed_rights_has_no_children(method: StartMethod) {
+    let said = start(StartMethod::Spawn, start_with_borrowed_rights, (method,)).join().unwrap();
+    assert!(said.contains("has rights that its user has not"), "{said}");
+}
+
+/// Starts a child, becomes another user where that is possible, and starts another: the users of both, and its own.
+fn start_before_and_after(method: StartMethod) -> [u32; 3] {
+    let user = || start(method, effective_user, ()).join().unwrap();
+    let before = user();
+    if is_root() {
+        become_user(NOBODY, NOBODY).unwrap();
+    }
+    [before, user(), effective_user()]
+}
+
+fn a_process_that_became_another_user_has_children_of_that_user(method: StartMethod) {
+    let [before, after, own] = start(StartMethod::Spawn, start_before_and_after, (method,)).join().unwrap();
+    assert_eq!((before, after), (effective_user(), own));
 }
 
 fn a_missing_directory_is_an_error(method: StartMethod) {

@@ -52,6 +52,16 @@ pub fn become_user(user: u32, group: u32) -> io::Result<()> {
     Ok(())
 }
 
+/// Makes another user this process's effective one, and leaves the real one: what a set-user-id program is. The process
+/// has one thread and is root's.
+///
+/// # Errors
+/// `EPERM` when it is not root's.
+pub fn borrow_rights_of(user: u32) -> io::Result<()> {
+    let own = rustix::process::getuid();
+    Ok(rustix::thread::set_thread_res_uid(own, Uid::from_raw(user), own)?)
+}
+
 /// Denies this process, and all that come of it, rights that an exec could give.
 ///
 /// # Errors

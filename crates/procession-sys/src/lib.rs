@@ -45,7 +45,8 @@ mod harness;
 pub use crate::auxv::{is_privileged, program_headers};
 pub use crate::clock::Deadline;
 pub use crate::confine::{
-    CONTAINER_DENIES_TO_HAVE, CONTAINER_REFUSES, NO_SUCH_CALL, NOT_PERMITTED, become_user, is_root, renounce_new_rights,
+    CONTAINER_DENIES_TO_HAVE, CONTAINER_REFUSES, NO_SUCH_CALL, NOT_PERMITTED, become_user, borrow_rights_of, is_root,
+    renounce_new_rights,
 };
 pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
