@@ -111,21 +111,26 @@ fn returned<T: Passable>(output: &T) -> Result<Message, procession_wire::EncodeE
     Ok(encoder.finish())
 }
 
+/// The proof that a function's type has no data, checked when the program is built.
+struct NoData<F>(PhantomData<F>);
+
+impl<F> NoData<F> {
+    const PROOF: () = assert!(
+        size_of::<F>() == 0,
+        "a child process cannot get captured variables or a function pointer: name the function itself, \
+         and pass captured values as arguments"
+    );
+}
+
 /// The name of `F` called with `A`, for another process of this image. Refuses at build time what captures.
 pub(crate) fn name_target<F: Target<A>, A: Arguments>(_: F) -> Result<FunctionId, BootError> {
-    const {
-        assert!(
-            size_of::<F>() == 0,
-            "a child process cannot get captured variables or a function pointer: name the function itself, \
-             and pass captured values as arguments"
-        );
-    };
+    let () = NoData::<F>::PROOF;
     function_id::<Trampoline<F, A>>()
 }
 
 /// A value of a type that has no data.
 fn conjure<F: Copy>() -> F {
-    const { assert!(size_of::<F>() == 0, "only a type without data can be conjured") };
+    let () = NoData::<F>::PROOF;
     // SAFETY: a dangling pointer is good for reading a type without size; the type is `Copy` and has values, since
     // `name_target` was given one by whoever named this trampoline.
     unsafe { NonNull::<F>::dangling().read() }
