@@ -22,9 +22,15 @@ const UNSAFE_FILES: &[Exception] = &[
     ("benches/src/start_methods.rs", "times a bare fork beside the start methods"),
     ("crates/procession-boot/src/constructor.rs", "the loader calls a raw function pointer in a link section"),
     ("crates/procession-boot/src/image.rs", "reads the image's own headers where the loader mapped them"),
+    ("crates/procession-boot/src/lifeline.rs", "takes its parent's lifeline from a process that was forked"),
     ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
     ("crates/procession-launch/src/body.rs", "replaces the streams and the environment of a child that has just begun"),
     ("crates/procession-launch/src/forkserver/server.rs", "forks, and closes in the child what is the server's"),
+    (
+        "crates/procession-launch/src/fork.rs",
+        "forks this process, and replaces the streams and environment of the copy",
+    ),
+    ("crates/procession-launch/src/forkserver/nursery.rs", "forks a copy of this process that serves"),
     ("crates/procession-launch/tests/constructors.rs", "has a constructor of its own, to see when it runs"),
     ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
@@ -38,6 +44,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/memfd.rs", "maps sealed files, which nobody can change"),
     ("crates/procession-sys/src/signal.rs", "sets masks and dispositions, which rustix leaves to libc"),
     ("crates/procession-sys/src/stack.rs", "installs the handler that reports a stack overflow"),
+    ("crates/procession-sys/src/threads.rs", "asks by a refused unshare whether there is one thread"),
     ("xtask/images/plugin/src/lib.rs", "exports a function that a C program can look up"),
     ("xtask/images/program/src/main.rs", "loads a plugin, and has a constructor of its own"),
 ];

@@ -1,4 +1,4 @@
-//! Runs functions in other processes: `spawn` and `forkserver` behind one [`Process`] type.
+//! Runs functions in other processes: `spawn`, `forkserver` and `fork` behind one [`Process`] type.
 //!
 //! Layer 2. Uses `procession-sys`, `procession-wire`, `procession-boot`. Used by the pool and the managers.
 //!
@@ -33,21 +33,26 @@ mod process;
 mod registry;
 mod status;
 
-mod body; // and the child's side of it.
+mod fork; // The three ways to start one,
 mod forkserver;
-mod panics;
-mod protocol; // what both say to the child,
+mod protocol; // what all say to the child,
 mod spawn;
-mod spin; // The two ways to start one,
+mod spin;
+
+mod after_fork;
+mod body; // and the child's side of it.
+mod panics;
 
 mod current;
 mod error;
 
-pub use crate::builder::Builder;
+pub use crate::after_fork::register_after_fork;
+pub use crate::builder::{Builder, Forked};
 pub use crate::child::Child;
 pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_start_method};
 pub use crate::current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use crate::error::{ControlError, JoinError, StartError};
+pub use crate::forkserver::PreloadResult;
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};

@@ -33,6 +33,7 @@ mod inherit;
 mod pidfd;
 mod signal;
 mod stack;
+mod threads;
 
 mod futex;
 mod memfd;
@@ -50,12 +51,12 @@ pub use crate::confine::{
 };
 pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
-pub use crate::exit::{at_exit, exit_now};
+pub use crate::exit::{at_exit, exit_now, flush_c_streams, leave_out_exit_handlers};
 pub use crate::fd::{
-    adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, open_standard_streams,
-    pipe, place, reopen_read,
+    adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
+    open_standard_streams, pipe, place, reopen_read,
 };
-pub use crate::fork::fork;
+pub use crate::fork::{fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
     Scarcity, adopt_orphans, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on,
@@ -72,3 +73,4 @@ pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
 pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
+pub use crate::threads::is_single_threaded;
