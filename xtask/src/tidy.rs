@@ -31,6 +31,7 @@ const UNSAFE_FILES: &[Exception] = &[
         "forks this process, and replaces the streams and environment of the copy",
     ),
     ("crates/procession-launch/src/forkserver/nursery.rs", "forks a copy of this process that serves"),
+    ("crates/procession-launch/tests/fork.rs", "forks a process with threads, vouching for them"),
     ("crates/procession-launch/tests/constructors.rs", "has a constructor of its own, to see when it runs"),
     ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),

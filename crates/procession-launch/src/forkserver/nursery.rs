@@ -8,6 +8,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
 
 use procession_boot::{Boot, own_lifeline};
 use procession_sys::{PacketSocket, PidFd, discard_child, exit_now, fork, pid};
@@ -45,7 +46,15 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
         discard_child(number);
         plan.failed("hold the nursery by a pidfd")(error)
     })?;
-    Ok(Source::nursery(Server { owner: pid(), credentials, control: Line::new(control), pidfd, environment, settings }))
+    Ok(Source::nursery(Server {
+        owner: pid(),
+        credentials,
+        control: Line::new(control),
+        pidfd,
+        environment,
+        settings,
+        ended: OnceLock::new(),
+    }))
 }
 
 /// Makes the copy a server; its owner's lifeline then.

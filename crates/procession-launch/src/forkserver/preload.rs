@@ -113,9 +113,9 @@ pub(super) fn obey(line: &Arc<Line>) -> Result<(), i32> {
     let ids: Vec<FunctionId> = decoder(frame).ok().and_then(|mut decoder| decoder.value().ok()).ok_or(FAILED)?;
     for (at, id) in (0..).zip(ids) {
         let aborting = {
-            let line = Arc::clone(line);
+            let line = Arc::downgrade(line); // The hook stays when the line has become something else.
             move |panicked| {
-                let _ = line.send(REPORT, &answer(at, panicked));
+                let _ = line.upgrade().map(|line| line.send(REPORT, &answer(at, panicked)));
                 exit_now(FAILED)
             }
         };

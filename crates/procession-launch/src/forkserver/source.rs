@@ -3,14 +3,14 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use procession_boot::Launch;
-use procession_sys::{Deadline, PacketSocket, PidFd, Signal, credentials, dev_null, discard_child, pid};
+use procession_sys::{Deadline, Ended, PacketSocket, PidFd, Signal, credentials, dev_null, discard_child, pid};
 
-use super::client::settings;
+use super::client::{SERVER_END_MAX, settings};
 use super::preload::{self, Preload};
 use super::server::{Serve, ServePreloaded};
 use crate::builder::Plan;
@@ -31,6 +31,8 @@ pub(crate) struct Server {
     pub(super) environment: Vec<(OsString, OsString)>,
     /// Umask, limits and the like that it and its children begin with.
     pub(super) settings: Vec<u64>,
+    /// How it ended, once it has been reaped.
+    pub(super) ended: OnceLock<Ended>,
 }
 
 /// Every server of this process that is not known to have ended, so that each is reaped.
@@ -114,11 +116,18 @@ const NO_NURSERY: &str = "its nursery was killed, or belongs to the process that
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some(server) = self.current.get_mut().take().filter(|server| server.is_own()) {
-            server.retire();
+        let Some(server) = self.current.get_mut().take().filter(|server| server.is_own()) else { return };
+        server.retire();
+        // Without children it ends at once; with some, whatever reaps children later reaps it.
+        if Arc::strong_count(&server) == HOLDERS_WITHOUT_CHILDREN {
+            let _ = server.pidfd.wait_ended(Deadline::after(SERVER_END_MAX));
+            reap();
         }
     }
 }
+
+/// Who holds a server that has no children: the list of running ones, and whoever lets go of it.
+const HOLDERS_WITHOUT_CHILDREN: usize = 2;
 
 impl Server {
     /// Whose rights this process has now.
@@ -145,7 +154,15 @@ impl Server {
             discard_child(number);
             plan.failed("hold the forkserver by a pidfd")(error)
         })?;
-        let server = Self { owner: pid(), credentials, control: Line::new(control), pidfd, environment, settings };
+        let server = Self {
+            owner: pid(),
+            credentials,
+            control: Line::new(control),
+            pidfd,
+            environment,
+            settings,
+            ended: OnceLock::new(),
+        };
         if !preloads {
             return Ok(server.enter());
         }
@@ -180,18 +197,22 @@ impl Server {
     pub(crate) fn has_ended(&self) -> bool {
         // What cannot be told is not an end: with RLIMIT_NOFILE below one, poll refuses even a single descriptor.
         let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
-        if ended && self.is_own() {
-            let _ = self.pidfd.try_reap();
+        if ended
+            && self.is_own()
+            && let Ok(Some(ended)) = self.pidfd.try_reap()
+        {
+            let _ = self.ended.set(ended);
         }
         ended
     }
 
     /// How it ended that answers no more, for people.
     pub(super) fn how_it_ended(&self) -> String {
-        let _ = self.pidfd.wait_ended(Deadline::after(super::client::SERVER_END_MAX));
-        match self.pidfd.try_reap() {
-            Ok(Some(ended)) => format!("the forkserver ended with {} while it ran them", ExitStatus::new(ended)),
-            _ => "the forkserver answers what nobody understands".to_owned(),
+        let _ = self.pidfd.wait_ended(Deadline::after(SERVER_END_MAX));
+        match (self.has_ended(), self.ended.get()) {
+            (true, Some(&ended)) => format!("the forkserver ended with {} while it ran it", ExitStatus::new(ended)),
+            (true, None) => "the forkserver ended while it ran it".to_owned(),
+            (false, _) => "the forkserver answers what nobody understands".to_owned(),
         }
     }
 }
