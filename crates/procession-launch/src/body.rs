@@ -16,6 +16,7 @@ use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::panics;
 use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
+use crate::settings::Settings;
 
 /// The exit code of a child whose target did not return.
 const FAILED: i32 = 1;
@@ -66,6 +67,7 @@ fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;
     }
     setup.inherited.map_or(Ok(()), take_over)?;
+    setup.settings.map_or(Ok(()), Settings::apply)?;
     Ok(target)
 }
 

@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::passable::{Arguments, Passable};
 use crate::process::Process;
 use crate::protocol::{Handover, Setup};
+use crate::settings::Settings;
 use crate::stdio::{Stdio, Streams};
 use crate::target::{Target, name_target};
 use crate::{forkserver, registry, spawn};
@@ -55,6 +56,7 @@ pub(crate) struct Plan {
     pub(crate) env: EnvChanges,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) streams: Streams,
+    pub(crate) settings: Settings,
 }
 
 impl<F, A> Builder<F, A>
@@ -74,6 +76,7 @@ where
             env: EnvChanges::default(),
             directory: None,
             streams: Streams::default(),
+            settings: Settings::default(),
         };
         Self { target, arguments, plan }
     }
@@ -167,6 +170,13 @@ where
     }
 }
 
+impl<F, A> Builder<F, A> {
+    /// What the child is to set for itself.
+    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.plan.settings
+    }
+}
+
 /// The message that names the target and holds its arguments.
 fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Message, EncodeError> {
     let mut encoder = Encoder::new();
@@ -181,6 +191,7 @@ impl Plan {
         if let Some(variable) = self.env.impossible() {
             return Err(StartError::Environment { name: self.name, variable: variable.to_owned() });
         }
+        self.settings.check(&self.name)?;
         registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
         let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
@@ -209,6 +220,7 @@ impl Plan {
             parent_name: parent.name().to_owned(),
             directory,
             inherited,
+            settings: self.settings.for_child(),
         };
         procession_wire::encode(&setup).map_err(|error| StartError::Arguments { name: self.name.clone(), error })
     }
