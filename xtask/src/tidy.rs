@@ -46,6 +46,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/signal.rs", "sets masks and dispositions, which rustix leaves to libc"),
     ("crates/procession-sys/src/stack.rs", "installs the handler that reports a stack overflow"),
     ("crates/procession-sys/src/threads.rs", "asks by a refused unshare whether there is one thread"),
+    ("crates/procession-sys/src/title.rs", "tells the kernel where the command line stands"),
     ("xtask/images/plugin/src/lib.rs", "exports a function that a C program can look up"),
     ("xtask/images/program/src/main.rs", "loads a plugin, and has a constructor of its own"),
 ];

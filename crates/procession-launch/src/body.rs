@@ -17,6 +17,7 @@ use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::panics;
 use crate::protocol::{CALL, GO, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
+use crate::settings::Settings;
 
 /// The exit code of a child whose target did not return.
 const FAILED: i32 = 1;
@@ -102,7 +103,7 @@ fn become_described(setup: Setup) -> Result<(), String> {
     }
     setup.inherited.map_or(Ok(()), take_over)?;
     after_fork::run_hooks();
-    Ok(())
+    setup.settings.map_or(Ok(()), Settings::apply)
 }
 
 /// Takes over what exec would have handed down.

@@ -19,6 +19,7 @@ use crate::forkserver::Source;
 use crate::passable::{Arguments, Passable};
 use crate::process::Process;
 use crate::protocol::{Handover, Report, Setup};
+use crate::settings::Settings;
 use crate::stdio::{ChildEnds, Stdio, Streams};
 use crate::target::{Target, call_closure, name_target};
 use crate::{body, fork, forkserver, registry, spawn};
@@ -63,6 +64,7 @@ pub(crate) struct Plan {
     pub(crate) env: EnvChanges,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) streams: Streams,
+    pub(crate) settings: Settings,
 }
 
 impl<F, A> Builder<F, A>
@@ -131,6 +133,7 @@ impl<F, A> Builder<F, A> {
             env: EnvChanges::default(),
             directory: None,
             streams: Streams::default(),
+            settings: Settings::default(),
         };
         Self { target, arguments, plan }
     }
@@ -208,6 +211,13 @@ impl<F, A> Builder<F, A> {
     }
 }
 
+impl<F, A> Builder<F, A> {
+    /// What the child is to set for itself.
+    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.plan.settings
+    }
+}
+
 /// The message that names the target and holds its arguments.
 fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Message, EncodeError> {
     let mut encoder = Encoder::new();
@@ -229,6 +239,7 @@ impl Plan {
             env: EnvChanges::default(),
             directory: None,
             streams: Streams::default(),
+            settings: Settings::default(),
         }
     }
 
@@ -265,6 +276,7 @@ impl Plan {
         if let Some(variable) = self.env.impossible() {
             return Err(StartError::Environment { name: self.name.clone(), variable: variable.to_owned() });
         }
+        self.settings.check(&self.name)?;
         registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
         mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))
@@ -293,6 +305,7 @@ impl Plan {
             parent_name: parent.name().to_owned(),
             directory,
             inherited,
+            settings: self.settings.for_child(),
         }
     }
 

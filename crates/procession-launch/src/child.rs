@@ -217,6 +217,11 @@ impl Child {
         *self.0.pipes.lock() = Pipes::default();
     }
 
+    /// What holds the child.
+    pub(crate) fn pidfd(&self) -> &PidFd {
+        &self.0.pidfd
+    }
+
     /// The socket to the child.
     pub(crate) fn line(&self) -> &Line {
         &self.0.line

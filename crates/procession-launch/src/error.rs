@@ -73,6 +73,16 @@ pub enum StartError {
         /// What it cannot do.
         problem: &'static str,
     },
+    /// A setting of the child that no process could have.
+    #[error("cannot start process {name:?}: {setting}: {problem}")]
+    Setting {
+        /// The process's name.
+        name: String,
+        /// The builder's method.
+        setting: &'static str,
+        /// What is wrong with what it was given.
+        problem: String,
+    },
     /// The system refused something that a start needs: descriptors, memory, processes, a directory.
     #[error("cannot start process {name:?}: cannot {step}: {error}{}", remedy(error))]
     System {

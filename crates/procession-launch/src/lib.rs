@@ -26,12 +26,15 @@ mod target; // What may run in a child.
 
 mod builder; // What a child is started with.
 mod context;
+mod resource;
+mod settings; // What a child sets for itself.
 mod stdio;
 
 mod child; // A child as its parent sees it. Read this first.
 mod process;
 mod registry;
 mod status;
+mod tree; // Ends a child with all that is below it.
 
 mod fork; // The three ways to start one,
 mod forkserver;
@@ -56,6 +59,9 @@ pub use crate::forkserver::PreloadResult;
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};
+pub use crate::resource::Resource;
+pub use crate::settings::{AFFINITY_PASSES_MAX, TITLE_BYTES_MAX};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
 pub use crate::target::{Captureless, Target};
+pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX};

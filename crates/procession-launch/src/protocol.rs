@@ -23,6 +23,7 @@ use procession_wire::{Decoder, Descriptor, Encoder, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::context::StartMethod;
+use crate::settings::Settings;
 
 /// The kinds of frames.
 pub(crate) const CALL: u8 = 1;
@@ -55,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) directory: Option<Descriptor>,
     /// What only a forkserver's child must be told.
     pub(crate) inherited: Option<Handover>,
+    /// What it is to set for itself.
+    pub(crate) settings: Option<Settings>,
 }
 
 /// What exec hands down and a forkserver cannot.

@@ -31,9 +31,12 @@ mod fork;
 mod identity;
 mod inherit;
 mod pidfd;
+mod records;
+mod settings;
 mod signal;
 mod stack;
 mod threads;
+mod title;
 
 mod futex;
 mod memfd;
@@ -59,8 +62,8 @@ pub use crate::fd::{
 pub use crate::fork::{fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
-    Scarcity, adopt_orphans, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on,
-    send_signal, set_umask, set_variable,
+    Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on, send_signal,
+    set_variable,
 };
 pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
@@ -71,6 +74,12 @@ pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
+pub use crate::records::{ProcessRecord, all_processes, threads_of};
+pub use crate::settings::{
+    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,
+    set_niceness, set_processors_of, set_resource_limit, set_umask,
+};
 pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
 pub use crate::threads::is_single_threaded;
+pub use crate::title::set_command_line;

@@ -55,7 +55,7 @@ fn main() -> procession::Result<()> {
     assert_eq!(total, count * (count - 1) / 2, "together they have seen every number once");
     println!(
         "the largest has {largest} KiB of its own; a table each would be {} GiB",
-        CHILDREN as usize * TABLE_BYTES >> 30
+        (CHILDREN as usize * TABLE_BYTES) >> 30
     );
     assert!(TABLE.get().is_none(), "this process has none");
     Ok(())

@@ -32,7 +32,7 @@ pub use crate::error::{Error, Result};
 #[doc(no_inline)]
 pub use procession_launch::{
     Arguments, Builder, Captureless, Child, Context, ControlError, CurrentProcess, ExitStatus, Forked, JoinError,
-    ParentProcess, Passable, PreloadResult, Process, StartError, StartMethod, Stdio, Target, active_children,
+    ParentProcess, Passable, PreloadResult, Process, Resource, StartError, StartMethod, Stdio, Target, active_children,
     cpu_count, current_process, get_start_method, parent_process, register_after_fork, set_start_method,
 };
 #[doc(no_inline)]
