@@ -261,7 +261,7 @@ fn a_child_leads_or_enters_a_process_group(method: StartMethod) {
     hear(&ready);
     let member = described(method, own_group_and_session, ()).process_group(leader.pid()).start().unwrap();
     assert_eq!(member.join().unwrap().1, leader.pid());
-    drop(end);
+    tell(&end);
     leader.join().unwrap();
     let plain = described(method, own_group_and_session, ()).start().unwrap().join().unwrap();
     assert_eq!((plain.1, plain.2), (own_group, own_session));
@@ -368,7 +368,7 @@ fn an_affinity_of_a_running_child_reaches_threads_that_begin_meanwhile(method: S
         let (seen, _) = processors_of_threads(child.pid());
         assert_eq!(seen, [processor.to_string()].into(), "round {round}");
     }
-    drop(end);
+    tell(&end);
     child.join().unwrap();
 }
 
