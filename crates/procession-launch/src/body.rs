@@ -9,11 +9,12 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use procession_boot::{FunctionId, resolve};
-use procession_sys::{Deadline, Inherited, enter_dir, exit_now, place, replace_environment};
+use procession_sys::{Deadline, Inherited, enter_dir, place, replace_environment};
 use procession_wire::{Decoder, Message};
 
 use crate::context::set_start_method;
 use crate::current::become_child;
+use crate::ends::exit;
 use crate::panics;
 use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
 
@@ -23,8 +24,13 @@ const FAILED: i32 = 1;
 /// The exit code of a child whose parent never told it what to do, being gone.
 const ORPHANED: i32 = 255;
 
-/// Runs the child that the parent at the other end of `line` describes, and returns its exit code.
-pub(crate) fn run(line: &Arc<Line>) -> i32 {
+/// Runs the child that the parent at the other end of `line` describes, and ends it in order.
+pub(crate) fn run(line: &Arc<Line>) -> ! {
+    exit(run_target(line))
+}
+
+/// Runs the target, and returns the child's exit code.
+fn run_target(line: &Arc<Line>) -> i32 {
     let (mut call, setup) = match (expect(line, CALL), expect(line, SETUP)) {
         (Ok(Some(call)), Ok(Some(setup))) => (call, setup),
         (Err(reason), _) | (_, Err(reason)) => return refuse(line, reason),
@@ -33,7 +39,7 @@ pub(crate) fn run(line: &Arc<Line>) -> i32 {
     match begin(&mut call, setup) {
         Ok(target) => {
             let reporter = Arc::clone(line);
-            let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
+            let aborting = move |panicked| exit(report(&reporter, Err(panicked)));
             report(line, panics::catch(|| target(call), aborting))
         }
         Err(reason) => refuse(line, reason),

@@ -117,6 +117,14 @@ pub fn parent_process() -> Option<ParentProcess> {
     ORIGIN.read().as_ref().map(|origin| origin.parent.clone())
 }
 
+/// Whether this process was forked from its parent, whose exit handlers of libc it then has in its memory: it must leave
+/// without running them. No start method does that to a child: a served one is forked from a server that has none.
+pub(crate) fn is_forked() -> bool {
+    match current_process().start_method() {
+        None | Some(StartMethod::Spawn | StartMethod::ForkServer) => false,
+    }
+}
+
 /// Makes this process the child that its parent described.
 pub(crate) fn become_child(setup: &Setup) {
     CHILDREN.store(0, Ordering::Relaxed);

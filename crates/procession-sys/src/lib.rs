@@ -50,7 +50,7 @@ pub use crate::confine::{
 };
 pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
-pub use crate::exit::{at_exit, exit_now};
+pub use crate::exit::{at_exit, current_thread, exit_now};
 pub use crate::fd::{
     adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, open_standard_streams,
     pipe, place, reopen_read,

@@ -31,9 +31,10 @@ pub use crate::error::{Error, Result};
 
 #[doc(no_inline)]
 pub use procession_launch::{
-    Arguments, Builder, Captureless, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError,
-    ParentProcess, Passable, Process, StartError, StartMethod, Stdio, Target, active_children, cpu_count,
-    current_process, get_start_method, parent_process, set_start_method,
+    Arguments, Builder, Captureless, Child, Context, ControlError, CurrentProcess, ExitHook, ExitStatus, JoinError,
+    ParentProcess, Passable, Process, StartError, StartMethod, Stdio, Target, active_children, at_exit,
+    at_exit_with_priority, cpu_count, current_process, exit, get_start_method, join_at_exit, parent_process,
+    set_start_method,
 };
 #[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};
