@@ -12,6 +12,7 @@ use procession_boot::{FunctionId, resolve};
 use procession_sys::{Deadline, Inherited, enter_dir, place, replace_environment};
 use procession_wire::{Decoder, Message};
 
+use crate::authkey::set_authkey;
 use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::ends::exit;
@@ -67,6 +68,7 @@ fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
     let function: FunctionId = call.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
     let target = resolve(function).map_err(|error| error.to_string())?;
     become_child(&setup);
+    set_authkey(setup.authkey);
     let _ = set_start_method(setup.default_method);
     if let Some(directory) = setup.directory {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;

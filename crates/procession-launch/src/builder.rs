@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::protocol::{Handover, Setup};
 use crate::stdio::{Stdio, Streams};
 use crate::target::{Target, name_target};
-use crate::{forkserver, registry, spawn};
+use crate::{authkey, forkserver, registry, spawn};
 
 /// A child that has not been started: its name, its surroundings, its start method.
 ///
@@ -205,6 +205,7 @@ impl Plan {
             daemon: self.daemon,
             start_method: self.method,
             default_method: get_start_method(),
+            authkey: authkey::own().map_err(self.failed("make an authentication key"))?,
             parent_pid: parent.pid(),
             parent_name: parent.name().to_owned(),
             directory,

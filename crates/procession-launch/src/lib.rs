@@ -40,11 +40,13 @@ mod protocol; // what both say to the child,
 mod spawn;
 mod spin; // The two ways to start one,
 
+mod authkey;
 mod current;
 mod ends; // How this process ends,
 mod error;
 mod hooks; // and what runs then.
 
+pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};
 pub use crate::builder::Builder;
 pub use crate::child::Child;
 pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_start_method};

@@ -31,6 +31,7 @@ mod fork;
 mod identity;
 mod inherit;
 mod pidfd;
+mod random;
 mod signal;
 mod stack;
 
@@ -70,5 +71,6 @@ pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
+pub use crate::random::random_bytes;
 pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
