@@ -37,7 +37,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
     ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),
     ("crates/procession-sys/src/exec.rs", "calls posix_spawn, which takes raw pointers"),
-    ("crates/procession-sys/src/exit.rs", "calls `_exit` and `atexit`"),
+    ("crates/procession-sys/src/exit.rs", "calls `_exit`, `atexit` and `pthread_self`"),
     ("crates/procession-sys/src/fd.rs", "adopts descriptors that a parent chose by number"),
     ("crates/procession-sys/src/fork.rs", "calls fork"),
     ("crates/procession-sys/src/harness.rs", "sets signal handlers and limits for the test kit"),
