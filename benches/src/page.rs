@@ -161,3 +161,98 @@ fn time(seconds: f64) -> String {
 fn digits(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::start_methods::{FORK, POSIX_SPAWN, contestants};
+
+    /// Two sizes and three rounds; every time is 8 ms but those given by name: theirs at 1 MiB and at 1024 MiB.
+    fn measured(given: &[(&str, [f64; 3], [f64; 3])]) -> StartMethods {
+        let contestants = contestants();
+        let times = |contestant: &Contestant, large: bool| {
+            let given = given.iter().find(|(name, ..)| contestant.name == *name);
+            given.map_or([0.008; 3], |(_, at_small, at_large)| if large { *at_large } else { *at_small }).to_vec()
+        };
+        let at = |mib, large| Measured { mib, times: contestants.iter().map(|one| times(one, large)).collect() };
+        let figure = |title, ours, limit, mib, at_most| Figure { title, ours, limit, mib, at_most };
+        StartMethods {
+            measured: vec![at(1, false), at(1024, true)],
+            contestants,
+            figures: vec![
+                figure("small", "forkserver", FORK, 1, 1.5),
+                figure("large", "forkserver", FORK, 1024, 0.01),
+                figure("image", "spawn", POSIX_SPAWN, 1, 1.15),
+                figure("unmeasured", "spawn", POSIX_SPAWN, 64, 1.15),
+            ],
+        }
+    }
+
+    fn shown(start_methods: &StartMethods) -> String {
+        let machine = Machine {
+            cpu: "A CPU".to_owned(),
+            processors: 2,
+            memory_gib: 24,
+            kernel: "Linux 6.0".to_owned(),
+            huge_pages: "madvise".to_owned(),
+            rustc: "rustc 1.95.0".to_owned(),
+            python: "CPython 3.13.0".to_owned(),
+        };
+        page(&Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine }, start_methods)
+    }
+
+    fn has_line(page: &str, line: &str) {
+        assert!(page.lines().any(|there| there == line), "no line {line}\n{page}");
+    }
+
+    #[test]
+    fn a_figure_is_the_median_of_the_rounds_ratios() {
+        let page = shown(&measured(&[
+            ("forkserver", [0.0003, 0.004, 0.0003], [0.0004; 3]),
+            (FORK, [0.0002, 0.002, 0.0009], [0.02, 0.04, 0.16]),
+            ("spawn", [0.001; 3], [0.001; 3]),
+            (POSIX_SPAWN, [0.0008; 3], [0.001; 3]),
+        ]));
+        // The rounds' ratios are 1.5, 2 and 0.33; 0.02, 0.01 and 0.0025; 1.25 each time.
+        has_line(&page, "| small | ≤ 1.5 × fork + wait | 1.50 | yes | 300 us | 900 us |");
+        has_line(&page, "| large | ≤ 0.01 × fork + wait | 0.0100 | yes | 400 us | 40.0 ms |");
+        has_line(&page, "| image | ≤ 1.15 × posix_spawn + wait | 1.25 | no | 1.00 ms | 800 us |");
+        assert!(!page.contains("unmeasured"));
+    }
+
+    #[test]
+    fn every_contestant_has_its_times_at_every_size() {
+        let start_methods = measured(&[("CPython spawn", [0.09, 0.1, 0.2], [0.3; 3])]);
+        let page = shown(&start_methods);
+        has_line(&page, "| resident in the starting process | 1 MiB | 1024 MiB |");
+        has_line(&page, "|---|---|---|");
+        has_line(&page, "| **forkserver** | 8.00 ms | 8.00 ms |");
+        has_line(&page, "| CPython spawn | 100 ms | 300 ms |");
+        for contestant in &start_methods.contestants {
+            assert!(page.lines().any(|line| line.contains(&contestant.name) && line.ends_with(" ms |")));
+        }
+    }
+
+    #[test]
+    fn the_page_says_what_made_it_and_names_no_path() {
+        let page = shown(&measured(&[]));
+        for said in ["`cargo xtask bench-report` wrote it", "the 3 rounds'", "A CPU, 2 of them", "24 GiB"] {
+            assert!(page.contains(said), "{said}");
+        }
+        for said in ["| kernel | Linux 6.0 |", "| compiler | rustc 1.95.0 |", "| Python | CPython 3.13.0 |"] {
+            has_line(&page, said);
+        }
+        let slashes = page.matches('/').count();
+        assert_eq!(slashes, page.matches(START_METHODS_PLOT).count(), "a path in\n{page}");
+    }
+
+    #[test]
+    fn the_plot_has_a_line_for_each_contestant() -> Result {
+        let start_methods = measured(&[("CPython spawn", [0.09; 3], [0.3; 3])]);
+        let svg = start_methods.plot()?;
+        for contestant in &start_methods.contestants {
+            assert!(svg.lines().any(|line| line == contestant.name), "{}", contestant.name);
+        }
+        Ok(())
+    }
+}

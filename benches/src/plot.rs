@@ -107,3 +107,65 @@ fn tidied(svg: &str) -> String {
 fn told(error: impl Error) -> Box<dyn Error> {
     format!("the plot cannot be drawn: {error}").into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn series(name: &str, points: &[(f64, f64)]) -> Series {
+        Series { name: name.to_owned(), is_ours: name == "ours", points: points.to_vec() }
+    }
+
+    /// The points of each line in the picture, from the attributes of its polylines.
+    fn drawn(svg: &str, stroke: RGBColor) -> Vec<(f64, f64)> {
+        let RGBColor(red, green, blue) = stroke;
+        let color = format!("stroke=\"#{red:02X}{green:02X}{blue:02X}\"");
+        let line = svg.lines().find(|line| line.starts_with("<polyline") && line.contains(&color));
+        let points = line.and_then(|line| line.split_once("points=\"")).map_or("", |(_, rest)| rest);
+        let pairs = points.split(['"', ' ']).filter_map(|pair| pair.split_once(','));
+        pairs.filter_map(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?))).collect()
+    }
+
+    #[test]
+    fn equal_factors_are_equal_distances_and_larger_is_higher() -> Result {
+        let points = [(1.0, 0.1), (4.0, 1.0), (16.0, 10.0)];
+        let flat = [(1.0, 1.0), (4.0, 1.0), (16.0, 1.0)];
+        let svg = lines("title", "x", "y", &[1.0, 4.0, 16.0], &[series("ours", &points), series("flat", &flat)])?;
+        let [a, b, c] = drawn(&svg, COLORS[0])[..] else { return Err("not three points".into()) };
+        assert!((2.0 * b.0 - a.0 - c.0).abs() <= 2.0 && (2.0 * b.1 - a.1 - c.1).abs() <= 2.0, "{a:?} {b:?} {c:?}");
+        assert!(a.0 < b.0 && a.1 > b.1, "{a:?} {b:?}");
+        let flat = drawn(&svg, COLORS[1]);
+        assert!(flat.iter().all(|&(_, y)| (y - b.1).abs() <= 1.0), "{flat:?}");
+        Ok(())
+    }
+
+    #[test]
+    fn every_line_is_named_and_ours_is_broader() -> Result {
+        let svg = lines(
+            "a title",
+            "across",
+            "up",
+            &[1.0, 2.0],
+            &[series("ours", &[(1.0, 1.0), (2.0, 2.0)]), series("a < b", &[(1.0, 3.0), (2.0, 4.0)])],
+        )?;
+        for text in ["a title", "across", "up", "ours", "a &lt; b"] {
+            assert!(svg.lines().any(|line| line == text), "{text}");
+        }
+        let broad = svg.lines().filter(|line| line.starts_with("<polyline") && line.contains("stroke-width=\"4\""));
+        assert_eq!(broad.count(), 2, "the line and its place in the legend");
+        Ok(())
+    }
+
+    #[test]
+    fn the_text_is_one_that_a_repository_takes() -> Result {
+        let svg = lines("title", "x", "y", &[1.0], &[series("ours", &[(1.0, 5.0)])])?;
+        assert!(svg.ends_with("</svg>\n"));
+        assert!(svg.lines().all(|line| line.trim_end() == line && !line.contains('\t')));
+        Ok(())
+    }
+
+    #[test]
+    fn an_empty_plot_is_an_error() {
+        assert!(lines("title", "x", "y", &[1.0], &[series("ours", &[])]).is_err());
+    }
+}

@@ -23,11 +23,11 @@ struct Effort {
 
 /// A quiet machine's worth.
 const FULL: Effort =
-    Effort { plan: Plan { rounds: 25, slot: Duration::from_millis(60) }, sizes: &SIZES_MIB, argument: "" };
+    Effort { plan: Plan { rounds: 100, slot: Duration::from_millis(15) }, sizes: &SIZES_MIB, argument: "" };
 
 /// Enough to see whether something has changed a lot.
 const QUICK: Effort =
-    Effort { plan: Plan { rounds: 5, slot: Duration::from_millis(20) }, sizes: &SIZES_MIB, argument: " --quick" };
+    Effort { plan: Plan { rounds: 10, slot: Duration::from_millis(10) }, sizes: &SIZES_MIB, argument: " --quick" };
 
 /// Enough to see that every contestant works.
 const SMOKE: Effort = Effort { plan: Plan { rounds: 1, slot: Duration::ZERO }, sizes: &[1, 64], argument: " --smoke" };
