@@ -9,7 +9,8 @@ use procession_benches::Result;
 use procession_benches::start_methods::{Runners, SIZES_MIB, contestants};
 
 fn main() -> Result {
-    let mut criterion = Criterion::default().configure_from_args();
+    // The fewest resamples that criterion finds enough: with its 100,000 the arithmetic takes longer than the runs.
+    let mut criterion = Criterion::default().nresamples(1001).configure_from_args();
     let mut group = criterion.benchmark_group("start_methods");
     // Contestants differ by a factor of 600: the slowest, at 0.1 s a run, decides.
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
