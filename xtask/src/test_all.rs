@@ -21,6 +21,7 @@ const STEPS: &[Step] = &[
     steps::IMAGES,
     steps::DOCS,
     steps::CONFINED,
+    steps::BENCHES,
     steps::PACKAGE,
 ];
 

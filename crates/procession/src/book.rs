@@ -16,6 +16,7 @@ pages! {
     start_methods: "../../../docs/src/guide/start-methods.md",
     python: "../../../docs/src/reference/python.md",
     limits: "../../../docs/src/reference/limits.md",
+    performance: "../../../docs/src/performance.md",
     glossary: "../../../docs/src/reference/glossary.md",
     architecture: "../../../docs/src/design/architecture.md",
     decisions: "../../../docs/src/design/decisions.md",
