@@ -5,6 +5,7 @@
 
 mod ci;
 mod confined;
+mod conformance;
 mod count;
 mod docs;
 mod flags;

@@ -15,6 +15,7 @@ pages! {
     processes: "../../../docs/src/guide/processes.md",
     start_methods: "../../../docs/src/guide/start-methods.md",
     python: "../../../docs/src/reference/python.md",
+    conformance: "../../../docs/src/reference/conformance.md",
     limits: "../../../docs/src/reference/limits.md",
     glossary: "../../../docs/src/reference/glossary.md",
     architecture: "../../../docs/src/design/architecture.md",
