@@ -56,7 +56,7 @@ fn waiting(list: &List) -> String {
     text += &format!("Of {all} promises {} are proved above. The others wait for their crate:\n\n", all - waiting);
     text += "| crate | brings | promises |\n|---|---|---|\n";
     for crate_ in &list.awaited {
-        text += &format!("| `{}` | {} | {} |\n", crate_.name, crate_.brings, list.waiting_for(&crate_.name));
+        text += &format!("| {} | {} | {} |\n", crate_.name, crate_.brings, list.waiting_for(&crate_.name));
     }
     text
 }
@@ -81,6 +81,6 @@ mod tests {
         );
         assert!(page.contains("## Process") && !page.contains("## Queues") && !page.contains("A.a"), "{page}");
         assert!(page.contains("Of 3 promises 2 are proved above"), "{page}");
-        assert!(page.contains("| `procession-ipc` | queues | 1 |"), "{page}");
+        assert!(page.contains("| procession-ipc | queues | 1 |"), "{page}");
     }
 }
