@@ -28,7 +28,10 @@ pub(crate) fn run(args: &[String]) -> Result {
     let [check] = flags::only(args, ["--check"])?;
     let (list, mut findings) = read_list()?;
     findings.extend(absent_tests(&list)?);
-    if !check && findings.is_empty() {
+    if !findings.is_empty() {
+        return tree::report("conformance", findings);
+    }
+    if !check {
         fs::write(tree::root().join(PAGE), page::write(&list))?;
         println!("{PAGE}: written");
     }
@@ -43,7 +46,9 @@ pub(crate) fn run(args: &[String]) -> Result {
 /// The list is refused, or the page is out of date.
 pub(crate) fn check_page() -> Result {
     let (list, mut findings) = read_list()?;
-    findings.extend(stale(&list));
+    if findings.is_empty() {
+        findings.extend(stale(&list));
+    }
     tree::report("conformance", findings)
 }
 

@@ -14,6 +14,7 @@ pages! {
     quickstart: "../../../docs/src/quickstart.md",
     processes: "../../../docs/src/guide/processes.md",
     start_methods: "../../../docs/src/guide/start-methods.md",
+    testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
     limits: "../../../docs/src/reference/limits.md",
