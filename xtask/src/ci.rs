@@ -12,7 +12,8 @@ use crate::test_all::run_steps;
 use crate::{Result, test_all};
 
 /// The gate before each commit: no test of it needs another process than its own.
-const QUICK: &[Step] = &[steps::FORMAT, steps::CLIPPY, steps::LAYERS, steps::TIDY, steps::UNIT_TESTS];
+const QUICK: &[Step] =
+    &[steps::FORMAT, steps::CLIPPY, steps::LAYERS, steps::TIDY, steps::CONFORMANCE_PAGE, steps::UNIT_TESTS];
 
 /// Where the workflow puts the results of the jobs before, as GitHub writes them.
 const NEEDS: &str = "NEEDS";

@@ -25,9 +25,9 @@ const MARK: &str = "PROCESSION_CONFINED";
 
 /// A test executable and the name of its target.
 #[derive(Debug, PartialEq, Eq)]
-struct Executable {
-    target: String,
-    path: PathBuf,
+pub(crate) struct Executable {
+    pub(crate) target: String,
+    pub(crate) path: PathBuf,
 }
 
 /// Runs every process test under `confined` and counts the results.
@@ -75,7 +75,7 @@ fn process_tests(messages: &str) -> Result<Vec<Executable>> {
 }
 
 /// The executables of this kind, each with its package's manifest.
-fn executables(messages: &str, kind: &str) -> Vec<(Executable, PathBuf)> {
+pub(crate) fn executables(messages: &str, kind: &str) -> Vec<(Executable, PathBuf)> {
     let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let executable = |message: Value| {
         let kinds = message["target"]["kind"].as_array()?;

@@ -2,7 +2,7 @@
 //!
 //! A command that is not in this table does not exist, and one that is in it is in the help.
 
-use crate::{Result, bench, ci, docs, images, layers, test_all, tidy};
+use crate::{Result, bench, ci, conformance, docs, images, layers, test_all, tidy};
 
 /// One command of `cargo xtask`.
 pub(crate) struct Command {
@@ -43,6 +43,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "",
         about: "build one program in every way that a linker may treat differently, and let its children run",
         run: images::run,
+    },
+    Command {
+        name: "conformance",
+        args: "[--check]",
+        about: "refuse promises of CPython's tests that no test of ours proves, and write the book's page of them",
+        run: conformance::run,
     },
     Command {
         name: "docs",

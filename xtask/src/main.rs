@@ -6,6 +6,7 @@
 mod bench;
 mod ci;
 mod confined;
+mod conformance;
 mod count;
 mod docs;
 mod flags;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::count::Tally;
 use crate::run::{answers, cargo, check, watch};
-use crate::{Result, bench, confined, docs, images, layers, package, tidy};
+use crate::{Result, bench, confined, conformance, docs, images, layers, package, tidy};
 
 /// What a step is, which says how it counts.
 #[derive(Clone, Copy)]
@@ -35,6 +35,8 @@ pub(crate) const DOCTESTS: Step = ("examples in docs and book", Kind::Tests(doct
 pub(crate) const EXAMPLES: Step = ("examples, release build", Kind::Check(examples));
 pub(crate) const RELEASE: Step = ("launcher's tests, release build", Kind::Tests(release_tests));
 pub(crate) const IMAGES: Step = ("children of programs built in every way", Kind::Tests(images::all));
+pub(crate) const CONFORMANCE_PAGE: Step = ("the page of promises", Kind::Check(conformance::check_page));
+pub(crate) const CONFORMANCE: Step = ("a test for each promise", Kind::Check(conformance_check));
 pub(crate) const DOCS: Step = ("docs", Kind::Check(docs_check));
 pub(crate) const CONFINED: Step = ("process tests as an ordinary user under seccomp", Kind::Tests(confined::tests));
 pub(crate) const BENCHES: Step = ("every contestant of the benches takes part", Kind::Check(bench::smoke));
@@ -89,6 +91,10 @@ fn layers_check() -> Result {
 
 fn tidy_check() -> Result {
     tidy::run(&[])
+}
+
+fn conformance_check() -> Result {
+    conformance::run(&["--check".to_string()])
 }
 
 fn docs_check() -> Result {

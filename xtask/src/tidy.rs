@@ -6,6 +6,7 @@
 mod manifests;
 mod safety;
 mod size;
+mod tables;
 mod text;
 mod wording;
 mod workflows;
@@ -85,6 +86,7 @@ fn check(files: &[TextFile]) -> Vec<Finding> {
     findings.extend(size::check(&sources, LONG_FILES, LONG_FUNCTIONS));
     findings.extend(manifests::check(files));
     findings.extend(workflows::check(files));
+    findings.extend(tables::check(files));
     findings
 }
 
@@ -126,6 +128,7 @@ mod tests {
             file("crates/a/src/long.rs", &format!("//! A.\n{}", "use a::b;\n".repeat(501))),
             file("crates/a/Cargo.toml", "[dependencies]\nserde = \"1\"\n"),
             file(".github/workflows/a.yml", "jobs:\n  a:\n    steps:\n      - run: make\n"),
+            file("docs/src/reference/python.md", "| a | |\n"),
         ];
         let findings = check(&planted);
         for TextFile { path, .. } in &planted {
