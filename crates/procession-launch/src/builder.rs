@@ -181,6 +181,9 @@ impl Plan {
         if let Some(variable) = self.env.impossible() {
             return Err(StartError::Environment { name: self.name, variable: variable.to_owned() });
         }
+        if self.streams.stdin.is_tail() {
+            return Err(StartError::TailOfInput { name: self.name });
+        }
         registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
         let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
@@ -188,6 +191,7 @@ impl Plan {
             StartMethod::Spawn => spawn::start(&self, call, ends, pipes),
             StartMethod::ForkServer => forkserver::start(&self, call, ends, pipes),
         }?;
+        child.attach().map_err(self.failed("start the thread that reads its output"))?;
         registry::enter(child.clone());
         Ok(child)
     }

@@ -15,9 +15,11 @@ use crate::context::StartMethod;
 use crate::error::ControlError;
 use crate::forkserver::Server;
 use crate::protocol::{self, ENDED, Line, REPORT};
+use crate::pump::{self, Source};
 use crate::registry;
 use crate::spin::{CHILD_TIME, spin};
 use crate::status::ExitStatus;
+use crate::tail::Tail;
 
 /// A handle to a child process, whatever its target returns: what [`active_children`](crate::active_children) lists
 /// and what every [`Process`](crate::Process) has under its type.
@@ -77,12 +79,16 @@ struct State {
     report: Option<Decoder>,
 }
 
-/// Our ends of the child's piped streams, until somebody takes them.
-#[derive(Debug, Default)]
+/// Our ends of the child's piped streams, until somebody takes them, and what is kept of the others.
+#[derive(Default)]
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<PipeWriter>,
     pub(crate) stdout: Option<PipeReader>,
     pub(crate) stderr: Option<PipeReader>,
+    pub(crate) stdout_tail: Option<Tail>,
+    pub(crate) stderr_tail: Option<Tail>,
+    /// What the pump is to read, until it does.
+    pub(crate) sources: Vec<Arc<dyn Source>>,
 }
 
 impl Child {
@@ -210,6 +216,29 @@ impl Child {
         self.0.pipes.lock().stderr.take()
     }
 
+    /// Has the pump read what the child writes, if somebody wants to have it. A child that cannot be read from ends.
+    pub(crate) fn attach(&self) -> io::Result<()> {
+        let sources = std::mem::take(&mut self.0.pipes.lock().sources);
+        let attached = sources.into_iter().try_for_each(pump::add);
+        if attached.is_err() {
+            let _ = self.kill();
+            let _ = self.0.wait(Deadline::NEVER);
+        }
+        attached
+    }
+
+    /// What is kept of its standard output and error.
+    pub(crate) fn tails(&self) -> (Option<Tail>, Option<Tail>) {
+        let pipes = self.0.pipes.lock();
+        (pipes.stdout_tail.clone(), pipes.stderr_tail.clone())
+    }
+
+    /// Takes what the child left in its pipes at its end.
+    fn settle(&self) {
+        let (stdout, stderr) = self.tails();
+        stdout.iter().chain(&stderr).for_each(Tail::drain);
+    }
+
     /// The socket to the child.
     pub(crate) fn line(&self) -> &Line {
         &self.0.line
@@ -238,6 +267,7 @@ impl Child {
         let waited = self.0.wait(deadline).map_err(|error| self.failed("wait for", error));
         if matches!(waited, Ok(Some(_))) {
             registry::leave(self.0.about.serial);
+            self.settle();
         }
         waited
     }

@@ -3,7 +3,7 @@
 //! Layer 2. Uses `procession-sys`, `procession-wire`, `procession-boot`. Used by the pool and the managers.
 //!
 //! **Invariant:** does not know what a channel is: a child is booted with one frame over one socket pair.
-//! **Invariant:** starts no thread in a user's process.
+//! **Invariant:** starts no thread in a user's process, unless a child's output or log is to be read.
 //! **Invariant:** every child ends with its owner, whichever way the owner ends.
 //!
 //! # Examples
@@ -40,6 +40,9 @@ mod protocol; // what both say to the child,
 mod spawn;
 mod spin; // The two ways to start one,
 
+mod pump; // What reads children's output,
+mod tail; // and keeps the end of it.
+
 mod current;
 mod error;
 
@@ -53,4 +56,5 @@ pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
+pub use crate::tail::{TAIL_BYTES_MAX, TAIL_LINE_CHARS_SHOWN_MAX, TAIL_LINES_SHOWN_MAX};
 pub use crate::target::{Captureless, Target};
