@@ -14,6 +14,7 @@ use procession_wire::{Decoder, Message};
 
 use crate::context::set_start_method;
 use crate::current::become_child;
+use crate::logs;
 use crate::panics;
 use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
 
@@ -66,6 +67,7 @@ fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;
     }
     setup.inherited.map_or(Ok(()), take_over)?;
+    logs::begin(setup.logs).map_err(|error| format!("its log cannot be opened: {error}"))?;
     Ok(target)
 }
 

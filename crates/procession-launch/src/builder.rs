@@ -19,7 +19,7 @@ use crate::process::Process;
 use crate::protocol::{Handover, Setup};
 use crate::stdio::{Stdio, Streams};
 use crate::target::{Target, name_target};
-use crate::{forkserver, registry, spawn};
+use crate::{forkserver, logs, registry, spawn};
 
 /// A child that has not been started: its name, its surroundings, its start method.
 ///
@@ -55,6 +55,10 @@ pub(crate) struct Plan {
     pub(crate) env: EnvChanges,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) streams: Streams,
+    /// Whether the child's log comes here,
+    pub(crate) forward_logs: bool,
+    /// and the child's end of it.
+    pub(crate) log: Option<Descriptor>,
 }
 
 impl<F, A> Builder<F, A>
@@ -74,6 +78,8 @@ where
             env: EnvChanges::default(),
             directory: None,
             streams: Streams::default(),
+            forward_logs: false,
+            log: None,
         };
         Self { target, arguments, plan }
     }
@@ -175,6 +181,13 @@ fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Mess
     Ok(encoder.finish())
 }
 
+impl<F, A> Builder<F, A> {
+    /// For settings that stand in files of their own.
+    pub(crate) fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+}
+
 impl Plan {
     /// The part of a start that does not depend on the target's type.
     fn start(mut self, call: &Message) -> Result<Child, StartError> {
@@ -186,12 +199,16 @@ impl Plan {
         }
         registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
-        let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
+        let (ends, mut pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
+        if self.forward_logs {
+            let (log, theirs) = logs::open(&self.name).map_err(self.failed("make the socket of its log"))?;
+            (pipes.log, self.log) = (Some(log), Some(theirs));
+        }
         let child = match self.method {
             StartMethod::Spawn => spawn::start(&self, call, ends, pipes),
             StartMethod::ForkServer => forkserver::start(&self, call, ends, pipes),
         }?;
-        child.attach().map_err(self.failed("start the thread that reads its output"))?;
+        child.attach().map_err(self.failed("start the thread that reads its output and its log"))?;
         registry::enter(child.clone());
         Ok(child)
     }
@@ -213,6 +230,7 @@ impl Plan {
             parent_name: parent.name().to_owned(),
             directory,
             inherited,
+            logs: logs::setup(self.log.clone()),
         };
         procession_wire::encode(&setup).map_err(|error| StartError::Arguments { name: self.name.clone(), error })
     }

@@ -40,8 +40,9 @@ mod protocol; // what both say to the child,
 mod spawn;
 mod spin; // The two ways to start one,
 
+mod logs;
 mod pump; // What reads children's output,
-mod tail; // and keeps the end of it.
+mod tail; // and keeps the end of it, // or hands on what they log.
 
 mod current;
 mod error;
@@ -51,6 +52,9 @@ pub use crate::child::Child;
 pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_start_method};
 pub use crate::current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use crate::error::{ControlError, JoinError, StartError};
+pub use crate::logs::{
+    CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, RECORD_BYTES_MAX, SPANS_MAX, log_level,
+};
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};

@@ -21,6 +21,7 @@ use procession_wire::{Decoder, Descriptor, Encoder, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::context::StartMethod;
+use crate::logs::LogSetup;
 
 /// The kinds of frames.
 pub(crate) const CALL: u8 = 1;
@@ -51,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) directory: Option<Descriptor>,
     /// What only a forkserver's child must be told.
     pub(crate) inherited: Option<Handover>,
+    /// What becomes of what it logs.
+    pub(crate) logs: LogSetup,
 }
 
 /// What exec hands down and a forkserver cannot.

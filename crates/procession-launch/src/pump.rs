@@ -103,7 +103,6 @@ pub(crate) fn is_running() -> bool {
 /// is stuck.
 ///
 /// For what only that thread may read. It returns at once when called by that thread.
-#[expect(dead_code, reason = "for logs, whose records one thread delivers")]
 pub(crate) fn drain(source: Arc<dyn Source>, deadline: Deadline) -> bool {
     let Some(pump) = own() else { return true };
     if *pump.thread.lock() == Some(thread::current().id()) {
@@ -193,7 +192,7 @@ fn wait(woken: &File, sources: &[Arc<dyn Source>]) -> Vec<bool> {
     let fds: Vec<BorrowedFd<'_>> =
         std::iter::once(woken.as_fd()).chain(sources.iter().map(|source| source.as_fd())).collect();
     poll_readable(&fds, Deadline::NEVER).unwrap_or_else(|_| {
-        thread::sleep(POLL_PAUSE); // No memory, or RLIMIT_NOFILE was lowered below what is open.
+        thread::park_timeout(POLL_PAUSE); // No memory, or RLIMIT_NOFILE was lowered below what is open.
         vec![true; fds.len()]
     })
 }
