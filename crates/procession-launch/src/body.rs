@@ -17,6 +17,7 @@ use crate::authkey::set_authkey;
 use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::ends::exit;
+use crate::logs;
 use crate::panics;
 use crate::protocol::{CALL, GO, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
 use crate::settings::Settings;
@@ -110,6 +111,7 @@ fn become_described(setup: Setup) -> Result<(), String> {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;
     }
     setup.inherited.map_or(Ok(()), take_over)?;
+    logs::begin(setup.logs).map_err(|error| format!("its log cannot be opened: {error}"))?;
     after_fork::run_hooks();
     setup.settings.map_or(Ok(()), Settings::apply)
 }

@@ -22,7 +22,7 @@ use crate::protocol::{Handover, Report, Setup};
 use crate::settings::Settings;
 use crate::stdio::{ChildEnds, Stdio, Streams};
 use crate::target::{Target, call_closure, name_target};
-use crate::{authkey, body, fork, forkserver, registry, spawn};
+use crate::{authkey, body, fork, forkserver, logs, registry, spawn};
 
 /// A child that has not been started: its name, its surroundings, its start method.
 ///
@@ -65,6 +65,10 @@ pub(crate) struct Plan {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) streams: Streams,
     pub(crate) settings: Settings,
+    /// Whether the child's log comes here,
+    pub(crate) forward_logs: bool,
+    /// and the child's end of it.
+    pub(crate) log: Option<Descriptor>,
 }
 
 impl<F, A> Builder<F, A>
@@ -134,6 +138,8 @@ impl<F, A> Builder<F, A> {
             directory: None,
             streams: Streams::default(),
             settings: Settings::default(),
+            forward_logs: false,
+            log: None,
         };
         Self { target, arguments, plan }
     }
@@ -226,6 +232,13 @@ fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Mess
     Ok(encoder.finish())
 }
 
+impl<F, A> Builder<F, A> {
+    /// For settings that stand in files of their own.
+    pub(crate) fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
+    }
+}
+
 impl Plan {
     /// Of a process that runs no target, for the errors of its start.
     pub(crate) fn of_server(name: &str) -> Self {
@@ -240,6 +253,8 @@ impl Plan {
             directory: None,
             streams: Streams::default(),
             settings: Settings::default(),
+            forward_logs: false,
+            log: None,
         }
     }
 
@@ -255,8 +270,7 @@ impl Plan {
                 fork::start(&self, Proof::Needed, ends, pipes, || body::call(call.into_decoder()))
             }
         }?;
-        registry::enter(child.clone());
-        Ok(child)
+        self.enter(child)
     }
 
     /// The same for a copy of this process that runs what cannot be named.
@@ -267,6 +281,12 @@ impl Plan {
         }
         let (ends, pipes) = self.prepare()?;
         let child = fork::start(&self, proof, ends, pipes, target)?;
+        self.enter(child)
+    }
+
+    /// What comes after it.
+    fn enter(&self, child: Child) -> Result<Child, StartError> {
+        child.attach().map_err(self.failed("start the thread that reads its output and its log"))?;
         registry::enter(child.clone());
         Ok(child)
     }
@@ -277,9 +297,17 @@ impl Plan {
             return Err(StartError::Environment { name: self.name.clone(), variable: variable.to_owned() });
         }
         self.settings.check(&self.name)?;
+        if self.streams.stdin.is_tail() {
+            return Err(StartError::TailOfInput { name: self.name.clone() });
+        }
         registry::prepare().map_err(self.failed("register an exit handler"))?;
         registry::reap_abandoned();
-        mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))
+        let (ends, mut pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
+        if self.forward_logs {
+            let (log, theirs) = logs::open(&self.name).map_err(self.failed("make the socket of its log"))?;
+            (pipes.log, self.log) = (Some(log), Some(theirs));
+        }
+        Ok((ends, pipes))
     }
 
     /// The message that says what the child is.
@@ -311,6 +339,7 @@ impl Plan {
             directory,
             inherited,
             settings: self.settings.for_child(),
+            logs: logs::setup(self.log.clone()),
         })
     }
 

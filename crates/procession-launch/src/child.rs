@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
 
@@ -14,10 +14,13 @@ use procession_wire::Decoder;
 use crate::context::StartMethod;
 use crate::error::ControlError;
 use crate::forkserver::Server;
+use crate::logs::Log;
 use crate::protocol::{self, ENDED, Line, REPORT};
+use crate::pump::{self, Source};
 use crate::registry;
 use crate::spin::{CHILD_TIME, spin};
 use crate::status::ExitStatus;
+use crate::tail::Tail;
 
 /// A handle to a child process, whatever its target returns: what [`active_children`](crate::active_children) lists
 /// and what every [`Process`](crate::Process) has under its type.
@@ -79,12 +82,20 @@ struct State {
     report: Option<Decoder>,
 }
 
-/// Our ends of the child's piped streams, until somebody takes them.
-#[derive(Debug, Default)]
+/// Our ends of the child's piped streams, until somebody takes them, and what is kept of the others.
+#[derive(Default)]
 pub(crate) struct Pipes {
     pub(crate) stdin: Option<PipeWriter>,
     pub(crate) stdout: Option<PipeReader>,
     pub(crate) stderr: Option<PipeReader>,
+    pub(crate) stdout_tail: Option<Tail>,
+    pub(crate) stderr_tail: Option<Tail>,
+    /// The child's log, until the pump has it,
+    pub(crate) log: Option<Arc<Log>>,
+    /// and from then on.
+    pub(crate) log_read: Weak<Log>,
+    /// What the pump is to read, until it does.
+    pub(crate) sources: Vec<Arc<dyn Source>>,
 }
 
 impl Child {
@@ -222,6 +233,42 @@ impl Child {
         &self.0.pidfd
     }
 
+    /// Has the pump read what the child writes, if somebody wants to have it. A child that cannot be read from ends.
+    pub(crate) fn attach(&self) -> io::Result<()> {
+        let (mut sources, log) = {
+            let mut pipes = self.0.pipes.lock();
+            (std::mem::take(&mut pipes.sources), pipes.log.take())
+        };
+        if let Some(log) = log {
+            log.set_pid(self.pid());
+            self.0.pipes.lock().log_read = Arc::downgrade(&log);
+            sources.push(log);
+        }
+        let attached = sources.into_iter().try_for_each(pump::add);
+        if attached.is_err() {
+            let _ = self.kill();
+            let _ = self.0.wait(Deadline::NEVER);
+        }
+        attached
+    }
+
+    /// What is kept of its standard output and error.
+    pub(crate) fn tails(&self) -> (Option<Tail>, Option<Tail>) {
+        let pipes = self.0.pipes.lock();
+        (pipes.stdout_tail.clone(), pipes.stderr_tail.clone())
+    }
+
+    /// Sees to it that what the child wrote and logged before its end has arrived. A log that has not by the deadline
+    /// goes on arriving.
+    fn settle(&self, deadline: Deadline) {
+        let (stdout, stderr) = self.tails();
+        stdout.iter().chain(&stderr).for_each(Tail::drain);
+        let log = self.0.pipes.lock().log_read.upgrade();
+        if let Some(log) = log {
+            pump::drain(log, deadline);
+        }
+    }
+
     /// The socket to the child.
     pub(crate) fn line(&self) -> &Line {
         &self.0.line
@@ -254,6 +301,7 @@ impl Child {
         let waited = self.0.wait(deadline).map_err(|error| self.failed("wait for", error));
         if matches!(waited, Ok(Some(_))) {
             registry::leave(self.0.about.serial);
+            self.settle(deadline);
         }
         waited
     }

@@ -7,6 +7,7 @@ use procession_wire::{DecodeError, EncodeError};
 
 use crate::context::StartMethod;
 use crate::status::ExitStatus;
+use crate::tail::shown;
 
 /// Why a process could not be started. Nothing of it is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +84,15 @@ pub enum StartError {
         /// What is wrong with what it was given.
         problem: String,
     },
+    /// The standard input was to be a tail, which only an output has.
+    #[error(
+        "cannot start process {name:?}: its standard input cannot be `Stdio::tail()`: use `Stdio::pipe()`, \
+         `Stdio::file(..)`, `Stdio::null()` or `Stdio::inherit()`"
+    )]
+    TailOfInput {
+        /// The process's name.
+        name: String,
+    },
     /// The system refused something that a start needs: descriptors, memory, processes, a directory.
     #[error("cannot start process {name:?}: cannot {step}: {error}{}", remedy(error))]
     System {
@@ -138,9 +148,11 @@ pub enum JoinError {
         location: Option<String>,
         /// The frames at the panic.
         backtrace: Option<String>,
+        /// What it said last, if it was started with [`Stdio::tail`](crate::Stdio::tail) as its standard error.
+        stderr: Option<String>,
     },
     /// A signal killed it: SIGKILL (9) may be the kernel's out-of-memory killer.
-    #[error("process {name:?} (pid {pid}) was killed by {status}")]
+    #[error("process {name:?} (pid {pid}) was killed by {status}{}", shown(stderr.as_deref()))]
     Signaled {
         /// The process's name.
         name: String,
@@ -150,9 +162,11 @@ pub enum JoinError {
         signal: i32,
         /// The whole status.
         status: ExitStatus,
+        /// What it said last, if it was started with [`Stdio::tail`](crate::Stdio::tail) as its standard error.
+        stderr: Option<String>,
     },
     /// It exited without a result: the target called `exit`, or the exit code is 255 because nobody knows it.
-    #[error("process {name:?} (pid {pid}) ended with {status} and no result")]
+    #[error("process {name:?} (pid {pid}) ended with {status} and no result{}", shown(stderr.as_deref()))]
     Exited {
         /// The process's name.
         name: String,
@@ -162,6 +176,8 @@ pub enum JoinError {
         code: i32,
         /// The whole status.
         status: ExitStatus,
+        /// What it said last, if it was started with [`Stdio::tail`](crate::Stdio::tail) as its standard error.
+        stderr: Option<String>,
     },
     /// The child could not decode its arguments, or not begin at all.
     #[error("process {name:?} (pid {pid}) could not begin: {message}")]

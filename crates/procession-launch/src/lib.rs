@@ -3,7 +3,7 @@
 //! Layer 2. Uses `procession-sys`, `procession-wire`, `procession-boot`. Used by the pool and the managers.
 //!
 //! **Invariant:** does not know what a channel is: a child is booted with one frame over one socket pair.
-//! **Invariant:** starts no thread in a user's process.
+//! **Invariant:** starts no thread in a user's process, unless a child's output or log is to be read.
 //! **Invariant:** every child ends with its owner, whichever way the owner ends.
 //!
 //! # Examples
@@ -47,6 +47,10 @@ mod body; // and the child's side of it.
 mod panics;
 
 mod authkey;
+mod logs;
+mod pump; // What reads children's output,
+mod tail; // and keeps the end of it, // or hands on what they log.
+
 mod current;
 mod ends; // How this process ends,
 mod error;
@@ -62,6 +66,9 @@ pub use crate::ends::exit;
 pub use crate::error::{ControlError, JoinError, StartError};
 pub use crate::forkserver::PreloadResult;
 pub use crate::hooks::{ExitHook, at_exit, at_exit_with_priority, join_at_exit};
+pub use crate::logs::{
+    CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, RECORD_BYTES_MAX, SPANS_MAX, log_level,
+};
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};
@@ -69,5 +76,6 @@ pub use crate::resource::Resource;
 pub use crate::settings::{AFFINITY_PASSES_MAX, TITLE_BYTES_MAX};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
+pub use crate::tail::{TAIL_BYTES_MAX, TAIL_LINE_CHARS_SHOWN_MAX, TAIL_LINES_SHOWN_MAX};
 pub use crate::target::{Captureless, Target};
 pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX};

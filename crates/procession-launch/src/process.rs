@@ -76,7 +76,7 @@ impl<R: Passable> Process<R> {
     pub fn join(self) -> Result<R, JoinError> {
         let status = self.child.wait()?;
         let (name, pid) = (self.child.name().to_owned(), self.child.pid());
-        let Some(mut decoder) = self.child.take_report() else { return Err(without_report(name, pid, status)) };
+        let Some(mut decoder) = self.child.take_report() else { return Err(self.without_report(status)) };
         let report = match decoder.value::<Report>() {
             Ok(report) => report,
             Err(error) => return Err(JoinError::Undecodable { name, pid, error }),
@@ -87,19 +87,21 @@ impl<R: Passable> Process<R> {
                 value.map_err(|error| JoinError::Undecodable { name, pid, error })
             }
             Report::Panicked { message, location, backtrace } => {
-                Err(JoinError::Panicked { name, pid, message, location, backtrace })
+                let stderr = self.child.stderr_tail();
+                Err(JoinError::Panicked { name, pid, message, location, backtrace, stderr })
             }
             Report::BadArguments(message) | Report::Refused(message) => Err(JoinError::Refused { name, pid, message }),
             Report::BadResult(message) => Err(JoinError::Unencodable { name, pid, message }),
         }
     }
-}
 
-/// The error for a child that ended without a report.
-fn without_report(name: String, pid: u32, status: ExitStatus) -> JoinError {
-    match status.signal() {
-        Some(signal) => JoinError::Signaled { name, pid, signal, status },
-        None => JoinError::Exited { name, pid, code: status.exitcode(), status },
+    /// The error for a child that ended without a report.
+    fn without_report(&self, status: ExitStatus) -> JoinError {
+        let (name, pid, stderr) = (self.child.name().to_owned(), self.child.pid(), self.child.stderr_tail());
+        match status.signal() {
+            Some(signal) => JoinError::Signaled { name, pid, signal, status, stderr },
+            None => JoinError::Exited { name, pid, code: status.exitcode(), status, stderr },
+        }
     }
 }
 

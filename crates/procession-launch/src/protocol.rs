@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::authkey::AuthKey;
 use crate::context::StartMethod;
+use crate::logs::LogSetup;
 use crate::settings::Settings;
 
 /// The kinds of frames.
@@ -62,6 +63,8 @@ pub(crate) struct Setup {
     pub(crate) inherited: Option<Handover>,
     /// What it is to set for itself.
     pub(crate) settings: Option<Settings>,
+    /// What becomes of what it logs.
+    pub(crate) logs: LogSetup,
 }
 
 /// What exec hands down and a forkserver cannot.

@@ -2,9 +2,12 @@
 
 use std::fs::File;
 use std::io::{self, PipeReader};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 
 use crate::child::Pipes;
+use crate::pump::Source;
+use crate::tail::Tail;
 
 /// Where one of a child's standard streams leads. By default input is `/dev/null` and the others are inherited.
 ///
@@ -29,6 +32,7 @@ enum Kind {
     Null,
     File(OwnedFd),
     Pipe,
+    Tail,
 }
 
 impl Stdio {
@@ -55,6 +59,43 @@ impl Stdio {
     #[must_use]
     pub fn pipe() -> Self {
         Self(Kind::Pipe)
+    }
+
+    /// This process's own stream, and the end of what the child writes is kept: at most
+    /// [`TAIL_BYTES_MAX`](crate::TAIL_BYTES_MAX) bytes, for [`Child::stderr_tail`](crate::Child::stderr_tail),
+    /// [`Child::stdout_tail`](crate::Child::stdout_tail) and the error of a child that dies.
+    ///
+    /// For output only: with it as standard input a start fails. What the child writes arrives as it comes, in its own
+    /// order, though not in a fixed order with what this process and other children write. If this process's
+    /// stream is full the child waits, as it would without a tail.
+    ///
+    /// The first tail starts a thread in this process, which sleeps until a child writes something. From then on this
+    /// process is not single-threaded, so it can no longer fork itself. If this process dies, the child dies with it, as
+    /// ever; if the child dies, nothing is lost of what it has written.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_launch::{JoinError, Process, Stdio};
+    ///
+    /// fn fail() {
+    ///     eprintln!("the disk is full");
+    ///     std::process::abort();
+    /// }
+    ///
+    /// let child = Process::builder(fail, ()).stderr(Stdio::tail()).start()?;
+    /// let error = child.join().unwrap_err();
+    /// assert!(error.to_string().ends_with("it said last:\n  the disk is full"));
+    /// assert!(matches!(error, JoinError::Signaled { stderr: Some(said), .. } if said == "the disk is full\n"));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn tail() -> Self {
+        Self(Kind::Tail)
+    }
+
+    /// True for [`Stdio::tail`], which an input cannot be.
+    pub(crate) fn is_tail(&self) -> bool {
+        matches!(self.0, Kind::Tail)
     }
 }
 
@@ -98,21 +139,34 @@ impl Streams {
             }
             other => plain(other),
         };
-        let (stdout, reader) = output(self.stdout.0)?;
-        pipes.stdout = reader;
-        let (stderr, reader) = output(self.stderr.0)?;
-        pipes.stderr = reader;
+        let stdout = match self.stdout.0 {
+            Kind::Tail => tail(io::stdout(), &mut pipes.stdout_tail, &mut pipes.sources)?,
+            other => output(other, &mut pipes.stdout)?,
+        };
+        let stderr = match self.stderr.0 {
+            Kind::Tail => tail(io::stderr(), &mut pipes.stderr_tail, &mut pipes.sources)?,
+            other => output(other, &mut pipes.stderr)?,
+        };
         Ok(([stdin, stdout, stderr], pipes))
     }
 }
 
-/// The child's end of an output stream, and ours if it is a pipe.
-fn output(kind: Kind) -> io::Result<(ChildEnd, Option<PipeReader>)> {
+/// The child's end of an output stream; ours, if it is a pipe, comes to `reader`.
+fn output(kind: Kind, reader: &mut Option<PipeReader>) -> io::Result<ChildEnd> {
     if !matches!(kind, Kind::Pipe) {
-        return Ok((plain(kind), None));
+        return Ok(plain(kind));
     }
     let (read, write) = io::pipe()?;
-    Ok((ChildEnd::Own(write.into()), Some(read)))
+    *reader = Some(read);
+    Ok(ChildEnd::Own(write.into()))
+}
+
+/// The child's end of an output whose tail is kept.
+fn tail(own: impl AsFd, kept: &mut Option<Tail>, sources: &mut Vec<Arc<dyn Source>>) -> io::Result<ChildEnd> {
+    let (write, tail, source) = Tail::open(own)?;
+    *kept = Some(tail);
+    sources.push(source);
+    Ok(ChildEnd::Own(write))
 }
 
 /// A stream that needs no pipe.
@@ -120,6 +174,6 @@ fn plain(kind: Kind) -> ChildEnd {
     match kind {
         Kind::Inherit => ChildEnd::Inherited,
         Kind::File(file) => ChildEnd::Own(file),
-        Kind::Null | Kind::Pipe => ChildEnd::Null,
+        Kind::Null | Kind::Pipe | Kind::Tail => ChildEnd::Null,
     }
 }

@@ -243,7 +243,7 @@ fn a_panic_comes_back_with_message_place_and_backtrace(method: StartMethod) {
     let number = child.pid();
     let error = child.join().unwrap_err();
     let said = error.to_string();
-    let JoinError::Panicked { name, pid, message, location, backtrace } = error else { panic!("{said}") };
+    let JoinError::Panicked { name, pid, message, location, backtrace, .. } = error else { panic!("{said}") };
     assert_eq!((name.as_str(), pid, message.as_str()), ("divider", number, "attempt to divide by zero"));
     let location = location.expect("a place");
     assert!(location.contains("process.rs:"), "{location}");

@@ -21,6 +21,7 @@
 
 mod clock; // Deadlines. Every wait below takes one.
 mod fd;
+mod flags;
 mod poll;
 
 mod auxv;
@@ -60,6 +61,7 @@ pub use crate::fd::{
     adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
     open_standard_streams, pipe, place, reopen_read,
 };
+pub use crate::flags::{is_append, set_nonblocking};
 pub use crate::fork::{fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
@@ -74,7 +76,7 @@ pub use crate::memfd::{Mapping, map_sealed, sealed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
-pub use crate::poll::{Interest, poll, poll_one};
+pub use crate::poll::{Interest, poll, poll_one, poll_readable};
 pub use crate::random::random_bytes;
 pub use crate::records::{ProcessRecord, all_processes, threads_of};
 pub use crate::settings::{

@@ -38,6 +38,16 @@ pub fn poll<const N: usize>(fds: [(BorrowedFd<'_>, Interest); N], deadline: Dead
     Ok(set.map(|entry| !entry.revents().is_empty()))
 }
 
+/// Waits until one of any number of descriptors can be read or its peer is gone; tells for each whether it is so.
+///
+/// # Errors
+/// As [`poll`].
+pub fn poll_readable(fds: &[BorrowedFd<'_>], deadline: Deadline) -> io::Result<Vec<bool>> {
+    let mut set: Vec<PollFd<'_>> = fds.iter().map(|&fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)).collect();
+    poll_slice(&mut set, deadline)?;
+    Ok(set.iter().map(|entry| !entry.revents().is_empty()).collect())
+}
+
 /// The retry loop of [`poll`].
 fn poll_slice(set: &mut [PollFd<'_>], deadline: Deadline) -> io::Result<()> {
     loop {
