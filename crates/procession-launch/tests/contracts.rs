@@ -7,7 +7,7 @@ mod common;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{SOON, again, file, hear, methods, pipe, rest, start, tell, tell_and_block, wait_for};
+use common::{SOON, again, file, hear, line, methods, pipe, start, tell, tell_and_block, wait_for};
 use procession_launch::{
     Child, Context, ExitStatus, Process, StartMethod, active_children, cpu_count, current_process, get_start_method,
 };
@@ -138,7 +138,7 @@ struct Upper {
 
 impl Upper {
     fn run(self) {
-        let said = rest(self.from);
+        let said = line(self.from);
         std::io::Write::write_all(&mut file(self.to), said.to_uppercase().as_bytes()).unwrap();
     }
 }
@@ -147,9 +147,8 @@ fn a_method_talks_to_the_parent_over_a_pipe_of_its_value(method: StartMethod) {
     let (child_read, write) = pipe();
     let (read, child_write) = pipe();
     let child = start(method, Upper::run, (Upper { from: child_read, to: child_write },));
-    std::io::Write::write_all(&mut std::fs::File::from(again(&write)), b"hello there").unwrap();
-    drop(write);
-    assert_eq!(rest(read), "HELLO THERE");
+    std::io::Write::write_all(&mut std::fs::File::from(again(&write)), b"hello there\n").unwrap();
+    assert_eq!(line(read), "HELLO THERE\n");
     child.join().unwrap();
 }
 

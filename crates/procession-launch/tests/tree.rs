@@ -85,12 +85,17 @@ fn held(number: u32) -> (ProcessInfo, PidFd) {
     hold(&[found]).remove(0)
 }
 
-/// A child that has run a script, the numbers that the script said, and all that is below the child.
-fn running(method: StartMethod, own_tree: bool, script: &str) -> (Process<()>, Vec<u32>, Vec<(ProcessInfo, PidFd)>) {
+/// A child that has run a script, and the numbers that the script said.
+fn started(method: StartMethod, own_tree: bool, script: &str) -> (Process<()>, Vec<u32>) {
     let (from, to) = pipe();
     let builder = Context::new(method).builder(run_and_block, (script.to_owned(), to));
     let child = if own_tree { builder.own_tree() } else { builder }.start().unwrap();
-    let numbers = heard(from);
+    (child, heard(from))
+}
+
+/// The same, and all that is below the child, none of which ends by itself.
+fn running(method: StartMethod, own_tree: bool, script: &str) -> (Process<()>, Vec<u32>, Vec<(ProcessInfo, PidFd)>) {
+    let (child, numbers) = started(method, own_tree, script);
     let below = hold(&descendants_of(child.pid()));
     (child, numbers, below)
 }
@@ -212,7 +217,7 @@ fn is_sleep(process: &ProcessInfo) -> bool {
 const CHURN: &str = "echo $$; exec >/dev/null; while :; do sleep 0.01 & done";
 
 fn a_program_that_goes_on_starting_others_is_reached(method: StartMethod) {
-    let (child, numbers, _) = running(method, true, CHURN);
+    let (child, numbers) = started(method, true, CHURN);
     assert!(child.kill_tree().unwrap() >= 2);
     assert_eq!(child.wait().unwrap().signal(), Some(9));
     assert_none_runs_of(numbers[0]);
