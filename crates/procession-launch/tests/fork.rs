@@ -55,9 +55,10 @@ procession_testkit::main! {
         a_nursery_ends_with_its_process,
         a_context_of_a_nursery_starts_by_no_other_method,
         a_nursery_is_not_its_copys,
+        a_copy_that_somebody_else_forked_keeps_no_children_alive,
         a_thousand_forks_leave_no_zombie_and_no_descriptor within 120,
     ];
-    programs: [prints, has_exit_handler, reads_ahead, has_nursery];
+    programs: [prints, has_exit_handler, reads_ahead, has_nursery, forks_by_itself];
 }
 
 fn forking() -> Context {
@@ -473,6 +474,34 @@ fn a_nursery_is_not_its_copys() {
     let said = forking().fork(|| nursery.start(|| (), ()).unwrap_err().to_string()).unwrap().join().unwrap();
     assert!(said.contains("forked from"), "{said}");
     nursery.start(|| (), ()).unwrap().join().unwrap();
+}
+
+/// Has a child of each kind, forks a process of which the library knows nothing, and waits to be killed. The copy says
+/// its number, and ends when its input does.
+#[expect(unsafe_code, reason = "the case is about a fork that is not the library's")]
+fn forks_by_itself() {
+    let children = common::methods().into_iter().map(|(_, method)| common::start(method, block, ()));
+    let numbers: Vec<u32> = children.map(|child| child.pid()).collect();
+    // SAFETY: this process has one thread.
+    let copy = unsafe { procession_sys::fork(|| std::io::stdin().read(&mut [0]).map_or(1, |_| 0)) }.unwrap();
+    println!("{copy} {} {} {}", numbers[0], numbers[1], numbers[2]);
+    block();
+}
+
+fn a_copy_that_somebody_else_forked_keeps_no_children_alive() {
+    let mut run: Command = program("forks_by_itself");
+    let mut run = run.stdin(ProgramStdio::piped()).stdout(ProgramStdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    std::io::BufReader::new(run.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let found: Vec<_> =
+        said.split_whitespace().map(|number| process(number.parse().unwrap()).expect("it runs")).collect();
+    let (copy, children) = (common::hold(&found[..1]), common::hold(&found[1..]));
+    run.kill().unwrap();
+    common::assert_all_end(&children);
+    assert!(!copy[0].1.wait_ended(procession_sys::Deadline::after(std::time::Duration::ZERO)).unwrap());
+    drop(run.stdin.take());
+    run.wait().unwrap();
+    common::assert_all_end(&copy);
 }
 
 fn a_thousand_forks_leave_no_zombie_and_no_descriptor() {

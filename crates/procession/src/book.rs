@@ -14,6 +14,7 @@ pages! {
     quickstart: "../../../docs/src/quickstart.md",
     processes: "../../../docs/src/guide/processes.md",
     start_methods: "../../../docs/src/guide/start-methods.md",
+    fork_safety: "../../../docs/src/guide/fork-safety.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
