@@ -3,12 +3,22 @@
 //! A child opens the read end anew and asks the kernel for SIGKILL when the write end closes (fcntl(2), `F_SETSIG`
 //! with `O_ASYNC`). No thread waits and no CPU is used; a stopped child and one that blocks every signal die as well,
 //! and it does not matter which thread started the child or whether that thread still exists.
+//!
+//! # Safety
+//! A forked child has a copy of its parent's write end and of its parent's armed read end. Both numbers belong to
+//! objects that are never dropped; in the child they are made to lead to `/dev/null`, as nobody there may keep the
+//! parent's pipe open. What runs inside libc's fork loads two atomics and makes system calls, nothing else.
+
+#![expect(unsafe_code, reason = "takes descriptors of its parent's from a process that was forked by whomever")]
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use procession_sys::{arm_kill_on_close, effective_user, exit_now, pipe, reopen_read};
+use procession_sys::{
+    SPAWN_DESCRIPTOR_MIN, arm_kill_on_close, dup, effective_user, exit_now, make_null, on_fork, pid, pipe, reopen_read,
+};
 
 use crate::BootError;
 
@@ -21,24 +31,65 @@ struct Own {
     /// Both ends: what children are given, and what nobody is ever given. Never freed, so never closed.
     ends: &'static (OwnedFd, OwnedFd),
     /// Whose pipe it is: a process that has become another user cannot open it anew, and makes another.
+    user: u32,
+    /// The process that made it: a forked child has its parent's, which is not its own.
     owner: u32,
 }
 
 static OWN: Mutex<Option<Own>> = Mutex::new(None);
+
+/// No descriptor.
+const NONE: i32 = -1;
+
+/// The write end of this process's own lifeline, the last one made.
+static WRITE_END: AtomicI32 = AtomicI32::new(NONE);
+
+/// The armed read end that ties this process to its owner.
+static ARMED: AtomicI32 = AtomicI32::new(NONE);
 
 /// The read end of this process's own lifeline, made when first needed: what its children are given.
 ///
 /// # Errors
 /// [`BootError::Lifeline`] when no descriptors are left.
 pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
-    let owner = effective_user();
+    let (user, owner) = (effective_user(), pid());
     let mut own = OWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(own) = own.filter(|own| own.owner == owner) {
+    if let Some(own) = own.filter(|own| (own.user, own.owner) == (user, owner)) {
         return Ok(own.ends.0.as_fd());
     }
+    if own.is_none() {
+        // SAFETY: the hook is async-signal-safe (see the top of this file).
+        unsafe { on_fork(let_go) }.map_err(BootError::Lifeline)?;
+    }
     let ends: &'static _ = Box::leak(Box::new(pipe().map_err(BootError::Lifeline)?));
-    *own = Some(Own { ends, owner });
+    WRITE_END.store(ends.1.as_raw_fd(), Ordering::Relaxed);
+    *own = Some(Own { ends, user, owner });
     Ok(ends.0.as_fd())
+}
+
+/// In every forked child, whoever forked it: lets go of the parent's pipe, so that its children end when it ends.
+unsafe extern "C" fn let_go() {
+    for end in [&WRITE_END, &ARMED] {
+        let number = end.swap(NONE, Ordering::Relaxed);
+        if number != NONE {
+            // SAFETY: the number belongs to an object that is never dropped, and that this process does not use.
+            unsafe { make_null(number) };
+        }
+    }
+}
+
+/// Ties this process, which was just forked from one that has an own lifeline, to that one, as [`tie_to_lifeline`] does.
+/// Returns the parent's lifeline, for processes that are to live as long as the parent; this process gets a new one.
+///
+/// # Errors
+/// As [`open_lifeline`] and [`tie_to_lifeline`]; `NotFound` when the parent had none.
+pub fn tie_to_forking_parent() -> io::Result<OwnedFd> {
+    let parent = OWN.lock().unwrap_or_else(PoisonError::into_inner).ok_or(io::ErrorKind::NotFound)?;
+    let lifeline = dup(&parent.ends.0, SPAWN_DESCRIPTOR_MIN)?;
+    tie_to_lifeline(open_lifeline(&lifeline)?)?;
+    // SAFETY: the object is never dropped; the next `own_lifeline` sees whose it is, and makes another.
+    unsafe { make_null(parent.ends.0.as_raw_fd()) };
+    Ok(lifeline)
 }
 
 /// An open file description of a lifeline's own, for one child to arm: the kernel signals the owner of a description.
@@ -58,6 +109,6 @@ pub fn tie_to_lifeline(own: OwnedFd) -> io::Result<()> {
     if arm_kill_on_close(&own)? {
         exit_now(OWNER_GONE);
     }
-    let _stays_open = own.into_raw_fd();
+    ARMED.store(own.into_raw_fd(), Ordering::Relaxed);
     Ok(())
 }

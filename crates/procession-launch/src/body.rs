@@ -12,10 +12,12 @@ use procession_boot::{FunctionId, resolve};
 use procession_sys::{Deadline, Inherited, enter_dir, exit_now, place, replace_environment};
 use procession_wire::{Decoder, Message};
 
+use crate::after_fork;
 use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::panics;
-use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
+use crate::protocol::{CALL, GO, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
+use crate::settings::Settings;
 
 /// The exit code of a child whose target did not return.
 const FAILED: i32 = 1;
@@ -31,13 +33,42 @@ pub(crate) fn run(line: &Arc<Line>) -> i32 {
         _ => return ORPHANED,
     };
     match begin(&mut call, setup) {
-        Ok(target) => {
-            let reporter = Arc::clone(line);
-            let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
-            report(line, panics::catch(|| target(call), aborting))
-        }
+        Ok(target) => run_target(line, || target(call)),
         Err(reason) => refuse(line, reason),
     }
+}
+
+/// The same for a copy of the parent, which has all of it in its memory.
+pub(crate) fn run_copy(line: &Arc<Line>, setup: Setup, target: impl FnOnce() -> Outcome) -> i32 {
+    match line.receive(Deadline::NEVER) {
+        Ok(Some(frame)) if frame.kind == GO => {}
+        _ => return ORPHANED,
+    }
+    match become_described(setup) {
+        Ok(()) => run_target(line, target),
+        Err(reason) => refuse(line, reason),
+    }
+}
+
+/// How a target ended: with the message that holds its result, or with the reason why there is none.
+pub(crate) type Outcome = Result<Message, Report>;
+
+/// Runs the target, and reports how it ended.
+fn run_target(line: &Arc<Line>, target: impl FnOnce() -> Outcome) -> i32 {
+    let reporter = Arc::clone(line);
+    let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
+    report(line, panics::catch(target, aborting))
+}
+
+/// Calls the target that a message names with the arguments that it holds.
+pub(crate) fn call(mut call: Decoder) -> Outcome {
+    find(&mut call).map_err(Report::Refused).and_then(|target| target(call))
+}
+
+/// The target that a message names.
+fn find(call: &mut Decoder) -> Result<Called, String> {
+    let function: FunctionId = call.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
+    resolve(function).map_err(|error| error.to_string())
 }
 
 /// The frame that must come next; `None` when the parent is gone.
@@ -53,20 +84,26 @@ fn expect(line: &Line, kind: u8) -> Result<Option<Decoder>, String> {
 }
 
 /// A target that takes its arguments from a message.
-type Called = fn(Decoder) -> Result<Message, Report>;
+type Called = fn(Decoder) -> Outcome;
 
 /// Becomes what the parent describes; the target then, which takes its arguments from what is left of `call`.
 fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
     let setup: Setup = setup.value().map_err(|error| format!("its settings could not be decoded: {error}"))?;
-    let function: FunctionId = call.value().map_err(|error| format!("its target could not be decoded: {error}"))?;
-    let target = resolve(function).map_err(|error| error.to_string())?;
+    let target = find(call)?;
+    become_described(setup)?;
+    Ok(target)
+}
+
+/// Becomes what the parent describes.
+fn become_described(setup: Setup) -> Result<(), String> {
     become_child(&setup);
     let _ = set_start_method(setup.default_method);
     if let Some(directory) = setup.directory {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;
     }
     setup.inherited.map_or(Ok(()), take_over)?;
-    Ok(target)
+    after_fork::run_hooks();
+    setup.settings.map_or(Ok(()), Settings::apply)
 }
 
 /// Takes over what exec would have handed down.
@@ -86,7 +123,7 @@ fn take_over(handover: Handover) -> Result<(), String> {
 }
 
 /// Reports, and returns the exit code that goes with it.
-fn report(line: &Line, outcome: Result<Message, Report>) -> i32 {
+fn report(line: &Line, outcome: Outcome) -> i32 {
     let (code, message) = match outcome {
         Ok(message) => (0, message),
         Err(report) => (FAILED, report.message()),
@@ -98,6 +135,6 @@ fn report(line: &Line, outcome: Result<Message, Report>) -> i32 {
 }
 
 /// Reports that the child cannot begin.
-fn refuse(line: &Line, reason: String) -> i32 {
+pub(crate) fn refuse(line: &Line, reason: String) -> i32 {
     report(line, Err(Report::Refused(reason)))
 }

@@ -10,16 +10,19 @@ use procession_boot::FunctionId;
 use procession_sys::{current_dir, is_variable};
 use procession_wire::{Descriptor, EncodeError, Encoder, Message};
 
-use crate::child::{About, Child};
+use crate::child::{About, Child, Pipes};
 use crate::context::{Context, StartMethod, get_start_method};
 use crate::current::{self, current_process};
 use crate::error::StartError;
+use crate::fork::Proof;
+use crate::forkserver::Source;
 use crate::passable::{Arguments, Passable};
 use crate::process::Process;
-use crate::protocol::{Handover, Setup};
-use crate::stdio::{Stdio, Streams};
-use crate::target::{Target, name_target};
-use crate::{forkserver, registry, spawn};
+use crate::protocol::{Handover, Report, Setup};
+use crate::settings::Settings;
+use crate::stdio::{ChildEnds, Stdio, Streams};
+use crate::target::{Target, call_closure, name_target};
+use crate::{body, fork, forkserver, registry, spawn};
 
 /// A child that has not been started: its name, its surroundings, its start method.
 ///
@@ -44,6 +47,11 @@ pub struct Builder<F, A> {
     plan: Plan,
 }
 
+/// In place of a target's type: a closure that a copy of this process runs. See
+/// [`Context::fork_builder`](crate::Context::fork_builder).
+#[derive(Debug)]
+pub struct Forked<F>(pub(crate) F);
+
 /// All of a builder but what has a type of its own.
 #[derive(Debug)]
 pub(crate) struct Plan {
@@ -52,9 +60,11 @@ pub(crate) struct Plan {
     pub(crate) daemon: bool,
     pub(crate) method: StartMethod,
     pub(crate) executable: Option<Arc<Path>>,
+    pub(crate) source: Option<Arc<Source>>,
     pub(crate) env: EnvChanges,
     pub(crate) directory: Option<PathBuf>,
     pub(crate) streams: Streams,
+    pub(crate) settings: Settings,
 }
 
 impl<F, A> Builder<F, A>
@@ -62,8 +72,56 @@ where
     F: Target<A>,
     A: Arguments,
 {
-    /// With the defaults. The child's number is taken here, as in Python, not at the start.
+    /// With the defaults.
     pub(crate) fn new(target: F, arguments: A) -> Self {
+        Self::of(target, arguments)
+    }
+
+    /// Starts the child.
+    ///
+    /// # Errors
+    /// [`StartError`]; nothing is left behind.
+    pub fn start(self) -> Result<Process<F::Output>, StartError>
+    where
+        F::Output: Passable,
+    {
+        let Self { target, arguments, plan } = self;
+        let function =
+            name_target::<F, A>(target).map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+        let call = encode_call(function, &arguments)
+            .map_err(|error| StartError::Arguments { name: plan.name.clone(), error })?;
+        drop(arguments);
+        plan.start(call).map(Process::new)
+    }
+}
+
+impl<F, R> Builder<Forked<F>, ()>
+where
+    F: FnOnce() -> R,
+    R: Passable,
+{
+    /// Starts the child.
+    ///
+    /// # Errors
+    /// As [`Context::fork`].
+    pub fn start(self) -> Result<Process<R>, StartError> {
+        self.fork(Proof::Needed)
+    }
+
+    /// Starts the child though this process may have other threads; see [`Context::fork_unchecked`].
+    pub(crate) fn start_unproven(self) -> Result<Process<R>, StartError> {
+        self.fork(Proof::CallersWord)
+    }
+
+    fn fork(self, proof: Proof) -> Result<Process<R>, StartError> {
+        let Self { target: Forked(closure), plan, .. } = self;
+        plan.fork(proof, move || call_closure(closure)).map(Process::new)
+    }
+}
+
+impl<F, A> Builder<F, A> {
+    /// With the defaults. The child's number is taken here, as in Python, not at the start.
+    pub(crate) fn of(target: F, arguments: A) -> Self {
         let lineage = current::next_lineage();
         let plan = Plan {
             name: current::default_name(&lineage),
@@ -71,9 +129,11 @@ where
             daemon: current_process().is_daemon(),
             method: get_start_method(),
             executable: None,
+            source: None,
             env: EnvChanges::default(),
             directory: None,
             streams: Streams::default(),
+            settings: Settings::default(),
         };
         Self { target, arguments, plan }
     }
@@ -146,24 +206,15 @@ where
     pub(crate) fn context(mut self, context: &Context) -> Self {
         self.plan.method = context.start_method();
         self.plan.executable = context.executable_path().cloned();
+        self.plan.source = context.source().cloned();
         self
     }
+}
 
-    /// Starts the child.
-    ///
-    /// # Errors
-    /// [`StartError`]; nothing is left behind.
-    pub fn start(self) -> Result<Process<F::Output>, StartError>
-    where
-        F::Output: Passable,
-    {
-        let Self { target, arguments, plan } = self;
-        let function =
-            name_target::<F, A>(target).map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
-        let call = encode_call(function, &arguments)
-            .map_err(|error| StartError::Arguments { name: plan.name.clone(), error })?;
-        drop(arguments);
-        plan.start(&call).map(Process::new)
+impl<F, A> Builder<F, A> {
+    /// What the child is to set for itself.
+    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
+        &mut self.plan.settings
     }
 }
 
@@ -176,30 +227,75 @@ fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Mess
 }
 
 impl Plan {
-    /// The part of a start that does not depend on the target's type.
-    fn start(mut self, call: &Message) -> Result<Child, StartError> {
-        if let Some(variable) = self.env.impossible() {
-            return Err(StartError::Environment { name: self.name, variable: variable.to_owned() });
+    /// Of a process that runs no target, for the errors of its start.
+    pub(crate) fn of_server(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            lineage: Vec::new(),
+            daemon: true,
+            method: StartMethod::Fork,
+            executable: None,
+            source: None,
+            env: EnvChanges::default(),
+            directory: None,
+            streams: Streams::default(),
+            settings: Settings::default(),
         }
-        registry::prepare().map_err(self.failed("register an exit handler"))?;
-        registry::reap_abandoned();
-        let (ends, pipes) = mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))?;
-        let child = match self.method {
-            StartMethod::Spawn => spawn::start(&self, call, ends, pipes),
-            StartMethod::ForkServer => forkserver::start(&self, call, ends, pipes),
+    }
+
+    /// The part of a start that does not depend on the target's type.
+    fn start(mut self, call: Message) -> Result<Child, StartError> {
+        let (ends, pipes) = self.prepare()?;
+        let source = self.source.take();
+        let child = match (self.method, source) {
+            (StartMethod::ForkServer, None) => forkserver::start(&self, forkserver::shared(), &call, ends, pipes),
+            (_, Some(source)) => forkserver::start(&self, &source, &call, ends, pipes),
+            (StartMethod::Spawn, None) => spawn::start(&self, &call, ends, pipes),
+            (StartMethod::Fork, None) => {
+                fork::start(&self, Proof::Needed, ends, pipes, || body::call(call.into_decoder()))
+            }
         }?;
         registry::enter(child.clone());
         Ok(child)
     }
 
+    /// The same for a copy of this process that runs what cannot be named.
+    fn fork(mut self, proof: Proof, target: impl FnOnce() -> Result<Message, Report>) -> Result<Child, StartError> {
+        if self.method != StartMethod::Fork {
+            let problem = "a closure that captures can only be forked";
+            return Err(StartError::Method { name: self.name, method: self.method, problem });
+        }
+        let (ends, pipes) = self.prepare()?;
+        let child = fork::start(&self, proof, ends, pipes, target)?;
+        registry::enter(child.clone());
+        Ok(child)
+    }
+
+    /// What comes before a start of any kind.
+    fn prepare(&mut self) -> Result<(ChildEnds, Pipes), StartError> {
+        if let Some(variable) = self.env.impossible() {
+            return Err(StartError::Environment { name: self.name.clone(), variable: variable.to_owned() });
+        }
+        self.settings.check(&self.name)?;
+        registry::prepare().map_err(self.failed("register an exit handler"))?;
+        registry::reap_abandoned();
+        mem::take(&mut self.streams).open().map_err(self.failed("open its streams"))
+    }
+
     /// The message that says what the child is.
-    pub(crate) fn setup(
+    pub(crate) fn setup_message(
         &self,
         directory: Option<Descriptor>,
         inherited: Option<Handover>,
     ) -> Result<Message, StartError> {
+        let setup = self.setup(directory, inherited);
+        procession_wire::encode(&setup).map_err(|error| StartError::Arguments { name: self.name.clone(), error })
+    }
+
+    /// What the child is.
+    pub(crate) fn setup(&self, directory: Option<Descriptor>, inherited: Option<Handover>) -> Setup {
         let parent = current_process();
-        let setup = Setup {
+        Setup {
             name: self.name.clone(),
             lineage: self.lineage.clone(),
             daemon: self.daemon,
@@ -209,8 +305,8 @@ impl Plan {
             parent_name: parent.name().to_owned(),
             directory,
             inherited,
-        };
-        procession_wire::encode(&setup).map_err(|error| StartError::Arguments { name: self.name.clone(), error })
+            settings: self.settings.for_child(),
+        }
     }
 
     /// The child's directory, if one was asked for.
@@ -229,7 +325,8 @@ impl Plan {
     /// What is known about the child once it has a number.
     pub(crate) fn about(&self, pid: u32) -> About {
         let serial = registry::next_serial();
-        About { serial, pid, name: self.name.clone(), daemon: self.daemon, start_method: self.method }
+        let (owner, name) = (procession_sys::pid(), self.name.clone());
+        About { serial, owner, pid, name, daemon: self.daemon, start_method: self.method }
     }
 }
 
@@ -241,6 +338,11 @@ pub(crate) struct EnvChanges {
 }
 
 impl EnvChanges {
+    /// True when the child's environment is this process's.
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.clear && self.changes.is_empty()
+    }
+
     fn set(&mut self, name: &OsStr, value: Option<&OsStr>) {
         self.changes.retain(|(changed, _)| changed != name);
         self.changes.push((name.to_owned(), value.map(OsStr::to_owned)));

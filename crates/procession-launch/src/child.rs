@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use procession_sys::{Deadline, Interest, PidFd, Signal, poll};
+use procession_sys::{Deadline, Interest, PidFd, Signal, pid, poll};
 use procession_wire::Decoder;
 
 use crate::context::StartMethod;
@@ -54,6 +54,8 @@ struct Inner {
 pub(crate) struct About {
     /// Which of this process's children it is; numbers of processes are used again, these are not.
     pub(crate) serial: u64,
+    /// The process that started it: a forked child of that one has the handle in its memory, not the child.
+    pub(crate) owner: u32,
     pub(crate) pid: u32,
     pub(crate) name: String,
     pub(crate) daemon: bool,
@@ -120,7 +122,7 @@ impl Child {
     #[must_use]
     pub fn is_alive(&self) -> bool {
         let ended = self.0.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
-        if ended && matches!(self.0.reaper, Reaper::Own) {
+        if ended && self.is_own() && matches!(self.0.reaper, Reaper::Own) {
             let _ = self.try_wait(); // Reaps it.
         }
         !ended
@@ -144,7 +146,7 @@ impl Child {
     /// Asks the child to end (SIGTERM). Does nothing to one that has ended.
     ///
     /// # Errors
-    /// When the child has become another user's process.
+    /// When the child has become another user's process; in a fork of the process that started it.
     pub fn terminate(&self) -> Result<(), ControlError> {
         self.signal("terminate", Signal::TERM)
     }
@@ -168,7 +170,7 @@ impl Child {
     /// Waits until the child has ended. A signal that this process handles does not end the wait.
     ///
     /// # Errors
-    /// When the system refuses to wait, which means a lack of memory.
+    /// When the system refuses to wait, which means a lack of memory; in a fork of the process that started the child.
     pub fn wait(&self) -> Result<ExitStatus, ControlError> {
         // Without a deadline the wait ends with a status or an error only.
         self.wait_until(Deadline::NEVER).map(|status| status.unwrap_or(ExitStatus::LOST))
@@ -210,6 +212,16 @@ impl Child {
         self.0.pipes.lock().stderr.take()
     }
 
+    /// In a fork of the process that started the child: lets go of what would keep its streams open.
+    pub(crate) fn disown(&self) {
+        *self.0.pipes.lock() = Pipes::default();
+    }
+
+    /// What holds the child.
+    pub(crate) fn pidfd(&self) -> &PidFd {
+        &self.0.pidfd
+    }
+
     /// The socket to the child.
     pub(crate) fn line(&self) -> &Line {
         &self.0.line
@@ -226,6 +238,7 @@ impl Child {
     }
 
     fn signal(&self, action: &'static str, signal: Signal) -> Result<(), ControlError> {
+        self.own(action)?;
         self.0.pidfd.send(signal).map_err(|error| self.failed(action, error))
     }
 
@@ -235,11 +248,29 @@ impl Child {
     }
 
     fn wait_until(&self, deadline: Deadline) -> Result<Option<ExitStatus>, ControlError> {
+        if !self.is_own() && self.0.state.lock().status.is_none() {
+            return self.own("wait for").map(|()| None);
+        }
         let waited = self.0.wait(deadline).map_err(|error| self.failed("wait for", error));
         if matches!(waited, Ok(Some(_))) {
             registry::leave(self.0.about.serial);
         }
         waited
+    }
+
+    /// True in the process that started the child.
+    fn is_own(&self) -> bool {
+        self.0.about.owner == pid()
+    }
+
+    /// The error of what only the process that started the child can do, for a fork of that one.
+    fn own(&self, action: &'static str) -> Result<(), ControlError> {
+        if self.is_own() {
+            return Ok(());
+        }
+        let owner = self.0.about.owner;
+        let reason = format!("it is a child of process {owner}, of which this process is a fork");
+        Err(self.failed(action, io::Error::other(reason)))
     }
 
     /// True once the child has been reaped, which this does if it has ended. For the registry itself.

@@ -5,6 +5,7 @@ use std::io;
 use procession_boot::BootError;
 use procession_wire::{DecodeError, EncodeError};
 
+use crate::context::StartMethod;
 use crate::status::ExitStatus;
 
 /// Why a process could not be started. Nothing of it is left behind.
@@ -38,6 +39,50 @@ pub enum StartError {
         /// What is wrong with the image.
         error: BootError,
     },
+    /// A copy of this process was asked for, and this process has other threads.
+    #[error(
+        "cannot fork process {name:?}: this process has more than one thread, and locks that the others hold would stay \
+         held in the copy: fork before the first thread is started, take a `Context::nursery()` before it, or use the \
+         start method forkserver (in `#[test]` functions always, as they run beside another thread)"
+    )]
+    Threads {
+        /// The process's name.
+        name: String,
+    },
+    /// A function that the forkserver runs first has failed.
+    #[error("cannot start process {name:?}: the preloaded {function}{}: {message}", failed_at(location.as_deref()))]
+    Preload {
+        /// The process's name.
+        name: String,
+        /// The function's type.
+        function: String,
+        /// Its error, or the panic's message, or what else went wrong.
+        message: String,
+        /// File, line and column of the panic.
+        location: Option<String>,
+        /// The frames at the panic.
+        backtrace: Option<String>,
+    },
+    /// The context's start method cannot do what the context asks for.
+    #[error("cannot start process {name:?} by {method}: {problem}")]
+    Method {
+        /// The process's name.
+        name: String,
+        /// The context's start method.
+        method: StartMethod,
+        /// What it cannot do.
+        problem: &'static str,
+    },
+    /// A setting of the child that no process could have.
+    #[error("cannot start process {name:?}: {setting}: {problem}")]
+    Setting {
+        /// The process's name.
+        name: String,
+        /// The builder's method.
+        setting: &'static str,
+        /// What is wrong with what it was given.
+        problem: String,
+    },
     /// The system refused something that a start needs: descriptors, memory, processes, a directory.
     #[error("cannot start process {name:?}: cannot {step}: {error}{}", remedy(error))]
     System {
@@ -48,6 +93,11 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+}
+
+/// How a preloaded function failed, in a sentence.
+fn failed_at(location: Option<&str>) -> String {
+    location.map_or(" failed".to_owned(), |location| format!(" panicked at {location}"))
 }
 
 /// What helps against the errors that mean "too many".

@@ -1,4 +1,4 @@
-//! Runs functions in other processes: `spawn` and `forkserver` behind one [`Process`] type.
+//! Runs functions in other processes: `spawn`, `forkserver` and `fork` behind one [`Process`] type.
 //!
 //! Layer 2. Uses `procession-sys`, `procession-wire`, `procession-boot`. Used by the pool and the managers.
 //!
@@ -26,31 +26,42 @@ mod target; // What may run in a child.
 
 mod builder; // What a child is started with.
 mod context;
+mod resource;
+mod settings; // What a child sets for itself.
 mod stdio;
 
 mod child; // A child as its parent sees it. Read this first.
 mod process;
 mod registry;
 mod status;
+mod tree; // Ends a child with all that is below it.
 
-mod body; // and the child's side of it.
+mod fork; // The three ways to start one,
 mod forkserver;
-mod panics;
-mod protocol; // what both say to the child,
+mod protocol; // what all say to the child,
 mod spawn;
-mod spin; // The two ways to start one,
+mod spin;
+
+mod after_fork;
+mod body; // and the child's side of it.
+mod panics;
 
 mod current;
 mod error;
 
-pub use crate::builder::Builder;
+pub use crate::after_fork::register_after_fork;
+pub use crate::builder::{Builder, Forked};
 pub use crate::child::Child;
 pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_start_method};
 pub use crate::current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use crate::error::{ControlError, JoinError, StartError};
+pub use crate::forkserver::PreloadResult;
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};
+pub use crate::resource::Resource;
+pub use crate::settings::{AFFINITY_PASSES_MAX, TITLE_BYTES_MAX};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
 pub use crate::target::{Captureless, Target};
+pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX};

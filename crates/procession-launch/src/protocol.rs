@@ -8,6 +8,8 @@
 //! | `REPORT` | child | parent | [`Report`], then the result if it has one |
 //! | `ENDED` | forkserver | parent | [`Ended`] |
 //! | `FAILED` | forkserver | parent | errno of a fork that failed |
+//! | `GO` | parent | its own fork | nothing: it is held, and may begin |
+//! | `PRELOAD` | parent | forkserver | the numbers of the functions to run first; answered by a `REPORT` |
 //!
 //! A body above 64 KiB travels as a sealed memory file, so that neither side ever waits for the other to read.
 
@@ -21,6 +23,7 @@ use procession_wire::{Decoder, Descriptor, Encoder, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::context::StartMethod;
+use crate::settings::Settings;
 
 /// The kinds of frames.
 pub(crate) const CALL: u8 = 1;
@@ -29,6 +32,8 @@ pub(crate) const BORN: u8 = 3;
 pub(crate) const REPORT: u8 = 4;
 pub(crate) const ENDED: u8 = 5;
 pub(crate) const FAILED: u8 = 6;
+pub(crate) const GO: u8 = 7;
+pub(crate) const PRELOAD: u8 = 8;
 
 /// What a child is told before its target.
 #[derive(Debug, Serialize, Deserialize)]
@@ -51,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) directory: Option<Descriptor>,
     /// What only a forkserver's child must be told.
     pub(crate) inherited: Option<Handover>,
+    /// What it is to set for itself.
+    pub(crate) settings: Option<Settings>,
 }
 
 /// What exec hands down and a forkserver cannot.
@@ -122,6 +129,16 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// The socket, for packets that are no frames.
+    pub(crate) fn socket(&self) -> &PacketSocket {
+        &self.socket
+    }
+
+    /// The same by itself, when no frame is arriving.
+    pub(crate) fn into_socket(self) -> PacketSocket {
+        self.socket
+    }
+
     /// Over a socket.
     pub(crate) fn new(socket: PacketSocket) -> Self {
         Self { socket, assembler: Mutex::default() }

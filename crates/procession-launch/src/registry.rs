@@ -44,6 +44,9 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: 
 pub fn active_children() -> Vec<Child> {
     forkserver::reap();
     let mut registry = REGISTRY.lock();
+    if registry.owner != Some(pid()) {
+        return Vec::new();
+    }
     registry.children.retain(|_, child| !child.has_ended());
     registry.children.values().cloned().collect()
 }
@@ -81,8 +84,16 @@ pub(crate) fn leave(serial: u64) {
     REGISTRY.lock().children.remove(&serial);
 }
 
+/// In a process that was just forked from one with children: they are not its own.
+pub(crate) fn disown() {
+    let mut registry = REGISTRY.lock();
+    registry.children.values().for_each(Child::disown);
+    registry.children.clear();
+    registry.owner = None;
+}
+
 /// At this process's normal end: daemon children are terminated, the others are waited for.
-extern "C" fn end_children() {
+pub(crate) extern "C" fn end_children() {
     let children = {
         let mut registry = REGISTRY.lock();
         if registry.owner != Some(pid()) {

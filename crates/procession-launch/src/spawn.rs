@@ -31,7 +31,7 @@ impl Entry for Spawned {
 /// nothing, so a start that fails half-way has run nothing, and nobody else can have reaped it.
 pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) -> Result<Child, StartError> {
     let image = |error| StartError::Image { name: plan.name.clone(), error };
-    let setup = plan.setup(plan.open_directory()?, None)?;
+    let setup = plan.setup_message(plan.open_directory()?, None)?;
     let null = dev_null().map_err(plan.failed("open /dev/null"))?;
     let mut launch = Launch::role::<Spawned>().map_err(image)?.executable(plan.executable.as_deref());
     launch = launch.env(plan.env.apply(std::env::vars_os().collect()));

@@ -103,6 +103,20 @@ fn procession_calls_target<F: Target<A>, A>(target: F, arguments: A) -> F::Outpu
     output
 }
 
+/// Calls a closure that a copy of this process has in its memory.
+pub(crate) fn call_closure<R: Passable>(closure: impl FnOnce() -> R) -> Result<Message, Report> {
+    let output = procession_calls_target_closure(closure);
+    returned(&output).map_err(|error| Report::BadResult(error.to_string()))
+}
+
+/// As [`procession_calls_target`].
+#[inline(never)]
+fn procession_calls_target_closure<R>(closure: impl FnOnce() -> R) -> R {
+    let output = closure();
+    std::hint::black_box(());
+    output
+}
+
 /// The report that carries a result.
 fn returned<T: Passable>(output: &T) -> Result<Message, procession_wire::EncodeError> {
     let mut encoder = Encoder::new();
@@ -129,7 +143,7 @@ pub(crate) fn name_target<F: Target<A>, A: Arguments>(_: F) -> Result<FunctionId
 }
 
 /// A value of a type that has no data.
-fn conjure<F: Copy>() -> F {
+pub(crate) fn conjure<F: Copy>() -> F {
     let () = NoData::<F>::PROOF;
     // SAFETY: a dangling pointer is good for reading a type without size; the type is `Copy` and has values, since
     // `name_target` was given one by whoever named this trampoline.

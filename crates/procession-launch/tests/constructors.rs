@@ -34,7 +34,7 @@ fn runs() -> u32 {
     RUNS.load(Ordering::Relaxed)
 }
 
-fn methods() -> [(&'static str, StartMethod); 2] {
+fn methods() -> [(&'static str, StartMethod); 3] {
     StartMethod::ALL.map(|method| (method.name(), method))
 }
 

@@ -10,7 +10,9 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::Instant;
 
-use common::{SIGCONT, SIGSTOP, assert_all_end, block, hold, methods, pipe, start, tell_and_block, wait_for_state};
+use common::{
+    SIGCONT, SIGSTOP, assert_all_end, block, fresh_methods, hold, methods, pipe, start, tell_and_block, wait_for_state,
+};
 use procession_launch::{JoinError, StartMethod};
 use procession_sys::{SignalMask, pid, send_signal};
 use procession_testkit::{descendants_of, process, program};
@@ -20,7 +22,6 @@ procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
         killing_the_parent_ends_children_grandchildren_and_servers,
-        killing_the_parent_ends_children_whose_starting_thread_has_ended,
         killing_the_parent_ends_stopped_children,
         killing_the_parent_ends_children_that_block_every_signal,
         killing_the_parent_ends_a_hundred_children within 60,
@@ -31,6 +32,9 @@ procession_testkit::main! {
         a_stopped_child_can_be_killed_and_joined,
         a_child_that_blocks_every_signal_can_be_killed_and_joined,
         a_child_killed_while_it_reports_is_signaled_or_done,
+    ];
+    cases for fresh_methods(), [
+        killing_the_parent_ends_children_whose_starting_thread_has_ended,
     ];
     cases: [mixed_generations_end_with_the_first];
     programs: [family, brief_thread, stopped, deaf, hundred, restless, aborting, executing, mixed];

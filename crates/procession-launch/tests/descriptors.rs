@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
 use std::thread;
 
-use common::{file, hear, methods, pipe, rest, server_of, start, tell, tell_and_block, wait_for};
+use common::{file, fresh_methods, hear, methods, pipe, rest, server_of, start, tell, tell_and_block, wait_for};
 use procession_launch::{Process, StartMethod, Stdio};
 use procession_sys::{dup, keep_on_exec, pid};
 use procession_testkit::{children_of, open_descriptors, open_descriptors_of};
@@ -18,15 +18,17 @@ use procession_wire::Descriptor;
 procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
+        a_thousand_starts_leave_no_zombie_and_no_descriptor within 120,
+        a_thousand_children_at_once_are_reaped within 120,
+        pipes_of_streams_close_with_the_handle,
+    ];
+    cases for fresh_methods(), [
         a_child_has_its_streams_and_its_own_two_descriptors,
         no_descriptor_of_the_parent_reaches_a_child,
         a_hundred_siblings_have_none_of_each_others_descriptors within 60,
         starts_of_many_threads_do_not_leak_into_each_others_children,
         a_grandchild_has_no_descriptor_of_its_grandparent,
         a_program_that_a_child_starts_has_its_streams_only,
-        a_thousand_starts_leave_no_zombie_and_no_descriptor within 120,
-        a_thousand_children_at_once_are_reaped within 120,
-        pipes_of_streams_close_with_the_handle,
         a_high_descriptor_of_the_parent_does_not_reach_a_child,
     ];
 }
@@ -174,7 +176,7 @@ fn a_thousand_starts_leave_no_zombie_and_no_descriptor(method: StartMethod) {
 fn a_thousand_children_at_once_are_reaped(method: StartMethod) {
     let (read, write) = pipe();
     let children: Vec<Process<()>> = (0..1000).map(|_| start(method, wait_for, (read.clone(),))).collect();
-    drop((read, write));
+    children.iter().for_each(|_| tell(&write));
     for child in children {
         child.join().unwrap();
     }

@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use common::{methods, pipe, rest, server_of, start, wait_for};
+use common::{fresh_methods, methods, pipe, rest, server_of, start, tell, wait_for};
 use procession_boot::BootError;
 use procession_launch::{Context, JoinError, StartError, StartMethod, Stdio};
 use procession_sys::{Scarcity, become_user, borrow_rights_of, effective_user, is_root, limit, pid, send_signal};
@@ -22,7 +22,6 @@ procession_testkit::main! {
     cases for methods(), [
         a_missing_directory_is_an_error,
         a_variable_that_cannot_be_set_is_an_error_before_anything_starts,
-        a_process_with_borrowed_rights_has_no_children,
         a_process_that_became_another_user_has_children_of_that_user,
         an_argument_that_cannot_be_encoded_is_an_error_before_anything_starts,
         an_argument_that_cannot_be_decoded_is_an_error_of_the_join,
@@ -33,6 +32,9 @@ procession_testkit::main! {
         each_number_of_descriptors_in_a_child_ends_in_a_grandchild_or_an_error within 60,
         too_little_memory_ends_in_a_child_or_an_error within 60,
         an_error_of_the_system_names_the_remedy,
+    ];
+    cases for fresh_methods(), [
+        a_process_with_borrowed_rights_has_no_children,
     ];
     cases: [
         each_number_of_descriptors_ends_in_a_server_and_a_child_or_an_error within 60,
@@ -381,6 +383,6 @@ fn an_error_of_the_system_names_the_remedy(method: StartMethod) {
     limit(Scarcity::OpenFiles, before).unwrap();
     let said = words(&outcome.unwrap_err());
     assert!(said.contains("RLIMIT_NOFILE"), "{said}");
-    drop(write);
+    tell(&write);
     child.join().unwrap();
 }

@@ -30,7 +30,6 @@ procession_testkit::main! {
         the_mark_is_nowhere,
         its_standard_streams_are_open_although_its_parents_are_closed,
         its_standard_input_is_empty,
-        a_pipe_that_nobody_reads_is_an_error_and_no_death,
         a_stack_overflow_is_reported_and_aborts,
         half_of_the_stack_can_be_used,
         what_it_printed_is_flushed_when_its_target_returns,
@@ -39,17 +38,25 @@ procession_testkit::main! {
         a_backtrace_is_shown_when_it_is_asked_for,
         a_panicking_thread_is_reported_and_can_be_joined,
         a_panic_hook_of_the_target_is_called,
-        destructors_of_thread_locals_run_as_in_a_program,
         programs_can_be_started_and_waited_for,
-        children_can_be_started_by_both_methods,
+        children_can_be_started_by_every_method,
         broken_streams_do_not_break_it,
         a_child_that_closed_its_streams_can_start_children,
+    ];
+    cases for fresh_methods(), [
+        a_pipe_that_nobody_reads_is_an_error_and_no_death,
+        destructors_of_thread_locals_run_as_in_a_program,
     ];
     programs: [print_portrait, use_thread_locals];
 }
 
+/// Those whose children do not begin as a copy of this process.
+fn fresh_methods() -> [(&'static str, StartMethod); 2] {
+    [StartMethod::ForkServer, StartMethod::Spawn].map(|method| (method.name(), method))
+}
+
 /// Every start method with the label of its cases.
-fn methods() -> [(&'static str, StartMethod); 2] {
+fn methods() -> [(&'static str, StartMethod); 3] {
     StartMethod::ALL.map(|method| (method.name(), method))
 }
 
@@ -369,9 +376,9 @@ fn programs_can_be_started_and_waited_for(method: StartMethod) {
     assert_eq!(ask(method, start_one), (Some(7), b"said\n".to_vec()));
 }
 
-fn children_can_be_started_by_both_methods(method: StartMethod) {
-    let start_both = || methods().map(|(_, method)| ask(method, || current_process().start_method()));
-    assert_eq!(ask(method, start_both), StartMethod::ALL.map(Some));
+fn children_can_be_started_by_every_method(method: StartMethod) {
+    let start_each = || methods().map(|(_, method)| ask(method, || current_process().start_method()));
+    assert_eq!(ask(method, start_each), StartMethod::ALL.map(Some));
 }
 
 /// Python's `test_error_on_stdio_flush`: neither a stream that is closed nor one that nobody reads is an error.
@@ -398,5 +405,5 @@ fn a_child_that_closed_its_streams_can_start_children(method: StartMethod) {
         })
     };
     let nothing = Ok(vec![PathBuf::from("/dev/null"); 3]);
-    assert_eq!(ask(method, close_and_start), [nothing.clone(), nothing]);
+    assert_eq!(ask(method, close_and_start), [nothing.clone(), nothing.clone(), nothing]);
 }

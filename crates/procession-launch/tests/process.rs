@@ -8,7 +8,10 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{SIGUSR1, SOON, again, block, file, hear, methods, pipe, rest, start, tell, tell_and_block, wait_for};
+use common::{
+    SIGUSR1, SOON, again, block, file, fresh_methods, hear, line, methods, pipe, rest, start, tell, tell_and_block,
+    wait_for,
+};
 use procession_launch::{
     Child, Context, ExitStatus, JoinError, Process, StartMethod, Stdio, active_children, cpu_count, current_process,
     get_start_method, parent_process, set_start_method,
@@ -45,7 +48,6 @@ procession_testkit::main! {
         active_children_lists_and_reaps,
         a_clone_is_the_same_child,
         two_threads_may_wait_for_one_child,
-        many_threads_start_and_join_at_once,
         a_child_that_is_waited_for_while_others_signal_it_has_one_status,
         signals_that_this_process_handles_are_invisible,
         environment_is_inherited_and_changed,
@@ -57,6 +59,9 @@ procession_testkit::main! {
         a_child_ends_without_waiting_for_its_threads,
         the_main_thread_of_a_child_has_the_childs_number,
         a_status_that_somebody_else_took_is_unknown_and_the_result_is_not,
+    ];
+    cases for fresh_methods(), [
+        many_threads_start_and_join_at_once,
     ];
     cases: [
         a_main_process_describes_itself,
@@ -314,7 +319,7 @@ fn start_one_and_block(method: StartMethod, to: Descriptor) {
 fn a_grandchild_ends_when_its_parent_is_terminated(method: StartMethod) {
     let (read, write) = pipe();
     let child = start(method, start_one_and_block, (method, write));
-    let told = rest(read);
+    let told = line(read);
     let grandchild = process(told.trim().parse().unwrap()).expect("a grandchild that runs");
     let held = common::hold(&[grandchild]);
     child.terminate().unwrap();
@@ -405,7 +410,7 @@ fn active_children_lists_and_reaps(method: StartMethod) {
     let mut wanted = [children[0].pid(), children[1].pid()];
     wanted.sort_unstable();
     assert_eq!(listed(), wanted);
-    drop(write);
+    children.iter().for_each(|_| tell(&write));
     let started = Instant::now();
     while !listed().is_empty() {
         assert!(started.elapsed() < SOON);
@@ -493,7 +498,9 @@ fn signals_that_this_process_handles_are_invisible(method: StartMethod) {
         let large = start(method, |text: String| text, ("x".repeat(100_000),));
         assert_eq!(large.join().unwrap().len(), 100_000);
     }
-    let child = start(method, wait_for, (pipe().0,));
+    let (go_read, go_write) = pipe();
+    let child = start(method, wait_for, (go_read,));
+    tell(&go_write);
     child.wait().unwrap();
     tell(&write);
     pest.join().unwrap();
@@ -639,8 +646,8 @@ fn numbers_are_taken_when_a_child_is_described() {
 }
 
 fn the_start_methods_have_pythons_names() {
-    assert_eq!(StartMethod::ALL.map(StartMethod::name), ["forkserver", "spawn"]);
-    assert_eq!(StartMethod::ALL.map(|method| method.to_string()), ["forkserver", "spawn"]);
+    assert_eq!(StartMethod::ALL.map(StartMethod::name), ["forkserver", "spawn", "fork"]);
+    assert_eq!(StartMethod::ALL.map(|method| method.to_string()), ["forkserver", "spawn", "fork"]);
     assert_eq!(Context::spawn().start_method(), StartMethod::Spawn);
     assert_eq!(Context::forkserver().start_method(), StartMethod::ForkServer);
 }

@@ -121,6 +121,28 @@ pub unsafe fn place(fd: impl AsFd, at: RawFd) -> io::Result<()> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
+/// Makes the number `at` lead to `/dev/null`, close-on-exec, whatever it led to. Async-signal-safe. Where `/dev/null` cannot be
+/// opened the number is closed.
+///
+/// For a forked child, whose objects hold descriptors that are its parent's affair: they keep their numbers, and nobody
+/// else's file ever gets one of them.
+///
+/// # Safety
+/// Whoever owns the number in this process expects it.
+pub unsafe fn make_null(at: RawFd) {
+    // SAFETY: the path is a C string.
+    let null = unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR | libc::O_CLOEXEC) };
+    if null < 0 {
+        // SAFETY: the caller vouches for the number.
+        unsafe { libc::close(at) };
+        return;
+    }
+    // SAFETY: plain numbers; the caller vouches for `at`.
+    unsafe { libc::dup3(null, at, libc::O_CLOEXEC) };
+    // SAFETY: opened above.
+    unsafe { libc::close(null) };
+}
+
 /// Closes every descriptor but 0, 1, 2 and those in `keep`.
 ///
 /// # Safety

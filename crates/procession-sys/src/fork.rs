@@ -4,7 +4,8 @@
 //! In the child only the calling thread exists. Whatever lock another thread held at that moment stays held for
 //! ever, so `fork` is `unsafe` and its callers prove that there is no other thread, or run only async-signal-safe
 //! code. The functions called here between the fork and the child's closure: none. libc's own `fork` is used, never
-//! a bare `clone`, because libc refreshes its cached thread id and its locks.
+//! a bare `clone`, because libc refreshes its cached thread id and its locks. The hooks of `on_fork` run inside libc's
+//! fork, also in a process with threads, and are async-signal-safe by their registrants' promise.
 
 #![expect(unsafe_code, reason = "fork is what this crate exists for")]
 
@@ -43,5 +44,21 @@ pub unsafe fn fork(child: impl FnOnce() -> i32) -> io::Result<u32> {
             std::process::exit(code)
         }
         pid => Ok(pid.unsigned_abs()),
+    }
+}
+
+/// Runs `hook` in every child that this process forks through libc from now on, whoever forks it, before anything else
+/// runs there. pthread_atfork(3).
+///
+/// # Errors
+/// `ENOMEM`.
+///
+/// # Safety
+/// `hook` is async-signal-safe: the process may have other threads, whose locks the child finds held.
+pub unsafe fn on_fork(hook: unsafe extern "C" fn()) -> io::Result<()> {
+    // SAFETY: a function item lives as long as the image; that it may run there is the caller's promise.
+    match unsafe { libc::pthread_atfork(None, None, Some(hook)) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }

@@ -1,4 +1,4 @@
-//! What a test harness asks of the kernel, and a library never does: orphans, limits, and planted nuisances.
+//! What a test harness asks of the kernel, and a library never does: limits, and planted nuisances.
 //!
 //! # Safety
 //! The one handler installed here does nothing, so it is async-signal-safe. The one descriptor closed by number is a
@@ -10,18 +10,9 @@
 use std::io;
 use std::os::fd::AsFd;
 
-use rustix::fs::Mode;
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
-
-/// Makes this process the parent of every descendant whose own parent ends.
-///
-/// # Errors
-/// `EINVAL` before Linux 3.4.
-pub fn adopt_orphans() -> io::Result<()> {
-    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
-}
 
 /// Sends any signal to whoever has the number `pid` now, which is for tests that know the process is still there.
 ///
@@ -57,11 +48,6 @@ pub fn limit(what: Scarcity, wanted: Option<u64>) -> io::Result<Option<u64>> {
     let before = rustix::process::getrlimit(resource);
     rustix::process::setrlimit(resource, Rlimit { current: wanted, maximum: before.maximum })?;
     Ok(before.current)
-}
-
-/// Sets this process's file creation mask.
-pub fn set_umask(mask: u32) {
-    rustix::process::umask(Mode::from_raw_mode(mask));
 }
 
 /// The processors that the calling thread may run on.

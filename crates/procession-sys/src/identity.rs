@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::ProcessRecord;
+
 /// This process's number, asked anew each time: a cached one goes stale in a forked child.
 #[must_use]
 pub fn pid() -> u32 {
@@ -72,48 +74,18 @@ pub struct ProcessIdentity {
     pub start_time: u64,
 }
 
-/// Where the start time stands in `/proc/PID/stat`, counted from the field after the command's name.
-const START_TIME_FIELD: usize = 19;
-
 impl ProcessIdentity {
     /// Who has the number `pid` now.
     ///
     /// # Errors
     /// `ENOENT` when nobody has, `InvalidData` when the kernel's answer is not understood.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let stat = std::fs::read(format!("/proc/{pid}/stat"))?;
-        let start_time = start_time(&stat).ok_or(io::ErrorKind::InvalidData)?;
-        Ok(Self { pid, start_time })
+        Ok(ProcessRecord::of(pid)?.identity)
     }
 
     /// True while that very process exists (a zombie does).
     #[must_use]
     pub fn is_running(self) -> bool {
         Self::of(self.pid).is_ok_and(|now| now == self)
-    }
-}
-
-/// The start time in a line of `/proc/PID/stat`, whose second field may hold anything, brackets and blanks too.
-fn start_time(stat: &[u8]) -> Option<u64> {
-    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 2;
-    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
-    rest.split(' ').nth(START_TIME_FIELD)?.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_with_brackets_and_blanks_is_passed_over() {
-        let line = b"7 (a) b ( c) R 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 4242 20 21";
-        assert_eq!(start_time(line), Some(4242));
-    }
-
-    #[test]
-    fn nonsense_is_refused() {
-        assert_eq!(start_time(b""), None);
-        assert_eq!(start_time(b"1 (x)"), None);
-        assert_eq!(start_time(b"1 (x) R 2"), None);
     }
 }

@@ -10,10 +10,10 @@ use std::io;
 use crate::SignalMask;
 
 /// How many kinds of limits Linux has (`RLIM_NLIMITS`).
-const LIMIT_KINDS: usize = 16;
+pub(crate) const LIMIT_KINDS: usize = 16;
 
 /// Words of 64 processors each that an affinity is copied in: 4,096 processors.
-const AFFINITY_WORDS: usize = 64;
+pub(crate) const AFFINITY_WORDS: usize = 64;
 
 /// How many words precede the affinity in [`Inherited::to_words`].
 const HEAD_WORDS: usize = 2 + 2 * LIMIT_KINDS;
@@ -41,7 +41,7 @@ impl Inherited {
         for (kind, pair) in limits.iter_mut().enumerate() {
             *pair = limit(kind)?;
         }
-        Ok(Self { umask: umask()?, mask: SignalMask::current(), limits, affinity: affinity()? })
+        Ok(Self { umask: umask()?, mask: SignalMask::current(), limits, affinity: affinity(0)? })
     }
 
     /// Makes them the calling process's, which has one thread. Only what differs is set, so a filter that forbids
@@ -57,8 +57,8 @@ impl Inherited {
                 set_limit(kind, wanted)?;
             }
         }
-        if affinity()? != self.affinity {
-            set_affinity(&self.affinity)?;
+        if affinity(0)? != self.affinity {
+            set_affinity(0, &self.affinity)?;
         }
         self.mask.install();
         Ok(())
@@ -125,18 +125,19 @@ fn limit(kind: usize) -> io::Result<[u64; 2]> {
 }
 
 /// Sets the limit of a kind for this process.
-fn set_limit(kind: usize, [rlim_cur, rlim_max]: [u64; 2]) -> io::Result<()> {
+pub(crate) fn set_limit(kind: usize, [rlim_cur, rlim_max]: [u64; 2]) -> io::Result<()> {
     let pair = libc::rlimit64 { rlim_cur, rlim_max };
     // SAFETY: the new limit is a local of the right type; the old one is not asked for.
     let result = unsafe { libc::prlimit64(0, kind as _, &raw const pair, std::ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// The calling thread's processors.
-fn affinity() -> io::Result<Vec<u64>> {
+/// A thread's processors, one bit each; 0 is the calling thread.
+pub(crate) fn affinity(thread: i32) -> io::Result<Vec<u64>> {
     let mut words = [0_u64; AFFINITY_WORDS];
     // SAFETY: the kernel writes at most the size given, into a local of that size.
-    let written = unsafe { libc::syscall(libc::SYS_sched_getaffinity, 0, size_of_val(&words), words.as_mut_ptr()) };
+    let written =
+        unsafe { libc::syscall(libc::SYS_sched_getaffinity, thread, size_of_val(&words), words.as_mut_ptr()) };
     if written < 0 {
         return Err(io::Error::last_os_error());
     }
@@ -144,10 +145,10 @@ fn affinity() -> io::Result<Vec<u64>> {
     Ok(words[..used].to_vec())
 }
 
-/// Restricts the calling thread to these processors.
-fn set_affinity(words: &[u64]) -> io::Result<()> {
+/// Restricts a thread to these processors; 0 is the calling thread.
+pub(crate) fn set_affinity(thread: i32, words: &[u64]) -> io::Result<()> {
     // SAFETY: the kernel reads the size given from a slice of that size.
-    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(words), words.as_ptr()) };
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, thread, size_of_val(words), words.as_ptr()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

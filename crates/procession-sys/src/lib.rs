@@ -31,8 +31,12 @@ mod fork;
 mod identity;
 mod inherit;
 mod pidfd;
+mod records;
+mod settings;
 mod signal;
 mod stack;
+mod threads;
+mod title;
 
 mod futex;
 mod memfd;
@@ -50,16 +54,16 @@ pub use crate::confine::{
 };
 pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
-pub use crate::exit::{at_exit, exit_now};
+pub use crate::exit::{at_exit, exit_now, flush_c_streams, leave_out_exit_handlers};
 pub use crate::fd::{
-    adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, open_standard_streams,
-    pipe, place, reopen_read,
+    adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
+    open_standard_streams, pipe, place, reopen_read,
 };
-pub use crate::fork::fork;
+pub use crate::fork::{fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
-    Scarcity, adopt_orphans, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on,
-    send_signal, set_umask, set_variable,
+    Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on, send_signal,
+    set_variable,
 };
 pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
@@ -70,5 +74,12 @@ pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
+pub use crate::records::{ProcessRecord, all_processes, threads_of};
+pub use crate::settings::{
+    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,
+    set_niceness, set_processors_of, set_resource_limit, set_umask,
+};
 pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
+pub use crate::threads::is_single_threaded;
+pub use crate::title::set_command_line;

@@ -21,6 +21,8 @@ impl Signal {
     pub const TERM: Self = Self(libc::SIGTERM);
     /// SIGKILL: the end.
     pub const KILL: Self = Self(libc::SIGKILL);
+    /// SIGSTOP: every thread stops until SIGCONT or the end; nothing in the process can prevent it.
+    pub const STOP: Self = Self(libc::SIGSTOP);
     /// SIGPIPE: a write to a pipe that nobody reads.
     pub const PIPE: Self = Self(libc::SIGPIPE);
     /// SIGCHLD: a child changed state.

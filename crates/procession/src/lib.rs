@@ -31,9 +31,9 @@ pub use crate::error::{Error, Result};
 
 #[doc(no_inline)]
 pub use procession_launch::{
-    Arguments, Builder, Captureless, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError,
-    ParentProcess, Passable, Process, StartError, StartMethod, Stdio, Target, active_children, cpu_count,
-    current_process, get_start_method, parent_process, set_start_method,
+    Arguments, Builder, Captureless, Child, Context, ControlError, CurrentProcess, ExitStatus, Forked, JoinError,
+    ParentProcess, Passable, PreloadResult, Process, Resource, StartError, StartMethod, Stdio, Target, active_children,
+    cpu_count, current_process, get_start_method, parent_process, register_after_fork, set_start_method,
 };
 #[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};

@@ -6,8 +6,8 @@
 pub use std::time::Duration;
 
 pub use procession_launch::{
-    Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, ParentProcess, Process, StartError,
-    StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, parent_process,
-    set_start_method,
+    Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, ParentProcess, Process, Resource,
+    StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, parent_process,
+    register_after_fork, set_start_method,
 };
 pub use procession_wire::{Described, Descriptor, Fault};

@@ -1,24 +1,20 @@
 //! The side of the process that wants children.
 
-use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use procession_boot::Launch;
 use procession_sys::{
-    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, credentials, current_dir, dev_null,
-    discard_child, dup, pid, poll, poll_one,
+    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, current_dir, dup, poll, poll_one,
 };
 use procession_wire::frame::Frame;
 use procession_wire::{Descriptor, Message};
 
-use super::server::Serve;
+use super::source::{Server, Source};
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
+use crate::context::StartMethod;
 use crate::error::StartError;
 use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, is_gone, read_born};
 use crate::spin::{CHILD_TIME, spin};
@@ -28,95 +24,20 @@ use crate::stdio::{ChildEnd, ChildEnds};
 const SERVERS_MAX: usize = 3;
 
 /// How long after its socket a killed server's end is waited for.
-const SERVER_END_MAX: Duration = Duration::from_secs(1);
-
-/// The running server of this process.
-pub(crate) struct Server {
-    /// Whose it is: a forked child has its parent's memory, not its server.
-    owner: u32,
-    /// Whose rights it and its children have.
-    credentials: Vec<u32>,
-    /// Where requests go.
-    control: PacketSocket,
-    pidfd: PidFd,
-    /// The environment that it and its children begin with.
-    environment: Vec<(OsString, OsString)>,
-    /// Umask, limits and the like that it and its children begin with.
-    settings: Vec<u64>,
-}
-
-/// The servers of this process.
-struct Servers {
-    /// The one that forks.
-    current: Option<Arc<Server>>,
-    /// Those that were launched by this process as another user, until their last children have ended.
-    retired: Vec<Arc<Server>>,
-}
-
-static SERVERS: Mutex<Servers> = Mutex::new(Servers { current: None, retired: Vec::new() });
-
-/// Reaps the servers that have ended.
-pub(crate) fn reap() {
-    let mut servers = SERVERS.lock();
-    servers.current.take_if(|server| server.has_ended());
-    servers.retired.retain(|server| !server.has_ended());
-}
-
-impl Server {
-    /// The server of this process, launched if there is none, the last one has ended, or this process has become
-    /// another user since.
-    fn get(plan: &Plan) -> Result<Arc<Self>, StartError> {
-        let credentials = credentials().map_err(plan.failed("read this process's own rights"))?;
-        let mut servers = SERVERS.lock();
-        servers.current.take_if(|server| server.owner != pid() || server.has_ended());
-        if let Some(stranger) = servers.current.take_if(|server| server.credentials != credentials) {
-            let _ = stranger.control.finish(); // It may have been killed this moment.
-            servers.retired.push(stranger);
-        }
-        if let Some(running) = &servers.current {
-            return Ok(Arc::clone(running));
-        }
-        let new = Arc::new(Self::launch(plan, credentials)?);
-        servers.current = Some(Arc::clone(&new));
-        Ok(new)
-    }
-
-    /// Executes a server.
-    fn launch(plan: &Plan, credentials: Vec<u32>) -> Result<Self, StartError> {
-        let image = |error| StartError::Image { name: plan.name.clone(), error };
-        let null = dev_null().map_err(plan.failed("open /dev/null"))?;
-        let environment: Vec<_> = std::env::vars_os().collect();
-        let settings = settings(plan)?;
-        let mut launch = Launch::role::<Serve>().map_err(image)?.env(environment.clone());
-        for at in 0..3 {
-            launch = launch.stream(at, null.as_fd());
-        }
-        let (control, theirs) = PacketSocket::pair().map_err(plan.failed("make the forkserver's socket"))?;
-        let number = launch.start(&theirs).map_err(image)?;
-        drop((theirs, null));
-        let pidfd = PidFd::open(number).map_err(|error| {
-            discard_child(number);
-            plan.failed("hold the forkserver by a pidfd")(error)
-        })?;
-        Ok(Self { owner: pid(), credentials, control, pidfd, environment, settings })
-    }
-
-    /// True once the server is gone; reaps it.
-    pub(crate) fn has_ended(&self) -> bool {
-        // What cannot be told is not an end: with RLIMIT_NOFILE below one, poll refuses even a single descriptor.
-        let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
-        if ended && self.owner == pid() {
-            let _ = self.pidfd.try_reap();
-        }
-        ended
-    }
-}
+pub(super) const SERVER_END_MAX: Duration = Duration::from_secs(1);
 
 /// Starts a child.
-pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) -> Result<Child, StartError> {
+pub(crate) fn start(
+    plan: &Plan,
+    source: &Source,
+    call: &Message,
+    ends: ChildEnds,
+    pipes: Pipes,
+) -> Result<Child, StartError> {
+    refuse_other_methods(plan, source)?;
     let ends = ends.map(Stream::from);
     for _ in 0..SERVERS_MAX {
-        let server = Server::get(plan)?;
+        let server = source.server(plan)?;
         if let Some((line, pidfd, number)) = request(plan, &server, call, &ends)? {
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));
         }
@@ -128,6 +49,16 @@ pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) 
         }
     }
     Err(plan.failed("have it forked")(io::Error::other("one forkserver after the other was killed")))
+}
+
+/// Refuses a source that has nothing to do with the child's start method.
+fn refuse_other_methods(plan: &Plan, source: &Source) -> Result<(), StartError> {
+    let problem = match (source.is_nursery(), plan.method) {
+        (false, StartMethod::ForkServer) | (true, StartMethod::Fork) => return Ok(()),
+        (false, _) => "only a context that starts by forkserver can preload",
+        (true, _) => "the children of a nursery are forked",
+    };
+    Err(StartError::Method { name: plan.name.clone(), method: plan.method, problem })
 }
 
 /// A child's stream as it can be sent, more than once if a server is killed.
@@ -170,7 +101,7 @@ fn request(plan: &Plan, server: &Server, call: &Message, streams: &[Stream; 3]) 
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
     line.send(CALL, call).map_err(plan.failed("send its arguments"))?;
-    match server.control.send([b"fork"], &[theirs.as_fd()]) {
+    match server.control.socket().send([b"fork"], &[theirs.as_fd()]) {
         Err(error) if is_gone(&error) => return Ok(None),
         other => other.map_err(plan.failed("ask the forkserver for it"))?,
     }
@@ -195,11 +126,11 @@ fn setup(plan: &Plan, server: &Server, [stdin, stdout, stderr]: &[Stream; 3]) ->
     let settings = (settings != server.settings).then_some(settings);
     let environment = plan.env.apply(std::env::vars_os().collect());
     let environment = (environment != server.environment).then_some(environment);
-    plan.setup(Some(directory), Some(Handover { settings, environment, streams }))
+    plan.setup_message(Some(directory), Some(Handover { settings, environment, streams }))
 }
 
 /// What exec would hand down.
-fn settings(plan: &Plan) -> Result<Vec<u64>, StartError> {
+pub(super) fn settings(plan: &Plan) -> Result<Vec<u64>, StartError> {
     Inherited::capture().map(|settings| settings.to_words()).map_err(plan.failed("read this process's own settings"))
 }
 
@@ -222,7 +153,7 @@ fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd,
 }
 
 /// The next frame, or `None` when there is none and the server is gone.
-fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
+pub(super) fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
     let has_come = || poll_one(line, Interest::Read, Deadline::after(Duration::ZERO)).unwrap_or(true);
     spin(CHILD_TIME, has_come);
     loop {

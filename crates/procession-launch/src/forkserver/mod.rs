@@ -5,7 +5,18 @@
 //! server forks, and parent and child talk over the pair alone. A killed server is replaced at the next start; its
 //! children go on.
 
-mod client;
-mod server;
+//!
+//! A context that preloads has a server of its own, which runs the context's functions before it serves. A nursery is a
+//! server that was forked from this process instead of executed, so its children are copies of what this process was.
 
-pub(crate) use client::{Server, reap, start};
+mod client;
+mod nursery;
+mod preload;
+mod server;
+mod source; // The servers of this process, and whose they are.
+
+pub(crate) use client::start;
+pub(crate) use nursery::nursery;
+pub(crate) use preload::Preload;
+pub use preload::PreloadResult;
+pub(crate) use source::{Server, Source, reap, shared};

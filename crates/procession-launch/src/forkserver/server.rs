@@ -16,14 +16,15 @@ use std::time::Duration;
 use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
     ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
-    command_name, discard_child, disposition, fork, keep_pages_at_fork, poll, raise_file_limit, reap_any,
-    set_command_name, set_disposition, set_file_limit,
+    command_name, dev_null, discard_child, disposition, keep_pages_at_fork, make_null, place, poll, raise_file_limit,
+    reap_any, set_command_name, set_disposition, set_file_limit,
 };
 use procession_wire::{Encoder, Message};
 
-use crate::body;
+use super::preload;
 use crate::protocol::{ENDED, FAILED, Line, encode_ended, send_born};
 use crate::spin::spin;
+use crate::{body, fork};
 
 /// The role of the server.
 pub(crate) struct Serve;
@@ -33,14 +34,61 @@ impl Entry for Serve {
     type Output = i32;
 
     fn enter(boot: Boot) -> i32 {
-        match Service::new(boot).and_then(Service::run) {
-            Ok(()) => 0,
-            Err(error) => {
-                eprintln!("procession: the forkserver ends: {error}");
-                1
-            }
+        serve(boot, Kind::Executed)
+    }
+}
+
+/// The role of a server that runs functions before it serves.
+pub(crate) struct ServePreloaded;
+
+impl Entry for ServePreloaded {
+    type Input = Boot;
+    type Output = i32;
+
+    fn enter(boot: Boot) -> i32 {
+        let line = Arc::new(Line::new(boot.socket));
+        if let Err(code) = preload::obey(&line) {
+            return code;
+        }
+        // The streams were for the functions; from here on they would keep files open that the owner may close.
+        let (Ok(()), Some(line)) = (let_go_of_streams(), Arc::into_inner(line)) else { return FAILED_TO_SERVE };
+        serve(Boot { socket: line.into_socket(), lifeline: boot.lifeline }, Kind::Preloaded)
+    }
+}
+
+/// How a server came to be, where its children must know.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Executed, and nothing else.
+    Executed,
+    /// Executed, and has run functions of the program's.
+    Preloaded,
+    /// A copy of its owner.
+    Nursery,
+}
+
+/// The exit code of a server that could not go on.
+const FAILED_TO_SERVE: i32 = 1;
+
+/// Serves until there is no more to serve, and returns the exit code.
+pub(super) fn serve(boot: Boot, kind: Kind) -> i32 {
+    match Service::new(boot, kind).and_then(Service::run) {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("procession: the forkserver ends: {error}");
+            FAILED_TO_SERVE
         }
     }
+}
+
+/// Makes the standard streams `/dev/null`.
+pub(super) fn let_go_of_streams() -> io::Result<()> {
+    fork::flush_streams();
+    for at in 0..3 {
+        // SAFETY: 0, 1 and 2 are the standard streams, which whoever uses them looks up by number.
+        unsafe { place(dev_null()?, at) }?;
+    }
+    Ok(())
 }
 
 /// How long the server stays awake for another request after it has told of a child's end.
@@ -51,6 +99,7 @@ const REQUEST_MAX: usize = 16;
 
 /// The server's whole state.
 struct Service {
+    kind: Kind,
     control: PacketSocket,
     lifeline: OwnedFd,
     /// The lifeline of the next child, opened while nobody waits for it.
@@ -80,7 +129,7 @@ impl Given {
     ///
     /// Ctrl-C goes to every process of a terminal, and is not for the server. It is blocked, not ignored: so one
     /// that is sent to a child that has just been forked waits until the child has its own mask, and is not lost.
-    fn replace() -> io::Result<Self> {
+    fn replace(kind: Kind) -> io::Result<Self> {
         let given = Self {
             mask: SignalMask::current(),
             child: disposition(Signal::CHLD),
@@ -89,7 +138,7 @@ impl Given {
         };
         given.mask.with(Signal::INT).with(Signal::CHLD).install();
         set_disposition(Signal::CHLD, Disposition::Default);
-        set_command_name(b"forkserver")?;
+        set_command_name(if kind == Kind::Nursery { b"nursery" } else { b"forkserver" })?;
         Ok(given)
     }
 
@@ -104,14 +153,14 @@ impl Given {
 }
 
 impl Service {
-    fn new(boot: Boot) -> io::Result<Self> {
-        let given = Given::replace()?;
+    fn new(boot: Boot, kind: Kind) -> io::Result<Self> {
+        let given = Given::replace(kind)?;
         // The server keeps no directory busy; children are told theirs.
         std::env::set_current_dir("/")?;
         let _ = keep_pages_at_fork(); // Where it is forbidden, each child has its page faults.
         let (control, lifeline) = (boot.socket, boot.lifeline);
         let (child_ended, lines) = (ChildSignals::new()?, HashMap::new());
-        Ok(Self { control, lifeline, next_lifeline: None, child_ended, given, newborn: None, lines })
+        Ok(Self { kind, control, lifeline, next_lifeline: None, child_ended, given, newborn: None, lines })
     }
 
     /// Serves until the owner is gone, or has sent its last request and all children have ended.
@@ -191,7 +240,7 @@ impl Service {
             opened => opened,
         };
         // SAFETY: the server has one thread (see the top of this file).
-        let child = unsafe { fork(|| self.child(line, lifeline.take())) }?;
+        let child = unsafe { procession_sys::fork(|| self.child(line, lifeline.take())) }?;
         let pidfd = PidFd::open(child).inspect_err(|_| discard_child(child))?;
         Ok((child, pidfd))
     }
@@ -199,14 +248,33 @@ impl Service {
     /// The child, from its first instruction to its exit code.
     fn child(&self, line: &Arc<Line>, lifeline: Option<OwnedFd>) -> i32 {
         let Some(lifeline) = lifeline else { return 1 };
-        // SAFETY: what is closed belongs to the server's objects, which no code of the child uses or drops: the
-        // child leaves by `exit` and never returns to the server's frames.
-        unsafe { close_all_but(&[line.as_fd().as_raw_fd(), lifeline.as_raw_fd()]) };
+        self.let_go(line, &lifeline);
         self.given.restore();
         if tie_to_lifeline(lifeline).is_err() {
             return 1;
         }
-        body::run(line)
+        match self.kind {
+            Kind::Executed => body::run(line),
+            Kind::Preloaded if fork::let_go_of_parents().is_err() => FAILED_TO_SERVE,
+            Kind::Preloaded => body::run(line),
+            Kind::Nursery => fork::end_copy(body::run(line)),
+        }
+    }
+
+    /// Leaves to the server what is the server's.
+    fn let_go(&self, line: &Line, lifeline: &OwnedFd) {
+        if self.kind != Kind::Nursery {
+            // SAFETY: what is closed belongs to the server's objects, which no code of the child uses or drops: the
+            // child leaves by `exit` and never returns to the server's frames.
+            return unsafe { close_all_but(&[line.as_fd().as_raw_fd(), lifeline.as_raw_fd()]) };
+        }
+        // A copy of the owner keeps the owner's descriptors.
+        let lines = self.lines.values().map(|line| line.as_fd());
+        let own = [self.control.as_fd(), self.lifeline.as_fd(), self.child_ended.as_fd()];
+        for fd in own.into_iter().chain(lines) {
+            // SAFETY: as above.
+            unsafe { make_null(fd.as_raw_fd()) };
+        }
     }
 }
 

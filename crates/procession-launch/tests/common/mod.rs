@@ -1,11 +1,11 @@
-//! What the process tests share: both start methods, pipes that may be arguments, and targets that many cases need.
+//! What the process tests share: every start method, pipes that may be arguments, and targets that many cases need.
 //!
 //! Relies on `procession_wire::Descriptor` to carry a pipe's end into a child, so that order is told and never guessed.
 
 #![expect(dead_code, reason = "each test file uses its own part of this one")]
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,11 @@ pub(crate) const SOON: Duration = Duration::from_secs(10);
 /// Every start method with the label of its cases.
 pub(crate) fn methods() -> Vec<(&'static str, StartMethod)> {
     StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
+}
+
+/// The start methods whose children begin without this process's memory and descriptors, threads or none.
+pub(crate) fn fresh_methods() -> Vec<(&'static str, StartMethod)> {
+    methods().into_iter().filter(|(_, method)| *method != StartMethod::Fork).collect()
 }
 
 /// Starts and joins one child of each kind, so that lifeline, server and exit handler exist.
@@ -73,6 +78,13 @@ pub(crate) fn hear(from: &Descriptor) {
 pub(crate) fn rest(from: Descriptor) -> String {
     let mut text = String::new();
     file(from).read_to_string(&mut text).expect("text");
+    text
+}
+
+/// What is written up to the end of the line: not later, for copies of this process have its write ends.
+pub(crate) fn line(from: Descriptor) -> String {
+    let mut text = String::new();
+    BufReader::new(file(from)).read_line(&mut text).expect("a line");
     text
 }
 

@@ -1,0 +1,66 @@
+//! The nursery: a server that is a copy of this process.
+//!
+//! # Safety
+//! It is forked after the proof that this process has one thread, and serves without returning to the frames that it
+//! has copied.
+
+#![expect(unsafe_code, reason = "forks a process that was proven to have one thread")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::OnceLock;
+
+use procession_boot::{Boot, own_lifeline};
+use procession_sys::{PacketSocket, PidFd, discard_child, exit_now, fork, pid};
+
+use super::server::{self, Kind};
+use super::source::{Server, Source};
+use crate::builder::Plan;
+use crate::error::StartError;
+use crate::protocol::Line;
+use crate::{fork as copy, registry};
+
+/// The exit code of a nursery that could not begin.
+const REFUSED: i32 = 255;
+
+/// Forks a nursery. It has what this process has at this moment.
+pub(crate) fn nursery() -> Result<Source, StartError> {
+    let plan = Plan::of_server("nursery");
+    registry::prepare().map_err(plan.failed("register an exit handler"))?;
+    copy::prove_one_thread(&plan.name)?;
+    let (credentials, settings) = (Server::credentials(&plan)?, super::client::settings(&plan)?);
+    let environment = std::env::vars_os().collect();
+    own_lifeline().map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+    let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make the nursery's socket"))?;
+    copy::flush_streams();
+    let mut both = Some((ours, theirs));
+    let serve = || {
+        let Some((_, socket)) = both.take() else { return REFUSED };
+        exit_now(begin().map_or(REFUSED, |lifeline| server::serve(Boot { socket, lifeline }, Kind::Nursery)))
+    };
+    // SAFETY: proven above.
+    let number = unsafe { fork(serve) }.map_err(plan.failed("fork the nursery"))?;
+    let Some((control, theirs)) = both else { unreachable!("only the copy takes the sockets") };
+    drop(theirs);
+    let pidfd = PidFd::open(number).map_err(|error| {
+        discard_child(number);
+        plan.failed("hold the nursery by a pidfd")(error)
+    })?;
+    Ok(Source::nursery(Server {
+        owner: pid(),
+        credentials,
+        control: Line::new(control),
+        pidfd,
+        environment,
+        settings,
+        ended: OnceLock::new(),
+    }))
+}
+
+/// Makes the copy a server; its owner's lifeline then.
+fn begin() -> io::Result<OwnedFd> {
+    let lifeline = copy::become_copy()?;
+    drop(copy::replace_input()?);
+    server::let_go_of_streams()?;
+    Ok(lifeline)
+}

@@ -1,0 +1,224 @@
+//! The servers of this process: who they belong to, when they are launched, replaced and let go.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use procession_boot::Launch;
+use procession_sys::{Deadline, Ended, PacketSocket, PidFd, Signal, credentials, dev_null, discard_child, pid};
+
+use super::client::{SERVER_END_MAX, settings};
+use super::preload::{self, Preload};
+use super::server::{Serve, ServePreloaded};
+use crate::builder::Plan;
+use crate::error::StartError;
+use crate::protocol::Line;
+use crate::status::ExitStatus;
+
+/// A running server of this process.
+pub(crate) struct Server {
+    /// Whose it is: a forked child has its parent's memory, not its server.
+    pub(super) owner: u32,
+    /// Whose rights it and its children have.
+    pub(super) credentials: Vec<u32>,
+    /// Where requests go.
+    pub(super) control: Line,
+    pub(super) pidfd: PidFd,
+    /// The environment that it and its children begin with.
+    pub(super) environment: Vec<(OsString, OsString)>,
+    /// Umask, limits and the like that it and its children begin with.
+    pub(super) settings: Vec<u64>,
+    /// How it ended, once it has been reaped.
+    pub(super) ended: OnceLock<Ended>,
+}
+
+/// Every server of this process that is not known to have ended, so that each is reaped.
+static RUNNING: Mutex<Vec<Arc<Server>>> = Mutex::new(Vec::new());
+
+/// Reaps the servers that have ended.
+pub(crate) fn reap() {
+    RUNNING.lock().retain(|server| server.is_own() && !server.has_ended());
+}
+
+/// Where children come from: a server, launched when it is needed, or a nursery.
+#[derive(Debug)]
+pub(crate) struct Source {
+    kind: Kind,
+    current: Mutex<Option<Arc<Server>>>,
+}
+
+#[derive(Debug)]
+enum Kind {
+    /// Executed, and executed anew if it is killed; runs these functions first.
+    Executed(Vec<Preload>),
+    /// A copy of this process: there is no other.
+    Nursery,
+}
+
+/// The source of all contexts that neither preload nor are nurseries.
+pub(crate) fn shared() -> &'static Source {
+    static SHARED: Source = Source { kind: Kind::Executed(Vec::new()), current: Mutex::new(None) };
+    &SHARED
+}
+
+impl Source {
+    /// Of children that begin with what these functions have built.
+    pub(crate) fn preloading(functions: Vec<Preload>) -> Self {
+        Self { kind: Kind::Executed(functions), current: Mutex::new(None) }
+    }
+
+    /// Of children that are copies of this one.
+    pub(super) fn nursery(server: Server) -> Self {
+        let server = server.enter();
+        Self { kind: Kind::Nursery, current: Mutex::new(Some(server)) }
+    }
+
+    /// The functions that its server runs first.
+    pub(crate) fn preloaded(&self) -> Vec<Preload> {
+        match &self.kind {
+            Kind::Executed(functions) => functions.clone(),
+            Kind::Nursery => Vec::new(),
+        }
+    }
+
+    /// True for copies of this process.
+    pub(crate) fn is_nursery(&self) -> bool {
+        matches!(self.kind, Kind::Nursery)
+    }
+
+    /// The server; launched if there is none, if the last one has ended, or if this process has become another user
+    /// since. Other threads that want this server wait for the launch, and for its preloading.
+    pub(super) fn server(&self, plan: &Plan) -> Result<Arc<Server>, StartError> {
+        let credentials = Server::credentials(plan)?;
+        let mut current = self.current.lock();
+        current.take_if(|server| !server.is_own() || server.has_ended());
+        // An older one serves on until its last child has ended.
+        if let Some(stranger) = current.take_if(|server| server.credentials != credentials) {
+            stranger.retire();
+        }
+        match (&*current, &self.kind) {
+            (Some(running), _) => Ok(Arc::clone(running)),
+            (None, Kind::Nursery) => Err(plan.failed("have it forked")(io::Error::other(NO_NURSERY))),
+            (None, Kind::Executed(functions)) => {
+                let launched = Server::launch(plan, credentials, functions)?;
+                Ok(Arc::clone(current.insert(launched)))
+            }
+        }
+    }
+}
+
+/// Why a nursery's context starts no more children.
+const NO_NURSERY: &str = "its nursery was killed, or belongs to the process that this one was forked from, or to \
+                          another user: take a new `Context::nursery()`";
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        let Some(server) = self.current.get_mut().take().filter(|server| server.is_own()) else { return };
+        server.retire();
+        // Without children it ends at once; with some, whatever reaps children later reaps it.
+        if Arc::strong_count(&server) == HOLDERS_WITHOUT_CHILDREN {
+            let _ = server.pidfd.wait_ended(Deadline::after(SERVER_END_MAX));
+            reap();
+        }
+    }
+}
+
+/// Who holds a server that has no children: the list of running ones, and whoever lets go of it.
+const HOLDERS_WITHOUT_CHILDREN: usize = 2;
+
+impl Server {
+    /// Whose rights this process has now.
+    pub(super) fn credentials(plan: &Plan) -> Result<Vec<u32>, StartError> {
+        credentials().map_err(plan.failed("read this process's own rights"))
+    }
+
+    /// Executes a server, which runs these functions first.
+    fn launch(plan: &Plan, credentials: Vec<u32>, functions: &[Preload]) -> Result<Arc<Self>, StartError> {
+        let image = |error| StartError::Image { name: plan.name.clone(), error };
+        let null = dev_null().map_err(plan.failed("open /dev/null"))?;
+        let environment: Vec<_> = std::env::vars_os().collect();
+        let settings = settings(plan)?;
+        let preloads = !functions.is_empty();
+        let launch = if preloads { Launch::role::<ServePreloaded>() } else { Launch::role::<Serve>() };
+        let mut launch = launch.map_err(image)?.env(environment.clone());
+        for at in if preloads { 0..1 } else { 0..3 } {
+            launch = launch.stream(at, null.as_fd());
+        }
+        let (control, theirs) = PacketSocket::pair().map_err(plan.failed("make the forkserver's socket"))?;
+        let number = launch.start(&theirs).map_err(image)?;
+        drop((theirs, null));
+        let pidfd = PidFd::open(number).map_err(|error| {
+            discard_child(number);
+            plan.failed("hold the forkserver by a pidfd")(error)
+        })?;
+        let server = Self {
+            owner: pid(),
+            credentials,
+            control: Line::new(control),
+            pidfd,
+            environment,
+            settings,
+            ended: OnceLock::new(),
+        };
+        if !preloads {
+            return Ok(server.enter());
+        }
+        match preload::request(plan, &server, functions) {
+            Ok(()) => Ok(server.enter()),
+            Err(error) => {
+                // Held by its pidfd, for it may have been reaped, and its number be another's.
+                let _ = server.pidfd.send(Signal::KILL).and_then(|()| server.pidfd.reap());
+                Err(error)
+            }
+        }
+    }
+
+    /// Enters it into the books.
+    fn enter(self) -> Arc<Self> {
+        let server = Arc::new(self);
+        RUNNING.lock().push(Arc::clone(&server));
+        server
+    }
+
+    /// True in the process that launched it.
+    fn is_own(&self) -> bool {
+        self.owner == pid()
+    }
+
+    /// Tells it that there will be no more requests: it ends after its last child.
+    fn retire(&self) {
+        let _ = self.control.socket().finish(); // It may have been killed this moment.
+    }
+
+    /// True once the server is gone; reaps it.
+    pub(crate) fn has_ended(&self) -> bool {
+        // What cannot be told is not an end: with RLIMIT_NOFILE below one, poll refuses even a single descriptor.
+        let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
+        if ended
+            && self.is_own()
+            && let Ok(Some(ended)) = self.pidfd.try_reap()
+        {
+            let _ = self.ended.set(ended);
+        }
+        ended
+    }
+
+    /// How it ended that answers no more, for people.
+    pub(super) fn how_it_ended(&self) -> String {
+        let _ = self.pidfd.wait_ended(Deadline::after(SERVER_END_MAX));
+        match (self.has_ended(), self.ended.get()) {
+            (true, Some(&ended)) => format!("the forkserver ended with {} while it ran it", ExitStatus::new(ended)),
+            (true, None) => "the forkserver ended while it ran it".to_owned(),
+            (false, _) => "the forkserver answers what nobody understands".to_owned(),
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("owner", &self.owner).finish_non_exhaustive()
+    }
+}

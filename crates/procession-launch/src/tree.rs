@@ -1,0 +1,286 @@
+//! Ending a child with everything below it.
+//!
+//! Relies on `/proc` for who is whose child. A process is stopped before its children are looked for, and the looking
+//! goes on until nobody new is found and all are at rest, so nobody forks away. Nobody is signaled but through a pidfd
+//! that was seen, after it was opened, to be of the process that was listed below a parent that was still there.
+//!
+//! The kernel's own lists of children (`/proc/PID/task/TID/children`) are not used: they may leave one out while
+//! another ends, and not every kernel has them. A list of all processes holds each that is there all the time.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use procession_sys::{
+    Deadline, PidFd, ProcessIdentity, ProcessRecord, Signal, adopt_orphans, all_processes, at_exit, pid,
+};
+
+use crate::builder::Builder;
+use crate::child::Child;
+use crate::error::ControlError;
+
+/// How many times all processes are listed before a tree is killed as far as it was seen: two or three lists are usual,
+/// and a tree that has outrun this many has outrun them all.
+pub const TREE_PASSES_MAX: u32 = 200;
+
+/// How long a process that ends waits for those of its tree that it has killed: the kernel takes milliseconds, unless
+/// one of them waits for a device.
+pub const TREE_END_MAX: Duration = Duration::from_secs(1);
+
+/// Whose tree ends with it: a forked child has its parent's exit handlers, not its tree.
+static OWNER: AtomicU32 = AtomicU32::new(0);
+
+impl<F, A> Builder<F, A> {
+    /// Keeps whatever descends from the child below it in the tree of processes, also when the parent in between has
+    /// ended or has made itself a daemon, so that [`Child::kill_tree`] reaches it.
+    ///
+    /// When the child ends in an orderly way (its target returns or panics, or it calls `exit`), it kills what is left
+    /// of its tree, after it has dealt with the children that it started by this library. When it is killed, programs
+    /// that it started go on, as they do without this; kill the tree instead. An orphan that ends stays a
+    /// zombie until the child ends, unless the child waits for any process.
+    ///
+    /// Source: `PR_SET_CHILD_SUBREAPER` in prctl(2).
+    pub fn own_tree(mut self) -> Self {
+        self.settings_mut().own_tree = true;
+        self
+    }
+}
+
+impl Child {
+    /// Ends the child and everything below it (SIGKILL), and returns how many processes that were; 0 for a child that
+    /// has ended, below which there is nothing.
+    ///
+    /// First the child is stopped (SIGSTOP), then what is found below it, until nobody new is found. Then all are
+    /// killed; none of them runs in between. It does not wait for their ends, and a process that is another tree's is
+    /// never hit.
+    ///
+    /// Below the child is whatever it has started, by this library or not, with a session of its own or not, as long
+    /// as each parent in between lives. A process whose parent has ended hangs elsewhere, unless the child was started
+    /// with [`Builder::own_tree`].
+    ///
+    /// # Errors
+    /// When a process of the tree is another user's, or the tree grows faster than it can be stopped: a fork bomb, to
+    /// be kept in bounds by [`Resource::Processes`](crate::Resource::Processes) or a cgroup. What was found by then
+    /// has been killed all the same, the child too.
+    ///
+    /// ```
+    /// use procession_launch::Process;
+    ///
+    /// fn start_a_program() {
+    ///     let _ = std::process::Command::new("sleep").arg("60").status();
+    /// }
+    ///
+    /// let child = Process::builder(start_a_program, ()).own_tree().start()?;
+    /// assert!(child.kill_tree()? >= 1);
+    /// assert_eq!(child.wait()?.signal(), Some(9));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn kill_tree(&self) -> Result<usize, ControlError> {
+        let failed = |error| self.failed("kill the tree of", error);
+        if self.pidfd().wait_ended(Deadline::after(Duration::ZERO)).map_err(failed)? {
+            return Ok(0);
+        }
+        self.pidfd().send(Signal::STOP).map_err(failed)?;
+        let mut tree = Tree::below(Root::Child(self));
+        let stopped = tree.stop();
+        let killed = tree.kill();
+        self.pidfd().send(Signal::KILL).map_err(failed)?;
+        stopped.and(killed).map_err(failed)?;
+        Ok(tree.members.len() + 1)
+    }
+}
+
+/// Makes this process, which has just begun, the parent of its orphaned descendants, and kills them at its end.
+///
+/// Exit handlers run from the last to the first. This is the first, so the one that deals with the library's own
+/// children has run by then.
+pub(crate) fn own() -> io::Result<()> {
+    adopt_orphans()?;
+    at_exit(end_own)?;
+    OWNER.store(pid(), Ordering::Relaxed);
+    Ok(())
+}
+
+/// At this process's normal end: kills what is left of its tree.
+extern "C" fn end_own() {
+    if OWNER.load(Ordering::Relaxed) != pid() {
+        return;
+    }
+    let mut tree = Tree::below(Root::This);
+    // Nobody is left to be told that something went wrong.
+    let _ = tree.stop();
+    let _ = tree.kill();
+    tree.wait(Deadline::after(TREE_END_MAX));
+}
+
+/// At whose children a tree begins.
+enum Root<'a> {
+    Child(&'a Child),
+    This,
+}
+
+impl Root<'_> {
+    fn pid(&self) -> u32 {
+        match self {
+            Self::Child(child) => child.pid(),
+            Self::This => pid(),
+        }
+    }
+
+    /// True while its number is its own.
+    fn is_running(&self) -> bool {
+        match self {
+            Self::Child(child) => !child.pidfd().wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(true),
+            Self::This => true,
+        }
+    }
+
+    /// True once it forks no more. This process may, in other threads, but it is ending.
+    fn is_at_rest(&self, all: &[ProcessRecord]) -> bool {
+        let record = all.iter().find(|record| record.identity.pid == self.pid());
+        matches!(self, Self::This) || record.is_none_or(|record| record.is_at_rest().unwrap_or(true))
+    }
+}
+
+/// The processes below one, as far as they have been found.
+struct Tree<'a> {
+    root: Root<'a>,
+    /// Start times by numbers; each was sent SIGSTOP.
+    members: HashMap<u32, u64>,
+    /// Why one of them could not be signaled.
+    refused: Option<io::Error>,
+}
+
+impl<'a> Tree<'a> {
+    fn below(root: Root<'a>) -> Self {
+        Self { root, members: HashMap::new(), refused: None }
+    }
+
+    /// Stops everything below the root.
+    fn stop(&mut self) -> io::Result<()> {
+        for _ in 0..TREE_PASSES_MAX {
+            if self.pass()? {
+                return self.refused.take().map_or(Ok(()), Err);
+            }
+            thread::yield_now();
+        }
+        Err(io::Error::other(
+            "it grows faster than it can be stopped, and some of it may have escaped; \
+             bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
+        ))
+    }
+
+    /// Lists all processes once and stops those below the root that are not stopped yet. True when there was nobody
+    /// new, and nobody who could still make somebody new.
+    fn pass(&mut self) -> io::Result<bool> {
+        let all = all_processes()?;
+        let mut settled = self.root.is_at_rest(&all) && !somebody_moved(&all);
+        let starts: HashMap<u32, u64> =
+            all.iter().map(|record| (record.identity.pid, record.identity.start_time)).collect();
+        for record in descendants(self.root.pid(), &all) {
+            let ProcessIdentity { pid, start_time } = record.identity;
+            if record.has_ended() {
+                continue; // A zombie has no children.
+            }
+            if self.members.get(&pid) == Some(&start_time) {
+                settled &= self.refused.is_some() || record.is_at_rest().unwrap_or(true);
+                continue;
+            }
+            settled = false;
+            if self.stop_one(record, starts.get(&record.parent).copied())? {
+                self.members.insert(pid, start_time);
+            }
+        }
+        Ok(settled)
+    }
+
+    /// Stops one process if it is still who it was in the list, and its parent, too.
+    fn stop_one(&mut self, listed: &ProcessRecord, parent_start: Option<u64>) -> io::Result<bool> {
+        let Some(held) = hold(listed.identity)? else { return Ok(false) };
+        let same_parent = ProcessRecord::of(listed.identity.pid).is_ok_and(|now| now.parent == listed.parent);
+        // A parent that is there after its child was seen to be its child was there all the time in between.
+        let parent_is_there = if listed.parent == self.root.pid() {
+            self.root.is_running()
+        } else {
+            parent_start.is_some_and(|start_time| ProcessIdentity { pid: listed.parent, start_time }.is_running())
+        };
+        if !(same_parent && parent_is_there) {
+            return Ok(false);
+        }
+        self.signal(&held, Signal::STOP);
+        Ok(true)
+    }
+
+    /// Kills all that were stopped.
+    fn kill(&mut self) -> io::Result<()> {
+        let members: Vec<ProcessIdentity> = self.identities().collect();
+        for member in members {
+            if let Some(held) = hold(member)? {
+                self.signal(&held, Signal::KILL);
+            }
+        }
+        self.refused.take().map_or(Ok(()), Err)
+    }
+
+    /// Waits until all of them have ended.
+    fn wait(&self, deadline: Deadline) {
+        for member in self.identities() {
+            if let Ok(Some(held)) = hold(member) {
+                let _ = held.wait_ended(deadline);
+            }
+        }
+    }
+
+    fn identities(&self) -> impl Iterator<Item = ProcessIdentity> {
+        self.members.iter().map(|(&pid, &start_time)| ProcessIdentity { pid, start_time })
+    }
+
+    fn signal(&mut self, held: &PidFd, signal: Signal) {
+        if let Err(error) = held.send(signal) {
+            self.refused.get_or_insert(error);
+        }
+    }
+}
+
+/// Holds that very process; `None` when it is gone.
+fn hold(process: ProcessIdentity) -> io::Result<Option<PidFd>> {
+    match PidFd::open(process.pid) {
+        // Who has the number now had it when it was opened, as the other was there before.
+        Ok(held) => Ok(process.is_running().then_some(held)),
+        Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// `ESRCH`.
+const NO_SUCH_PROCESS: i32 = 3;
+
+/// The processes below `root` in a list, parents before their children.
+fn descendants(root: u32, all: &[ProcessRecord]) -> Vec<&ProcessRecord> {
+    let mut children: HashMap<u32, Vec<&ProcessRecord>> = HashMap::new();
+    for record in all {
+        children.entry(record.parent).or_default().push(record);
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        for record in children.remove(&parent).unwrap_or_default() {
+            parents.push(record.identity.pid);
+            found.push(record);
+        }
+    }
+    found
+}
+
+/// True if a parent ended while the list was made, so that somebody was listed below a process that is not in it, and
+/// hangs elsewhere by now.
+fn somebody_moved(all: &[ProcessRecord]) -> bool {
+    let listed: HashSet<u32> = all.iter().map(|record| record.identity.pid).collect();
+    let without_parent = all.iter().filter(|record| !listed.contains(&record.parent));
+    // A parent that cannot be seen from here is never listed, and stays.
+    without_parent
+        .filter(|record| record.parent != 0)
+        .any(|record| ProcessRecord::of(record.identity.pid).is_ok_and(|now| now.parent != record.parent))
+}

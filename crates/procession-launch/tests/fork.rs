@@ -1,0 +1,490 @@
+//! The start method fork: copies of this process, what they share with it, and what stays its own.
+//!
+//! # Safety
+//! One case forks beside a thread, which sleeps in a channel that the copy does not touch.
+
+mod common;
+
+use std::fs::File;
+use std::io::{BufRead, Read, Write};
+use std::process::{Command, Stdio as ProgramStdio};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock, mpsc};
+use std::thread;
+
+use common::{again, block, hear, line, pipe, rest, tell, wait_for};
+use procession_launch::{
+    Child, Context, JoinError, StartError, StartMethod, Stdio, active_children, current_process, register_after_fork,
+};
+use procession_sys::{at_exit, pid, send_signal};
+use procession_testkit::{children_of, open_descriptors, process, program};
+use procession_wire::Descriptor;
+
+procession_testkit::main! {
+    warm_up: common::warm_up;
+    cases: [
+        a_closure_may_capture_what_cannot_be_sent,
+        a_closure_may_borrow,
+        what_is_captured_is_dropped_on_both_sides,
+        a_closure_that_captures_is_described_like_any_target,
+        a_closure_that_captures_can_only_be_forked,
+        a_panic_of_a_closure_is_reported_with_its_own_frames,
+        a_result_that_cannot_be_encoded_is_an_error,
+        a_process_with_threads_is_refused_and_nothing_is_started,
+        a_thread_that_was_joined_is_none within 60,
+        a_caller_may_vouch_for_its_threads,
+        memory_is_copied,
+        descriptors_are_inherited,
+        handles_know_that_they_are_not_the_copys,
+        a_copy_does_not_keep_its_siblings_streams_open,
+        a_copy_that_ends_leaves_its_siblings_alone,
+        a_copy_has_a_server_of_its_own,
+        what_was_printed_before_a_fork_is_printed_once,
+        exit_handlers_of_the_parent_are_not_run_by_a_copy,
+        what_the_parent_has_read_ahead_is_not_read_again,
+        hooks_run_in_copies_in_their_order_and_once,
+        a_hook_that_panics_keeps_no_other_from_running,
+        a_copy_that_is_killed_before_it_begins_is_a_status,
+        a_nursery_starts_children_from_a_process_with_threads,
+        children_of_a_nursery_are_copies_of_what_the_process_was,
+        children_of_a_nursery_have_the_surroundings_of_their_start,
+        children_of_a_nursery_end_as_copies_do,
+        a_killed_nursery_is_an_error_and_its_children_go_on,
+        a_nursery_ends_after_its_context_and_its_children,
+        a_nursery_ends_with_its_process,
+        a_context_of_a_nursery_starts_by_no_other_method,
+        a_nursery_is_not_its_copys,
+        a_thousand_forks_leave_no_zombie_and_no_descriptor within 120,
+    ];
+    programs: [prints, has_exit_handler, reads_ahead, has_nursery];
+}
+
+fn forking() -> Context {
+    Context::new(StartMethod::Fork)
+}
+
+fn a_closure_may_capture_what_cannot_be_sent() {
+    let list = Rc::new(vec![1, 2]);
+    let function: fn(u8) -> u8 = |n| n + 1;
+    let child = forking().fork(move || list.iter().map(|&n| function(n)).collect::<Vec<u8>>()).unwrap();
+    assert_eq!((child.start_method(), child.join().unwrap()), (StartMethod::Fork, vec![2, 3]));
+}
+
+fn a_closure_may_borrow() {
+    let text = String::from("a text");
+    let child = forking().fork(|| text.len()).unwrap();
+    assert_eq!(child.join().unwrap(), text.len());
+}
+
+/// Says which process dropped it.
+struct Tells(Descriptor);
+
+impl Drop for Tells {
+    fn drop(&mut self) {
+        writeln!(File::from(again(&self.0)), "{}", pid()).unwrap();
+    }
+}
+
+fn what_is_captured_is_dropped_on_both_sides() {
+    let (read, write) = pipe();
+    let tells = Tells(write.clone());
+    let child = forking()
+        .fork(move || {
+            let _captured = tells;
+            pid()
+        })
+        .unwrap();
+    assert_eq!(line(again(&read).into()).trim(), pid().to_string(), "here first: the copy may take its time");
+    drop(write);
+    let number = child.join().unwrap();
+    assert_eq!(rest(read).trim(), number.to_string());
+}
+
+fn a_closure_that_captures_is_described_like_any_target() {
+    let own = 5;
+    let told = move || {
+        println!("said {own}");
+        let me = current_process();
+        (me.name().to_owned(), me.is_daemon(), std::env::var("GREETING").ok(), std::env::current_dir().unwrap())
+    };
+    let builder = forking().fork_builder(told).name("copy").daemon(true).env("GREETING", "hello").current_dir("/");
+    let child = builder.stdout(Stdio::pipe()).start().unwrap();
+    let mut said = String::new();
+    child.take_stdout().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "said 5\n");
+    assert_eq!(child.join().unwrap(), ("copy".into(), true, Some("hello".into()), "/".into()));
+    assert!(std::env::var_os("GREETING").is_none());
+}
+
+fn a_closure_that_captures_can_only_be_forked() {
+    let own = 5;
+    let builder = Context::default().fork_builder(move || own).start_method(StartMethod::Spawn);
+    let error = builder.start().unwrap_err();
+    assert!(matches!(error, StartError::Method { method: StartMethod::Spawn, .. }), "{error}");
+}
+
+fn a_panic_of_a_closure_is_reported_with_its_own_frames() {
+    let own = 5;
+    let fails = move || assert_eq!(own, 6, "they differ");
+    let child = forking().fork_builder(fails).stderr(Stdio::null()).start().unwrap();
+    let Err(JoinError::Panicked { message, location, backtrace, .. }) = child.join() else { panic!("no panic") };
+    assert!(message.contains("they differ"), "{message}");
+    assert!(location.unwrap().contains("fork.rs"));
+    let backtrace = backtrace.unwrap();
+    assert!(backtrace.contains("a_panic_of_a_closure") && !backtrace.contains("procession_launch::"), "{backtrace}");
+}
+
+fn a_result_that_cannot_be_encoded_is_an_error() {
+    #[derive(serde::Serialize, serde::Deserialize)]
+    struct Half {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        left: Option<u8>,
+    }
+    let left = None;
+    let child = forking().fork(move || Half { left }).unwrap();
+    assert!(matches!(child.join(), Err(JoinError::Unencodable { .. })));
+}
+
+fn a_process_with_threads_is_refused_and_nothing_is_started() {
+    let (go, wait) = mpsc::channel::<()>();
+    let other = thread::spawn(move || wait.recv());
+    let (closure, function) = (forking().fork(|| ()), forking().start(|| (), ()));
+    for error in [closure.unwrap_err(), function.unwrap_err()] {
+        assert!(matches!(error, StartError::Threads { .. }), "{error}");
+        assert!(error.to_string().contains("forkserver"), "{error}");
+    }
+    assert!(active_children().is_empty());
+    drop(go);
+    let _ = other.join().unwrap();
+    forking().fork(|| ()).unwrap().join().unwrap();
+}
+
+fn a_thread_that_was_joined_is_none() {
+    for number in 0..500 {
+        thread::spawn(|| ()).join().unwrap();
+        assert_eq!(forking().fork(move || number).unwrap().join().unwrap(), number);
+    }
+}
+
+#[expect(unsafe_code, reason = "the case is about the unsafe way")]
+fn a_caller_may_vouch_for_its_threads() {
+    let (go, wait) = mpsc::channel::<()>();
+    let other = thread::spawn(move || wait.recv());
+    // SAFETY: the other thread sleeps in `recv`, in no call of this crate, and the copy does not touch its channel.
+    let child = unsafe { forking().fork_unchecked(|| process(pid()).map(|me| me.pid)) }.unwrap();
+    assert_eq!(Some(child.pid()), child.join().unwrap());
+    drop(go);
+    let _ = other.join().unwrap();
+}
+
+static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+fn memory_is_copied() {
+    COUNTER.store(7, Ordering::Relaxed);
+    let child = forking().start(|| COUNTER.fetch_add(1, Ordering::Relaxed), ()).unwrap();
+    assert_eq!((child.join().unwrap(), COUNTER.load(Ordering::Relaxed)), (7, 7));
+}
+
+fn descriptors_are_inherited() {
+    let (read, write) = pipe();
+    forking().fork(|| tell(&write)).unwrap().join().unwrap();
+    hear(&read);
+}
+
+fn handles_know_that_they_are_not_the_copys() {
+    let (read, write) = pipe();
+    let sibling = Context::spawn().start(wait_for, (read,)).unwrap();
+    let ended = Context::spawn().start(|| (), ()).unwrap();
+    ended.wait().unwrap();
+    let copy = forking()
+        .fork(|| {
+            let (words, own) = (|error: procession_launch::ControlError| error.to_string(), Child::clone(&sibling));
+            let refused = [
+                own.terminate().map_err(words),
+                own.kill().map_err(words),
+                own.interrupt().map_err(words),
+                own.wait().map(|_| ()).map_err(words),
+                own.try_wait().map(|_| ()).map_err(words),
+            ];
+            let listed = active_children().len();
+            (refused, own.is_alive(), own.exitcode(), listed, ended.exitcode())
+        })
+        .unwrap();
+    let (refused, is_alive, exitcode, listed, known) = copy.join().unwrap();
+    for outcome in refused {
+        let said = outcome.unwrap_err();
+        assert!(said.contains(&format!("a child of process {}", pid())), "{said}");
+    }
+    assert_eq!((is_alive, exitcode, listed, known), (true, None, 0, Some(0)));
+    tell(&write);
+    assert_eq!(sibling.wait().unwrap().exitcode(), 0, "nobody has signaled it");
+    sibling.join().unwrap();
+}
+
+fn a_copy_does_not_keep_its_siblings_streams_open() {
+    let read_all = || std::io::read_to_string(std::io::stdin()).unwrap();
+    let reader = Context::spawn().builder(read_all, ()).stdin(Stdio::pipe()).start().unwrap();
+    let (read, write) = pipe();
+    let copy = forking().start(wait_for, (read,)).unwrap();
+    write!(reader.take_stdin().unwrap(), "all").unwrap();
+    assert_eq!(reader.join().unwrap(), "all", "its input has ended, though the copy runs");
+    tell(&write);
+    copy.join().unwrap();
+}
+
+fn a_copy_that_ends_leaves_its_siblings_alone() {
+    let (read, write) = pipe();
+    let daemon = Context::spawn().builder(wait_for, (read,)).daemon(true).start().unwrap();
+    forking().fork(|| ()).unwrap().join().unwrap();
+    assert_eq!(forking().fork(|| -> () { std::process::exit(3) }).unwrap().wait().unwrap().exitcode(), 3);
+    assert!(daemon.is_alive(), "a daemon is its parent's to terminate");
+    tell(&write);
+    daemon.join().unwrap();
+}
+
+fn a_copy_has_a_server_of_its_own() {
+    let parents = |_: ()| Context::forkserver().start(procession_sys::parent_pid, ()).unwrap().join().unwrap();
+    let own = parents(());
+    let copys = forking().fork(|| parents(())).unwrap().join().unwrap();
+    assert_ne!(own, copys);
+    assert_eq!(parents(()), own, "and has left this one's alone");
+}
+
+/// Prints without an end of line, so that it is held back, and forks.
+fn prints() {
+    print!("once ");
+    forking().fork(|| print!("copy ")).unwrap().join().unwrap();
+    forking().fork(|| -> () { std::process::exit(0) }).unwrap().wait().unwrap();
+    println!("end");
+}
+
+fn what_was_printed_before_a_fork_is_printed_once() {
+    let output = program("prints").output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "once copy end\n");
+}
+
+extern "C" fn say_who_ends() {
+    println!("handler of {}", current_process().name());
+}
+
+/// Registers an exit handler, then forks children that end in each orderly way.
+fn has_exit_handler() {
+    at_exit(say_who_ends).unwrap();
+    forking().fork(|| ()).unwrap().join().unwrap();
+    assert_eq!(forking().fork(|| -> () { std::process::exit(5) }).unwrap().wait().unwrap().exitcode(), 5);
+    let own = forking().fork_builder(|| -> () {
+        at_exit(say_who_ends).unwrap();
+        std::process::exit(0)
+    });
+    own.name("own").start().unwrap().wait().unwrap();
+    println!("end");
+}
+
+fn exit_handlers_of_the_parent_are_not_run_by_a_copy() {
+    let output = program("has_exit_handler").output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "handler of own\nend\nhandler of MainProcess\n");
+}
+
+/// Reads the first of two lines, and lets copies read the rest.
+fn reads_ahead() {
+    let mut first = String::new();
+    std::io::stdin().lock().read_line(&mut first).unwrap();
+    let read_all = || std::io::read_to_string(std::io::stdin()).unwrap();
+    let of_null = forking().fork(read_all).unwrap().join().unwrap();
+    let of_own = forking().fork_builder(read_all).stdin(Stdio::inherit()).start().unwrap().join().unwrap();
+    let mut second = String::new();
+    std::io::stdin().lock().read_line(&mut second).unwrap();
+    print!("{first}{of_null}{of_own}{second}");
+}
+
+fn what_the_parent_has_read_ahead_is_not_read_again() {
+    let mut run = program("reads_ahead");
+    let mut run = run.stdin(ProgramStdio::piped()).stdout(ProgramStdio::piped()).spawn().unwrap();
+    run.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
+    let output = run.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "one\ntwo\n");
+}
+
+static RAN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
+
+fn first_hook() {
+    RAN.lock().unwrap().push("first");
+}
+
+fn second_hook() {
+    RAN.lock().unwrap().push("second");
+}
+
+fn hooks_run_in_copies_in_their_order_and_once() {
+    for hook in [first_hook, second_hook, first_hook] {
+        register_after_fork(hook);
+    }
+    let ran = || RAN.lock().unwrap().join(" ");
+    assert_eq!(forking().fork(ran).unwrap().join().unwrap(), "first second");
+    let grandchild = || forking().fork(ran).unwrap().join().unwrap();
+    assert_eq!(forking().fork(grandchild).unwrap().join().unwrap(), "first second first second", "once a generation");
+    assert_eq!((ran().as_str(), Context::spawn().start(ran, ()).unwrap().join().unwrap().as_str()), ("", ""));
+    let nursery = Context::nursery().unwrap();
+    assert_eq!(nursery.start(ran, ()).unwrap().join().unwrap(), "first second");
+}
+
+fn a_hook_that_panics_keeps_no_other_from_running() {
+    register_after_fork(|| panic!("on purpose"));
+    register_after_fork(second_hook);
+    let ran = || RAN.lock().unwrap().join(" ");
+    assert_eq!(forking().fork_builder(ran).stderr(Stdio::null()).start().unwrap().join().unwrap(), "second");
+}
+
+fn a_copy_that_is_killed_before_it_begins_is_a_status() {
+    for _ in 0..50 {
+        let child = forking().fork(block).unwrap();
+        child.kill().unwrap();
+        assert_eq!(child.wait().unwrap().exitcode(), -9);
+    }
+}
+
+static STATE: OnceLock<&str> = OnceLock::new();
+
+fn a_nursery_starts_children_from_a_process_with_threads() {
+    let nursery = Context::nursery().unwrap();
+    thread::scope(|scope| {
+        for number in 0..4_u64 {
+            let nursery = &nursery;
+            scope.spawn(move || {
+                let child = nursery.start(|n: u64| n * 2, (number,)).unwrap();
+                assert_eq!((child.start_method(), child.join().unwrap()), (StartMethod::Fork, number * 2));
+            });
+        }
+    });
+}
+
+fn children_of_a_nursery_are_copies_of_what_the_process_was() {
+    STATE.set("then").unwrap();
+    COUNTER.store(1, Ordering::Relaxed);
+    let (read, write) = pipe();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&write)).unsigned_abs();
+    let nursery = Context::nursery().unwrap();
+    COUNTER.store(2, Ordering::Relaxed);
+    let told = |number: u32| {
+        let has = open_descriptors().iter().any(|descriptor| descriptor.number == number);
+        (STATE.get().copied().map(str::to_owned), COUNTER.load(Ordering::Relaxed), has)
+    };
+    assert_eq!(nursery.start(told, (number,)).unwrap().join().unwrap(), (Some("then".into()), 1, true));
+    drop((read, write));
+}
+
+fn children_of_a_nursery_have_the_surroundings_of_their_start() {
+    let nursery = Context::nursery().unwrap();
+    procession_sys::set_variable("LATER", "set").unwrap();
+    std::env::set_current_dir("/").unwrap();
+    let told = || {
+        println!("said");
+        (std::env::var("LATER").ok(), std::env::current_dir().unwrap(), current_process().name().to_owned())
+    };
+    let child = nursery.builder(told, ()).name("worker").stdout(Stdio::pipe()).start().unwrap();
+    let mut said = String::new();
+    child.take_stdout().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(said, "said\n");
+    assert_eq!(child.join().unwrap(), (Some("set".into()), "/".into(), "worker".into()));
+}
+
+fn children_of_a_nursery_end_as_copies_do() {
+    let nursery = Context::nursery().unwrap();
+    let fails = || -> () { panic!("on purpose") };
+    let failed = nursery.builder(fails, ()).stderr(Stdio::null()).start().unwrap();
+    assert!(matches!(failed.join(), Err(JoinError::Panicked { .. })));
+    assert_eq!(nursery.start(|| -> () { std::process::exit(7) }, ()).unwrap().wait().unwrap().exitcode(), 7);
+    let killed = nursery.start(block, ()).unwrap();
+    killed.kill().unwrap();
+    assert_eq!(killed.wait().unwrap().exitcode(), -9);
+}
+
+/// The nursery of this process.
+fn nursery_of(pid: u32) -> Option<u32> {
+    children_of(pid).into_iter().find(|child| child.name == "nursery" && !child.is_zombie()).map(|child| child.pid)
+}
+
+fn a_killed_nursery_is_an_error_and_its_children_go_on() {
+    let nursery = Context::nursery().unwrap();
+    let (read, write) = pipe();
+    let child = nursery
+        .start(
+            |from: Descriptor| {
+                wait_for(from);
+                5
+            },
+            (read,),
+        )
+        .unwrap();
+    send_signal(nursery_of(pid()).unwrap(), 9).unwrap();
+    while nursery_of(pid()).is_some() {
+        thread::yield_now();
+    }
+    let error = nursery.start(|| (), ()).unwrap_err();
+    assert!(error.to_string().contains("nursery"), "{error}");
+    tell(&write);
+    assert_eq!(child.join().unwrap(), 5);
+}
+
+fn a_nursery_ends_after_its_context_and_its_children() {
+    let nursery = Context::nursery().unwrap();
+    let (read, write) = pipe();
+    let child = nursery.start(wait_for, (read,)).unwrap();
+    drop(nursery);
+    assert!(nursery_of(pid()).is_some(), "its child runs");
+    tell(&write);
+    child.join().unwrap();
+    while nursery_of(pid()).is_some() {
+        thread::yield_now();
+    }
+    assert!(active_children().is_empty(), "which reaps it, too");
+}
+
+/// Takes a nursery, starts a child with it, and waits to be killed.
+fn has_nursery() {
+    let nursery = Context::nursery().unwrap();
+    let child = nursery.start(block, ()).unwrap();
+    println!("{} {}", child.pid(), nursery_of(pid()).unwrap());
+    block();
+}
+
+fn a_nursery_ends_with_its_process() {
+    let mut run: Command = program("has_nursery");
+    let mut run = run.stdout(ProgramStdio::piped()).spawn().unwrap();
+    let mut said = String::new();
+    std::io::BufReader::new(run.stdout.take().unwrap()).read_line(&mut said).unwrap();
+    let found = said.split_whitespace().map(|number| process(number.parse().unwrap()).expect("it runs"));
+    let held = common::hold(&found.collect::<Vec<_>>());
+    assert_eq!(held.len(), 2);
+    run.kill().unwrap();
+    run.wait().unwrap();
+    common::assert_all_end(&held);
+}
+
+fn a_context_of_a_nursery_starts_by_no_other_method() {
+    let nursery = Context::nursery().unwrap();
+    let error = nursery.builder(|| (), ()).start_method(StartMethod::Spawn).start().unwrap_err();
+    assert!(matches!(error, StartError::Method { method: StartMethod::Spawn, .. }), "{error}");
+}
+
+fn a_nursery_is_not_its_copys() {
+    let nursery = Context::nursery().unwrap();
+    let said = forking().fork(|| nursery.start(|| (), ()).unwrap_err().to_string()).unwrap().join().unwrap();
+    assert!(said.contains("forked from"), "{said}");
+    nursery.start(|| (), ()).unwrap().join().unwrap();
+}
+
+fn a_thousand_forks_leave_no_zombie_and_no_descriptor() {
+    let before = (open_descriptors().len(), children_of(pid()).len());
+    for number in 0..1000_u32 {
+        let child = forking().fork(move || number).unwrap();
+        if number % 10 != 0 {
+            assert_eq!(child.join().unwrap(), number);
+        }
+    }
+    let started = std::time::Instant::now();
+    while !active_children().is_empty() || (open_descriptors().len(), children_of(pid()).len()) != before {
+        assert!(started.elapsed() < common::SOON);
+    }
+}

@@ -1,0 +1,333 @@
+//! Ending a child with all that is below it: what hides from its parent, what grows meanwhile, and nobody else.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::{SIGSTOP, SOON, assert_all_end, block, file, hear, hold, methods, pipe, start, tell, wait_for};
+use procession_launch::{Context, Process, StartMethod};
+use procession_sys::{Deadline, PidFd, Signal, enter_new_session, group_and_session, pid, send_signal};
+use procession_testkit::{ProcessInfo, descendants_of, process, program};
+use procession_wire::Descriptor;
+
+procession_testkit::main! {
+    warm_up: common::warm_up;
+    cases for methods(), [
+        a_grandchild_with_a_session_of_its_own_is_reached,
+        an_orphaned_grandchild_is_reached_in_a_tree_of_its_own,
+        an_orphaned_grandchild_is_not_reached_otherwise,
+        a_deep_chain_is_reached,
+        children_of_children_by_this_library_are_reached,
+        a_stopped_grandchild_is_reached,
+        a_tree_that_grows_meanwhile_is_reached within 60,
+        a_program_that_goes_on_starting_others_is_reached within 60,
+        a_child_with_threads_that_start_programs_is_reached within 60,
+        a_child_that_has_ended_has_no_tree,
+        other_trees_are_left_alone,
+        a_tree_of_its_own_ends_with_the_target,
+        a_tree_of_its_own_ends_with_a_panic,
+        a_tree_of_its_own_ends_with_an_exit,
+        a_tree_of_its_own_ends_after_the_librarys_own_children,
+        a_grandchild_leaves_the_tree_that_it_was_copied_from_alone,
+    ];
+    programs: [leads_a_session];
+}
+
+/// A daemon, as far as its parent can tell.
+fn leads_a_session() {
+    enter_new_session().unwrap();
+    let (_, session) = group_and_session().unwrap();
+    println!("{session}");
+    block();
+}
+
+/// Runs a shell script that says a line of numbers on its output, and returns them.
+fn numbers_of(mut command: Command) -> Vec<u32> {
+    let mut started = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(started.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    // It goes on by itself, and so it is meant to.
+    std::mem::forget(started);
+    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+/// A shell that runs a script.
+fn shell(script: &str) -> Command {
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    command
+}
+
+/// Runs the script, tells the numbers that it says, and blocks.
+fn run_and_block(script: String, to: Descriptor) {
+    say(numbers_of(shell(&script)), to);
+    block();
+}
+
+/// Writes numbers as a line.
+fn say(numbers: Vec<u32>, to: Descriptor) {
+    let words: Vec<String> = numbers.iter().map(u32::to_string).collect();
+    writeln!(file(to), "{}", words.join(" ")).unwrap();
+}
+
+/// Reads them.
+fn heard(from: Descriptor) -> Vec<u32> {
+    let mut line = String::new();
+    BufReader::new(file(from)).read_line(&mut line).unwrap();
+    line.split_whitespace().map(|number| number.parse().unwrap()).collect()
+}
+
+/// Holds a process that runs.
+fn held(number: u32) -> (ProcessInfo, PidFd) {
+    let found = process(number).unwrap_or_else(|| panic!("no process {number}"));
+    hold(&[found]).remove(0)
+}
+
+/// A child that has run a script, the numbers that the script said, and all that is below the child.
+fn running(method: StartMethod, own_tree: bool, script: &str) -> (Process<()>, Vec<u32>, Vec<(ProcessInfo, PidFd)>) {
+    let (from, to) = pipe();
+    let builder = Context::new(method).builder(run_and_block, (script.to_owned(), to));
+    let child = if own_tree { builder.own_tree() } else { builder }.start().unwrap();
+    let numbers = heard(from);
+    let below = hold(&descendants_of(child.pid()));
+    (child, numbers, below)
+}
+
+/// Kills the child's tree, which has so many processes, and sees all of them end.
+fn assert_kills(child: &Process<()>, below: &[(ProcessInfo, PidFd)]) {
+    assert_eq!(child.kill_tree().unwrap(), below.len() + 1, "{below:?}");
+    assert_all_end(below);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+fn start_a_session_and_block(to: Descriptor) {
+    say(numbers_of(program("leads_a_session")), to);
+    block();
+}
+
+fn a_grandchild_with_a_session_of_its_own_is_reached(method: StartMethod) {
+    let (from, to) = pipe();
+    let child = start(method, start_a_session_and_block, (to,));
+    let leader = heard(from)[0];
+    let below = hold(&descendants_of(child.pid()));
+    assert!(below.iter().any(|(process, _)| process.pid == leader));
+    assert_kills(&child, &below);
+}
+
+/// A shell that starts a program in the background, says its number and ends.
+const ORPHAN: &str = "sleep 1000 >/dev/null 2>&1 & echo $!";
+
+fn an_orphaned_grandchild_is_reached_in_a_tree_of_its_own(method: StartMethod) {
+    let (child, numbers, _) = running(method, true, ORPHAN);
+    let orphan = held(numbers[0]);
+    let deadline = Instant::now() + SOON;
+    while process(orphan.0.pid).unwrap().parent != child.pid() {
+        assert!(Instant::now() < deadline, "not adopted: {}", orphan.0);
+        std::thread::yield_now();
+    }
+    assert_eq!(child.kill_tree().unwrap(), 2);
+    assert_all_end(&[orphan]);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+fn an_orphaned_grandchild_is_not_reached_otherwise(method: StartMethod) {
+    let (child, numbers, _) = running(method, false, ORPHAN);
+    let orphan = held(numbers[0]);
+    let deadline = Instant::now() + SOON;
+    while descendants_of(child.pid()).iter().any(|process| process.pid == orphan.0.pid) {
+        assert!(Instant::now() < deadline, "not orphaned: {}", orphan.0);
+        std::thread::yield_now();
+    }
+    assert_eq!(child.kill_tree().unwrap(), 1);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert!(!orphan.1.wait_ended(Deadline::after(Duration::ZERO)).unwrap());
+    orphan.1.send(Signal::KILL).unwrap();
+    assert_all_end(&[orphan]);
+}
+
+fn a_deep_chain_is_reached(method: StartMethod) {
+    let chain =
+        "f() { if [ $1 -gt 0 ]; then ( f $(($1 - 1)) ); :; else echo 0; exec sleep 1000 >/dev/null; fi; }; f 40";
+    let (child, _, below) = running(method, false, chain);
+    assert!(below.len() >= 41, "{below:?}");
+    assert_kills(&child, &below);
+}
+
+/// Has a child of its own, which has one of its own, and so on.
+fn have_descendants(method: StartMethod, generations: u32, to: Descriptor) {
+    if generations == 0 {
+        tell(&to);
+        return block();
+    }
+    let _ = start(method, have_descendants, (method, generations - 1, to)).join();
+}
+
+fn children_of_children_by_this_library_are_reached(method: StartMethod) {
+    let (ready, told) = pipe();
+    let child = start(method, have_descendants, (method, 3, told));
+    hear(&ready);
+    let below = hold(&descendants_of(child.pid()));
+    assert!(below.len() >= 3, "{below:?}");
+    let killed = child.kill_tree().unwrap();
+    assert_eq!(killed, below.len() + 1);
+    assert_all_end(&below);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+fn a_stopped_grandchild_is_reached(method: StartMethod) {
+    let (child, numbers, below) = running(method, false, "sleep 1000 >/dev/null & echo $!; wait");
+    send_signal(numbers[0], SIGSTOP).unwrap();
+    assert_kills(&child, &below);
+}
+
+/// Five hundred processes, if they are let: each starts two more, eight times over.
+const BOMB: &str = "b() { if [ $1 -gt 0 ]; then b $(($1 - 1)) & b $(($1 - 1)) & fi; wait; exec sleep 1000; }; \
+                    echo $$; exec >/dev/null; b 8";
+
+fn a_tree_that_grows_meanwhile_is_reached(method: StartMethod) {
+    for _ in 0..4 {
+        let (child, numbers, _) = running(method, true, BOMB);
+        assert!(child.kill_tree().unwrap() >= 2, "{numbers:?}");
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert_none_runs_of(numbers[0]);
+    }
+}
+
+/// Nobody is left whose group or session tells that it came of this shell: all have its group.
+fn assert_none_runs_of(shell: u32) {
+    let deadline = Instant::now() + SOON;
+    while let Some(left) = descendants_of(pid()).into_iter().find(|process| !process.is_zombie() && is_sleep(process)) {
+        assert!(Instant::now() < deadline, "of {shell} there still runs {left}");
+        std::thread::yield_now();
+    }
+}
+
+fn is_sleep(process: &ProcessInfo) -> bool {
+    matches!(process.name.as_str(), "sleep" | "sh")
+}
+
+/// Starts a program in the background again and again; each ends soon.
+const CHURN: &str = "echo $$; exec >/dev/null; while :; do sleep 0.01 & done";
+
+fn a_program_that_goes_on_starting_others_is_reached(method: StartMethod) {
+    let (child, numbers, _) = running(method, true, CHURN);
+    assert!(child.kill_tree().unwrap() >= 2);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    assert_none_runs_of(numbers[0]);
+}
+
+/// Starts programs from four threads without end.
+fn start_programs_in_threads(to: Descriptor) {
+    let starts = || {
+        let run = || Command::new("sleep").arg("1000").spawn();
+        (0..100).map_while(|_| run().ok()).collect::<Vec<_>>()
+    };
+    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(starts)).collect();
+    tell(&to);
+    drop(threads);
+    block();
+}
+
+fn a_child_with_threads_that_start_programs_is_reached(method: StartMethod) {
+    for _ in 0..4 {
+        let (ready, told) = pipe();
+        let child = start(method, start_programs_in_threads, (told,));
+        hear(&ready);
+        assert!(child.kill_tree().unwrap() >= 1);
+        assert_eq!(child.wait().unwrap().signal(), Some(9));
+        assert_none_runs_of(child.pid());
+    }
+}
+
+fn a_child_that_has_ended_has_no_tree(method: StartMethod) {
+    let child = start(method, || 5, ());
+    child.wait().unwrap();
+    assert_eq!(child.kill_tree().unwrap(), 0);
+    let killed = start(method, block, ());
+    assert_eq!(killed.kill_tree().unwrap(), 1);
+    assert_eq!(killed.wait().unwrap().signal(), Some(9));
+    assert_eq!(killed.kill_tree().unwrap(), 0);
+    assert_eq!(child.join().unwrap(), 5);
+}
+
+fn other_trees_are_left_alone(method: StartMethod) {
+    let script = "sleep 1000 >/dev/null & echo $!; wait";
+    let (first, _, below_first) = running(method, false, script);
+    let (second, _, below_second) = running(method, false, script);
+    assert_kills(&first, &below_first);
+    for number in below_second.iter().map(|(below, _)| below.pid).chain([second.pid()]) {
+        common::wait_for_state(number, 'S');
+    }
+    assert!(start(method, || true, ()).join().unwrap(), "the forkserver goes on");
+    assert_kills(&second, &below_second);
+}
+
+/// What is to run after the target, and how it ends.
+fn leave_an_orphan(end: u8, to: Descriptor) {
+    say(numbers_of(shell("(exec setsid sleep 1000) >/dev/null 2>&1 & echo $!")), to);
+    match end {
+        0 => {}
+        1 => panic!("planted"),
+        _ => std::process::exit(3),
+    }
+}
+
+/// Starts a child that leaves somebody behind, and sees that nobody is.
+fn assert_leaves_nobody(method: StartMethod, end: u8, code: i32) {
+    let (from, to) = pipe();
+    let builder = Context::new(method).builder(leave_an_orphan, (end, to)).stderr(procession_launch::Stdio::null());
+    let child = builder.own_tree().start().unwrap();
+    let orphan = heard(from)[0];
+    assert_eq!(child.wait().unwrap().exitcode(), code);
+    assert!(process(orphan).is_none_or(|orphan| orphan.is_zombie()), "before the child's end");
+}
+
+fn a_tree_of_its_own_ends_with_the_target(method: StartMethod) {
+    assert_leaves_nobody(method, 0, 0);
+}
+
+fn a_tree_of_its_own_ends_with_a_panic(method: StartMethod) {
+    if cfg!(panic = "unwind") {
+        assert_leaves_nobody(method, 1, 1);
+    }
+}
+
+fn a_tree_of_its_own_ends_with_an_exit(method: StartMethod) {
+    assert_leaves_nobody(method, 2, 3);
+}
+
+/// Waits for the end of the pipe, and says then that it was let.
+fn finish_later(from: Descriptor, to: Descriptor) {
+    wait_for(from);
+    tell(&to);
+}
+
+fn start_and_return(method: StartMethod, from: Descriptor, to: Descriptor) {
+    drop(start(method, finish_later, (from, to)));
+}
+
+fn a_tree_of_its_own_ends_after_the_librarys_own_children(method: StartMethod) {
+    let ((from, end), (done, told)) = (pipe(), pipe());
+    let child = Context::new(method).builder(start_and_return, (method, from, told)).own_tree().start().unwrap();
+    assert_eq!(child.wait_timeout(Duration::from_millis(50)).unwrap(), None, "it waits for its child");
+    drop(end);
+    hear(&done);
+    assert_eq!(child.wait().unwrap().exitcode(), 0);
+}
+
+/// Has a child that ends, and somebody who must survive that.
+fn outlive_a_child(method: StartMethod) -> bool {
+    let mut other = Command::new("sleep").arg("1000").spawn().unwrap();
+    start(method, || (), ()).join().unwrap();
+    let lives = other.try_wait().unwrap().is_none() && process(other.id()).unwrap().state != 'T';
+    other.kill().unwrap();
+    other.wait().unwrap();
+    lives
+}
+
+fn a_grandchild_leaves_the_tree_that_it_was_copied_from_alone(method: StartMethod) {
+    let child = Context::new(method).builder(outlive_a_child, (method,)).own_tree().start().unwrap();
+    assert!(child.join().unwrap());
+}

@@ -1,0 +1,140 @@
+//! The system's processes as `/proc` lists them: whose child each is, since when it runs, whether it has come to rest.
+//!
+//! Relies on `/proc` being mounted. Nothing is kept: each record is of the moment it was read.
+
+use std::fs;
+use std::io;
+
+use crate::ProcessIdentity;
+
+/// Where things stand in `/proc/PID/stat`, counted from the field after the command's name.
+const STATE_FIELD: usize = 0;
+const PARENT_FIELD: usize = 1;
+const THREADS_FIELD: usize = 17;
+const START_TIME_FIELD: usize = 19;
+
+/// One process at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessRecord {
+    /// Which process it is.
+    pub identity: ProcessIdentity,
+    /// Its parent's number; 0 for one whose parent cannot be seen from here.
+    pub parent: u32,
+    /// The kernel's letter for what its first thread does.
+    state: char,
+    /// How many threads it has.
+    threads: u32,
+}
+
+impl ProcessRecord {
+    /// Who has the number `pid` now.
+    ///
+    /// # Errors
+    /// `ENOENT` or `ESRCH` when nobody has, `InvalidData` when the kernel's answer is not understood.
+    pub fn of(pid: u32) -> io::Result<Self> {
+        let stat = fs::read(format!("/proc/{pid}/stat"))?;
+        parse(pid, &stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// True for one that has ended and was not reaped.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X')
+    }
+
+    /// True when no thread of it runs: each is stopped, has ended, or sleeps so deeply that no signal wakes it, as
+    /// one does that waits for its `vfork` child.
+    ///
+    /// # Errors
+    /// Those of reading `/proc/PID/task` of a process with several threads.
+    pub fn is_at_rest(&self) -> io::Result<bool> {
+        if self.threads <= 1 || self.has_ended() {
+            return Ok(rests(self.state));
+        }
+        let pid = self.identity.pid;
+        for thread in threads_of(pid)? {
+            let stat = fs::read(format!("/proc/{pid}/task/{thread}/stat"));
+            // One that has ended since has come to rest for good.
+            if stat.is_ok_and(|stat| parse(thread, &stat).is_some_and(|thread| !rests(thread.state))) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// True for the letters of states that a thread leaves by a signal to continue, or never.
+fn rests(state: char) -> bool {
+    matches!(state, 'T' | 't' | 'Z' | 'X' | 'D')
+}
+
+/// Every process that can be seen, each as it was when it was read. One that is there all the time is in the list.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn all_processes() -> io::Result<Vec<ProcessRecord>> {
+    Ok(numbers_in("/proc")?.into_iter().filter_map(|pid| ProcessRecord::of(pid).ok()).collect())
+}
+
+/// The numbers of a process's threads.
+///
+/// # Errors
+/// `ENOENT` when there is no such process.
+pub fn threads_of(pid: u32) -> io::Result<Vec<u32>> {
+    numbers_in(&format!("/proc/{pid}/task"))
+}
+
+/// The entries of a directory that are numbers.
+fn numbers_in(directory: &str) -> io::Result<Vec<u32>> {
+    let entries = fs::read_dir(directory)?;
+    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
+}
+
+/// The fields of a line of `/proc/PID/stat` that follow the second, which may hold anything, brackets and blanks too.
+pub(crate) fn fields(stat: &[u8]) -> Option<Vec<&str>> {
+    let after_name = stat.iter().rposition(|&byte| byte == b')')? + 2;
+    let rest = std::str::from_utf8(stat.get(after_name..)?).ok()?;
+    Some(rest.split_ascii_whitespace().collect())
+}
+
+/// A record from a line of `/proc/PID/stat`.
+fn parse(pid: u32, stat: &[u8]) -> Option<ProcessRecord> {
+    let fields = fields(stat)?;
+    let start_time = fields.get(START_TIME_FIELD)?.parse().ok()?;
+    Some(ProcessRecord {
+        identity: ProcessIdentity { pid, start_time },
+        parent: fields[PARENT_FIELD].parse().ok()?,
+        state: fields[STATE_FIELD].chars().next()?,
+        threads: fields[THREADS_FIELD].parse().ok()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{parent_pid, pid};
+
+    #[test]
+    fn a_name_with_brackets_and_blanks_is_passed_over() {
+        let line = b"7 (a) b ( c) T 12 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 3 18 4242 20 21\n";
+        let record = parse(7, line).unwrap();
+        assert_eq!(record.identity, ProcessIdentity { pid: 7, start_time: 4242 });
+        assert_eq!((record.parent, record.state, record.threads), (12, 'T', 3));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [&b""[..], b"1 (x)", b"1 (x) R 2", b"1 (x) R b c d e f g h i j k l m n o p q r s t u v"] {
+            assert_eq!(parse(1, line), None);
+        }
+    }
+
+    #[test]
+    fn this_process_is_listed_as_its_parents_child_and_is_not_at_rest() {
+        let all = all_processes().unwrap();
+        let me = all.iter().find(|record| record.identity.pid == pid()).unwrap();
+        assert_eq!(me.parent, parent_pid());
+        assert!(!me.has_ended());
+        assert!(!me.is_at_rest().unwrap());
+    }
+}
