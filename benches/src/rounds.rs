@@ -1,55 +1,106 @@
 //! Ratios that hold on a noisy machine: contestants in alternation, medians of the rounds' ratios.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// Something to be timed: its name, and one run of it.
-#[derive(Debug)]
-pub struct Contestant {
-    /// What the table calls it.
-    pub name: &'static str,
-    /// One run.
-    pub run: fn(),
+use crate::Result;
+
+/// How often a contestant runs in one round at most, however fast it is.
+const RUNS_MAX: u64 = 1000;
+
+/// How long a measurement takes.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// The rounds that are counted.
+    pub rounds: usize,
+    /// How long one contestant runs in one round, if one run is not longer.
+    pub slot: Duration,
 }
 
-/// One line of the table.
-#[derive(Debug, Clone)]
-pub struct Line {
-    /// The contestant.
-    pub name: &'static str,
-    /// The median over the rounds of a run's time.
-    pub time: Duration,
-    /// The median over the rounds of its time divided by the first contestant's in the same round.
-    pub ratio: f64,
-}
-
-/// Runs every contestant `runs` times a round, in turn, for so many rounds. The first is what the others are
-/// measured against. A round that is not counted goes first.
+/// Runs every contestant in turn, round after round: for each of them, a run's seconds in each round.
 ///
-/// # Panics
-/// Without contestants.
-#[must_use]
-pub fn alternate(contestants: &[Contestant], rounds: usize, runs: u32) -> Vec<Line> {
-    let mut times = vec![Vec::with_capacity(rounds); contestants.len()];
-    for round in 0..=rounds {
-        for (contestant, times) in contestants.iter().zip(&mut times) {
-            let began = Instant::now();
-            (0..runs).for_each(|_| (contestant.run)());
-            if round > 0 {
-                times.push(began.elapsed().as_secs_f64() / f64::from(runs));
-            }
+/// `run` gets a contestant's index and how often it is to run, and says how long that took. Two runs of each go first
+/// and are not counted: one wakes up what is slow once only, the other says how many runs fit a round.
+///
+/// # Errors
+/// What `run` says.
+pub fn alternate(
+    contestants: usize,
+    plan: Plan,
+    mut run: impl FnMut(usize, u64) -> Result<Duration>,
+) -> Result<Vec<Vec<f64>>> {
+    let mut runs = Vec::with_capacity(contestants);
+    for idx in 0..contestants {
+        run(idx, 1)?;
+        let once = run(idx, 1)?.as_secs_f64();
+        runs.push(((plan.slot.as_secs_f64() / once) as u64).clamp(1, RUNS_MAX));
+    }
+    let mut times = vec![Vec::with_capacity(plan.rounds); contestants];
+    for _ in 0..plan.rounds {
+        for (idx, &runs) in runs.iter().enumerate() {
+            times[idx].push(run(idx, runs)?.as_secs_f64() / runs as f64);
         }
     }
-    let first = times[0].clone();
-    let line = |(contestant, times): (&Contestant, &Vec<f64>)| Line {
-        name: contestant.name,
-        time: Duration::from_secs_f64(median(times.clone())),
-        ratio: median(times.iter().zip(&first).map(|(time, first)| time / first).collect()),
-    };
-    contestants.iter().zip(&times).map(line).collect()
+    Ok(times)
 }
 
-/// The middle one.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+/// The middle one; of an even number the mean of the two in the middle.
+///
+/// # Panics
+/// Without values.
+#[must_use]
+pub fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let middle = sorted.len() / 2;
+    if sorted.len().is_multiple_of(2) { f64::midpoint(sorted[middle - 1], sorted[middle]) } else { sorted[middle] }
+}
+
+/// The median over the rounds of `times` divided by what `limit` took in the same round.
+///
+/// # Panics
+/// Without rounds.
+#[must_use]
+pub fn ratio(times: &[f64], limit: &[f64]) -> f64 {
+    let ratios: Vec<f64> = times.iter().zip(limit).map(|(time, limit)| time / limit).collect();
+    median(&ratios)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_does_not_heed_what_is_far_off() {
+        assert_eq!(median(&[3.0, 900.0, 1.0]), 3.0);
+        assert_eq!(median(&[4.0, 1.0, 900.0, 2.0]), 3.0);
+        assert_eq!(median(&[7.0]), 7.0);
+    }
+
+    #[test]
+    fn a_ratio_is_taken_within_each_round() {
+        // The machine was ten times slower in the second round, for both; the medians' ratio would be 0.2.
+        assert_eq!(ratio(&[2.0, 20.0, 2.0], &[1.0, 10.0, 10.0]), 2.0);
+    }
+
+    #[test]
+    fn contestants_take_turns_and_the_first_runs_do_not_count() -> Result {
+        let mut asked = Vec::new();
+        let plan = Plan { rounds: 2, slot: Duration::from_millis(40) };
+        let times = alternate(2, plan, |idx, runs| {
+            asked.push((idx, runs));
+            let once = if asked.len() == 1 { 500 } else { [10, 80][idx] };
+            Ok(Duration::from_millis(once * runs))
+        })?;
+        assert_eq!(asked, [(0, 1), (0, 1), (1, 1), (1, 1), (0, 4), (1, 1), (0, 4), (1, 1)]);
+        assert_eq!(times, [[0.01, 0.01], [0.08, 0.08]]);
+        Ok(())
+    }
+
+    #[test]
+    fn one_failure_fails_all() {
+        let plan = Plan { rounds: 2, slot: Duration::ZERO };
+        let result =
+            alternate(2, plan, |idx, _| if idx == 1 { Err("planted".into()) } else { Ok(Duration::from_secs(1)) });
+        assert!(result.is_err());
+    }
 }

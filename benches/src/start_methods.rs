@@ -1,59 +1,174 @@
-//! What it costs to start a child and to join it, by each start method and by the bare system calls.
+//! Group `start_methods`: a child with an empty target is started and joined, by whoever can.
 //!
-//! # Safety
-//! The bare fork is called by a process with one thread, and its child returns at once.
+//! The axis is the memory that the starting process holds: a bare fork copies its page tables, an exec does not.
 
-#![expect(unsafe_code, reason = "the bare fork is the limit that the start methods are measured against")]
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
 
-use std::ffi::{CString, OsStr};
-use std::os::unix::ffi::OsStrExt;
+use procession::StartMethod;
 
-use procession::{Context, StartMethod};
-use procession_sys::{Exec, PidFd, exit_now, fork};
+use crate::Result;
+use crate::rounds::{Plan, alternate};
+use crate::runner::Runner;
 
-use crate::rounds::Contestant;
+/// The resident sizes of the starting process, in MiB.
+pub const SIZES_MIB: [u64; 4] = [1, 64, 256, 1024];
 
-/// In the environment of a bare child: its `main` returns at once.
-const RETURN_AT_ONCE: &str = "PROCESSION_BENCH_RETURN";
+/// The limits: system calls with nothing of ours around them.
+pub const FORK: &str = "fork + wait";
+/// The limit of what executes an image.
+pub const POSIX_SPAWN: &str = "posix_spawn + wait";
+/// The standard library's way to execute an image.
+pub const COMMAND: &str = "std::process::Command";
+/// The one Rust crate that starts functions in processes as we do.
+pub const PROCSPAWN: &str = "procspawn";
 
-/// To be asked first thing in `main`.
+/// CPython's methods, as it names them.
+const CPYTHON: [&str; 3] = ["fork", "forkserver", "spawn"];
+
+/// Starts children by one method, and joins them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contestant {
+    /// What the table calls it.
+    pub name: String,
+    /// True if it is a start method of ours.
+    pub is_ours: bool,
+    side: Side,
+    /// What its runner calls it.
+    method: &'static str,
+}
+
+/// In which runner a contestant runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Side {
+    Rust,
+    CPython,
+}
+
+/// All of them: ours, the limits, the peers.
 #[must_use]
-pub fn is_bare_child() -> bool {
-    std::env::var_os(RETURN_AT_ONCE).is_some()
+pub fn contestants() -> Vec<Contestant> {
+    let rust =
+        |method: &'static str, is_ours| Contestant { name: method.to_owned(), is_ours, side: Side::Rust, method };
+    let ours = StartMethod::ALL.into_iter().map(|method| rust(method.name(), true));
+    let others = [FORK, POSIX_SPAWN, COMMAND, PROCSPAWN].into_iter().map(|method| rust(method, false));
+    let cpython = CPYTHON.into_iter().map(|method| Contestant {
+        name: format!("CPython {method}"),
+        is_ours: false,
+        side: Side::CPython,
+        method,
+    });
+    ours.chain(others).chain(cpython).collect()
 }
 
-fn nothing() {}
-
-fn start_and_join(method: StartMethod) {
-    let child = Context::new(method).start(nothing, ()).expect("the child starts");
-    child.join().expect("the child returns");
+/// The processes in which the contestants run, each with the same amount of memory.
+#[derive(Debug)]
+pub struct Runners {
+    rust: Runner,
+    cpython: Runner,
 }
 
-/// One child by `fork` and `waitid`, which exits at once.
-fn bare_fork() {
-    // SAFETY: the process has one thread; see the top of this file.
-    let child = unsafe { fork(|| exit_now(0)) }.expect("a fork");
-    PidFd::open(child).and_then(|child| child.reap()).expect("it is reaped");
+impl Runners {
+    /// Starts them; `starter` is the program of that name.
+    ///
+    /// # Errors
+    /// Names the one that is missing or does not hold so much.
+    pub fn start(starter: &Path, mib: u64) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/start_methods.py");
+        Ok(Self {
+            rust: Runner::start("the starter", starter.as_os_str(), &[], mib)?,
+            cpython: Runner::start("CPython", OsStr::new("python3"), &[script.as_os_str()], mib)?,
+        })
+    }
+
+    /// Starts and joins so many children in turn.
+    ///
+    /// # Errors
+    /// A child did not start, or did not end as it should.
+    pub fn run(&mut self, contestant: &Contestant, times: u64) -> Result<Duration> {
+        let runner = match contestant.side {
+            Side::Rust => &mut self.rust,
+            Side::CPython => &mut self.cpython,
+        };
+        runner.run(contestant.method, times)
+    }
+
+    /// The version of the Python that takes part.
+    #[must_use]
+    pub fn python(&self) -> &str {
+        self.cpython.version()
+    }
 }
 
-/// One child by `posix_spawn` of this image and `waitid`, whose `main` returns at once.
-fn bare_spawn() {
-    let line = |name: &OsStr, value: &OsStr| CString::new([name.as_bytes(), b"=", value.as_bytes()].concat());
-    let own = std::env::vars_os().map(|(name, value)| line(&name, &value));
-    let env = own.chain([line(RETURN_AT_ONCE.as_ref(), "1".as_ref())]).collect::<Result<_, _>>().expect("no NUL");
-    let args = vec![CString::new("bare").expect("no NUL")];
-    let child = Exec::new(c"/proc/self/exe".to_owned(), args, env).spawn().expect("a spawn");
-    PidFd::open(child).and_then(|child| child.reap()).expect("it is reaped");
+/// What one resident size gave.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// The size.
+    pub mib: u64,
+    /// A start's seconds in each round, for each contestant.
+    pub times: Vec<Vec<f64>>,
 }
 
-/// `spawn` against its limit.
-pub const SPAWN: [Contestant; 2] = [
-    Contestant { name: "posix_spawn + wait", run: bare_spawn },
-    Contestant { name: "spawn", run: || start_and_join(StartMethod::Spawn) },
+/// Measures all contestants at one size.
+///
+/// # Errors
+/// What the runners say.
+pub fn measure(runners: &mut Runners, contestants: &[Contestant], mib: u64, plan: Plan) -> Result<Measured> {
+    let times = alternate(contestants.len(), plan, |idx, times| runners.run(&contestants[idx], times))?;
+    Ok(Measured { mib, times })
+}
+
+/// A promise: how much longer than its limit one of ours may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    /// What the table calls it.
+    pub title: &'static str,
+    /// One of ours.
+    pub ours: &'static str,
+    /// Another contestant.
+    pub limit: &'static str,
+    /// The resident size at which it holds.
+    pub mib: u64,
+    /// How many times the limit's time ours may take.
+    pub at_most: f64,
+}
+
+/// The promises of this group.
+pub const FIGURES: [Figure; 4] = [
+    Figure { title: "spawn: start and join", ours: "spawn", limit: POSIX_SPAWN, mib: 1, at_most: 1.15 },
+    Figure { title: "forkserver: start and join", ours: "forkserver", limit: FORK, mib: 1, at_most: 1.5 },
+    Figure {
+        title: "forkserver: start and join, 1 GiB resident in the parent",
+        ours: "forkserver",
+        limit: FORK,
+        mib: 1024,
+        at_most: 0.01,
+    },
+    Figure { title: "fork: start and join", ours: "fork", limit: FORK, mib: 1, at_most: 1.5 },
 ];
 
-/// `forkserver` against its limit.
-pub const FORKSERVER: [Contestant; 2] = [
-    Contestant { name: "fork + wait", run: bare_fork },
-    Contestant { name: "forkserver", run: || start_and_join(StartMethod::ForkServer) },
-];
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_start_method_has_a_figure_and_every_figure_a_limit_and_a_size() {
+        let contestants = contestants();
+        for method in StartMethod::ALL {
+            assert!(FIGURES.iter().any(|figure| figure.ours == method.name()), "{method}");
+        }
+        for figure in FIGURES {
+            assert!(contestants.iter().any(|contestant| contestant.name == figure.limit), "{}", figure.title);
+            assert!(SIZES_MIB.contains(&figure.mib), "{}", figure.title);
+        }
+    }
+
+    #[test]
+    fn no_two_contestants_have_one_name() {
+        let contestants = contestants();
+        for (idx, contestant) in contestants.iter().enumerate() {
+            assert!(contestants[..idx].iter().all(|other| other.name != contestant.name), "{}", contestant.name);
+        }
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! A command that is not in this table does not exist, and one that is in it is in the help.
 
-use crate::{Result, ci, conformance, docs, images, layers, test_all, tidy};
+use crate::{Result, bench, ci, conformance, docs, images, layers, test_all, tidy};
 
 /// One command of `cargo xtask`.
 pub(crate) struct Command {
@@ -55,6 +55,18 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "",
         about: "check the book's pages and links, and build the API docs without a warning",
         run: docs::run,
+    },
+    Command {
+        name: "bench",
+        args: "[GROUP] [--quick]",
+        about: "criterion on one group of benches or on all, with the limits and the peers beside ours",
+        run: bench::run,
+    },
+    Command {
+        name: "bench-report",
+        args: "[--quick|--smoke]",
+        about: "measure ratios in alternating rounds and write the book's page on performance; `--smoke` writes nothing",
+        run: bench::report,
     },
 ];
 

@@ -3,6 +3,7 @@
 //! This file only finds the command in the table of [`flags`] and runs it. It relies on cargo alone;
 //! whatever else a command can use is named by that command when it is absent.
 
+mod bench;
 mod ci;
 mod confined;
 mod conformance;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::count::Tally;
 use crate::run::{answers, cargo, check, watch};
-use crate::{Result, confined, conformance, docs, images, layers, package, tidy};
+use crate::{Result, bench, confined, conformance, docs, images, layers, package, tidy};
 
 /// What a step is, which says how it counts.
 #[derive(Clone, Copy)]
@@ -39,6 +39,7 @@ pub(crate) const CONFORMANCE_PAGE: Step = ("the page of promises", Kind::Check(c
 pub(crate) const CONFORMANCE: Step = ("a test for each promise", Kind::Check(conformance_check));
 pub(crate) const DOCS: Step = ("docs", Kind::Check(docs_check));
 pub(crate) const CONFINED: Step = ("process tests as an ordinary user under seccomp", Kind::Tests(confined::tests));
+pub(crate) const BENCHES: Step = ("every contestant of the benches takes part", Kind::Check(bench::smoke));
 pub(crate) const PACKAGE: Step = ("every crate can be published", Kind::Check(package::all));
 
 /// True on a machine that says it is for continuous integration, where nothing may be left out.
@@ -60,7 +61,7 @@ fn tools() -> Result {
     let mut n_absent = 0;
     let tools = [
         ("cargo-nextest", has_nextest(), "tests run under `cargo test`, without time limits"),
-        ("python3", has_python(), "nothing is compared with CPython"),
+        ("python3", has_python(), "the benches, which compare with CPython, fail"),
     ];
     for (name, found, without) in tools {
         if found {

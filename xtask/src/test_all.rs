@@ -22,6 +22,7 @@ const STEPS: &[Step] = &[
     steps::IMAGES,
     steps::DOCS,
     steps::CONFINED,
+    steps::BENCHES,
     steps::PACKAGE,
 ];
 

@@ -9,12 +9,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use procession_boot::{FunctionId, resolve};
-use procession_sys::{Deadline, Inherited, enter_dir, exit_now, place, replace_environment};
+use procession_sys::{Deadline, Inherited, enter_dir, place, replace_environment};
 use procession_wire::{Decoder, Message};
 
 use crate::after_fork;
+use crate::authkey::set_authkey;
 use crate::context::set_start_method;
 use crate::current::become_child;
+use crate::ends::exit;
 use crate::panics;
 use crate::protocol::{CALL, GO, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
 use crate::settings::Settings;
@@ -25,8 +27,13 @@ const FAILED: i32 = 1;
 /// The exit code of a child whose parent never told it what to do, being gone.
 const ORPHANED: i32 = 255;
 
-/// Runs the child that the parent at the other end of `line` describes, and returns its exit code.
-pub(crate) fn run(line: &Arc<Line>) -> i32 {
+/// Runs the child that the parent at the other end of `line` describes, and ends it in order.
+pub(crate) fn run(line: &Arc<Line>) -> ! {
+    exit(run_described(line))
+}
+
+/// Runs what the parent describes, and returns the child's exit code.
+fn run_described(line: &Arc<Line>) -> i32 {
     let (mut call, setup) = match (expect(line, CALL), expect(line, SETUP)) {
         (Ok(Some(call)), Ok(Some(setup))) => (call, setup),
         (Err(reason), _) | (_, Err(reason)) => return refuse(line, reason),
@@ -56,7 +63,7 @@ pub(crate) type Outcome = Result<Message, Report>;
 /// Runs the target, and reports how it ended.
 fn run_target(line: &Arc<Line>, target: impl FnOnce() -> Outcome) -> i32 {
     let reporter = Arc::clone(line);
-    let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
+    let aborting = move |panicked| exit(report(&reporter, Err(panicked)));
     report(line, panics::catch(target, aborting))
 }
 
@@ -97,6 +104,7 @@ fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
 /// Becomes what the parent describes.
 fn become_described(setup: Setup) -> Result<(), String> {
     become_child(&setup);
+    set_authkey(setup.authkey);
     let _ = set_start_method(setup.default_method);
     if let Some(directory) = setup.directory {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;

@@ -22,7 +22,7 @@ use crate::protocol::{Handover, Report, Setup};
 use crate::settings::Settings;
 use crate::stdio::{ChildEnds, Stdio, Streams};
 use crate::target::{Target, call_closure, name_target};
-use crate::{body, fork, forkserver, registry, spawn};
+use crate::{authkey, body, fork, forkserver, registry, spawn};
 
 /// A child that has not been started: its name, its surroundings, its start method.
 ///
@@ -288,25 +288,30 @@ impl Plan {
         directory: Option<Descriptor>,
         inherited: Option<Handover>,
     ) -> Result<Message, StartError> {
-        let setup = self.setup(directory, inherited);
+        let setup = self.setup(directory, inherited)?;
         procession_wire::encode(&setup).map_err(|error| StartError::Arguments { name: self.name.clone(), error })
     }
 
     /// What the child is.
-    pub(crate) fn setup(&self, directory: Option<Descriptor>, inherited: Option<Handover>) -> Setup {
+    pub(crate) fn setup(
+        &self,
+        directory: Option<Descriptor>,
+        inherited: Option<Handover>,
+    ) -> Result<Setup, StartError> {
         let parent = current_process();
-        Setup {
+        Ok(Setup {
             name: self.name.clone(),
             lineage: self.lineage.clone(),
             daemon: self.daemon,
             start_method: self.method,
             default_method: get_start_method(),
+            authkey: authkey::own().map_err(self.failed("make an authentication key"))?,
             parent_pid: parent.pid(),
             parent_name: parent.name().to_owned(),
             directory,
             inherited,
             settings: self.settings.for_child(),
-        }
+        })
     }
 
     /// The child's directory, if one was asked for.

@@ -1,6 +1,6 @@
 //! Who this process is: the main process, or somebody's child.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::RwLock;
 use procession_sys::pid;
@@ -115,6 +115,20 @@ pub fn current_process() -> CurrentProcess {
 #[must_use]
 pub fn parent_process() -> Option<ParentProcess> {
     ORIGIN.read().as_ref().map(|origin| origin.parent.clone())
+}
+
+/// Set in a copy of a process of the program's, and so in copies of the copy.
+static IS_COPY: AtomicBool = AtomicBool::new(false);
+
+/// Whether this process was forked from one of the program's, whose exit handlers of libc it then has in its memory: it
+/// must leave without running them. A served child is none: it is forked from a server that was executed.
+pub(crate) fn is_copy() -> bool {
+    IS_COPY.load(Ordering::Relaxed)
+}
+
+/// To be called in such a process first.
+pub(crate) fn become_copy() {
+    IS_COPY.store(true, Ordering::Relaxed);
 }
 
 /// Makes this process the child that its parent described.

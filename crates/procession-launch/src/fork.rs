@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use procession_boot::{own_lifeline, tie_to_forking_parent};
 use procession_sys::{
-    Deadline, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, dev_null, discard_child, dup, exit_now, flush_c_streams,
+    Deadline, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, dev_null, discard_child, dup, flush_c_streams,
     is_single_threaded, leave_out_exit_handlers, open_standard_streams, place, replace_environment,
 };
 use procession_wire::Message;
@@ -23,12 +23,13 @@ use crate::body::{self, Outcome};
 use crate::builder::{Builder, Forked, Plan};
 use crate::child::{Child, Pipes, Reaper};
 use crate::context::{Context, StartMethod};
+use crate::ends::exit;
 use crate::error::StartError;
 use crate::passable::Passable;
 use crate::process::Process;
 use crate::protocol::{GO, Line, is_gone};
-use crate::registry;
 use crate::stdio::{ChildEnd, ChildEnds};
+use crate::{current, registry};
 
 impl Context {
     /// Starts a child that is a copy of this process and runs `closure`, whatever it captures: its memory is copied.
@@ -114,7 +115,7 @@ pub(crate) fn start(
     if proof == Proof::Needed {
         prove_one_thread(&plan.name)?;
     }
-    let setup = plan.setup(plan.open_directory()?, None);
+    let setup = plan.setup(plan.open_directory()?, None)?;
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     own_lifeline().map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
     flush_streams();
@@ -129,7 +130,7 @@ pub(crate) fn start(
             }
             Err(error) => body::refuse(&line, format!("it cannot begin as a copy of its parent: {error}")),
         };
-        end_copy(code)
+        exit(code)
     };
     // SAFETY: this process has one thread, or somebody vouched for the others.
     let pid = unsafe { procession_sys::fork(copy) }.map_err(plan.failed("fork it"))?;
@@ -178,6 +179,7 @@ pub(crate) fn flush_streams() {
 ///
 /// Returns the parent's lifeline, for a copy that forks children which are to live as long as the parent.
 pub(crate) fn become_copy() -> io::Result<OwnedFd> {
+    current::become_copy();
     let lifeline = tie_to_forking_parent()?;
     let_go_of_parents()?;
     Ok(lifeline)
@@ -225,11 +227,4 @@ fn change_environment(plan: &Plan) {
         // SAFETY: the copy has one thread.
         unsafe { replace_environment(&environment) };
     }
-}
-
-/// Ends a copy: what it has printed is written out, and nothing of its parent's is run, dropped or written.
-pub(crate) fn end_copy(code: i32) -> ! {
-    registry::end_children();
-    flush_streams();
-    exit_now(code)
 }

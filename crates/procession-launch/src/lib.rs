@@ -46,16 +46,22 @@ mod after_fork;
 mod body; // and the child's side of it.
 mod panics;
 
+mod authkey;
 mod current;
+mod ends; // How this process ends,
 mod error;
+mod hooks; // and what runs then.
 
 pub use crate::after_fork::register_after_fork;
+pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};
 pub use crate::builder::{Builder, Forked};
 pub use crate::child::Child;
 pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_start_method};
 pub use crate::current::{CurrentProcess, ParentProcess, current_process, parent_process};
+pub use crate::ends::exit;
 pub use crate::error::{ControlError, JoinError, StartError};
 pub use crate::forkserver::PreloadResult;
+pub use crate::hooks::{ExitHook, at_exit, at_exit_with_priority, join_at_exit};
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
 pub use crate::registry::{DAEMON_GRACE, active_children};

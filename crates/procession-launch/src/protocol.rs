@@ -22,6 +22,7 @@ use procession_wire::frame::{Assembler, Body, BodyPlace, Frame, FrameError, PACK
 use procession_wire::{Decoder, Descriptor, Encoder, Message};
 use serde::{Deserialize, Serialize};
 
+use crate::authkey::AuthKey;
 use crate::context::StartMethod;
 use crate::settings::Settings;
 
@@ -48,6 +49,9 @@ pub(crate) struct Setup {
     pub(crate) start_method: StartMethod,
     /// The default start method of its parent.
     pub(crate) default_method: StartMethod,
+    /// The key that its family shares.
+    #[serde(with = "crate::authkey::in_setup")]
+    pub(crate) authkey: AuthKey,
     /// Its parent's number.
     pub(crate) parent_pid: u32,
     /// Its parent's name.

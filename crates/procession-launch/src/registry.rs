@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use procession_sys::{Deadline, at_exit, pid};
+use procession_sys::{Deadline, pid};
 
 use crate::child::Child;
-use crate::forkserver;
+use crate::{ends, forkserver};
 
 /// How long a daemon child has to end after its SIGTERM at this process's normal end. Then the kernel ends it, with
 /// its owner.
@@ -17,7 +17,7 @@ pub const DAEMON_GRACE: Duration = Duration::from_secs(5);
 
 /// The children that may still run, and who they belong to.
 struct Registry {
-    /// The process that registered the exit handler: a forked child has its parent's memory, not its children.
+    /// The process whose children they are: a forked child has its parent's memory, not its children.
     owner: Option<u32>,
     /// By their serial numbers, so in the order of their starts.
     children: BTreeMap<u64, Child>,
@@ -61,7 +61,7 @@ pub(crate) fn next_serial() -> u64 {
 pub(crate) fn prepare() -> io::Result<()> {
     let mut registry = REGISTRY.lock();
     if registry.owner != Some(pid()) {
-        at_exit(end_children)?;
+        ends::prepare()?;
         registry.children.clear();
         registry.owner = Some(pid());
     }

@@ -9,17 +9,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use procession_sys::{
-    Deadline, PidFd, ProcessIdentity, ProcessRecord, Signal, adopt_orphans, all_processes, at_exit, pid,
-};
+use procession_sys::{Deadline, PidFd, ProcessIdentity, ProcessRecord, Signal, adopt_orphans, all_processes, pid};
 
 use crate::builder::Builder;
 use crate::child::Child;
 use crate::error::ControlError;
+use crate::hooks::at_exit_with_priority;
 
 /// How many times all processes are listed before a tree is killed as far as it was seen: two or three lists are usual,
 /// and a tree that has outrun this many has outrun them all.
@@ -28,9 +26,6 @@ pub const TREE_PASSES_MAX: u32 = 200;
 /// How long a process that ends waits for those of its tree that it has killed: the kernel takes milliseconds, unless
 /// one of them waits for a device.
 pub const TREE_END_MAX: Duration = Duration::from_secs(1);
-
-/// Whose tree ends with it: a forked child has its parent's exit handlers, not its tree.
-static OWNER: AtomicU32 = AtomicU32::new(0);
 
 impl<F, A> Builder<F, A> {
     /// Keeps whatever descends from the child below it in the tree of processes, also when the parent in between has
@@ -94,20 +89,15 @@ impl Child {
 
 /// Makes this process, which has just begun, the parent of its orphaned descendants, and kills them at its end.
 ///
-/// Exit handlers run from the last to the first. This is the first, so the one that deals with the library's own
-/// children has run by then.
+/// That is the last of its exit hooks, so the library's own children have ended by then.
 pub(crate) fn own() -> io::Result<()> {
     adopt_orphans()?;
-    at_exit(end_own)?;
-    OWNER.store(pid(), Ordering::Relaxed);
+    at_exit_with_priority(i32::MIN, end_own);
     Ok(())
 }
 
 /// At this process's normal end: kills what is left of its tree.
-extern "C" fn end_own() {
-    if OWNER.load(Ordering::Relaxed) != pid() {
-        return;
-    }
+fn end_own() {
     let mut tree = Tree::below(Root::This);
     // Nobody is left to be told that something went wrong.
     let _ = tree.stop();

@@ -312,7 +312,7 @@ fn a_tree_of_its_own_ends_after_the_librarys_own_children(method: StartMethod) {
     let ((from, end), (done, told)) = (pipe(), pipe());
     let child = Context::new(method).builder(start_and_return, (method, from, told)).own_tree().start().unwrap();
     assert_eq!(child.wait_timeout(Duration::from_millis(50)).unwrap(), None, "it waits for its child");
-    drop(end);
+    tell(&end);
     hear(&done);
     assert_eq!(child.wait().unwrap().exitcode(), 0);
 }

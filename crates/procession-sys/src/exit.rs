@@ -1,9 +1,10 @@
-//! Ways out of a process.
+//! Ways out of a process, and which thread takes one.
 //!
 //! # Safety
-//! `_exit` touches no memory of ours; `atexit` takes a function item, which lives as long as the image.
+//! `_exit` touches no memory of ours; `atexit` takes a function item, which lives as long as the image; `pthread_self`
+//! reads a register.
 
-#![expect(unsafe_code, reason = "exit handlers and `_exit` belong to libc")]
+#![expect(unsafe_code, reason = "exit handlers, `_exit` and threads' handles belong to libc")]
 
 use std::io;
 
@@ -57,4 +58,15 @@ extern "C" fn leave(code: libc::c_int, _: *mut libc::c_void) {
 unsafe extern "C" {
     /// on_exit(3): as `atexit`, with the exit code. Not in libc.
     fn on_exit(hook: extern "C" fn(libc::c_int, *mut libc::c_void), argument: *mut libc::c_void) -> libc::c_int;
+}
+
+/// The calling thread's handle of libc, as `JoinHandleExt::as_pthread_t` gives it.
+///
+/// It can be asked for when the thread's locals are gone, where `std::thread::current` may panic. It is another
+/// thread's once this one has been joined.
+#[must_use]
+pub fn current_thread() -> usize {
+    // SAFETY: takes no pointer and cannot fail.
+    let handle = unsafe { libc::pthread_self() };
+    handle as usize
 }

@@ -31,6 +31,7 @@ mod fork;
 mod identity;
 mod inherit;
 mod pidfd;
+mod random;
 mod records;
 mod settings;
 mod signal;
@@ -54,7 +55,7 @@ pub use crate::confine::{
 };
 pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
-pub use crate::exit::{at_exit, exit_now, flush_c_streams, leave_out_exit_handlers};
+pub use crate::exit::{at_exit, current_thread, exit_now, flush_c_streams, leave_out_exit_handlers};
 pub use crate::fd::{
     adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
     open_standard_streams, pipe, place, reopen_read,
@@ -74,6 +75,7 @@ pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one};
+pub use crate::random::random_bytes;
 pub use crate::records::{ProcessRecord, all_processes, threads_of};
 pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,

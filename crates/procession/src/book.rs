@@ -18,6 +18,7 @@ pages! {
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
     limits: "../../../docs/src/reference/limits.md",
+    performance: "../../../docs/src/performance.md",
     glossary: "../../../docs/src/reference/glossary.md",
     architecture: "../../../docs/src/design/architecture.md",
     decisions: "../../../docs/src/design/decisions.md",

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use procession_launch::{ControlError, JoinError, StartError};
+use procession_launch::{AuthKeyError, ControlError, JoinError, StartError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -23,6 +23,9 @@ pub enum Error {
     /// A process could not be signaled or waited for.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Some bytes cannot be an authentication key.
+    #[error(transparent)]
+    AuthKey(#[from] AuthKeyError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

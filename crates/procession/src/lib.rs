@@ -31,9 +31,11 @@ pub use crate::error::{Error, Result};
 
 #[doc(no_inline)]
 pub use procession_launch::{
-    Arguments, Builder, Captureless, Child, Context, ControlError, CurrentProcess, ExitStatus, Forked, JoinError,
-    ParentProcess, Passable, PreloadResult, Process, Resource, StartError, StartMethod, Stdio, Target, active_children,
-    cpu_count, current_process, get_start_method, parent_process, register_after_fork, set_start_method,
+    AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, Arguments, AuthKey, AuthKeyError, Builder, Captureless, Child, Context,
+    ControlError, CurrentProcess, ExitHook, ExitStatus, Forked, JoinError, ParentProcess, Passable, PreloadResult,
+    Process, Resource, StartError, StartMethod, Stdio, Target, active_children, at_exit, at_exit_with_priority,
+    cpu_count, current_process, exit, get_start_method, join_at_exit, parent_process, register_after_fork, set_authkey,
+    set_start_method,
 };
 #[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};

@@ -254,10 +254,8 @@ impl Service {
             return 1;
         }
         match self.kind {
-            Kind::Executed => body::run(line),
             Kind::Preloaded if fork::let_go_of_parents().is_err() => FAILED_TO_SERVE,
-            Kind::Preloaded => body::run(line),
-            Kind::Nursery => fork::end_copy(body::run(line)),
+            Kind::Executed | Kind::Preloaded | Kind::Nursery => body::run(line),
         }
     }
 

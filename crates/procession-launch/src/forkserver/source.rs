@@ -94,7 +94,9 @@ impl Source {
     pub(super) fn server(&self, plan: &Plan) -> Result<Arc<Server>, StartError> {
         let credentials = Server::credentials(plan)?;
         let mut current = self.current.lock();
-        current.take_if(|server| !server.is_own() || server.has_ended());
+        if current.take_if(|server| !server.is_own() || server.has_ended()).is_some() {
+            reap();
+        }
         // An older one serves on until its last child has ended.
         if let Some(stranger) = current.take_if(|server| server.credentials != credentials) {
             stranger.retire();

@@ -1,0 +1,87 @@
+//! Measures all groups and writes the book's page on performance: `report DIR [--quick | --smoke]`, which
+//! `cargo xtask bench-report` calls. Relies on the program `starter` beside this one.
+
+use std::fs;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use procession_benches::Result;
+use procession_benches::machine::Machine;
+use procession_benches::page::{Origin, START_METHODS_PLOT, StartMethods, page};
+use procession_benches::rounds::Plan;
+use procession_benches::start_methods::{self, FIGURES, Runners, SIZES_MIB, contestants};
+
+/// How much is measured.
+#[derive(Debug, Clone, Copy)]
+struct Effort {
+    plan: Plan,
+    sizes: &'static [u64],
+    /// What `cargo xtask bench-report` was told.
+    argument: &'static str,
+}
+
+/// A quiet machine's worth.
+const FULL: Effort =
+    Effort { plan: Plan { rounds: 100, slot: Duration::from_millis(15) }, sizes: &SIZES_MIB, argument: "" };
+
+/// Enough to see whether something has changed a lot.
+const QUICK: Effort =
+    Effort { plan: Plan { rounds: 10, slot: Duration::from_millis(10) }, sizes: &SIZES_MIB, argument: " --quick" };
+
+/// Enough to see that every contestant works.
+const SMOKE: Effort = Effort { plan: Plan { rounds: 1, slot: Duration::ZERO }, sizes: &[1, 64], argument: " --smoke" };
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let result = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [dir] => report(Path::new(dir), FULL),
+        [dir, "--quick"] => report(Path::new(dir), QUICK),
+        [dir, "--smoke"] => report(Path::new(dir), SMOKE),
+        _ => Err("usage: report DIR [--quick | --smoke]".into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("report: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Measures, and only if everybody took part, writes.
+fn report(dir: &Path, effort: Effort) -> Result {
+    let (start_methods, python) = measure_start_methods(effort)?;
+    let origin = Origin {
+        command: format!("cargo xtask bench-report{}", effort.argument),
+        rounds: effort.plan.rounds,
+        machine: Machine::this(&python)?,
+    };
+    write(&dir.join(START_METHODS_PLOT), &start_methods.plot()?)?;
+    write(&dir.join("performance.md"), &page(&origin, &start_methods))
+}
+
+/// The group `start_methods`, and the Python that took part in it.
+fn measure_start_methods(effort: Effort) -> Result<(StartMethods, String)> {
+    let starter = std::env::current_exe()?.with_file_name("starter");
+    let contestants = contestants();
+    let mut measured = Vec::new();
+    let mut python = String::new();
+    for &mib in effort.sizes {
+        println!("start_methods: {} contestants at {mib} MiB", contestants.len());
+        let mut runners = Runners::start(&starter, mib)?;
+        runners.python().clone_into(&mut python);
+        measured.push(start_methods::measure(&mut runners, &contestants, mib, effort.plan)?);
+    }
+    // A start method that is not there yet has no figure.
+    let figures = FIGURES.into_iter().filter(|figure| contestants.iter().any(|one| one.name == figure.ours));
+    let figures = figures.collect();
+    Ok((StartMethods { contestants, figures, measured }, python))
+}
+
+fn write(path: &Path, text: &str) -> Result {
+    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(path, text));
+    written.map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+    println!("wrote {}", path.display());
+    Ok(())
+}
