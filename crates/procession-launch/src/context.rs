@@ -162,6 +162,8 @@ impl Context {
     /// that needed the server, and of every later one until it succeeds. While it runs, standard output and error are
     /// this process's own.
     ///
+    /// Children have what the functions built, and the files, sockets and pipes that they opened, which all of them share.
+    ///
     /// The server belongs to the context and its clones; it ends when the last of them is dropped and its children have
     /// ended. What is preloaded is not seen by children of other contexts. Only a context that starts by forkserver can
     /// preload: any other refuses to start.

@@ -4,10 +4,12 @@
 
 mod common;
 
+use std::io::Write;
 use std::process::Stdio;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use common::{SOON, again, file, hear, line, methods, pipe, start, tell, tell_and_block, wait_for};
+use common::{SOON, file, hear, line, methods, pipe, rest, start, tell, tell_and_block, wait_for};
 use procession_launch::{
     Child, Context, ExitStatus, Process, StartMethod, active_children, cpu_count, current_process, get_start_method,
 };
@@ -33,6 +35,7 @@ procession_testkit::main! {
     cases: [
         cpu_count_is_at_least_one,
         the_list_of_methods_begins_with_the_default,
+        a_lock_that_a_preloaded_function_made_is_the_childrens_own,
     ];
     programs: [unguarded];
 }
@@ -138,8 +141,7 @@ struct Upper {
 
 impl Upper {
     fn run(self) {
-        let said = line(self.from);
-        std::io::Write::write_all(&mut file(self.to), said.to_uppercase().as_bytes()).unwrap();
+        write!(file(self.to), "{}", line(self.from).to_uppercase()).unwrap();
     }
 }
 
@@ -147,7 +149,7 @@ fn a_method_talks_to_the_parent_over_a_pipe_of_its_value(method: StartMethod) {
     let (child_read, write) = pipe();
     let (read, child_write) = pipe();
     let child = start(method, Upper::run, (Upper { from: child_read, to: child_write },));
-    std::io::Write::write_all(&mut std::fs::File::from(again(&write)), b"hello there\n").unwrap();
+    writeln!(file(write), "hello there").unwrap();
     assert_eq!(line(read), "HELLO THERE\n");
     child.join().unwrap();
 }
@@ -201,4 +203,38 @@ fn the_list_of_methods_begins_with_the_default() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), StartMethod::ALL.len(), "each once");
+}
+
+/// A lock between processes: who has taken the byte out of the pipe has it.
+static LOCK: OnceLock<(Descriptor, Descriptor)> = OnceLock::new();
+
+fn make_lock() {
+    let (read, write) = pipe();
+    tell(&write);
+    let _ = LOCK.set((read, write));
+}
+
+/// Takes the lock, says so twice with a moment for others between, and gives it back.
+fn speak_twice(to: Descriptor) {
+    let (read, write) = LOCK.get().expect("a lock that was preloaded");
+    let mut to = file(to);
+    hear(read);
+    writeln!(to, "{} begins", pid()).unwrap();
+    std::thread::yield_now();
+    writeln!(to, "{} ends", pid()).unwrap();
+    tell(write);
+}
+
+fn a_lock_that_a_preloaded_function_made_is_the_childrens_own() {
+    let context = Context::forkserver().preload(make_lock);
+    let (read, write) = pipe();
+    let speakers: Vec<Process<()>> = (0..8).map(|_| context.start(speak_twice, (write.clone(),)).unwrap()).collect();
+    speakers.into_iter().for_each(|speaker| speaker.join().unwrap());
+    drop(write);
+    let said = rest(read);
+    let words: Vec<&str> = said.split_whitespace().collect();
+    assert_eq!(words.len(), 8 * 4, "{said}");
+    assert!(words.chunks(4).all(|turn| turn[0] == turn[2] && (turn[1], turn[3]) == ("begins", "ends")), "{said}");
+    assert!(LOCK.get().is_none(), "nothing was made here");
+    assert!(Context::forkserver().start(|| LOCK.get().is_none(), ()).unwrap().join().unwrap(), "nor elsewhere");
 }

@@ -12,7 +12,7 @@ use crate::Result;
 use crate::confined::executables;
 use crate::run::{cargo, output};
 
-/// The start methods for which a case named without one must exist. A case may exist for others as well.
+/// The start methods for which a case named without one must exist. It exists for fork as well where that can be.
 const METHODS: [&str; 2] = ["forkserver", "spawn"];
 
 /// The names of the cases of each test program, by the name that nextest gives the program.

@@ -14,7 +14,8 @@ This page lists those promises that hold here, each in a sentence of ours, with 
 Nothing without a test stands on this page: `cargo xtask conformance --check` asks the test programs whether each test
 exists, and refuses one that is named for more than five promises.
 
-*Adapted* says what has another shape in Rust. A test named without a start method runs for each of them.
+*Adapted* says what has another shape in Rust. A test that is one of each start method's stands here once: it runs with
+forkserver and spawn, and with fork where a copy of the process can keep the promise.
 Promises about Python alone are left out: its imports, its garbage collector, how its main module is found.
 ";
 

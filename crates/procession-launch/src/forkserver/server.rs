@@ -2,8 +2,8 @@
 //!
 //! # Safety
 //! A fork copies one thread. The server has no other: it runs no code but its own, which starts none. In a child it
-//! closes every descriptor but the child's own two; the objects that held the others stay where they are, in frames
-//! that the child never returns to.
+//! closes every descriptor but the child's own two, or, where other code than its own has opened some, those of its
+//! own alone; the objects that held them stay where they are, in frames that the child never returns to.
 
 #![expect(unsafe_code, reason = "forks, and closes in the child what belongs to the server")]
 
@@ -261,12 +261,13 @@ impl Service {
 
     /// Leaves to the server what is the server's.
     fn let_go(&self, line: &Line, lifeline: &OwnedFd) {
-        if self.kind != Kind::Nursery {
+        if self.kind == Kind::Executed {
             // SAFETY: what is closed belongs to the server's objects, which no code of the child uses or drops: the
             // child leaves by `exit` and never returns to the server's frames.
             return unsafe { close_all_but(&[line.as_fd().as_raw_fd(), lifeline.as_raw_fd()]) };
         }
-        // A copy of the owner keeps the owner's descriptors.
+        // A copy of the owner keeps the owner's descriptors, and a preloaded child what the functions have opened: its
+        // code has the objects that own them.
         let lines = self.lines.values().map(|line| line.as_fd());
         let own = [self.control.as_fd(), self.lifeline.as_fd(), self.child_ended.as_fd()];
         for fd in own.into_iter().chain(lines) {
