@@ -287,7 +287,7 @@ impl Plan {
     /// What comes after it.
     fn enter(&self, child: Child) -> Result<Child, StartError> {
         child.attach().map_err(self.failed("start the thread that reads its output and its log"))?;
-        registry::enter(child.clone());
+        registry::enter(&child);
         Ok(child)
     }
 

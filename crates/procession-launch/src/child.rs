@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -29,8 +30,22 @@ use crate::tail::Tail;
 /// the child go on; it is reaped by the next start, by `active_children`, or at the end of this process.
 ///
 /// Python's `multiprocessing.Process`, after `start`.
-#[derive(Clone)]
 pub struct Child(Arc<Inner>);
+
+/// The registry's hold on a child, which is no handle.
+pub(crate) struct Listed(Arc<Inner>);
+
+impl Listed {
+    /// A handle.
+    pub(crate) fn child(&self) -> Child {
+        Child::handle(&self.0)
+    }
+
+    /// True when nobody has a handle.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.0.handles.load(Ordering::Relaxed) == 0
+    }
+}
 
 /// How many times the status of a served child that has ended is looked for before sleeping: some 50 us.
 const STATUS_LOOKS: u32 = 40;
@@ -44,6 +59,8 @@ const STATUS_LOOK: Duration = Duration::from_millis(10);
 
 /// What the handles to one child share.
 struct Inner {
+    /// How many handles there are.
+    handles: AtomicUsize,
     about: About,
     pidfd: PidFd,
     line: Line,
@@ -98,11 +115,26 @@ pub(crate) struct Pipes {
     pub(crate) sources: Vec<Arc<dyn Source>>,
 }
 
+impl Pipes {
+    /// Closes what nobody has taken.
+    fn close(&mut self) {
+        (self.stdin, self.stdout, self.stderr) = (None, None, None);
+    }
+}
+
 impl Child {
     /// A child that was just started.
     pub(crate) fn new(about: About, pidfd: PidFd, line: Line, reaper: Reaper, pipes: Pipes) -> Self {
         let state = Mutex::default();
-        Self(Arc::new(Inner { about, pidfd, line, reaper, state, pipes: Mutex::new(pipes) }))
+        Self(Arc::new(Inner {
+            handles: AtomicUsize::new(1),
+            about,
+            pidfd,
+            line,
+            reaper,
+            state,
+            pipes: Mutex::new(pipes),
+        }))
     }
 
     /// The process's number. It is nobody else's as long as the child has not been reaped.
@@ -180,9 +212,12 @@ impl Child {
 
     /// Waits until the child has ended. A signal that this process handles does not end the wait.
     ///
+    /// Our end of the child's standard input is closed first, unless it was taken: nothing more could come from it.
+    ///
     /// # Errors
     /// When the system refuses to wait, which means a lack of memory; in a fork of the process that started the child.
     pub fn wait(&self) -> Result<ExitStatus, ControlError> {
+        drop(self.take_stdin());
         // Without a deadline the wait ends with a status or an error only.
         self.wait_until(Deadline::NEVER).map(|status| status.unwrap_or(ExitStatus::LOST))
     }
@@ -274,9 +309,15 @@ impl Child {
         &self.0.line
     }
 
-    /// True when no handle but this one is left.
-    pub(crate) fn is_abandoned(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+    /// One more handle.
+    fn handle(inner: &Arc<Inner>) -> Self {
+        inner.handles.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(inner))
+    }
+
+    /// What the registry keeps.
+    pub(crate) fn list(&self) -> Listed {
+        Listed(Arc::clone(&self.0))
     }
 
     /// The child's report, once.
@@ -329,6 +370,21 @@ impl Child {
     /// Which of this process's children it is.
     pub(crate) fn serial(&self) -> u64 {
         self.0.about.serial
+    }
+}
+
+impl Clone for Child {
+    fn clone(&self) -> Self {
+        Self::handle(&self.0)
+    }
+}
+
+impl Drop for Child {
+    /// With the last handle our ends of its pipes close: nobody can take them any more.
+    fn drop(&mut self) {
+        if self.0.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.pipes.lock().close();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use procession_sys::{Deadline, pid};
 
-use crate::child::Child;
+use crate::child::{Child, Listed};
 use crate::{ends, forkserver};
 
 /// How long a daemon child has to end after its SIGTERM at this process's normal end. Then the kernel ends it, with
@@ -20,7 +20,7 @@ struct Registry {
     /// The process whose children they are: a forked child has its parent's memory, not its children.
     owner: Option<u32>,
     /// By their serial numbers, so in the order of their starts.
-    children: BTreeMap<u64, Child>,
+    children: BTreeMap<u64, Listed>,
 }
 
 static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: BTreeMap::new() });
@@ -47,8 +47,8 @@ pub fn active_children() -> Vec<Child> {
     if registry.owner != Some(pid()) {
         return Vec::new();
     }
-    registry.children.retain(|_, child| !child.has_ended());
-    registry.children.values().cloned().collect()
+    registry.children.retain(|_, listed| !listed.child().has_ended());
+    registry.children.values().map(Listed::child).collect()
 }
 
 /// The number of a new child.
@@ -69,14 +69,14 @@ pub(crate) fn prepare() -> io::Result<()> {
 }
 
 /// Enters a child that was just started.
-pub(crate) fn enter(child: Child) {
-    REGISTRY.lock().children.insert(child.serial(), child);
+pub(crate) fn enter(child: &Child) {
+    REGISTRY.lock().children.insert(child.serial(), child.list());
 }
 
 /// Reaps the ended ones among the children that nobody has a handle to.
 pub(crate) fn reap_abandoned() {
     forkserver::reap();
-    REGISTRY.lock().children.retain(|_, child| !child.is_abandoned() || !child.has_ended());
+    REGISTRY.lock().children.retain(|_, listed| !listed.is_abandoned() || !listed.child().has_ended());
 }
 
 /// Forgets a child that was reaped, so that its descriptors close with the last handle to it.
@@ -87,13 +87,13 @@ pub(crate) fn leave(serial: u64) {
 /// In a process that was just forked from one with children: they are not its own.
 pub(crate) fn disown() {
     let mut registry = REGISTRY.lock();
-    registry.children.values().for_each(Child::disown);
+    registry.children.values().for_each(|listed| listed.child().disown());
     registry.children.clear();
     registry.owner = None;
 }
 
 /// At this process's normal end: daemon children are terminated, the others are waited for.
-pub(crate) extern "C" fn end_children() {
+pub(crate) fn end_children() {
     let children = {
         let mut registry = REGISTRY.lock();
         if registry.owner != Some(pid()) {
@@ -101,7 +101,7 @@ pub(crate) extern "C" fn end_children() {
         }
         std::mem::take(&mut registry.children)
     };
-    let (daemons, others): (Vec<_>, Vec<_>) = children.into_values().partition(Child::is_daemon);
+    let (daemons, others): (Vec<_>, Vec<_>) = children.values().map(Listed::child).partition(Child::is_daemon);
     for daemon in &daemons {
         let _ = daemon.terminate();
     }

@@ -53,6 +53,8 @@ procession_testkit::main! {
         environment_is_inherited_and_changed,
         the_directory_is_inherited_or_given,
         streams_can_be_pipes,
+        a_join_closes_the_input_that_nobody_has_taken,
+        a_dropped_handle_closes_its_pipes,
         streams_can_be_files_or_nothing,
         a_dropped_builder_starts_nothing,
         a_childs_argument_is_closed_here_once_it_has_started,
@@ -541,6 +543,32 @@ fn shout() {
     std::io::stdin().read_to_string(&mut text).unwrap();
     print!("{}", text.to_uppercase());
     eprint!("{}", text.len());
+}
+
+fn read_all() -> usize {
+    std::io::read_to_string(std::io::stdin()).unwrap().len()
+}
+
+fn a_join_closes_the_input_that_nobody_has_taken(method: StartMethod) {
+    let child = Context::new(method).builder(read_all, ()).stdin(Stdio::pipe()).start().unwrap();
+    assert_eq!(child.join().unwrap(), 0);
+}
+
+fn a_dropped_handle_closes_its_pipes(method: StartMethod) {
+    let (read, write) = pipe();
+    let read_and_tell = |to: Descriptor| {
+        read_all();
+        tell(&to);
+    };
+    let child = Context::new(method).builder(read_and_tell, (write,)).stdin(Stdio::pipe()).start().unwrap();
+    let clone = Child::clone(&child);
+    drop(child);
+    assert!(clone.is_alive(), "another handle keeps them");
+    drop(clone);
+    hear(&read);
+    while !active_children().is_empty() {
+        std::thread::yield_now();
+    }
 }
 
 fn streams_can_be_pipes(method: StartMethod) {

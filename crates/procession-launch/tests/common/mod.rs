@@ -5,7 +5,7 @@
 #![expect(dead_code, reason = "each test file uses its own part of this one")]
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -83,9 +83,15 @@ pub(crate) fn rest(from: Descriptor) -> String {
 
 /// What is written up to the end of the line: not later, for copies of this process have its write ends.
 pub(crate) fn line(from: Descriptor) -> String {
-    let mut text = String::new();
-    BufReader::new(file(from)).read_line(&mut text).expect("a line");
-    text
+    // Byte by byte, as what follows the line is somebody else's to read.
+    let mut text = Vec::new();
+    for byte in file(from).bytes() {
+        text.push(byte.expect("a line"));
+        if text.ends_with(b"\n") {
+            break;
+        }
+    }
+    String::from_utf8(text).expect("text")
 }
 
 /// A target that ends by a signal only.
