@@ -17,6 +17,7 @@ use crate::current::become_child;
 use crate::panics;
 use crate::protocol::{CALL, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
 use crate::settings::Settings;
+use crate::tree;
 
 /// The exit code of a child whose target did not return.
 const FAILED: i32 = 1;
@@ -34,7 +35,11 @@ pub(crate) fn run(line: &Arc<Line>) -> i32 {
     match begin(&mut call, setup) {
         Ok(target) => {
             let reporter = Arc::clone(line);
-            let aborting = move |panicked| exit_now(report(&reporter, Err(panicked)));
+            let aborting = move |panicked| {
+                let code = report(&reporter, Err(panicked));
+                tree::end_own(); // No exit handler runs.
+                exit_now(code)
+            };
             report(line, panics::catch(|| target(call), aborting))
         }
         Err(reason) => refuse(line, reason),
