@@ -181,16 +181,8 @@ impl<'a> Tree<'a> {
 
     /// Stops everything below the root.
     fn stop(&mut self) -> io::Result<()> {
-        for _ in 0..TREE_PASSES_MAX {
-            if self.pass()? {
-                return self.refused.take().map_or(Ok(()), Err);
-            }
-            thread::yield_now();
-        }
-        Err(io::Error::other(
-            "it grows, or is continued by others, faster than it can be stopped, and some of it may have escaped; \
-             bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
-        ))
+        until_settled(|| self.pass())?;
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     /// Lists all processes once and stops those below the root that are not stopped yet. True when there was nobody
@@ -279,6 +271,20 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// Looks at a tree until there is nothing new.
+fn until_settled(mut pass: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    for _ in 0..TREE_PASSES_MAX {
+        if pass()? {
+            return Ok(());
+        }
+        thread::yield_now();
+    }
+    Err(io::Error::other(
+        "it grows, or is continued by others, faster than it can be stopped, and some of it may have escaped; \
+         bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
+    ))
+}
+
 /// `ESRCH`.
 const NO_SUCH_PROCESS: i32 = 3;
 
@@ -308,4 +314,31 @@ fn somebody_moved(all: &[ProcessRecord]) -> bool {
     without_parent
         .filter(|record| record.parent != 0)
         .any(|record| ProcessRecord::of(record.identity.pid).is_ok_and(|now| now.parent != record.parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_looking_ends_with_the_first_look_that_finds_nothing_new() {
+        let mut looks = 0;
+        until_settled(|| {
+            looks += 1;
+            Ok(looks == TREE_PASSES_MAX)
+        })
+        .unwrap();
+        assert_eq!(looks, TREE_PASSES_MAX);
+    }
+
+    #[test]
+    fn a_tree_that_outruns_the_looks_is_an_error_with_a_remedy() {
+        let mut looks = 0;
+        let error = until_settled(|| {
+            looks += 1;
+            Ok(false)
+        });
+        assert_eq!(looks, TREE_PASSES_MAX);
+        assert!(error.unwrap_err().to_string().contains("rlimit(Resource::Processes"));
+    }
 }
