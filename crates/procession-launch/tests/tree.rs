@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use common::{SIGSTOP, SOON, assert_all_end, block, file, hear, hold, methods, pipe, start, tell, wait_for};
 use procession_launch::{Context, Process, StartMethod};
 use procession_sys::{
-    Deadline, PidFd, Scarcity, Signal, enter_new_session, group_and_session, limit, parent_pid, send_signal,
+    Deadline, PidFd, Scarcity, Signal, enter_new_session, group_and_session, limit, parent_pid, pid, send_signal,
 };
 use procession_testkit::{ProcessInfo, descendants_of, process, program};
 use procession_wire::Descriptor;
@@ -32,10 +32,11 @@ procession_testkit::main! {
         a_tree_of_its_own_ends_with_the_target,
         a_tree_of_its_own_ends_with_a_panic,
         a_tree_of_its_own_ends_with_an_exit,
+        a_tree_of_its_own_has_ended_before_the_child_has,
         a_tree_of_its_own_ends_after_the_librarys_own_children,
         a_grandchild_leaves_the_tree_that_it_was_copied_from_alone,
     ];
-    programs: [leads_a_session];
+    programs: [leads_a_session, is_large];
 }
 
 /// A daemon, as far as its parent can tell.
@@ -228,18 +229,14 @@ fn a_program_that_goes_on_starting_others_is_reached(method: StartMethod) {
 
 /// Starts programs from four threads without end.
 fn start_programs_in_threads(to: Descriptor) {
-    let starts = || {
-        let run = || Command::new("sleep").arg("1000").spawn();
-        (0..100).map_while(|_| run().ok()).collect::<Vec<_>>()
-    };
-    let threads: Vec<_> = (0..4).map(|_| std::thread::spawn(starts)).collect();
+    let starts = || while Command::new("sleep").arg("1000").spawn().is_ok() {};
+    (0..4).for_each(|_| drop(std::thread::spawn(starts)));
     tell(&to);
-    drop(threads);
     block();
 }
 
 fn a_child_with_threads_that_start_programs_is_reached(method: StartMethod) {
-    for _ in 0..4 {
+    for _ in 0..2 {
         let (ready, told) = pipe();
         let child = start(method, start_programs_in_threads, (told,));
         hear(&ready);
@@ -313,6 +310,27 @@ fn a_tree_of_its_own_ends_with_a_panic(method: StartMethod) {
 
 fn a_tree_of_its_own_ends_with_an_exit(method: StartMethod) {
     assert_leaves_nobody(method, 2, 3);
+}
+
+/// Takes the kernel a while to end: it has memory to give back.
+fn is_large() {
+    let memory = std::hint::black_box(vec![1_u8; 64 << 20]);
+    println!("{}", pid());
+    block();
+    drop(memory);
+}
+
+fn leave_a_large_program(to: Descriptor) {
+    say(numbers_of(program("is_large")), to);
+}
+
+fn a_tree_of_its_own_has_ended_before_the_child_has(method: StartMethod) {
+    let (from, to) = pipe();
+    let child = Context::new(method).builder(leave_a_large_program, (to,)).own_tree().start().unwrap();
+    let large = held(heard(from)[0]);
+    child.wait().unwrap();
+    assert!(large.1.wait_ended(Deadline::after(Duration::ZERO)).unwrap(), "it ends later: {}", large.0);
+    child.join().unwrap();
 }
 
 /// Waits for the end of the pipe, and says then that it was let.
