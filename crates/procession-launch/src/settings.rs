@@ -91,6 +91,18 @@ impl<F, A> Builder<F, A> {
     /// What counts is what could be written to and is the child's own: heap, static variables, stacks of threads,
     /// private mappings, touched or not. Shared memory does not count, nor do code and the main thread's stack.
     /// A child by fork, and one of a forkserver with `preload`, begins with what its parent has, all of which counts.
+    ///
+    /// ```
+    /// use procession_launch::Process;
+    ///
+    /// fn can_allocate(bytes: usize) -> bool {
+    ///     Vec::<u8>::new().try_reserve_exact(bytes).is_ok()
+    /// }
+    ///
+    /// let child = Process::builder(can_allocate, (1 << 30,)).memory_limit(256 << 20).start()?;
+    /// assert!(!child.join()?);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn memory_limit(self, bytes: u64) -> Self {
         self.rlimit(Resource::Data, bytes, bytes)
     }
@@ -116,6 +128,15 @@ impl<F, A> Builder<F, A> {
     /// `std::env::args()` in the child stays as it was. On a kernel without checkpoint/restore, in a container that
     /// forbids the call, and in a child that has a second thread already, only the name changes.
     /// Source: `PR_SET_NAME` and `PR_SET_MM_MAP` in prctl(2).
+    ///
+    /// ```
+    /// use procession_launch::Process;
+    ///
+    /// let name = || std::fs::read_to_string("/proc/self/comm").unwrap();
+    /// let child = Process::builder(name, ()).title("resize: 3 of 10").start()?;
+    /// assert_eq!(child.join()?, "resize: 3 of 10\n");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn title(mut self, title: impl Into<String>) -> Self {
         self.settings_mut().title = Some(title.into());
         self

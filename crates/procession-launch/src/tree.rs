@@ -32,11 +32,26 @@ impl<F, A> Builder<F, A> {
     /// ended or has made itself a daemon, so that [`Child::kill_tree`] reaches it.
     ///
     /// When the child ends in an orderly way (its target returns or panics, or it calls `exit`), it kills what is left
-    /// of its tree, after it has dealt with the children that it started by this library. When it is killed, programs
-    /// that it started go on, as they do without this; kill the tree instead. An orphan that ends stays a
-    /// zombie until the child ends, unless the child waits for any process.
+    /// of its tree, after it has dealt with the children that it started by this library, and waits at most
+    /// [`TREE_END_MAX`] for the end of what it has killed. When the child itself is killed, programs that it started
+    /// go on, as they do without this; kill the tree instead. An orphan that ends stays a zombie until the child ends,
+    /// unless the child waits for any process.
     ///
     /// Source: `PR_SET_CHILD_SUBREAPER` in prctl(2).
+    ///
+    /// ```
+    /// use std::process::Command;
+    ///
+    /// use procession_launch::Process;
+    ///
+    /// fn leave_somebody_behind() {
+    ///     Command::new("sh").args(["-c", "sleep 60 &"]).status().unwrap();
+    /// }
+    ///
+    /// let child = Process::builder(leave_somebody_behind, ()).own_tree().start()?;
+    /// child.join()?; // The sleep has ended as well.
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn own_tree(mut self) -> Self {
         self.settings_mut().own_tree = true;
         self
@@ -56,9 +71,10 @@ impl Child {
     /// with [`Builder::own_tree`].
     ///
     /// # Errors
-    /// When a process of the tree is another user's, or the tree grows faster than it can be stopped: a fork bomb, to
-    /// be kept in bounds by [`Resource::Processes`](crate::Resource::Processes) or a cgroup. What was found by then
-    /// has been killed all the same, the child too.
+    /// When a process of the tree is another user's, when no descriptor is left to hold one by, or when the tree
+    /// outruns [`TREE_PASSES_MAX`] looks at it: a fork bomb, to be kept in bounds by
+    /// [`Resource::Processes`](crate::Resource::Processes) or a cgroup. What was found by then has been killed all the
+    /// same, the child too.
     ///
     /// ```
     /// use procession_launch::Process;
@@ -81,8 +97,8 @@ impl Child {
         let mut tree = Tree::below(Root::Child(self));
         let stopped = tree.stop();
         let killed = tree.kill();
-        self.pidfd().send(Signal::KILL).map_err(failed)?;
-        stopped.and(killed).map_err(failed)?;
+        let ended = self.pidfd().send(Signal::KILL);
+        stopped.and(killed).and(ended).map_err(failed)?;
         Ok(tree.members.len() + 1)
     }
 }
@@ -139,7 +155,7 @@ struct Tree<'a> {
     root: Root<'a>,
     /// Start times by numbers; each was sent SIGSTOP.
     members: HashMap<u32, u64>,
-    /// Why one of them could not be signaled.
+    /// Why one of them could not be held or signaled.
     refused: Option<io::Error>,
 }
 
@@ -150,16 +166,8 @@ impl<'a> Tree<'a> {
 
     /// Stops everything below the root.
     fn stop(&mut self) -> io::Result<()> {
-        for _ in 0..TREE_PASSES_MAX {
-            if self.pass()? {
-                return self.refused.take().map_or(Ok(()), Err);
-            }
-            thread::yield_now();
-        }
-        Err(io::Error::other(
-            "it grows faster than it can be stopped, and some of it may have escaped; \
-             bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
-        ))
+        until_settled(|| self.pass())?;
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     /// Lists all processes once and stops those below the root that are not stopped yet. True when there was nobody
@@ -179,7 +187,7 @@ impl<'a> Tree<'a> {
                 continue;
             }
             settled = false;
-            if self.stop_one(record, starts.get(&record.parent).copied())? {
+            if self.stop_one(record, starts.get(&record.parent).copied()) {
                 self.members.insert(pid, start_time);
             }
         }
@@ -187,8 +195,8 @@ impl<'a> Tree<'a> {
     }
 
     /// Stops one process if it is still who it was in the list, and its parent, too.
-    fn stop_one(&mut self, listed: &ProcessRecord, parent_start: Option<u64>) -> io::Result<bool> {
-        let Some(held) = hold(listed.identity)? else { return Ok(false) };
+    fn stop_one(&mut self, listed: &ProcessRecord, parent_start: Option<u64>) -> bool {
+        let Some(held) = self.hold(listed.identity) else { return false };
         let same_parent = ProcessRecord::of(listed.identity.pid).is_ok_and(|now| now.parent == listed.parent);
         // A parent that is there after its child was seen to be its child was there all the time in between.
         let parent_is_there = if listed.parent == self.root.pid() {
@@ -196,18 +204,18 @@ impl<'a> Tree<'a> {
         } else {
             parent_start.is_some_and(|start_time| ProcessIdentity { pid: listed.parent, start_time }.is_running())
         };
-        if !(same_parent && parent_is_there) {
-            return Ok(false);
+        let is_below = same_parent && parent_is_there;
+        if is_below {
+            self.signal(&held, Signal::STOP);
         }
-        self.signal(&held, Signal::STOP);
-        Ok(true)
+        is_below
     }
 
     /// Kills all that were stopped.
     fn kill(&mut self) -> io::Result<()> {
         let members: Vec<ProcessIdentity> = self.identities().collect();
         for member in members {
-            if let Some(held) = hold(member)? {
+            if let Some(held) = self.hold(member) {
                 self.signal(&held, Signal::KILL);
             }
         }
@@ -215,9 +223,10 @@ impl<'a> Tree<'a> {
     }
 
     /// Waits until all of them have ended.
-    fn wait(&self, deadline: Deadline) {
-        for member in self.identities() {
-            if let Ok(Some(held)) = hold(member) {
+    fn wait(&mut self, deadline: Deadline) {
+        let members: Vec<ProcessIdentity> = self.identities().collect();
+        for member in members {
+            if let Some(held) = self.hold(member) {
                 let _ = held.wait_ended(deadline);
             }
         }
@@ -227,6 +236,19 @@ impl<'a> Tree<'a> {
         self.members.iter().map(|(&pid, &start_time)| ProcessIdentity { pid, start_time })
     }
 
+    /// Holds that very process; `None` when it is gone.
+    fn hold(&mut self, process: ProcessIdentity) -> Option<PidFd> {
+        match PidFd::open(process.pid) {
+            // Who has the number now had it when it was opened, as it had been listed with it before.
+            Ok(held) => process.is_running().then_some(held),
+            Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => None,
+            Err(error) => {
+                self.refused.get_or_insert(error);
+                None
+            }
+        }
+    }
+
     fn signal(&mut self, held: &PidFd, signal: Signal) {
         if let Err(error) = held.send(signal) {
             self.refused.get_or_insert(error);
@@ -234,14 +256,18 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// Holds that very process; `None` when it is gone.
-fn hold(process: ProcessIdentity) -> io::Result<Option<PidFd>> {
-    match PidFd::open(process.pid) {
-        // Who has the number now had it when it was opened, as the other was there before.
-        Ok(held) => Ok(process.is_running().then_some(held)),
-        Err(error) if error.raw_os_error() == Some(NO_SUCH_PROCESS) => Ok(None),
-        Err(error) => Err(error),
+/// Looks at a tree until there is nothing new.
+fn until_settled(mut pass: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
+    for _ in 0..TREE_PASSES_MAX {
+        if pass()? {
+            return Ok(());
+        }
+        thread::yield_now();
     }
+    Err(io::Error::other(
+        "it grows, or is continued by others, faster than it can be stopped, and some of it may have escaped; \
+         bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
+    ))
 }
 
 /// `ESRCH`.
@@ -273,4 +299,31 @@ fn somebody_moved(all: &[ProcessRecord]) -> bool {
     without_parent
         .filter(|record| record.parent != 0)
         .any(|record| ProcessRecord::of(record.identity.pid).is_ok_and(|now| now.parent != record.parent))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_looking_ends_with_the_first_look_that_finds_nothing_new() {
+        let mut looks = 0;
+        until_settled(|| {
+            looks += 1;
+            Ok(looks == TREE_PASSES_MAX)
+        })
+        .unwrap();
+        assert_eq!(looks, TREE_PASSES_MAX);
+    }
+
+    #[test]
+    fn a_tree_that_outruns_the_looks_is_an_error_with_a_remedy() {
+        let mut looks = 0;
+        let error = until_settled(|| {
+            looks += 1;
+            Ok(false)
+        });
+        assert_eq!(looks, TREE_PASSES_MAX);
+        assert!(error.unwrap_err().to_string().contains("rlimit(Resource::Processes"));
+    }
 }

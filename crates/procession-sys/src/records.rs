@@ -36,10 +36,10 @@ impl ProcessRecord {
         parse(pid, &stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// True for one that has ended and was not reaped.
+    /// True for one that has ended and was not reaped. One whose first thread alone has ended goes on.
     #[must_use]
     pub fn has_ended(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 
     /// True when no thread of it runs: each is stopped, has ended, or sleeps so deeply that no signal wakes it, as
@@ -48,7 +48,7 @@ impl ProcessRecord {
     /// # Errors
     /// Those of reading `/proc/PID/task` of a process with several threads.
     pub fn is_at_rest(&self) -> io::Result<bool> {
-        if self.threads <= 1 || self.has_ended() {
+        if self.threads <= 1 {
             return Ok(rests(self.state));
         }
         let pid = self.identity.pid;
@@ -120,6 +120,13 @@ mod tests {
         let record = parse(7, line).unwrap();
         assert_eq!(record.identity, ProcessIdentity { pid: 7, start_time: 4242 });
         assert_eq!((record.parent, record.state, record.threads), (12, 'T', 3));
+    }
+
+    #[test]
+    fn a_process_whose_first_thread_alone_has_ended_goes_on() {
+        let with_threads = |threads| format!("7 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 4242 20");
+        assert!(parse(7, with_threads(1).as_bytes()).unwrap().has_ended());
+        assert!(!parse(7, with_threads(2).as_bytes()).unwrap().has_ended());
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use procession_sys::{
-    ChildSignals, Deadline, Disposition, Ended, Exec, Inherited, Interest, PidFd, ProcessIdentity, Scarcity, Signal,
-    SignalMask, adopt_orphans, arm_kill_on_close, dev_null, discard_child, disposition, interrupt_waits, is_open,
-    keep_on_exec, limit, parent_pid, pid, pipe, poll_one, processors, reap_any, reopen_read, run_on, send_signal,
-    set_disposition, set_umask, set_variable,
+    ChildSignals, Deadline, Disposition, Ended, Exec, Inherited, Interest, PidFd, ProcessIdentity, ProcessRecord,
+    Scarcity, Signal, SignalMask, adopt_orphans, arm_kill_on_close, dev_null, discard_child, disposition,
+    interrupt_waits, is_open, keep_on_exec, limit, parent_pid, pid, pipe, poll_one, processors, reap_any, reopen_read,
+    run_on, send_signal, set_command_line, set_disposition, set_umask, set_variable, threads_of,
 };
 use procession_testkit::{children_of, open_descriptors, process, program, unique_name};
 
@@ -31,8 +31,10 @@ procession_testkit::main! {
         limits_umask_and_affinity_are_captured_and_applied,
         a_variable_is_set_in_a_process_with_one_thread_only,
         a_program_that_cannot_be_executed_leaves_nothing,
+        the_command_line_changes_in_a_process_with_one_thread_only,
+        a_process_with_many_threads_is_at_rest_when_all_of_them_are,
     ];
-    programs: [armed];
+    programs: [armed, has_threads];
 }
 
 /// What must have happened by then, or never will.
@@ -210,4 +212,54 @@ fn a_program_that_cannot_be_executed_leaves_nothing() {
     assert!(is_open(null.as_raw_fd()));
     drop(null);
     assert_eq!((open_descriptors(), children_of(pid())), (before, vec![]));
+}
+
+/// Where the kernel has the call at all.
+fn the_command_line_changes_in_a_process_with_one_thread_only() {
+    let line = || std::fs::read("/proc/self/cmdline").unwrap();
+    let (before, arguments) = (line(), std::env::args().collect::<Vec<_>>());
+    let thread = std::thread::spawn(std::thread::park);
+    assert_eq!(set_command_line(b"a b").unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    thread.thread().unpark();
+    thread.join().unwrap();
+    assert_eq!(set_command_line(b"a\0b").unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+    assert_eq!(line(), before);
+    // The thread that was joined may be in the list for a moment more.
+    let deadline = Deadline::after(SOON);
+    while std::fs::read_dir("/proc/self/task").unwrap().count() != 1 {
+        assert!(!deadline.has_passed());
+        std::thread::yield_now();
+    }
+    let changed = set_command_line(b"a b").is_ok();
+    assert_eq!(line() == b"a b\0", changed);
+    assert!(std::env::args().eq(arguments));
+}
+
+/// A process whose second thread does not rest before all of it does.
+fn has_threads() {
+    std::thread::spawn(|| {
+        println!("runs");
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    loop {
+        std::thread::park();
+    }
+}
+
+fn a_process_with_many_threads_is_at_rest_when_all_of_them_are() {
+    let mut child = program("has_threads").stdout(Stdio::piped()).spawn().unwrap();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
+    let record = || ProcessRecord::of(child.id()).unwrap();
+    assert!(!record().is_at_rest().unwrap());
+    assert!(threads_of(child.id()).unwrap().len() == 2);
+    hold(child.id()).send(Signal::STOP).unwrap();
+    let deadline = Deadline::after(SOON);
+    while !record().is_at_rest().unwrap() {
+        assert!(!deadline.has_passed());
+        std::thread::yield_now();
+    }
+    hold(child.id()).send(Signal::KILL).unwrap();
+    child.wait().unwrap();
 }

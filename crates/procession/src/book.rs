@@ -16,6 +16,7 @@ pages! {
     start_methods: "../../../docs/src/guide/start-methods.md",
     fork_safety: "../../../docs/src/guide/fork-safety.md",
     testing: "../../../docs/src/guide/testing.md",
+    limiting_children: "../../../docs/src/guide/limits.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
     limits: "../../../docs/src/reference/limits.md",
