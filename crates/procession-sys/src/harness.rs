@@ -15,6 +15,8 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
 
+use crate::signal::SignalMask;
+
 /// Makes this process the parent of every descendant whose own parent ends.
 ///
 /// # Errors
@@ -31,6 +33,29 @@ pub fn send_signal(pid: u32, number: i32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     let signal = rustix::process::Signal::from_named_raw(number).ok_or(rustix::io::Errno::INVAL)?;
     Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+/// Sends any signal to every process of a group, as a terminal does.
+///
+/// # Errors
+/// As [`send_signal`].
+pub fn send_signal_to_group(group: u32, number: i32) -> io::Result<()> {
+    let group = i32::try_from(group).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    let signal = rustix::process::Signal::from_named_raw(number).ok_or(rustix::io::Errno::INVAL)?;
+    Ok(rustix::process::kill_process_group(group, signal)?)
+}
+
+/// Takes the next of these signals, all of which the calling thread blocks, and returns its number.
+///
+/// # Errors
+/// `EINVAL` when there is no such signal.
+pub fn take_signal(of: SignalMask) -> io::Result<i32> {
+    let (set, mut number) = (of.to_set(), 0);
+    // SAFETY: both point to locals of the right type.
+    match unsafe { libc::sigwait(&raw const set, &raw mut number) } {
+        0 => Ok(number),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// What a process can be made to run out of.

@@ -60,7 +60,7 @@ pub use crate::fork::fork;
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
     Scarcity, adopt_orphans, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on,
-    send_signal, set_umask, set_variable,
+    send_signal, send_signal_to_group, set_umask, set_variable, take_signal,
 };
 pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
