@@ -16,8 +16,9 @@ use procession_launch::{
     Context, JoinError, Process, StartMethod, Stdio, at_exit, at_exit_with_priority, current_process, exit,
     join_at_exit,
 };
-use procession_sys::{exit_now, pid, send_signal};
+use procession_sys::{close_standard_stream, exit_now, pid, send_signal};
 use procession_testkit::program;
+use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: common::warm_up;
@@ -36,6 +37,8 @@ procession_testkit::main! {
         hooks_run_in_the_process_that_registered_them_only,
         an_exit_code_is_cut_to_eight_bits,
         a_result_is_a_value_and_no_exit_code,
+        streams_that_nobody_reads_change_no_end,
+        streams_that_the_child_has_closed_change_no_end,
     ];
     cases: [nothing_is_taken_after_the_end];
     programs: [performs, registers_late];
@@ -408,6 +411,46 @@ fn a_result_is_a_value_and_no_exit_code(method: StartMethod) {
     let child = start(method, || Err::<(), String>("no".to_owned()), ());
     assert_eq!(child.wait().unwrap().exitcode(), 0);
     assert_eq!(child.join().unwrap(), Err("no".to_owned()));
+}
+
+/// Waits until nobody reads its output any more, registers what notices that, and ends.
+fn end_unread(from: Descriptor, way: String) {
+    hear(&from);
+    at_exit_with_priority(-1, || exit(6));
+    at_exit(|| println!("a panic, whose message nobody reads either"));
+    end_by(&way);
+}
+
+/// The second hook ends the process with a code of its own, which shows that the first has harmed nobody.
+fn streams_that_nobody_reads_change_no_end(method: StartMethod) {
+    for (way, ..) in WAYS.into_iter().filter(|_| cfg!(panic = "unwind")) {
+        let (read, write) = pipe();
+        let builder = Context::new(method).builder(end_unread, (read, way.to_owned()));
+        let child = builder.stdout(Stdio::pipe()).stderr(Stdio::pipe()).start().unwrap();
+        drop((child.take_stdout(), child.take_stderr()));
+        tell(&write);
+        assert_eq!(child.wait().unwrap().exitcode(), 6, "{way}");
+        match child.join() {
+            Ok(()) => assert_eq!(way, "returns"),
+            Err(JoinError::Panicked { message, .. }) => assert_eq!((way, message.as_str()), ("panics", "planted")),
+            Err(JoinError::Exited { code: 6, .. }) => assert!(way.starts_with("exits")),
+            Err(other) => panic!("{way}: {other}"),
+        }
+    }
+}
+
+fn end_closed(way: String) {
+    print!("kept in the buffer");
+    (0..3).for_each(close_standard_stream);
+    at_exit(|| println!("into nothing"));
+    end_by(&way);
+}
+
+fn streams_that_the_child_has_closed_change_no_end(method: StartMethod) {
+    for (way, code, _) in WAYS {
+        let builder = Context::new(method).builder(end_closed, (way.to_owned(),)).stdout(Stdio::null());
+        assert_eq!(builder.start().unwrap().wait().unwrap().exitcode(), code, "{way}");
+    }
 }
 
 extern "C" fn register_late() {
