@@ -24,6 +24,7 @@ procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
         threads_hooks_children_and_late_hooks_end_in_this_order within 60,
+        a_thread_that_nobody_waits_for_is_cut_off within 60,
         hooks_of_one_priority_run_newest_first_and_higher_ones_before within 60,
         a_hook_that_panics_is_reported_and_the_others_run within 60,
         a_hook_may_register_hooks_and_threads_and_start_children within 60,
@@ -66,7 +67,7 @@ fn end_by(way: &str) {
 }
 
 /// The scripts by their names.
-const SCRIPTS: [(&str, fn()); 11] = [
+const SCRIPTS: [(&str, fn()); 12] = [
     ("order", order),
     ("priorities", priorities),
     ("panic", panicking_hook),
@@ -78,6 +79,7 @@ const SCRIPTS: [(&str, fn()); 11] = [
     ("first exit", first_exit),
     ("thread exits", thread_exits),
     ("family", family),
+    ("other thread", other_thread),
 ];
 
 /// Runs a script and ends.
@@ -201,6 +203,15 @@ fn order() {
 fn threads_hooks_children_and_late_hooks_end_in_this_order(method: StartMethod) {
     let words = ["thread", "early, daemon runs: true", "child", "late, daemon runs: false"];
     assert_says(method, "order", &words);
+}
+
+fn other_thread() {
+    thread::spawn(common::block);
+    say_at(0, "hook");
+}
+
+fn a_thread_that_nobody_waits_for_is_cut_off(method: StartMethod) {
+    assert_says(method, "other thread", &["hook"]);
 }
 
 fn priorities() {
