@@ -33,6 +33,7 @@ procession_testkit::main! {
         an_exit_in_a_hook_goes_on_with_the_end_and_its_code_counts within 60,
         a_joined_thread_that_exits_during_the_end_stops_there within 60,
         the_first_exit_counts within 60,
+        of_many_exits_at_once_one_ends_the_process within 60,
         a_thread_that_exits_ends_the_process_in_order within 60,
         hooks_do_not_run_at_an_abrupt_end,
         hooks_run_in_the_process_that_registered_them_only,
@@ -67,7 +68,7 @@ fn end_by(way: &str) {
 }
 
 /// The scripts by their names.
-const SCRIPTS: [(&str, fn()); 12] = [
+const SCRIPTS: [(&str, fn()); 13] = [
     ("order", order),
     ("priorities", priorities),
     ("panic", panicking_hook),
@@ -79,6 +80,7 @@ const SCRIPTS: [(&str, fn()); 12] = [
     ("first exit", first_exit),
     ("thread exits", thread_exits),
     ("family", family),
+    ("exits at once", exits_at_once),
     ("other thread", other_thread),
 ];
 
@@ -373,6 +375,32 @@ fn first_exit() {
 
 fn the_first_exit_counts(method: StartMethod) {
     assert_ends(method, "first exit", 8, &["early"]);
+}
+
+/// Three threads and whoever runs this race for the end.
+fn exits_at_once() {
+    say_at(0, "hook");
+    let begin = Arc::new(Barrier::new(4));
+    for code in 10..13 {
+        let begin = Arc::clone(&begin);
+        thread::spawn(move || {
+            begin.wait();
+            exit(code);
+        });
+    }
+    begin.wait();
+}
+
+fn of_many_exits_at_once_one_ends_the_process(method: StartMethod) {
+    let ways = WAYS.into_iter().filter(|(way, ..)| *way != "panics" || cfg!(panic = "unwind"));
+    for (way, child_code, main_code) in ways.cycle().take(WAYS.len() * 4) {
+        let outcomes =
+            [(child_code, in_child(method, "exits at once", way)), (main_code, in_main(method, "exits at once", way))];
+        for (code, outcome) in outcomes {
+            assert_eq!(outcome.words, "hook\n", "{way}: {outcome:?}");
+            assert!(outcome.code.is_some_and(|ended| [10, 11, 12, code].contains(&ended)), "{way}: {outcome:?}");
+        }
+    }
 }
 
 fn thread_exits() {
