@@ -144,11 +144,9 @@ pub(crate) fn finish() {
             thread::park();
         }
     }
-    if !own().is_done {
-        run_all();
-        own().is_done = true;
-        CHANGED.notify_all();
-    }
+    run_all(); // Finds nothing when it has been done.
+    own().is_done = true;
+    CHANGED.notify_all();
 }
 
 /// What libc calls at a normal end, whoever asked for it: `main` has returned, or somebody has called its `exit`.

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
+use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::thread;
 
@@ -75,7 +76,9 @@ fn print(info: &PanicHookInfo<'_>) {
         BacktraceStatus::Captured => format!("\nstack backtrace:\n{}", trim(&backtrace.to_string())),
         _ => "\nnote: run with `RUST_BACKTRACE=1` to print a backtrace; `join` reports it in any case".to_owned(),
     };
-    eprintln!("process {:?} (pid {}) panicked{place}:\n{}{shown}", me.name(), me.pid(), message_of(info.payload()));
+    let (name, pid, message) = (me.name(), me.pid(), message_of(info.payload()));
+    // Standard error may be a pipe that nobody reads, and a panic of the hook would abort.
+    let _ = writeln!(io::stderr(), "process {name:?} (pid {pid}) panicked{place}:\n{message}{shown}");
 }
 
 /// The frames of a backtrace that are the target's own: those below the panic machinery and above our call.

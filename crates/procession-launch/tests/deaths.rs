@@ -1,11 +1,11 @@
-//! Whoever dies takes its children along, however it dies and however they are.
+//! Whoever is killed takes its children along, however they are. `who_dies` has the other ways to end.
 //!
 //! The promise is one second after the owner's SIGKILL. The cases allow ten, `common::SOON`, because they run beside
 //! each other on machines that have other work; without the lifeline the processes would be there for ever.
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStdout, Stdio};
 use std::thread;
 use std::time::Instant;
@@ -27,8 +27,6 @@ procession_testkit::main! {
         killing_the_parent_ends_a_hundred_children within 60,
         killing_the_parent_while_it_starts_children_leaves_none within 60,
         killing_a_child_ends_its_children_and_nobody_elses,
-        an_aborting_parent_ends_its_children,
-        a_parent_that_executes_another_program_ends_its_children,
         a_stopped_child_can_be_killed_and_joined,
         a_child_that_blocks_every_signal_can_be_killed_and_joined,
         a_child_killed_while_it_reports_is_signaled_or_done,
@@ -37,7 +35,7 @@ procession_testkit::main! {
         killing_the_parent_ends_children_whose_starting_thread_has_ended,
     ];
     cases: [mixed_generations_end_with_the_first];
-    programs: [family, brief_thread, stopped, deaf, hundred, restless, aborting, executing, mixed];
+    programs: [family, brief_thread, stopped, deaf, hundred, restless, mixed];
 }
 
 /// The environment variable that tells a program which start method to use.
@@ -115,28 +113,6 @@ fn restless() {
     }
 }
 
-fn aborting() {
-    let method = own_method();
-    let _child = start(method, generation, (method, 0));
-    announce();
-    wait_for_input();
-    std::process::abort();
-}
-
-fn executing() {
-    use std::os::unix::process::CommandExt;
-    let method = own_method();
-    let _child = start(method, generation, (method, 0));
-    announce();
-    wait_for_input();
-    panic!("{}", std::process::Command::new("sleep").arg("600").exec());
-}
-
-/// Waits for the line with which a case lets its program go on.
-fn wait_for_input() {
-    std::io::stdin().lock().read_line(&mut String::new()).unwrap();
-}
-
 /// Each generation by the other method than the one before.
 fn mixed() {
     generation_of_mixed(4);
@@ -161,7 +137,7 @@ struct Family {
 /// Starts the program and waits until so many of its processes have announced themselves.
 fn start_program(name: &str, method: StartMethod, announced: usize) -> Family {
     let mut command = program(name);
-    let mut parent = command.env(METHOD, method.name()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut parent = command.env(METHOD, method.name()).stdout(Stdio::piped()).spawn().unwrap();
     let mut output = BufReader::new(parent.stdout.take().unwrap());
     let lines = output.by_ref().lines().take(announced).map(Result::unwrap);
     let announced_now: Vec<u32> = lines.map(|line| line.parse().unwrap()).collect();
@@ -238,24 +214,6 @@ fn killing_a_child_ends_its_children_and_nobody_elses(method: StartMethod) {
         assert!(common::server_of(parent).is_some(), "the program's own server goes on");
     }
     family.end();
-}
-
-fn an_aborting_parent_ends_its_children(method: StartMethod) {
-    let_go_and_watch(start_program("aborting", method, 2));
-}
-
-/// Lets a program end itself, and waits until everybody under it has ended.
-fn let_go_and_watch(mut family: Family) {
-    let held = hold(&descendants_of(family.parent.id()));
-    assert!(!held.is_empty());
-    writeln!(family.parent.stdin.take().unwrap()).unwrap();
-    assert_all_end(&held);
-    family.end();
-}
-
-/// The owner is the program that started them, and it is gone, although its number goes on.
-fn a_parent_that_executes_another_program_ends_its_children(method: StartMethod) {
-    let_go_and_watch(start_program("executing", method, 2));
 }
 
 fn mixed_generations_end_with_the_first() {

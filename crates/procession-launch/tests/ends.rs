@@ -16,13 +16,15 @@ use procession_launch::{
     Context, JoinError, Process, StartMethod, Stdio, at_exit, at_exit_with_priority, current_process, exit,
     join_at_exit,
 };
-use procession_sys::{exit_now, pid, send_signal};
+use procession_sys::{close_standard_stream, exit_now, pid, send_signal};
 use procession_testkit::program;
+use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
         threads_hooks_children_and_late_hooks_end_in_this_order within 60,
+        a_thread_that_nobody_waits_for_is_cut_off within 60,
         hooks_of_one_priority_run_newest_first_and_higher_ones_before within 60,
         a_hook_that_panics_is_reported_and_the_others_run within 60,
         a_hook_may_register_hooks_and_threads_and_start_children within 60,
@@ -31,11 +33,14 @@ procession_testkit::main! {
         an_exit_in_a_hook_goes_on_with_the_end_and_its_code_counts within 60,
         a_joined_thread_that_exits_during_the_end_stops_there within 60,
         the_first_exit_counts within 60,
+        of_many_exits_at_once_one_ends_the_process within 60,
         a_thread_that_exits_ends_the_process_in_order within 60,
         hooks_do_not_run_at_an_abrupt_end,
         hooks_run_in_the_process_that_registered_them_only,
         an_exit_code_is_cut_to_eight_bits,
         a_result_is_a_value_and_no_exit_code,
+        streams_that_nobody_reads_change_no_end,
+        streams_that_the_child_has_closed_change_no_end,
     ];
     cases: [nothing_is_taken_after_the_end];
     programs: [performs, registers_late];
@@ -63,7 +68,7 @@ fn end_by(way: &str) {
 }
 
 /// The scripts by their names.
-const SCRIPTS: [(&str, fn()); 11] = [
+const SCRIPTS: [(&str, fn()); 13] = [
     ("order", order),
     ("priorities", priorities),
     ("panic", panicking_hook),
@@ -75,6 +80,8 @@ const SCRIPTS: [(&str, fn()); 11] = [
     ("first exit", first_exit),
     ("thread exits", thread_exits),
     ("family", family),
+    ("exits at once", exits_at_once),
+    ("other thread", other_thread),
 ];
 
 /// Runs a script and ends.
@@ -198,6 +205,15 @@ fn order() {
 fn threads_hooks_children_and_late_hooks_end_in_this_order(method: StartMethod) {
     let words = ["thread", "early, daemon runs: true", "child", "late, daemon runs: false"];
     assert_says(method, "order", &words);
+}
+
+fn other_thread() {
+    thread::spawn(common::block);
+    say_at(0, "hook");
+}
+
+fn a_thread_that_nobody_waits_for_is_cut_off(method: StartMethod) {
+    assert_says(method, "other thread", &["hook"]);
 }
 
 fn priorities() {
@@ -361,6 +377,32 @@ fn the_first_exit_counts(method: StartMethod) {
     assert_ends(method, "first exit", 8, &["early"]);
 }
 
+/// Three threads and whoever runs this race for the end.
+fn exits_at_once() {
+    say_at(0, "hook");
+    let begin = Arc::new(Barrier::new(4));
+    for code in 10..13 {
+        let begin = Arc::clone(&begin);
+        thread::spawn(move || {
+            begin.wait();
+            exit(code);
+        });
+    }
+    begin.wait();
+}
+
+fn of_many_exits_at_once_one_ends_the_process(method: StartMethod) {
+    let ways = WAYS.into_iter().filter(|(way, ..)| *way != "panics" || cfg!(panic = "unwind"));
+    for (way, child_code, main_code) in ways.cycle().take(WAYS.len() * 4) {
+        let outcomes =
+            [(child_code, in_child(method, "exits at once", way)), (main_code, in_main(method, "exits at once", way))];
+        for (code, outcome) in outcomes {
+            assert_eq!(outcome.words, "hook\n", "{way}: {outcome:?}");
+            assert!(outcome.code.is_some_and(|ended| [10, 11, 12, code].contains(&ended)), "{way}: {outcome:?}");
+        }
+    }
+}
+
 fn thread_exits() {
     at_exit(start_speaker("child"));
     say_at(-1, "late");
@@ -408,6 +450,46 @@ fn a_result_is_a_value_and_no_exit_code(method: StartMethod) {
     let child = start(method, || Err::<(), String>("no".to_owned()), ());
     assert_eq!(child.wait().unwrap().exitcode(), 0);
     assert_eq!(child.join().unwrap(), Err("no".to_owned()));
+}
+
+/// Waits until nobody reads its output any more, registers what notices that, and ends.
+fn end_unread(from: Descriptor, way: String) {
+    hear(&from);
+    at_exit_with_priority(-1, || exit(6));
+    at_exit(|| println!("a panic, whose message nobody reads either"));
+    end_by(&way);
+}
+
+/// The second hook ends the process with a code of its own, which shows that the first has harmed nobody.
+fn streams_that_nobody_reads_change_no_end(method: StartMethod) {
+    for (way, ..) in WAYS.into_iter().filter(|_| cfg!(panic = "unwind")) {
+        let (read, write) = pipe();
+        let builder = Context::new(method).builder(end_unread, (read, way.to_owned()));
+        let child = builder.stdout(Stdio::pipe()).stderr(Stdio::pipe()).start().unwrap();
+        drop((child.take_stdout(), child.take_stderr()));
+        tell(&write);
+        assert_eq!(child.wait().unwrap().exitcode(), 6, "{way}");
+        match child.join() {
+            Ok(()) => assert_eq!(way, "returns"),
+            Err(JoinError::Panicked { message, .. }) => assert_eq!((way, message.as_str()), ("panics", "planted")),
+            Err(JoinError::Exited { code: 6, .. }) => assert!(way.starts_with("exits")),
+            Err(other) => panic!("{way}: {other}"),
+        }
+    }
+}
+
+fn end_closed(way: String) {
+    print!("kept in the buffer");
+    (0..3).for_each(close_standard_stream);
+    at_exit(|| println!("into nothing"));
+    end_by(&way);
+}
+
+fn streams_that_the_child_has_closed_change_no_end(method: StartMethod) {
+    for (way, code, _) in WAYS {
+        let builder = Context::new(method).builder(end_closed, (way.to_owned(),)).stdout(Stdio::null());
+        assert_eq!(builder.start().unwrap().wait().unwrap().exitcode(), code, "{way}");
+    }
 }
 
 extern "C" fn register_late() {

@@ -567,7 +567,7 @@ fn a_dropped_handle_closes_its_pipes(method: StartMethod) {
     drop(clone);
     hear(&read);
     while !active_children().is_empty() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 

@@ -14,6 +14,8 @@ use rustix::io::FdFlags;
 use rustix::process::{Pid, Resource, Rlimit};
 use rustix::thread::CpuSet;
 
+use crate::SignalMask;
+
 /// Sends any signal to whoever has the number `pid` now, which is for tests that know the process is still there.
 ///
 /// # Errors
@@ -22,6 +24,29 @@ pub fn send_signal(pid: u32, number: i32) -> io::Result<()> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
     let signal = rustix::process::Signal::from_named_raw(number).ok_or(rustix::io::Errno::INVAL)?;
     Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+/// Sends any signal to every process of a group, as a terminal does.
+///
+/// # Errors
+/// As [`send_signal`].
+pub fn send_signal_to_group(group: u32, number: i32) -> io::Result<()> {
+    let group = i32::try_from(group).ok().and_then(Pid::from_raw).ok_or(rustix::io::Errno::SRCH)?;
+    let signal = rustix::process::Signal::from_named_raw(number).ok_or(rustix::io::Errno::INVAL)?;
+    Ok(rustix::process::kill_process_group(group, signal)?)
+}
+
+/// Takes the next of these signals, all of which the calling thread blocks, and returns its number.
+///
+/// # Errors
+/// `EINVAL` when there is no such signal.
+pub fn take_signal(of: SignalMask) -> io::Result<i32> {
+    let (set, mut number) = (of.to_set(), 0);
+    // SAFETY: both point to locals of the right type.
+    match unsafe { libc::sigwait(&raw const set, &raw mut number) } {
+        0 => Ok(number),
+        error => Err(io::Error::from_raw_os_error(error)),
+    }
 }
 
 /// What a process can be made to run out of.

@@ -66,7 +66,7 @@ pub use crate::fork::{fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
     Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on, send_signal,
-    set_variable,
+    send_signal_to_group, set_variable, take_signal,
 };
 pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,

@@ -17,6 +17,7 @@ pages! {
     fork_safety: "../../../docs/src/guide/fork-safety.md",
     testing: "../../../docs/src/guide/testing.md",
     limiting_children: "../../../docs/src/guide/limits.md",
+    shutdown: "../../../docs/src/guide/shutdown.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
     limits: "../../../docs/src/reference/limits.md",

@@ -84,12 +84,9 @@ pub(crate) fn rest(from: Descriptor) -> String {
 /// What is written up to the end of the line: not later, for copies of this process have its write ends.
 pub(crate) fn line(from: Descriptor) -> String {
     // Byte by byte, as what follows the line is somebody else's to read.
-    let mut text = Vec::new();
-    for byte in file(from).bytes() {
-        text.push(byte.expect("a line"));
-        if text.ends_with(b"\n") {
-            break;
-        }
+    let (mut from, mut text, mut byte) = (file(from), Vec::new(), [0]);
+    while !text.ends_with(b"\n") && from.read(&mut byte).expect("a line") > 0 {
+        text.push(byte[0]);
     }
     String::from_utf8(text).expect("text")
 }
