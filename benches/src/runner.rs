@@ -107,14 +107,16 @@ impl Drop for Runner {
 /// The pipes are broken, or a line is not understood.
 pub fn answer_all(resident_kib: u64, version: &str, mut run: impl FnMut(&str, u64) -> Result<Duration>) -> Result {
     say(format_args!("{READY}{resident_kib} {version}"))?;
-    for line in io::stdin().lines() {
-        let line = line?;
-        let asked = line.strip_prefix(RUN).and_then(|rest| rest.rsplit_once(' '));
+    let mut line = String::new();
+    // Line by line, so that nobody holds the lock of standard input while a run forks this process.
+    while io::stdin().read_line(&mut line)? > 0 {
+        let asked = line.trim_end().strip_prefix(RUN).and_then(|rest| rest.rsplit_once(' '));
         let (method, times) = asked.ok_or_else(|| format!("not understood: {line}"))?;
         match run(method, times.parse()?) {
             Ok(time) => say(time.as_secs_f64())?,
             Err(error) => say(format_args!("{FAILED}{error}"))?,
         }
+        line.clear();
     }
     Ok(())
 }
