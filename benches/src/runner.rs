@@ -10,7 +10,12 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use procession_sys::{Deadline, Interest, poll_one};
+
 use crate::Result;
+
+/// How long an answer may take: the longest that anybody asks for takes a few seconds, so this is a hang.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// What begins the line of a runner that is ready, and of one whose run failed.
 const READY: &str = "ready ";
@@ -24,6 +29,7 @@ pub struct Runner {
     version: String,
     process: Child,
     answers: BufReader<ChildStdout>,
+    patience: Duration,
 }
 
 impl Runner {
@@ -37,7 +43,7 @@ impl Runner {
         let missing = |error: io::Error| format!("{name} is missing: cannot start {}: {error}", program.display());
         let mut process = command.spawn().map_err(missing)?;
         let answers = BufReader::new(process.stdout.take().ok_or("its output is no pipe")?);
-        let mut runner = Self { name, version: String::new(), process, answers };
+        let mut runner = Self { name, version: String::new(), process, answers, patience: ANSWER_TIME_MAX };
         let line = runner.answer()?;
         let ready = line.strip_prefix(READY).and_then(|rest| rest.split_once(' '));
         let (resident_kib, version) = ready.ok_or_else(|| format!("{name} is not ready, it says: {line}"))?;
@@ -57,7 +63,7 @@ impl Runner {
     /// Runs `method` so many times in turn.
     ///
     /// # Errors
-    /// A run failed, or the runner ended.
+    /// A run failed or hangs, or the runner ended.
     pub fn run(&mut self, method: &str, times: u64) -> Result<Duration> {
         let stdin = self.process.stdin.as_mut().ok_or("its input is no pipe")?;
         let asked = stdin.write_all(format!("{RUN}{method} {times}\n").as_bytes());
@@ -71,9 +77,13 @@ impl Runner {
         Ok(Duration::try_from_secs_f64(seconds)?)
     }
 
-    /// The next line.
+    /// The next line. Nothing is left in the buffer from the one before: every line is asked for.
     fn answer(&mut self) -> Result<String> {
         let mut line = String::new();
+        if !poll_one(self.answers.get_ref(), Interest::Read, Deadline::after(self.patience))? {
+            self.process.kill()?;
+            return Err(format!("{} gave no answer in {:?}", self.name, self.patience).into());
+        }
         if self.answers.read_line(&mut line)? == 0 {
             let status = self.process.wait()?;
             return Err(format!("{} ended without an answer ({status})", self.name).into());
@@ -97,14 +107,16 @@ impl Drop for Runner {
 /// The pipes are broken, or a line is not understood.
 pub fn answer_all(resident_kib: u64, version: &str, mut run: impl FnMut(&str, u64) -> Result<Duration>) -> Result {
     say(format_args!("{READY}{resident_kib} {version}"))?;
-    for line in io::stdin().lines() {
-        let line = line?;
-        let asked = line.strip_prefix(RUN).and_then(|rest| rest.rsplit_once(' '));
+    let mut line = String::new();
+    // Line by line, so that nobody holds the lock of standard input while a run forks this process.
+    while io::stdin().read_line(&mut line)? > 0 {
+        let asked = line.trim_end().strip_prefix(RUN).and_then(|rest| rest.rsplit_once(' '));
         let (method, times) = asked.ok_or_else(|| format!("not understood: {line}"))?;
         match run(method, times.parse()?) {
             Ok(time) => say(time.as_secs_f64())?,
             Err(error) => say(format_args!("{FAILED}{error}"))?,
         }
+        line.clear();
     }
     Ok(())
 }
@@ -149,6 +161,14 @@ mod tests {
         assert_eq!(message(script("echo ready 2047 sh")), "a script holds 2047 KiB, not 2 MiB");
         assert!(message(script("exit 3")).contains("ended without an answer (exit status: 3)"));
         assert_eq!(message(script("echo hello")), "a script is not ready, it says: hello");
+    }
+
+    #[test]
+    fn one_that_hangs_is_given_up() -> Result {
+        let mut runner = script("echo ready 2048 sh; exec sleep 600")?;
+        runner.patience = Duration::from_millis(20);
+        assert_eq!(message(runner.run("fork", 1)), "fork: a script gave no answer in 20ms");
+        Ok(())
     }
 
     #[test]
