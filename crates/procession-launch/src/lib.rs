@@ -53,7 +53,8 @@ pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_
 pub use crate::current::{CurrentProcess, ParentProcess, current_process, parent_process};
 pub use crate::error::{ControlError, JoinError, StartError};
 pub use crate::logs::{
-    CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, RECORD_BYTES_MAX, SPANS_MAX, log_level,
+    CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, LogError, RECORD_BYTES_MAX, SPANS_MAX,
+    log_level, log_to_file, log_to_stderr,
 };
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;
