@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use procession_sys::{Deadline, at_exit, pid};
 
 use crate::child::Child;
-use crate::forkserver;
+use crate::{forkserver, pump};
 
 /// How long a daemon child has to end after its SIGTERM at this process's normal end. Then the kernel ends it, with
 /// its owner.
@@ -101,4 +101,5 @@ extern "C" fn end_children() {
     for daemon in daemons {
         let _ = daemon.wait_timeout(deadline.remaining().unwrap_or_default());
     }
+    pump::drain_all();
 }

@@ -52,8 +52,9 @@ procession_testkit::main! {
         a_child_that_does_not_forward_logs_to_nobody,
         nothing_is_left_open_after_the_end,
         the_end_of_the_parent_waits_for_the_log,
+        the_end_of_the_parent_waits_for_the_logs_of_children_that_nobody_waits_for,
     ];
-    programs: [endless, leaves_early];
+    programs: [endless, leaves_early, reaps_unheard];
 }
 
 /// As for all, and the pump runs.
@@ -667,5 +668,27 @@ fn leaves_early() {
 
 fn the_end_of_the_parent_waits_for_the_log(method: StartMethod) {
     let output = program("leaves_early").env(METHOD, method.name()).output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "ERROR\nWARN\nINFO\nDEBUG\nTRACE\n");
+}
+
+/// Its child has ended and been reaped, by another start, before its subscriber gets the first record.
+fn reaps_unheard() {
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = Mutex::new(wait);
+    each(move |event| {
+        let _ = wait.lock().unwrap().recv();
+        println!("{}", event.metadata().level());
+    });
+    let child = forwarded(own_method(), log_each_level, ());
+    let held = procession_sys::PidFd::open(child.pid()).unwrap();
+    drop(child);
+    assert!(held.wait_ended(Deadline::after(common::SOON)).unwrap());
+    // Children that do not forward reap it, for which it need not be heard.
+    while !procession_launch::active_children().is_empty() {}
+    drop(go_on);
+}
+
+fn the_end_of_the_parent_waits_for_the_logs_of_children_that_nobody_waits_for(method: StartMethod) {
+    let output = program("reaps_unheard").env(METHOD, method.name()).output().unwrap();
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "ERROR\nWARN\nINFO\nDEBUG\nTRACE\n");
 }

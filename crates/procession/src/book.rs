@@ -14,6 +14,7 @@ pages! {
     quickstart: "../../../docs/src/quickstart.md",
     processes: "../../../docs/src/guide/processes.md",
     start_methods: "../../../docs/src/guide/start-methods.md",
+    logging: "../../../docs/src/guide/logging.md",
     python: "../../../docs/src/reference/python.md",
     limits: "../../../docs/src/reference/limits.md",
     glossary: "../../../docs/src/reference/glossary.md",

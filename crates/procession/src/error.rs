@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use procession_launch::{ControlError, JoinError, StartError};
+use procession_launch::{ControlError, JoinError, LogError, StartError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -23,6 +23,9 @@ pub enum Error {
     /// A process could not be signaled or waited for.
     #[error(transparent)]
     Control(#[from] ControlError),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
