@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
+use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,7 @@ procession_testkit::main! {
         spans_are_opened_entered_left_and_closed_as_in_the_child,
         spans_that_the_parent_does_not_want_are_left_out,
         records_of_many_threads_stand_in_their_own_spans,
+        callsites_that_many_threads_use_first_are_described_before,
         records_of_many_children_keep_their_order within 60,
         a_killed_child_leaves_no_span_open,
         a_huge_record_is_cut_and_marked,
@@ -327,6 +328,30 @@ fn records_of_many_threads_stand_in_their_own_spans(method: StartMethod) {
     assert_eq!(recorded.open_spans(), 0);
 }
 
+/// Logs at callsites that nobody has used before, each by all threads at once.
+fn log_first() {
+    let together = Barrier::new(THREADS);
+    macro_rules! first {
+        ($($name:ident)*) => { $(
+            together.wait();
+            info!($name = 1);
+        )* };
+    }
+    let log = || {
+        first!(a b c d e f g h i j k l m n o p q r s t u v w x y z);
+        first!(a b c d e f g h i j k l m n o p q r s t u v w x y z);
+        first!(a b c d e f g h i j k l m n o p q r s t u v w x y z);
+        first!(a b c d e f g h i j k l m n o p q r s t u v w x y z);
+    };
+    thread::scope(|scope| (0..THREADS).for_each(|_| drop(scope.spawn(log))));
+}
+
+fn callsites_that_many_threads_use_first_are_described_before(method: StartMethod) {
+    let recorded = record(LevelFilter::INFO);
+    let log = log_of(forwarded(method, log_first, ()), &recorded);
+    assert_eq!(log.len(), 4 * 26 * THREADS, "{:?}", log.last());
+}
+
 fn count(until: usize) {
     (0..until).for_each(|number| info!(number));
 }
@@ -533,8 +558,11 @@ fn a_subscriber_that_panics_is_no_harm(method: StartMethod) {
 fn a_subscriber_may_join_children(method: StartMethod) {
     let (told, joined) = mpsc::channel();
     each(move |_| told.send(forwarded(method, || 7, ()).join().unwrap()).unwrap());
-    forwarded(method, count, (1,)).join().unwrap();
-    assert_eq!(joined.recv().unwrap(), 7);
+    let started = Instant::now();
+    forwarded(method, count, (4,)).join().unwrap();
+    assert_eq!(joined.iter().take(4).collect::<Vec<_>>(), [7; 4]);
+    // To wait for itself the pump would take two seconds each time.
+    assert!(started.elapsed() < Duration::from_secs(8));
 }
 
 fn a_join_does_not_wait_for_ever_for_a_subscriber_that_waits_for_it(method: StartMethod) {
