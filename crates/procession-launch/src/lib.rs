@@ -67,7 +67,8 @@ pub use crate::error::{ControlError, JoinError, StartError};
 pub use crate::forkserver::PreloadResult;
 pub use crate::hooks::{ExitHook, at_exit, at_exit_with_priority, join_at_exit};
 pub use crate::logs::{
-    CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, RECORD_BYTES_MAX, SPANS_MAX, log_level,
+    CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, LogError, RECORD_BYTES_MAX, SPANS_MAX,
+    log_level, log_to_file, log_to_stderr,
 };
 pub use crate::passable::{Arguments, Passable};
 pub use crate::process::Process;

@@ -48,7 +48,14 @@ struct Pump {
 #[derive(Default)]
 struct Inbox {
     new: Vec<Arc<dyn Source>>,
-    drains: Vec<(Arc<dyn Source>, Arc<Ticket>)>,
+    drains: Vec<Drain>,
+}
+
+/// A wish to have a source drained.
+struct Drain {
+    /// None for all of them.
+    source: Option<Arc<dyn Source>>,
+    ticket: Arc<Ticket>,
 }
 
 /// Told when a source is drained.
@@ -104,12 +111,21 @@ pub(crate) fn is_running() -> bool {
 ///
 /// For what only that thread may read. It returns at once when called by that thread.
 pub(crate) fn drain(source: Arc<dyn Source>, deadline: Deadline) -> bool {
+    wait_for_drain(Some(source), deadline)
+}
+
+/// The same for every source, at this process's end: some are of children that nobody waits for.
+pub(crate) fn drain_all() {
+    wait_for_drain(None, Deadline::NEVER);
+}
+
+fn wait_for_drain(source: Option<Arc<dyn Source>>, deadline: Deadline) -> bool {
     let Some(pump) = own() else { return true };
     if *pump.thread.lock() == Some(thread::current().id()) {
         return false;
     }
     let ticket = Arc::new(Ticket::default());
-    pump.inbox.lock().drains.push((source, Arc::clone(&ticket)));
+    pump.inbox.lock().drains.push(Drain { source, ticket: Arc::clone(&ticket) });
     pump.wake();
     let mut done = ticket.done.lock();
     while !*done {
@@ -172,8 +188,10 @@ impl Pump {
     fn open_mail(&self, sources: &mut Vec<Arc<dyn Source>>) {
         let Inbox { new, drains } = std::mem::take(&mut *self.inbox.lock());
         sources.extend(new);
-        for (source, ticket) in drains {
-            let _ = (0..DRAIN_STEPS_MAX).find(|_| self.step(&*source) != Advance::More);
+        for Drain { source, ticket } in drains {
+            for source in source.iter().chain(sources.iter().filter(|_| source.is_none())) {
+                let _ = (0..DRAIN_STEPS_MAX).find(|_| self.step(&**source) != Advance::More);
+            }
             *ticket.done.lock() = true;
             ticket.told.notify_all();
         }

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use procession_sys::{Deadline, pid};
 
 use crate::child::{Child, Listed};
-use crate::{ends, forkserver};
+use crate::{ends, forkserver, pump};
 
 /// How long a daemon child has to end after its SIGTERM at this process's normal end. Then the kernel ends it, with
 /// its owner.
@@ -112,4 +112,5 @@ pub(crate) fn end_children() {
     for daemon in daemons {
         let _ = daemon.wait_timeout(deadline.remaining().unwrap_or_default());
     }
+    pump::drain_all();
 }

@@ -138,7 +138,7 @@ impl Source for Pipe {
 }
 
 /// Writes all of it, though the stream may be one that does not wait.
-fn pass_on(own: &mut File, mut bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn pass_on(own: &mut (impl Write + AsFd), mut bytes: &[u8]) -> io::Result<()> {
     while !bytes.is_empty() {
         match own.write(bytes) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),

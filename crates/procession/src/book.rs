@@ -18,6 +18,7 @@ pages! {
     testing: "../../../docs/src/guide/testing.md",
     limiting_children: "../../../docs/src/guide/limits.md",
     shutdown: "../../../docs/src/guide/shutdown.md",
+    logging: "../../../docs/src/guide/logging.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
     limits: "../../../docs/src/reference/limits.md",

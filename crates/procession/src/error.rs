@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use procession_launch::{AuthKeyError, ControlError, JoinError, StartError};
+use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -26,6 +26,9 @@ pub enum Error {
     /// Some bytes cannot be an authentication key.
     #[error(transparent)]
     AuthKey(#[from] AuthKeyError),
+    /// Logging could not be set up.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

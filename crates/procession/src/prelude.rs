@@ -6,8 +6,9 @@
 pub use std::time::Duration;
 
 pub use procession_launch::{
-    Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, ParentProcess, Process, Resource,
-    StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, parent_process,
-    register_after_fork, set_start_method,
+    Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, LogError, ParentProcess, Process,
+    Resource, StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, log_level,
+    log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
 };
 pub use procession_wire::{Described, Descriptor, Fault};
+pub use tracing::level_filters::LevelFilter;

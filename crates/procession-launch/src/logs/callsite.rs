@@ -49,8 +49,13 @@ static SITES: LazyLock<Mutex<HashMap<Described, &'static Site>>> = LazyLock::new
 pub(super) fn shown(described: Described) -> Shown {
     match intern(&described, CALLSITES_MAX) {
         Some(site) => Shown::As(site),
-        None => Shown::InText(fallback(&described), Box::new(described)),
+        None => in_text(described),
     }
+}
+
+/// As text, at one of ours.
+pub(super) fn in_text(described: Described) -> Shown {
+    Shown::InText(fallback(&described), Box::new(described))
 }
 
 /// The callsite that shows this one, unless there are so many already.
@@ -133,6 +138,11 @@ impl Site {
     /// Its fields, those of the child first.
     pub(super) fn fields(&'static self) -> &'static [Field] {
         self.fields.get().map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// How many of them are the child's own.
+    pub(super) fn childs_fields(&'static self) -> usize {
+        self.fields().len() - if self.says_whose { 0 } else { 2 }
     }
 
     /// Whether its records say themselves whose they are.

@@ -35,6 +35,8 @@ pub(super) struct Forwarder {
     heard: AtomicBool,
     /// The numbers of the callsites that have been described.
     callsites: Mutex<HashMap<Identifier, u32>>,
+    /// The number under which callsites are described each time anew that are too many for numbers of their own.
+    shared_number: u32,
     spans: Mutex<HashMap<u64, Open>>,
     last_span: AtomicU64,
 }
@@ -52,9 +54,6 @@ thread_local! {
     static ENTERED: RefCell<Vec<(u32, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// The number under which callsites are described each time anew that are too many for numbers of their own.
-const SHARED: u32 = CALLSITES_MAX as u32 - 1;
-
 /// `EMSGSIZE`: the packet is larger than the socket's buffer, which an administrator may have made small.
 const MESSAGE_TOO_LONG: i32 = 90;
 
@@ -69,6 +68,7 @@ impl Forwarder {
             owner: pid(),
             heard: AtomicBool::new(true),
             callsites: Mutex::default(),
+            shared_number: CALLSITES_MAX as u32 - 1,
             spans: Mutex::default(),
             last_span: AtomicU64::new(0),
         }
@@ -112,9 +112,9 @@ impl Forwarder {
             drop(callsites);
             return self.send(packet(number));
         }
-        let number = (callsites.len() as u32).min(SHARED);
+        let number = (callsites.len() as u32).min(self.shared_number);
         self.send(Packet::Callsite(number, describe(metadata)));
-        if number < SHARED {
+        if number < self.shared_number {
             callsites.insert(metadata.callsite(), number);
             drop(callsites);
         }
@@ -397,4 +397,90 @@ fn smaller(mut packet: Packet) -> Packet {
         Packet::Follows(..) | Packet::Enter(_) | Packet::Exit(_) | Packet::Close(_) => {}
     }
     packet
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use procession_sys::Deadline;
+    use tracing::{Dispatch, dispatcher, info, info_span};
+
+    use super::*;
+    use crate::logs::wire::RECORD_BYTES_MAX;
+
+    /// The packets that `log` makes a forwarder send, changed by `change` before.
+    fn packets(change: impl FnOnce(&mut Forwarder), log: impl FnOnce(&Forwarder)) -> Vec<Packet> {
+        let (ours, theirs) = PacketSocket::pair().unwrap();
+        let mut forwarder = Forwarder::new(theirs, LevelFilter::INFO);
+        change(&mut forwarder);
+        let dispatch = Dispatch::new(forwarder);
+        dispatcher::with_default(&dispatch, || log(dispatch.downcast_ref().unwrap()));
+        let mut packets = Vec::new();
+        let now = || Deadline::after(Duration::ZERO);
+        while let Ok(Some(packet)) = ours.receive(RECORD_BYTES_MAX, now()) {
+            packets.push(procession_wire::decode_slice(&packet.bytes, Vec::new()).unwrap());
+        }
+        packets
+    }
+
+    #[test]
+    fn callsites_beyond_the_limit_share_a_number_and_are_described_each_time() {
+        let log = || {
+            for _ in 0..3 {
+                info!("first");
+                info!("second");
+                info!("third");
+            }
+        };
+        let packets = packets(|forwarder| forwarder.shared_number = 1, |_| log());
+        let numbers: Vec<(bool, u32)> = packets
+            .iter()
+            .map(|packet| match packet {
+                Packet::Callsite(number, _) => (true, *number),
+                Packet::Event { callsite, .. } => (false, *callsite),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        let described = [(true, 0), (false, 0), (true, 1), (false, 1), (true, 1), (false, 1)];
+        let again = [(false, 0), (true, 1), (false, 1), (true, 1), (false, 1)];
+        assert_eq!(numbers, [&described[..], &again, &again].concat());
+    }
+
+    #[test]
+    fn spans_beyond_the_limit_are_shown_as_the_one_around() {
+        let log = |forwarder: &Forwarder| {
+            let outer = info_span!("outer").entered();
+            let fill = |id| (id, Open { metadata: outer.metadata().unwrap(), handles: 1, shown_as: Some(id) });
+            forwarder.spans.lock().extend((1000..1000 + SPANS_MAX as u64 - 1).map(fill));
+            let inner = info_span!("inner", x = 1).entered();
+            info_span!("innermost").in_scope(|| info!("said"));
+            inner.record("x", 2);
+            drop(inner);
+        };
+        let packets = packets(|_| (), log);
+        let kinds: Vec<&Packet> = packets.iter().filter(|packet| !matches!(packet, Packet::Callsite(..))).collect();
+        let [Packet::Span { id: 1, .. }, Packet::Enter(1), Packet::Event { parent: Some(1), .. }, rest @ ..] =
+            kinds.as_slice()
+        else {
+            panic!("{kinds:?}")
+        };
+        assert_eq!(rest, [&Packet::Exit(1), &Packet::Close(1)]);
+    }
+
+    #[test]
+    fn a_fork_says_nothing_in_its_parents_name() {
+        let other = pid() + 1;
+        assert_eq!(packets(|forwarder| forwarder.owner = other, |_| info_span!("span").in_scope(|| info!("said"))), []);
+    }
+
+    #[test]
+    fn what_is_too_large_for_a_small_socket_is_cut_further() {
+        let long = "x".repeat(1000);
+        let values =
+            vec![(0, Value::Str(long.clone())), (1, Value::Error(long.clone(), vec![long])), (2, Value::U64(1))];
+        let Packet::Record(1, mut values) = smaller(Packet::Record(1, values)) else { panic!("another kind") };
+        let texts: Vec<usize> = values.iter_mut().flat_map(|(_, value)| value.texts()).map(|text| text.len()).collect();
+        assert_eq!(texts, [SMALL_TEXT_MAX + wire::CUT_MARK.len(); 3]);
+    }
 }

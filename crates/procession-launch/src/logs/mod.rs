@@ -5,6 +5,7 @@
 
 mod callsite; // What a record is filtered by.
 mod child; // Who sends,
+mod lines; // Logs as lines of text.
 mod parent; // and who receives.
 mod wire; // What a child sends. Read this first.
 
@@ -20,10 +21,12 @@ use tracing::dispatcher::{self, DefaultGuard, Dispatch};
 use tracing::level_filters::LevelFilter;
 
 use crate::builder::Builder;
+pub use lines::{LogError, log_to_file, log_to_stderr};
 pub(crate) use parent::Log;
 pub use wire::{CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, RECORD_BYTES_MAX, SPANS_MAX};
 
 use child::Forwarder;
+use lines::Destination;
 use wire::{filter_of, number_of_filter};
 
 /// What a child is told about its log.
@@ -33,6 +36,8 @@ pub(crate) struct LogSetup {
     level: u8,
     /// Where its records go, if its parent is to have them.
     forward: Option<Descriptor>,
+    /// Where its lines go, if its parent writes lines.
+    lines: Option<Destination>,
 }
 
 /// The level that this process was told by its parent.
@@ -126,12 +131,15 @@ pub(crate) fn open(name: &str) -> io::Result<(Arc<Log>, Descriptor)> {
 
 /// What a child is told, whose end of its log this is.
 pub(crate) fn setup(forward: Option<Descriptor>) -> LogSetup {
-    LogSetup { level: number_of_filter(level_to_tell()), forward }
+    LogSetup { level: number_of_filter(level_to_tell()), forward, lines: lines::destination() }
 }
 
 /// In the child, on the thread that will run the target: logs as the parent wants it.
 pub(crate) fn begin(setup: LogSetup) -> io::Result<()> {
     INHERITED.store(setup.level, Ordering::Relaxed);
+    if let Some(destination) = setup.lines {
+        lines::inherit(destination, setup.forward.is_none())?;
+    }
     let Some(socket) = setup.forward else { return Ok(()) };
     let level = filter_of(setup.level).unwrap_or(LevelFilter::OFF);
     let dispatch = Dispatch::new(Forwarder::new(socket.into_owned()?.into(), level));

@@ -309,7 +309,7 @@ const ENTERED_MAX: u32 = 1 << 20;
 /// Values must be of the callsite's fields.
 fn check(shown: &Shown, values: &Values) -> Result<(), Fault> {
     let fields = match shown {
-        Shown::As(site) => site.fields().len(),
+        Shown::As(site) => site.childs_fields(),
         Shown::InText(_, described) => described.fields.len(),
     };
     let is_fair = |(field, value): &(u8, Value)| {
@@ -430,3 +430,6 @@ fn with_values<R>(
     array.iter_mut().zip(values).for_each(|(slot, value)| *slot = value);
     then(&metadata.fields().value_set(&array))
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,7 +10,7 @@ use tracing::Level;
 use tracing::level_filters::LevelFilter;
 
 /// The most fields of a record or a span in the parent, its process's number and name among them. If a child's has
-/// more, the last ones stand in one field, [`MORE`]: `name=value name=value`.
+/// more, the last ones stand in one field, `fields.more`: `name=value name=value`.
 ///
 /// It is what `tracing`'s own macros long took, so what subscribers are made for.
 pub const FIELDS_MAX: usize = 32;
