@@ -7,15 +7,15 @@
 
 #![expect(unsafe_code, reason = "forks, and replaces descriptors 0 to 2 and the environment of the copy")]
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
 use procession_boot::{own_lifeline, tie_to_forking_parent};
 use procession_sys::{
-    Deadline, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, dev_null, discard_child, dup, flush_c_streams,
-    is_single_threaded, leave_out_exit_handlers, open_standard_streams, place, replace_environment,
+    Deadline, PacketSocket, PidFd, dev_null, discard_child, flush_c_streams, is_single_threaded,
+    leave_out_exit_handlers, open_standard_streams, place, replace_environment,
 };
 use procession_wire::Message;
 
@@ -193,10 +193,10 @@ pub(crate) fn let_go_of_parents() -> io::Result<()> {
 
 /// Puts the child's ends in the place of the copied streams.
 fn place_streams(ends: &ChildEnds) -> io::Result<()> {
-    let (input, null) = (replace_input()?, dev_null()?);
+    open_standard_streams()?;
+    let null = dev_null()?;
     for (at, end) in (0..).zip(ends) {
         let end = match end {
-            ChildEnd::Inherited if at == 0 => input.as_fd(),
             ChildEnd::Inherited => continue,
             ChildEnd::Null => null.as_fd(),
             ChildEnd::Own(end) => end.as_fd(),
@@ -205,19 +205,6 @@ fn place_streams(ends: &ChildEnds) -> io::Result<()> {
         unsafe { place(end, at) }?;
     }
     Ok(())
-}
-
-/// Makes standard input `/dev/null`, and returns what it was. What the parent has read ahead of it is thrown away: it is
-/// the parent's to use.
-pub(crate) fn replace_input() -> io::Result<OwnedFd> {
-    open_standard_streams()?;
-    let before = dup(io::stdin(), SPAWN_DESCRIPTOR_MIN)?;
-    // SAFETY: as above.
-    unsafe { place(dev_null()?, 0) }?;
-    let mut input = io::stdin().lock();
-    let held = input.fill_buf()?.len();
-    input.consume(held);
-    Ok(before)
 }
 
 /// Gives the copy its own environment.

@@ -42,7 +42,8 @@ procession_testkit::main! {
         a_copy_has_a_server_of_its_own,
         what_was_printed_before_a_fork_is_printed_once,
         exit_handlers_of_the_parent_are_not_run_by_a_copy,
-        what_the_parent_has_read_ahead_is_not_read_again,
+        a_process_that_holds_its_standard_streams_can_be_forked,
+        a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it,
         hooks_run_in_copies_in_their_order_and_once,
         a_hook_that_panics_keeps_no_other_from_running,
         a_copy_that_is_killed_before_it_begins_is_a_status,
@@ -58,7 +59,7 @@ procession_testkit::main! {
         a_copy_that_somebody_else_forked_keeps_no_children_alive,
         a_thousand_forks_leave_no_zombie_and_no_descriptor within 120,
     ];
-    programs: [prints, has_exit_handler, reads_ahead, has_nursery, forks_by_itself];
+    programs: [prints, has_exit_handler, holds_its_streams, has_tail, has_nursery, forks_by_itself];
 }
 
 fn forking() -> Context {
@@ -287,24 +288,45 @@ fn exit_handlers_of_the_parent_are_not_run_by_a_copy() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "handler of own\nend\nhandler of MainProcess\n");
 }
 
-/// Reads the first of two lines, and lets copies read the rest.
-fn reads_ahead() {
+/// Forks while it holds its standard streams, in the copies as well: their locks cannot be taken there.
+fn holds_its_streams() {
+    let (mut input, _error) = (std::io::stdin().lock(), std::io::stderr().lock());
     let mut first = String::new();
-    std::io::stdin().lock().read_line(&mut first).unwrap();
-    let read_all = || std::io::read_to_string(std::io::stdin()).unwrap();
-    let of_null = forking().fork(read_all).unwrap().join().unwrap();
-    let of_own = forking().fork_builder(read_all).stdin(Stdio::inherit()).start().unwrap().join().unwrap();
-    let mut second = String::new();
-    std::io::stdin().lock().read_line(&mut second).unwrap();
-    print!("{first}{of_null}{of_own}{second}");
+    input.read_line(&mut first).unwrap();
+    let child = forking().fork(|| first.trim().len()).unwrap();
+    println!("{}", child.join().unwrap());
 }
 
-fn what_the_parent_has_read_ahead_is_not_read_again() {
-    let mut run = program("reads_ahead");
+fn a_process_that_holds_its_standard_streams_can_be_forked() {
+    let mut run = program("holds_its_streams");
     let mut run = run.stdin(ProgramStdio::piped()).stdout(ProgramStdio::piped()).spawn().unwrap();
-    run.stdin.take().unwrap().write_all(b"one\ntwo\n").unwrap();
+    run.stdin.take().unwrap().write_all(b"three\n").unwrap();
     let output = run.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8(output.stdout).unwrap(), "one\ntwo\n");
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "5\n");
+}
+
+/// Has a copy whose output and log come here, and tries to have another.
+fn has_tail() {
+    let aborts = || -> () {
+        tracing::info!("logged");
+        eprintln!("last words");
+        std::process::abort();
+    };
+    let copy = forking().fork_builder(aborts).stderr(Stdio::tail()).forward_logs();
+    let subscriber = tracing_subscriber::fmt().with_writer(std::io::stdout).with_ansi(false).without_time().finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let error = copy.start().unwrap().join().unwrap_err().to_string();
+    println!("{}", error.ends_with("last words"));
+    println!("{}", forking().fork(|| ()).unwrap_err());
+}
+
+fn a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it() {
+    let output = program("has_tail").output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    assert!(lines[0].contains("logged") && lines[0].contains("process.pid"), "{said}");
+    assert_eq!(lines[1], "true", "{said}");
+    assert!(lines[2].contains("more than one thread"), "{said}");
 }
 
 static RAN: Mutex<Vec<&str>> = Mutex::new(Vec::new());

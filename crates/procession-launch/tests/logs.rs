@@ -11,7 +11,7 @@ use std::sync::{Arc, Barrier, Mutex, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{block, hear, methods, pipe, start, tell};
+use common::{block, fresh_methods, hear, pipe, start, tell};
 use procession_launch::{
     Arguments, CUT_MARK, Child, Context, JoinError, Process, RECORD_BYTES_MAX, StartMethod, Target, log_level,
 };
@@ -28,7 +28,7 @@ use tracing_subscriber::fmt::MakeWriter;
 
 procession_testkit::main! {
     warm_up: warm_up;
-    cases for methods(), [
+    cases for fresh_methods(), [
         a_child_starts_at_its_parents_level,
         a_grandchild_starts_at_its_grandparents_level,
         a_record_arrives_with_pid_and_name,

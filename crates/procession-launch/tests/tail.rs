@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Output;
 
-use common::{SIGSTOP, block, hear, methods, pipe, start, tell, wait_for};
+use common::{SIGSTOP, block, fresh_methods, hear, pipe, start, tell, wait_for};
 use procession_launch::{
     Context, JoinError, Process, StartError, StartMethod, Stdio, TAIL_BYTES_MAX, TAIL_LINES_SHOWN_MAX,
 };
@@ -16,7 +16,7 @@ use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: warm_up;
-    cases for methods(), [
+    cases for fresh_methods(), [
         the_error_of_an_aborting_child_has_what_it_said_last,
         the_error_of_a_child_with_a_segmentation_fault_has_what_it_said_last,
         the_error_of_a_killed_child_has_what_it_said_last,

@@ -146,7 +146,10 @@ fn main() -> ExitCode {
     let rows = ROWS.iter().filter(|row| row.name != "main_panics" || cfg!(panic = "unwind"));
     for (row, (column, fate)) in rows.flat_map(|row| COLUMNS.iter().zip(row.fates).map(move |cell| (row, cell))) {
         for (label, method) in methods() {
-            if column.line != SERVED || method == StartMethod::ForkServer {
+            let has_no_server = column.line == SERVED && method != StartMethod::ForkServer;
+            // A process with two threads is not forked.
+            let is_forked_by_thread = row.name == "starting_thread_ends" && method == StartMethod::Fork;
+            if !has_no_server && !is_forked_by_thread {
                 let name = format!("{label}::{}::{}", row.name, column.name);
                 suite = suite.case(Case::new(name, move || check(method, row, column, fate)));
             }

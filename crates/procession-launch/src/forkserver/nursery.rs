@@ -60,7 +60,6 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
 /// Makes the copy a server; its owner's lifeline then.
 fn begin() -> io::Result<OwnedFd> {
     let lifeline = copy::become_copy()?;
-    drop(copy::replace_input()?);
     server::let_go_of_streams()?;
     Ok(lifeline)
 }
