@@ -186,9 +186,11 @@ impl<'a> Tree<'a> {
                 settled &= self.refused.is_some() || record.is_at_rest().unwrap_or(true);
                 continue;
             }
-            settled = false;
             if self.stop_one(record, starts.get(&record.parent).copied()) {
                 self.members.insert(pid, start_time);
+                settled = false;
+            } else {
+                settled &= self.refused.is_some(); // What cannot be held now will hardly be later.
             }
         }
         Ok(settled)

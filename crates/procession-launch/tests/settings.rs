@@ -11,14 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use common::{block, hear, methods, pipe, tell, wait_for};
+use common::{SOON, block, hear, methods, pipe, tell, wait_for};
 use procession_launch::{
     Arguments, Builder, Context, JoinError, Process, Resource, StartError, StartMethod, Stdio, TITLE_BYTES_MAX, Target,
     cpu_count,
 };
 use procession_sys::{
-    PROCESSORS_MAX, Scarcity, become_user, group_and_session, is_root, limit, niceness, pid, processors, run_on,
-    set_command_line, set_umask, set_variable,
+    Deadline, Interest, PROCESSORS_MAX, Scarcity, become_user, group_and_session, is_root, limit, niceness, pid,
+    poll_one, processors, run_on, set_command_line, set_umask, set_variable,
 };
 use procession_testkit::{children_of, unique_name};
 use procession_wire::Descriptor;
@@ -178,12 +178,12 @@ fn shared_memory_is_not_in_the_memory_limit(method: StartMethod) {
     let file = File::options().read(true).write(true).create_new(true).open(&path).unwrap();
     fs::remove_file(path).unwrap();
     file.set_len(OVER as u64).unwrap();
-    let map = |limit| {
+    let plan = || {
         let file = Descriptor::from(std::os::fd::OwnedFd::from(file.try_clone().unwrap()));
-        described(method, map_shared, (file,)).rlimit(limit, CAP, CAP).start().unwrap().join()
+        described(method, map_shared, (file,))
     };
-    assert_eq!(map(Resource::Data).unwrap(), OVER as u64);
-    let error = map(Resource::AddressSpace).unwrap_err();
+    assert_eq!(plan().memory_limit(CAP).start().unwrap().join().unwrap(), OVER as u64);
+    let error = plan().rlimit(Resource::AddressSpace, CAP, CAP).start().unwrap().join().unwrap_err();
     assert!(matches!(error, JoinError::Panicked { .. }), "it counts among the addresses: {error}");
 }
 
@@ -374,8 +374,11 @@ fn an_affinity_of_a_running_child_reaches_threads_that_begin_meanwhile(method: S
 
 fn an_affinity_of_a_child_that_has_ended_is_an_error(method: StartMethod) {
     let child = common::start(method, || (), ());
+    assert!(poll_one(child.sentinel(), Interest::Read, Deadline::after(SOON)).unwrap());
+    let refused = || [child.set_cpu_affinity([0]).unwrap_err(), child.cpu_affinity().unwrap_err()];
+    let before_it_is_reaped = refused(); // By this process, or maybe by the forkserver.
     child.wait().unwrap();
-    for error in [child.set_cpu_affinity([0]).unwrap_err(), child.cpu_affinity().unwrap_err()] {
+    for error in before_it_is_reaped.into_iter().chain(refused()) {
         let error = error.to_string();
         assert!(error.contains("the processors of process \"Process-") && error.contains("(pid "), "{error}");
     }
