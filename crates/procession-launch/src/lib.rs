@@ -2,9 +2,10 @@
 //!
 //! Layer 2. Uses `procession-sys`, `procession-wire`, `procession-boot`. Used by the pool and the managers.
 //!
-//! **Invariant:** does not know what a channel is: a child is booted with one frame over one socket pair.
+//! **Invariant:** does not know what a channel is: it talks to a child over one socket pair, however that was started.
 //! **Invariant:** starts no thread in a user's process, unless a child's output or log is to be read.
 //! **Invariant:** every child ends with its owner, whichever way the owner ends.
+//! **Invariant:** what a forked child has of its parent's handles knows that it is the parent's.
 //!
 //! # Examples
 //! ```
