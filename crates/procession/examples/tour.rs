@@ -7,6 +7,9 @@
 //! Each section prints what it did and how long it took.
 
 use std::io::{PipeWriter, Read, Write};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::OnceLock;
 use std::thread;
 use std::time::Instant;
 
@@ -27,6 +30,13 @@ fn main() -> procession::Result<()> {
     section("children side by side", side_by_side)?;
     section("children of children", family)?;
     section("start methods", start_methods)?;
+    section("a fork with what its closure captures", captures)?;
+    section("large data, built once for all children", preload)?;
+    section("settings of a child", settings)?;
+    section("exit hooks", exit_hooks)?;
+    section("a child with all that it has started", whole_tree)?;
+    section("the last words of a child", last_words)?; // Starts a thread here: no more forks of this process.
+    section("what a child logs", logs)?;
     println!("\nall of it took {:.0?}", began.elapsed());
     Ok(())
 }
@@ -258,5 +268,122 @@ fn start_methods() -> procession::Result<()> {
     set_start_method(StartMethod::Spawn)?;
     println!("  the default is now {}", Process::start(nap, (0,))?.start_method());
     set_start_method(StartMethod::ForkServer)?;
+    Ok(())
+}
+
+fn captures() -> procession::Result<()> {
+    let table: Rc<[u64]> = (0..1_000_000).collect(); // An `Rc` cannot be sent; a copy of this process has it.
+    let copied = Rc::clone(&table);
+    let child = Context::new(StartMethod::Fork).fork(move || copied.iter().sum::<u64>())?;
+    println!("  the copy adds up to {}, this process to {}", child.join()?, table.iter().sum::<u64>());
+
+    let nursery = Context::nursery()?; // While this process has one thread; it forks from there at any time.
+    thread::scope(|scope| {
+        scope.spawn(|| thread::sleep(Duration::from_millis(20)));
+        match Context::new(StartMethod::Fork).fork(|| 1) {
+            Err(error @ StartError::Threads { .. }) => println!("  beside a thread: {error}"),
+            other => println!("  not expected: {other:?}"),
+        }
+        println!("  out of a nursery: {}", nursery.start(|| current_process().name().to_owned(), ())?.join()?);
+        Ok(())
+    })
+}
+
+/// Filled in the server of the context that preloads, and in its children.
+static SQUARES: OnceLock<Vec<u64>> = OnceLock::new();
+
+fn build_squares() {
+    SQUARES.get_or_init(|| (0..4_000_000).map(|n| n * n).collect());
+}
+
+fn square(n: usize) -> Option<u64> {
+    SQUARES.get()?.get(n).copied()
+}
+
+fn preload() -> procession::Result<()> {
+    let context = Context::forkserver().preload(build_squares);
+    for n in [3, 3_000_000] {
+        let began = Instant::now();
+        let found = context.start(square, (n,))?.join()?;
+        println!("  a child found {found:?} in 32 MB after {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
+    }
+    println!("  this process has built nothing: {:?}", square(3));
+    Ok(())
+}
+
+/// What the kernel says of this process under these headings.
+fn status(headings: Vec<String>) -> Result<Vec<String>, Fault> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let wanted = |line: &&str| headings.iter().any(|heading| line.starts_with(&format!("{heading}:")));
+    Ok(status.lines().filter(wanted).map(|line| line.replace('\t', " ")).collect())
+}
+
+fn settings() -> procession::Result<()> {
+    let headings = ["Name", "Umask", "Cpus_allowed_list"].map(str::to_owned).to_vec();
+    let child = Process::builder(status, (headings,)).title("resize: 3 of 10").umask(0o077).niceness(5);
+    println!("  it is told: {}", child.cpu_affinity([0]).start()?.join()??.join(", "));
+
+    let hungry = Process::builder(|| vec![1_u8; 1 << 30].len(), ()).memory_limit(256 << 20).stderr(Stdio::null());
+    if let Err(error) = hungry.name("hungry").start()?.join() {
+        println!("  a GiB with a limit of 256 MiB: {error}");
+    }
+    Ok(())
+}
+
+fn with_hooks() {
+    procession::at_exit_with_priority(-1, || println!("  third, when its own children have ended"));
+    procession::at_exit(|| println!("  second"));
+    procession::at_exit(|| println!("  first"));
+    procession::exit(4);
+}
+
+fn exit_hooks() -> procession::Result<()> {
+    let child = Process::start(with_hooks, ())?;
+    println!("  the exit code is {}", child.wait()?.exitcode());
+    Ok(())
+}
+
+/// Leaves a program in a session of its own behind, whose parent has ended, and waits.
+fn leave_a_program() -> Result<(), Fault> {
+    Command::new("sh").args(["-c", "setsid sleep 600 >/dev/null 2>&1 &"]).status()?;
+    println!("ready");
+    std::io::stdout().flush()?;
+    thread::sleep(Duration::from_secs(60));
+    Ok(())
+}
+
+fn whole_tree() -> procession::Result<()> {
+    let child = Process::builder(leave_a_program, ()).own_tree().stdout(Stdio::pipe()).start()?;
+    if let Some(mut stdout) = child.take_stdout() {
+        stdout.read_exact(&mut [0; "ready\n".len()])?;
+    }
+    println!("  killed {} processes; the child's {}", child.kill_tree()?, child.wait()?);
+    Ok(())
+}
+
+fn give_up() {
+    eprintln!("  the header says 9 layers, found 3");
+    std::process::abort();
+}
+
+fn last_words() -> procession::Result<()> {
+    let child = Process::builder(give_up, ()).name("loader").stderr(Stdio::tail()).start()?;
+    match child.join() {
+        Err(error) => println!("  the error has them: {}", error.to_string().replace('\n', " |")),
+        other => println!("  not expected: {other:?}"),
+    }
+    Ok(())
+}
+
+fn log_a_step(step: u32) {
+    let _span = tracing::info_span!("work", step).entered();
+    tracing::info!("done");
+    tracing::debug!("not sent, as the parent does not want it");
+}
+
+fn logs() -> procession::Result<()> {
+    log_to_stderr(LevelFilter::INFO)?; // Or any other subscriber.
+    Process::builder(log_a_step, (1,)).name("worker").forward_logs().start()?.join()?;
+    Process::builder(|| tracing::warn!("a child writes lines itself"), ()).name("writer").start()?.join()?;
     Ok(())
 }
