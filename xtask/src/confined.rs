@@ -108,6 +108,7 @@ fn command(dir: &Path, confined: &Path, test: &Executable) -> Result<Command> {
 #[cfg(test)]
 mod tests {
     use std::io::sink;
+    use std::time::Duration;
 
     use super::*;
     use crate::run::watch_into;
@@ -150,7 +151,10 @@ mod tests {
         let test = Executable { target: "sh".to_string(), path: PathBuf::from("/bin/sh") };
         let mut command = command(scratch.path(), Path::new("/usr/bin/env"), &test)?;
         command.args(["-c", "echo \"test result: ok. $PROCESSION_CONFINED passed; 0 failed\""]);
-        assert_eq!(watch_into(&mut command, sink(), sink())?.tally(), Tally { passed: 1, failed: 0 });
+        assert_eq!(
+            watch_into(&mut command, Duration::from_secs(60), sink(), sink())?.tally(),
+            Tally { passed: 1, failed: 0 }
+        );
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ mod confined;
 mod conformance;
 mod count;
 mod docs;
+mod examples;
 mod flags;
 mod images;
 mod layers;

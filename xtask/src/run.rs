@@ -67,11 +67,20 @@ pub(crate) fn check(mut command: Command) -> Result {
 ///
 /// Says which command could not start.
 pub(crate) fn watch(command: &mut Command) -> Result<Outcome> {
-    println!("$ {}", show(command));
-    watch_into(command, io::stdout(), io::stderr())
+    watch_within(command, STEP_TIME_MAX)
 }
 
-/// As [`watch`], with the output passed to `out` and `err`. Our own tests pass a sink, or whoever
+/// As [`watch`], for a program that may take at most so long.
+///
+/// # Errors
+///
+/// Says which command could not start.
+pub(crate) fn watch_within(command: &mut Command, time_max: Duration) -> Result<Outcome> {
+    println!("$ {}", show(command));
+    watch_into(command, time_max, io::stdout(), io::stderr())
+}
+
+/// As [`watch_within`], with the output passed to `out` and `err`. Our own tests pass a sink, or whoever
 /// counts their closing lines would count the lines of the programs that they start.
 ///
 /// # Errors
@@ -79,6 +88,7 @@ pub(crate) fn watch(command: &mut Command) -> Result<Outcome> {
 /// Says which command could not start.
 pub(crate) fn watch_into(
     command: &mut Command,
+    time_max: Duration,
     out: impl Write + Send + 'static,
     err: impl Write + Send + 'static,
 ) -> Result<Outcome> {
@@ -95,7 +105,7 @@ pub(crate) fn watch_into(
     if let Some(stderr) = child.stderr.take() {
         forward(stderr, err, lines);
     }
-    let (status, tests) = follow(&mut child, &received)?;
+    let (status, tests) = follow(&mut child, time_max, &received)?;
     Ok(Outcome { success: status.is_some_and(|status| status.success()), tests })
 }
 
@@ -150,7 +160,11 @@ fn forward(from: impl Read + Send + 'static, mut to: impl Write + Send + 'static
 
 /// Sums the closing lines until the program has ended and its output is closed. The status is
 /// `None` if either did not happen in time.
-fn follow(child: &mut Child, lines: &Receiver<Tally>) -> Result<(Option<ExitStatus>, Option<Tally>)> {
+fn follow(
+    child: &mut Child,
+    time_max: Duration,
+    lines: &Receiver<Tally>,
+) -> Result<(Option<ExitStatus>, Option<Tally>)> {
     let started = Instant::now();
     let mut ended: Option<(ExitStatus, Instant)> = None;
     let mut tests: Option<Tally> = None;
@@ -167,8 +181,8 @@ fn follow(child: &mut Child, lines: &Receiver<Tally>) -> Result<(Option<ExitStat
             eprintln!("it has ended, but a process that it left behind holds its output open");
             return Ok((None, tests));
         }
-        if ended.is_none() && started.elapsed() > STEP_TIME_MAX {
-            eprintln!("it was killed after {} minutes", STEP_TIME_MAX.as_secs() / 60);
+        if ended.is_none() && started.elapsed() > time_max {
+            eprintln!("it was killed after {time_max:?}");
             child.kill()?;
             return Ok((None, tests));
         }
@@ -198,7 +212,7 @@ mod tests {
         let script = "echo 'test result: ok. 2 passed; 0 failed;'; \
                       echo 'Summary [0.1s] 3 tests run: 3 passed, 0 skipped' >&2; exit 3";
         command.args(["-c", script]);
-        let outcome = watch_into(&mut command, io::sink(), io::sink())?;
+        let outcome = watch_into(&mut command, STEP_TIME_MAX, io::sink(), io::sink())?;
         assert!(!outcome.success);
         assert_eq!(outcome.tests, Some(Tally { passed: 5, failed: 0 }));
         Ok(())
@@ -209,7 +223,7 @@ mod tests {
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 9 & exit 0"]);
         let started = Instant::now();
-        assert!(!watch_into(&mut command, io::sink(), io::sink())?.success);
+        assert!(!watch_into(&mut command, STEP_TIME_MAX, io::sink(), io::sink())?.success);
         assert!(started.elapsed() < Duration::from_secs(8));
         Ok(())
     }

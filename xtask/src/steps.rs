@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::count::Tally;
 use crate::run::{answers, cargo, check, watch};
-use crate::{Result, bench, confined, conformance, docs, images, layers, package, tidy};
+use crate::{Result, bench, confined, conformance, docs, examples, images, layers, package, tidy};
 
 /// What a step is, which says how it counts.
 #[derive(Clone, Copy)]
@@ -32,7 +32,7 @@ pub(crate) const UNIT_TESTS: Step = ("unit tests", Kind::Tests(unit_tests));
 pub(crate) const BUILD: Step = ("build of all tests", Kind::Build(build));
 pub(crate) const TESTS: Step = ("unit and integration tests", Kind::Tests(tests));
 pub(crate) const DOCTESTS: Step = ("examples in docs and book", Kind::Tests(doctests));
-pub(crate) const EXAMPLES: Step = ("examples, release build", Kind::Check(examples));
+pub(crate) const EXAMPLES: Step = ("every example runs, release build", Kind::Tests(examples::run_all));
 pub(crate) const RELEASE: Step = ("launcher's tests, release build", Kind::Tests(release_tests));
 pub(crate) const IMAGES: Step = ("children of programs built in every way", Kind::Tests(images::all));
 pub(crate) const CONFORMANCE_PAGE: Step = ("the page of promises", Kind::Check(conformance::check_page));
@@ -120,10 +120,6 @@ fn release_tests() -> Result<Tally> {
 
 fn doctests() -> Result<Tally> {
     Ok(watch(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]))?.tally())
-}
-
-fn examples() -> Result {
-    check(cargo(&["build", "--workspace", "--examples", "--release"]))
 }
 
 /// Runs the selected tests under nextest where it is found, otherwise under `cargo test`.

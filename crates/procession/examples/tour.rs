@@ -6,6 +6,7 @@
 //!
 //! Each section prints what it did and how long it took.
 
+use std::fmt::Debug;
 use std::io::{PipeWriter, Read, Write};
 use std::process::Command;
 use std::rc::Rc;
@@ -48,6 +49,11 @@ fn section(title: &str, run: fn() -> procession::Result<()>) -> procession::Resu
     run()?;
     println!("  ({:.1} ms)", began.elapsed().as_secs_f64() * 1e3);
     Ok(())
+}
+
+/// The error of a section in which something else happened than what it is there to show.
+fn unexpected(other: impl Debug) -> procession::Error {
+    std::io::Error::other(format!("not expected: {other:?}")).into()
 }
 
 fn greet(name: String, times: u32) -> u64 {
@@ -158,13 +164,13 @@ fn errors() -> procession::Result<()> {
     println!("  an error is a value: {:?}", Process::start(read, ("/nowhere".to_string(),))?.join()?);
     match Process::start(leave, ())?.join() {
         Err(error @ JoinError::Exited { .. }) => println!("  an exit is an error: {error}"),
-        other => println!("  not expected: {other:?}"),
+        other => return Err(unexpected(other)),
     }
     match Process::builder(divide, (1, 0)).stderr(Stdio::null()).start()?.join() {
         Err(JoinError::Panicked { message, location, .. }) => {
             println!("  a panic tells message and place: {message:?} at {}", location.unwrap_or_default());
         }
-        other => println!("  not expected: {other:?}"),
+        other => return Err(unexpected(other)),
     }
     Ok(())
 }
@@ -282,7 +288,7 @@ fn captures() -> procession::Result<()> {
         scope.spawn(|| thread::sleep(Duration::from_millis(20)));
         match Context::new(StartMethod::Fork).fork(|| 1) {
             Err(error @ StartError::Threads { .. }) => println!("  beside a thread: {error}"),
-            other => println!("  not expected: {other:?}"),
+            other => return Err(unexpected(other)),
         }
         println!("  out of a nursery: {}", nursery.start(|| current_process().name().to_owned(), ())?.join()?);
         Ok(())
@@ -370,7 +376,7 @@ fn last_words() -> procession::Result<()> {
     let child = Process::builder(give_up, ()).name("loader").stderr(Stdio::tail()).start()?;
     match child.join() {
         Err(error) => println!("  the error has them: {}", error.to_string().replace('\n', " |")),
-        other => println!("  not expected: {other:?}"),
+        other => return Err(unexpected(other)),
     }
     Ok(())
 }
