@@ -120,7 +120,7 @@ pub fn parent_process() -> Option<ParentProcess> {
 /// Whether this process was forked from its parent, whose exit handlers of libc it then has in its memory: it must leave
 /// without running them. No start method does that to a child: a served one is forked from a server that has none.
 pub(crate) fn is_forked() -> bool {
-    match current_process().start_method() {
+    match ORIGIN.read().as_ref().map(|origin| origin.start_method) {
         None | Some(StartMethod::Spawn | StartMethod::ForkServer) => false,
     }
 }

@@ -81,7 +81,7 @@ pub(crate) fn leave(serial: u64) {
     REGISTRY.lock().children.remove(&serial);
 }
 
-/// At this process's orderly end: daemon children are terminated, the others are waited for.
+/// At this process's normal end: daemon children are terminated, the others are waited for.
 pub(crate) fn end_children() {
     let children = {
         let mut registry = REGISTRY.lock();
