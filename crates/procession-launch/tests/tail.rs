@@ -243,7 +243,7 @@ fn what_was_written_is_there_after_the_wait_though_a_grandchild_holds_the_pipe(m
 fn wait_for_tail(child: &Process<()>, expected: &str) {
     let started = Instant::now();
     while child.stderr_tail().unwrap() != expected {
-        assert!(started.elapsed() < common::SOON, "{:?}", child.stderr_tail());
+        assert!(started.elapsed() < SOON, "{:?}", child.stderr_tail());
         std::thread::yield_now();
     }
 }
@@ -294,10 +294,10 @@ fn nothing_is_left_open_after_the_end(method: StartMethod) {
     let before = open_descriptors().len();
     let child = tailed(method, speak_on_both, ());
     child.wait().unwrap();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     // The handle keeps its line and its pidfd; the pipe and the copy of our own stream go with the child.
     while open_descriptors().len() > before + 2 {
-        assert!(started.elapsed() < common::SOON, "{:?}", open_descriptors());
+        assert!(started.elapsed() < SOON, "{:?}", open_descriptors());
         std::thread::yield_now();
     }
     assert_eq!(child.stderr_tail().as_deref(), Some("on stderr\n"));

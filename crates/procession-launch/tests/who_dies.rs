@@ -27,7 +27,7 @@ struct Row {
     name: &'static str,
     /// As the book has it.
     label: &'static str,
-    /// The exit code of an orderly end.
+    /// The exit code of a normal end.
     code: Option<i32>,
     fates: [Fate; COLUMNS.len()],
 }
@@ -93,7 +93,7 @@ const COLUMNS: [Column; 8] = [
 /// The line whose end is not a child but the server of one.
 const SERVED: &str = "cs";
 
-/// At an orderly end.
+/// At a normal end.
 const IN_ORDER: [Fate; 8] = [Waited, Terminated, Waited, Terminated, Killed, Killed, Ends, Survives];
 
 /// At any other end.
@@ -294,7 +294,7 @@ impl Family {
         Self { parent, output, said, middle, last, line }
     }
 
-    /// Makes the row happen. An end in order is let go on, as soon as the parent sleeps in it.
+    /// Makes the row happen. A normal end is let go on, as soon as the parent sleeps in it.
     fn act(&mut self, row: &Row) {
         let parent = self.parent.id();
         match row.name {

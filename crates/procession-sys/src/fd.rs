@@ -143,6 +143,15 @@ pub unsafe fn make_null(at: RawFd) {
     unsafe { libc::close(null) };
 }
 
+/// Closes the number `fd`. Async-signal-safe.
+///
+/// # Safety
+/// Whoever owns the number never uses or drops it again.
+pub unsafe fn close(fd: RawFd) {
+    // SAFETY: takes no pointer; the caller vouches for the number.
+    unsafe { libc::close(fd) };
+}
+
 /// Closes every descriptor but 0, 1, 2 and those in `keep`.
 ///
 /// # Safety
