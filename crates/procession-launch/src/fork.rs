@@ -10,11 +10,12 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use procession_boot::{open_lifeline, own_lifeline, tie_to_lifeline};
 use procession_sys::{
-    Deadline, PacketSocket, PidFd, dev_null, discard_child, flush_c_streams, is_single_threaded,
+    Deadline, PacketSocket, PidFd, dev_null, discard_child, flush_c_streams, is_single_threaded, keep_pages_at_fork,
     leave_out_exit_handlers, open_standard_streams, place, replace_environment,
 };
 use procession_wire::Message;
@@ -118,6 +119,7 @@ pub(crate) fn start(
     let setup = plan.setup(plan.open_directory()?, None)?;
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let mut lifeline = Some(open_own_lifeline(plan)?);
+    cheapen_forks();
     flush_streams();
     let mut both = Some((ours, theirs, pipes));
     let copy = || {
@@ -153,6 +155,14 @@ fn hold(plan: &Plan, pid: u32, line: Line, pipes: Pipes) -> Result<Child, StartE
             Err(plan.failed("tell it to begin")(error))
         }
         Ok(()) => Ok(child),
+    }
+}
+
+/// Has the copies of a process that forks more than once begin with the pages of its code mapped.
+fn cheapen_forks() {
+    static FORKS: AtomicU32 = AtomicU32::new(0);
+    if FORKS.fetch_add(1, Ordering::Relaxed) == 1 {
+        let _ = keep_pages_at_fork(); // Where it is forbidden, each copy has its page faults.
     }
 }
 
