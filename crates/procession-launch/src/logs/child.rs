@@ -448,6 +448,25 @@ mod tests {
     }
 
     #[test]
+    fn no_thread_knows_a_callsites_number_before_it_has_been_described() {
+        let (ours, theirs) = PacketSocket::pair().unwrap();
+        while theirs.try_send([&[0; 1000]], &[]).is_ok() {}
+        let dispatch = Dispatch::new(Forwarder::new(theirs, LevelFilter::INFO));
+        let forwarder: &Forwarder = dispatch.downcast_ref().unwrap();
+        std::thread::scope(|scope| {
+            // Waits in its first packet, the description.
+            scope.spawn(|| dispatcher::with_default(&dispatch, || info!("waits")));
+            let looked = Deadline::after(Duration::from_millis(100));
+            let is_known = || forwarder.callsites.try_lock().is_some_and(|callsites| !callsites.is_empty());
+            while !looked.has_passed() {
+                assert!(!is_known());
+                std::thread::yield_now();
+            }
+            drop(ours);
+        });
+    }
+
+    #[test]
     fn spans_beyond_the_limit_are_shown_as_the_one_around() {
         let log = |forwarder: &Forwarder| {
             let outer = info_span!("outer").entered();
