@@ -5,9 +5,8 @@
 //! and it does not matter which thread started the child or whether that thread still exists.
 //!
 //! # Safety
-//! A forked child has a copy of both ends of its parent's lifeline, and of its parent's armed read end. The numbers
-//! belong to objects that are never dropped, and that a child sees are not its own; there they are closed, as nobody but
-//! the parent may keep its pipe open. What runs inside libc's fork swaps atomics and makes system calls, nothing else.
+//! A forked child has a copy of both ends of its parent's lifeline. The numbers belong to objects that are never dropped,
+//! and that a child sees are not its own; there they are closed, as nobody but the parent may keep its pipe open. What runs inside libc's fork swaps atomics and makes system calls, nothing else.
 
 #![expect(unsafe_code, reason = "takes descriptors of its parent's from a process that was forked by whomever")]
 
@@ -45,9 +44,6 @@ static READ_END: AtomicI32 = AtomicI32::new(NONE);
 /// and its write end.
 static WRITE_END: AtomicI32 = AtomicI32::new(NONE);
 
-/// The armed read end that ties this process to its owner.
-static ARMED: AtomicI32 = AtomicI32::new(NONE);
-
 /// The read end of this process's own lifeline, made when first needed: what its children are given.
 ///
 /// # Errors
@@ -71,7 +67,7 @@ pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
 
 /// In every forked child, whoever forked it: lets go of the parent's pipe, so that its children end when it ends.
 unsafe extern "C" fn let_go() {
-    for end in [&READ_END, &WRITE_END, &ARMED] {
+    for end in [&READ_END, &WRITE_END] {
         let number = end.swap(NONE, Ordering::Relaxed);
         if number != NONE {
             // SAFETY: the number belongs to an object that is never dropped, and that this process never uses.
@@ -97,6 +93,6 @@ pub fn tie_to_lifeline(own: OwnedFd) -> io::Result<()> {
     if arm_kill_on_close(&own)? {
         exit_now(OWNER_GONE);
     }
-    ARMED.store(own.into_raw_fd(), Ordering::Relaxed);
+    let _stays_open = own.into_raw_fd();
     Ok(())
 }

@@ -529,7 +529,7 @@ fn a_copy_that_somebody_else_forked_keeps_no_children_alive() {
     let (copy, children) = (common::hold(&found[..1]), common::hold(&found[1..]));
     run.kill().unwrap();
     common::assert_all_end(&children);
-    assert!(!copy[0].1.wait_ended(procession_sys::Deadline::after(std::time::Duration::ZERO)).unwrap());
+    assert!(!copy[0].1.wait_ended(procession_sys::Deadline::NOW).unwrap());
     drop(run.stdin.take());
     run.wait().unwrap();
     common::assert_all_end(&copy);

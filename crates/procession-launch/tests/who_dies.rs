@@ -12,7 +12,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use common::{SIGUSR1, SOON, methods, server_of, wait_for_state};
 use procession_launch::{Context, Process, StartMethod};
@@ -356,7 +355,7 @@ fn ends((_, held): &(u32, PidFd)) -> bool {
 }
 
 fn has_ended((_, held): &(u32, PidFd)) -> bool {
-    held.wait_ended(Deadline::after(Duration::ZERO)).unwrap()
+    held.wait_ended(Deadline::NOW).unwrap()
 }
 
 fn check(method: StartMethod, row: &Row, column: &Column, fate: Fate) {

@@ -417,7 +417,7 @@ mod tests {
         let dispatch = Dispatch::new(forwarder);
         dispatcher::with_default(&dispatch, || log(dispatch.downcast_ref().unwrap()));
         let mut packets = Vec::new();
-        let now = || Deadline::after(Duration::ZERO);
+        let now = || Deadline::NOW;
         while let Ok(Some(packet)) = ours.receive(RECORD_BYTES_MAX, now()) {
             packets.push(procession_wire::decode_slice(&packet.bytes, Vec::new()).unwrap());
         }

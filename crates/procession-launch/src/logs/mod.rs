@@ -12,7 +12,7 @@ mod wire; // What a child sends. Read this first.
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use procession_sys::PacketSocket;
 use procession_wire::Descriptor;
@@ -45,6 +45,9 @@ static INHERITED: AtomicU8 = AtomicU8::new(NOT_INHERITED);
 
 /// This process has no parent of ours.
 const NOT_INHERITED: u8 = u8::MAX;
+
+/// True once there is a guard: to ask for a thread's own value makes it, which costs each child some page faults.
+static IS_GUARDED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Keeps a subscriber the target's own where another one is everybody's.
@@ -137,7 +140,9 @@ pub(crate) fn setup(forward: Option<Descriptor>) -> LogSetup {
 /// In the child, on the thread that will run the target: logs as the parent wants it.
 pub(crate) fn begin(setup: LogSetup) -> io::Result<()> {
     INHERITED.store(setup.level, Ordering::Relaxed);
-    GUARD.set(None); // A fork has its parent's.
+    if IS_GUARDED.swap(false, Ordering::Relaxed) {
+        GUARD.set(None); // A fork has its parent's.
+    }
     if let Some(destination) = &setup.lines {
         lines::hand_down(destination.clone());
     }
@@ -164,5 +169,6 @@ fn make_default(dispatch: &Dispatch, is_in_place: fn(&Dispatch) -> bool) {
     let _ = dispatcher::set_global_default(dispatch.clone());
     if !dispatcher::get_default(is_in_place) {
         GUARD.set(Some(dispatcher::set_default(dispatch)));
+        IS_GUARDED.store(true, Ordering::Relaxed);
     }
 }
