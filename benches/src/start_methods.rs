@@ -42,17 +42,20 @@ pub struct Contestant {
 /// In which runner a contestant runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Side {
-    Rust,
+    Ours,
+    Others,
     CPython,
 }
 
 /// All of them: ours, the limits, the peers.
 #[must_use]
 pub fn contestants() -> Vec<Contestant> {
-    let rust =
-        |method: &'static str, is_ours| Contestant { name: method.to_owned(), is_ours, side: Side::Rust, method };
-    let ours = StartMethod::ALL.into_iter().map(|method| rust(method.name(), true));
-    let others = [FORK, POSIX_SPAWN, COMMAND, PROCSPAWN].into_iter().map(|method| rust(method, false));
+    let rust = |method: &'static str, side| {
+        let is_ours = side == Side::Ours;
+        Contestant { name: method.to_owned(), is_ours, side, method }
+    };
+    let ours = StartMethod::ALL.into_iter().map(|method| rust(method.name(), Side::Ours));
+    let others = [FORK, POSIX_SPAWN, COMMAND, PROCSPAWN].into_iter().map(|method| rust(method, Side::Others));
     let cpython = CPYTHON.into_iter().map(|method| Contestant {
         name: format!("CPython {method}"),
         is_ours: false,
@@ -65,7 +68,9 @@ pub fn contestants() -> Vec<Contestant> {
 /// The processes in which the contestants run, each with the same amount of memory.
 #[derive(Debug)]
 pub struct Runners {
-    rust: Runner,
+    ours: Runner,
+    /// By itself: what our forks do once for all later ones would be done for a bare fork as well.
+    others: Runner,
     cpython: Runner,
 }
 
@@ -77,7 +82,8 @@ impl Runners {
     pub fn start(starter: &Path, mib: u64) -> Result<Self> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python/start_methods.py");
         Ok(Self {
-            rust: Runner::start("the starter", starter.as_os_str(), &[], mib)?,
+            ours: Runner::start("our starter", starter.as_os_str(), &[], mib)?,
+            others: Runner::start("the starter of the others", starter.as_os_str(), &[], mib)?,
             cpython: Runner::start("CPython", OsStr::new("python3"), &[script.as_os_str()], mib)?,
         })
     }
@@ -88,7 +94,8 @@ impl Runners {
     /// A child did not start, or did not end as it should.
     pub fn run(&mut self, contestant: &Contestant, times: u64) -> Result<Duration> {
         let runner = match contestant.side {
-            Side::Rust => &mut self.rust,
+            Side::Ours => &mut self.ours,
+            Side::Others => &mut self.others,
             Side::CPython => &mut self.cpython,
         };
         runner.run(contestant.method, times)

@@ -44,5 +44,5 @@ pub use crate::constructor::Boot;
 pub use crate::error::BootError;
 pub use crate::image::ImageId;
 pub use crate::launch::Launch;
-pub use crate::lifeline::{open_lifeline, own_lifeline, tie_to_forking_parent, tie_to_lifeline};
+pub use crate::lifeline::{open_lifeline, own_lifeline, tie_to_lifeline};
 pub use crate::table::{Entry, FunctionId, function_id, resolve};

@@ -5,9 +5,8 @@
 //! and it does not matter which thread started the child or whether that thread still exists.
 //!
 //! # Safety
-//! A forked child has a copy of its parent's write end and of its parent's armed read end. Both numbers belong to
-//! objects that are never dropped; in the child they are made to lead to `/dev/null`, as nobody there may keep the
-//! parent's pipe open. What runs inside libc's fork loads two atomics and makes system calls, nothing else.
+//! A forked child has a copy of both ends of its parent's lifeline. The numbers belong to objects that are never dropped,
+//! and that a child sees are not its own; there they are closed, as nobody but the parent may keep its pipe open. What runs inside libc's fork swaps atomics and makes system calls, nothing else.
 
 #![expect(unsafe_code, reason = "takes descriptors of its parent's from a process that was forked by whomever")]
 
@@ -16,9 +15,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use procession_sys::{
-    SPAWN_DESCRIPTOR_MIN, arm_kill_on_close, dup, effective_user, exit_now, make_null, on_fork, pid, pipe, reopen_read,
-};
+use procession_sys::{arm_kill_on_close, close, effective_user, exit_now, on_fork, pid, pipe, reopen_read};
 
 use crate::BootError;
 
@@ -41,11 +38,11 @@ static OWN: Mutex<Option<Own>> = Mutex::new(None);
 /// No descriptor.
 const NONE: i32 = -1;
 
-/// The write end of this process's own lifeline, the last one made.
-static WRITE_END: AtomicI32 = AtomicI32::new(NONE);
+/// The read end of this process's own lifeline, the last one made,
+static READ_END: AtomicI32 = AtomicI32::new(NONE);
 
-/// The armed read end that ties this process to its owner.
-static ARMED: AtomicI32 = AtomicI32::new(NONE);
+/// and its write end.
+static WRITE_END: AtomicI32 = AtomicI32::new(NONE);
 
 /// The read end of this process's own lifeline, made when first needed: what its children are given.
 ///
@@ -62,6 +59,7 @@ pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
         unsafe { on_fork(let_go) }.map_err(BootError::Lifeline)?;
     }
     let ends: &'static _ = Box::leak(Box::new(pipe().map_err(BootError::Lifeline)?));
+    READ_END.store(ends.0.as_raw_fd(), Ordering::Relaxed);
     WRITE_END.store(ends.1.as_raw_fd(), Ordering::Relaxed);
     *own = Some(Own { ends, user, owner });
     Ok(ends.0.as_fd())
@@ -69,27 +67,13 @@ pub fn own_lifeline() -> Result<BorrowedFd<'static>, BootError> {
 
 /// In every forked child, whoever forked it: lets go of the parent's pipe, so that its children end when it ends.
 unsafe extern "C" fn let_go() {
-    for end in [&WRITE_END, &ARMED] {
+    for end in [&READ_END, &WRITE_END] {
         let number = end.swap(NONE, Ordering::Relaxed);
         if number != NONE {
-            // SAFETY: the number belongs to an object that is never dropped, and that this process does not use.
-            unsafe { make_null(number) };
+            // SAFETY: the number belongs to an object that is never dropped, and that this process never uses.
+            unsafe { close(number) };
         }
     }
-}
-
-/// Ties this process, which was just forked from one that has an own lifeline, to that one, as [`tie_to_lifeline`] does.
-/// Returns the parent's lifeline, for processes that are to live as long as the parent; this process gets a new one.
-///
-/// # Errors
-/// As [`open_lifeline`] and [`tie_to_lifeline`]; `NotFound` when the parent had none.
-pub fn tie_to_forking_parent() -> io::Result<OwnedFd> {
-    let parent = OWN.lock().unwrap_or_else(PoisonError::into_inner).ok_or(io::ErrorKind::NotFound)?;
-    let lifeline = dup(&parent.ends.0, SPAWN_DESCRIPTOR_MIN)?;
-    tie_to_lifeline(open_lifeline(&lifeline)?)?;
-    // SAFETY: the object is never dropped; the next `own_lifeline` sees whose it is, and makes another.
-    unsafe { make_null(parent.ends.0.as_raw_fd()) };
-    Ok(lifeline)
 }
 
 /// An open file description of a lifeline's own, for one child to arm: the kernel signals the owner of a description.
@@ -109,6 +93,6 @@ pub fn tie_to_lifeline(own: OwnedFd) -> io::Result<()> {
     if arm_kill_on_close(&own)? {
         exit_now(OWNER_GONE);
     }
-    ARMED.store(own.into_raw_fd(), Ordering::Relaxed);
+    let _stays_open = own.into_raw_fd();
     Ok(())
 }

@@ -28,7 +28,7 @@ const FAILED: i32 = 1;
 /// The exit code of a child whose parent never told it what to do, being gone.
 const ORPHANED: i32 = 255;
 
-/// Runs the child that the parent at the other end of `line` describes, and ends it in order.
+/// Runs the child that the parent at the other end of `line` describes, and ends it normally.
 pub(crate) fn run(line: &Arc<Line>) -> ! {
     exit(run_described(line))
 }

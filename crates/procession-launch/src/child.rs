@@ -164,7 +164,7 @@ impl Child {
     /// False once the child has ended. Never waits.
     #[must_use]
     pub fn is_alive(&self) -> bool {
-        let ended = self.0.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
+        let ended = self.0.pidfd.wait_ended(Deadline::NOW).unwrap_or(false);
         if ended && self.is_own() && matches!(self.0.reaper, Reaper::Own) {
             let _ = self.try_wait(); // Reaps it.
         }
@@ -228,7 +228,7 @@ impl Child {
     /// # Errors
     /// As [`Child::wait`].
     pub fn try_wait(&self) -> Result<Option<ExitStatus>, ControlError> {
-        self.wait_until(Deadline::after(Duration::ZERO))
+        self.wait_until(Deadline::NOW)
     }
 
     /// Waits at most this long; `None` when the child still runs then. A status that is there is returned even if no
@@ -364,7 +364,7 @@ impl Child {
 
     /// True once the child has been reaped, which this does if it has ended. For the registry itself.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.0.wait(Deadline::after(Duration::ZERO)), Ok(Some(_)))
+        matches!(self.0.wait(Deadline::NOW), Ok(Some(_)))
     }
 
     /// Which of this process's children it is.
@@ -401,6 +401,10 @@ impl Inner {
 
     /// Waits for a child of this process.
     fn wait_own(&self, deadline: Deadline) -> io::Result<Option<ExitStatus>> {
+        // A copy that does little has ended before this thread would be asleep; what is executed takes longer.
+        if self.about.start_method == StartMethod::Fork && !deadline.has_passed() {
+            spin(CHILD_TIME, || self.pidfd.wait_ended(Deadline::NOW).unwrap_or(true));
+        }
         if !self.pidfd.wait_ended(deadline)? {
             return Ok(None);
         }
@@ -426,7 +430,7 @@ impl Inner {
         let mut looks = 0;
         loop {
             // Who could still write is looked at before what was written, so that nothing falls between the two.
-            let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO))?;
+            let ended = self.pidfd.wait_ended(Deadline::NOW)?;
             let nothing_will_come = ended && (server.has_ended() || looks == STATUS_LOOKS_MAX);
             let read = {
                 let mut state = self.state.lock();

@@ -1,6 +1,6 @@
-//! The orderly end of a process, step by step, and the ways to ask for it.
+//! The normal end of a process, step by step, and the ways to ask for it.
 //!
-//! An orderly end begins when `main` or a child's target returns or panics, or somebody calls `exit`. Relies on
+//! A normal end begins when `main` or a child's target returns or panics, or somebody calls `exit`. Relies on
 //! `hooks` for what is to be run and on `registry` for the children. One thread ends the process; who comes second
 //! waits, so that the first one's exit code is the process's.
 
@@ -80,7 +80,7 @@ pub(crate) fn is_leaving(thread: usize, within: Duration) -> bool {
     is_leaving(&end)
 }
 
-/// Ends this process early and in order, with the exit code `code & 0xff`.
+/// Ends this process early but normally, with the exit code `code & 0xff`, which is what the kernel keeps.
 ///
 /// What happens is what happens when `main` or a child's target returns, with another exit code and without a result:
 /// threads given to [`join_at_exit`](crate::join_at_exit) are joined, exit hooks run (see
@@ -111,7 +111,7 @@ pub(crate) fn is_leaving(thread: usize, within: Duration) -> bool {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn exit(code: i32) -> ! {
-    let (me, code) = (current_thread(), code & 0xff);
+    let me = current_thread();
     {
         let mut end = own();
         end.leaving.push(me);
@@ -133,7 +133,7 @@ fn leave_now(code: i32) -> ! {
     exit_now(code)
 }
 
-/// The orderly end: threads, hooks, children, late hooks; if a hook calls this, all that is left of it. Only flushing
+/// The normal end: threads, hooks, children, late hooks; if a hook calls this, all that is left of it. Only flushing
 /// and the exit itself are left to be done then.
 ///
 /// It happens once in a process. If another thread is at it, this never returns: that thread ends the process.

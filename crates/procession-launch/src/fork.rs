@@ -10,11 +10,12 @@
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use procession_boot::{own_lifeline, tie_to_forking_parent};
+use procession_boot::{open_lifeline, own_lifeline, tie_to_lifeline};
 use procession_sys::{
-    Deadline, PacketSocket, PidFd, dev_null, discard_child, flush_c_streams, is_single_threaded,
+    Deadline, PacketSocket, PidFd, dev_null, discard_child, flush_c_streams, is_single_threaded, keep_pages_at_fork,
     leave_out_exit_handlers, open_standard_streams, place, replace_environment,
 };
 use procession_wire::Message;
@@ -117,13 +118,14 @@ pub(crate) fn start(
     }
     let setup = plan.setup(plan.open_directory()?, None)?;
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
-    own_lifeline().map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+    let mut lifeline = Some(open_own_lifeline(plan)?);
+    cheapen_forks();
     flush_streams();
     let mut both = Some((ours, theirs, pipes));
     let copy = || {
         let Some((_, theirs, _)) = both.take() else { return REFUSED };
         let line = Arc::new(Line::new(theirs));
-        let code = match become_copy().and_then(|_| place_streams(&ends)) {
+        let code = match become_copy(lifeline.take()).and_then(|()| place_streams(&ends)) {
             Ok(()) => {
                 change_environment(plan);
                 body::run_copy(&line, setup, target)
@@ -135,7 +137,7 @@ pub(crate) fn start(
     // SAFETY: this process has one thread, or somebody vouched for the others.
     let pid = unsafe { procession_sys::fork(copy) }.map_err(plan.failed("fork it"))?;
     let Some((ours, theirs, pipes)) = both else { unreachable!("only the copy takes them") };
-    drop((theirs, ends));
+    drop((theirs, ends, lifeline));
     hold(plan, pid, Line::new(ours), pipes)
 }
 
@@ -153,6 +155,14 @@ fn hold(plan: &Plan, pid: u32, line: Line, pipes: Pipes) -> Result<Child, StartE
             Err(plan.failed("tell it to begin")(error))
         }
         Ok(()) => Ok(child),
+    }
+}
+
+/// Has the copies of a process that forks more than once begin with the pages of its code mapped.
+fn cheapen_forks() {
+    static FORKS: AtomicU32 = AtomicU32::new(0);
+    if FORKS.fetch_add(1, Ordering::Relaxed) == 1 {
+        let _ = keep_pages_at_fork(); // Where it is forbidden, each copy has its page faults.
     }
 }
 
@@ -176,13 +186,16 @@ pub(crate) fn flush_streams() {
 }
 
 /// What every copy does first: lives as long as its parent, and lets go of what is its parent's.
-///
-/// Returns the parent's lifeline, for a copy that forks children which are to live as long as the parent.
-pub(crate) fn become_copy() -> io::Result<OwnedFd> {
+pub(crate) fn become_copy(lifeline: Option<OwnedFd>) -> io::Result<()> {
     current::become_copy();
-    let lifeline = tie_to_forking_parent()?;
-    let_go_of_parents()?;
-    Ok(lifeline)
+    lifeline.map_or(Ok(()), tie_to_lifeline)?;
+    let_go_of_parents()
+}
+
+/// This process's lifeline as one copy of it needs it: opened before the fork, as a new process's `/proc` is slow.
+pub(crate) fn open_own_lifeline(plan: &Plan) -> Result<OwnedFd, StartError> {
+    let own = own_lifeline().map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+    open_lifeline(own).map_err(plan.failed("open its lifeline"))
 }
 
 /// Leaves to the parent what is the parent's: its children and its exit handlers.

@@ -1,4 +1,4 @@
-//! What a process runs at its orderly end: exit hooks, and the ends of threads that it waits for.
+//! What a process runs at its normal end: exit hooks, and the ends of threads that it waits for.
 //!
 //! Relies on `ends` to run them. All of it belongs to the process that registered it: a forked child has its parent's
 //! hooks in memory, runs none of them, and leaves what they captured alone.
@@ -64,7 +64,7 @@ fn own() -> MutexGuard<'static, Hooks> {
     hooks
 }
 
-/// Runs `hook` at this process's orderly end, with priority 0: before its children are ended.
+/// Runs `hook` at this process's normal end, with priority 0: before its children are ended.
 ///
 /// As [`at_exit_with_priority`], which tells when and in which order. Python's `atexit.register`.
 ///
@@ -84,14 +84,14 @@ pub fn at_exit(hook: impl FnOnce() + Send + 'static) -> ExitHook {
     at_exit_with_priority(0, hook)
 }
 
-/// Runs `hook` once at this process's orderly end, unless it is cancelled before.
+/// Runs `hook` once at this process's normal end, unless it is cancelled before.
 ///
 /// The order is: threads given to [`join_at_exit`]; the hooks of priority 0 and above; SIGTERM to daemon children, and
 /// the ends of all children; the hooks below 0; the flushing of standard output. Among the hooks the highest priority
 /// runs first, and among equal ones the newest. A hook may register hooks and threads, and start and join children:
 /// before the next hook runs, the threads are joined, and once the children have been ended, so are new ones.
 ///
-/// The end is orderly when `main` or a child's target returns or panics, and after [`exit`](crate::exit()) and
+/// The end is normal when `main` or a child's target returns or panics, and after [`exit`](crate::exit()) and
 /// `std::process::exit`. Hooks do not run when the process is killed by a signal, aborts, calls `_exit` or executes
 /// another program. They run in the process that registered them only, never in its children.
 ///
@@ -135,7 +135,7 @@ pub fn at_exit_with_priority(priority: i32, hook: impl FnOnce() + Send + 'static
     ExitHook { owner: hooks.owner, place }
 }
 
-/// Makes this process wait for a thread at its orderly end, before the first exit hook runs.
+/// Makes this process wait for a thread at its normal end, before the first exit hook runs.
 ///
 /// A Rust program ends without waiting for its threads; one that must finish what it does is given here. There is no
 /// limit to the wait. What the thread returns is dropped; its panic has been printed already. A thread that calls

@@ -327,7 +327,7 @@ impl Child {
 
     /// An error once the child has ended, when its number may be somebody else's.
     fn still_runs(&self) -> io::Result<()> {
-        match self.pidfd().wait_ended(Deadline::after(std::time::Duration::ZERO))? {
+        match self.pidfd().wait_ended(Deadline::NOW)? {
             true => Err(io::Error::other("it has ended")),
             false => Ok(()),
         }

@@ -90,7 +90,7 @@ impl Child {
     /// ```
     pub fn kill_tree(&self) -> Result<usize, ControlError> {
         let failed = |error| self.failed("kill the tree of", error);
-        if self.pidfd().wait_ended(Deadline::after(Duration::ZERO)).map_err(failed)? {
+        if self.pidfd().wait_ended(Deadline::NOW).map_err(failed)? {
             return Ok(0);
         }
         self.pidfd().send(Signal::STOP).map_err(failed)?;
@@ -138,7 +138,7 @@ impl Root<'_> {
     /// True while its number is its own.
     fn is_running(&self) -> bool {
         match self {
-            Self::Child(child) => !child.pidfd().wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(true),
+            Self::Child(child) => !child.pidfd().wait_ended(Deadline::NOW).unwrap_or(true),
             Self::This => true,
         }
     }

@@ -1,7 +1,7 @@
-//! What runs at a process's orderly end, in which order, and what code it ends with.
+//! What runs at a process's normal end, in which order, and what code it ends with.
 //!
 //! A script registers things and returns. It is run in a main process and in a child of each start method, which then
-//! end in each orderly way: the words that it has written by then must be the same.
+//! end in each normal way: the words that it has written by then must be the same.
 
 mod common;
 
@@ -51,7 +51,7 @@ const SCRIPT: &str = "SCRIPT";
 const WAY: &str = "WAY";
 const METHOD: &str = "START_METHOD";
 
-/// The ways in which a process ends in order, each with its exit code in a child and in a main process.
+/// The ways in which a process ends normally, each with its exit code in a child and in a main process.
 const WAYS: [(&str, i32, i32); 4] = [("returns", 0, 0), ("panics", 1, 101), ("exits", 3, 3), ("exits with std", 4, 4)];
 
 /// Ends this process, or returns for it to end.
@@ -131,8 +131,8 @@ fn in_child(method: StartMethod, script: &str, way: &str) -> Outcome {
     Outcome { code: child.wait().unwrap().code(), words, errors }
 }
 
-/// Runs the script in a main process and in a child, ends each in every orderly way, and compares the words. A panic
-/// that cannot be caught is no orderly end of a main process.
+/// Runs the script in a main process and in a child, ends each in every normal way, and compares the words. A panic
+/// that cannot be caught is no normal end of a main process.
 fn assert_says(method: StartMethod, script: &str, words: &[&str]) -> Vec<Outcome> {
     let mut outcomes = Vec::new();
     for (way, child_code, main_code) in WAYS {

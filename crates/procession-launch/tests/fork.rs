@@ -44,6 +44,7 @@ procession_testkit::main! {
         exit_handlers_of_the_parent_are_not_run_by_a_copy,
         a_process_that_holds_its_standard_streams_can_be_forked,
         a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it,
+        a_copy_starts_at_its_parents_level,
         hooks_run_in_copies_in_their_order_and_once,
         a_hook_that_panics_keeps_no_other_from_running,
         a_copy_that_is_killed_before_it_begins_is_a_status,
@@ -329,6 +330,14 @@ fn a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it() {
     assert!(lines[2].contains("more than one thread"), "{said}");
 }
 
+fn a_copy_starts_at_its_parents_level() {
+    let level = tracing::level_filters::LevelFilter::DEBUG;
+    let subscriber = tracing_subscriber::fmt().with_max_level(level).finish();
+    let _default = tracing::subscriber::set_default(subscriber);
+    let told = || procession_launch::log_level().to_string();
+    assert_eq!(forking().start(told, ()).unwrap().join().unwrap(), level.to_string());
+}
+
 static RAN: Mutex<Vec<&str>> = Mutex::new(Vec::new());
 
 fn first_hook() {
@@ -520,7 +529,7 @@ fn a_copy_that_somebody_else_forked_keeps_no_children_alive() {
     let (copy, children) = (common::hold(&found[..1]), common::hold(&found[1..]));
     run.kill().unwrap();
     common::assert_all_end(&children);
-    assert!(!copy[0].1.wait_ended(procession_sys::Deadline::after(std::time::Duration::ZERO)).unwrap());
+    assert!(!copy[0].1.wait_ended(procession_sys::Deadline::NOW).unwrap());
     drop(run.stdin.take());
     run.wait().unwrap();
     common::assert_all_end(&copy);

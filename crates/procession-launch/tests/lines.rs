@@ -24,6 +24,7 @@ procession_testkit::main! {
         ten_thousand_records_of_eight_children_are_whole_lines within 60,
         children_inherit_the_standard_error,
         a_forwarded_record_has_the_childs_name,
+        a_child_that_forwards_hands_the_destination_down,
     ];
     cases: [
         a_record_is_one_line_whatever_is_in_it,
@@ -31,7 +32,7 @@ procession_testkit::main! {
         a_second_subscriber_is_refused,
         a_child_that_inherited_its_log_cannot_have_another,
     ];
-    programs: [to_stderr, forwarding];
+    programs: [to_stderr, forwarding, forwarding_family];
 }
 
 /// What the processes of a case have written. The file has no name, so it goes with the case's process.
@@ -165,6 +166,24 @@ fn a_forwarded_record_has_the_childs_name(method: StartMethod) {
     let child = String::from_utf8(output.stdout).unwrap();
     let said = lines(&String::from_utf8(output.stderr).unwrap());
     assert_eq!(said, [format!("[ERROR/child {child}] lines: e"), format!("[WARN/child {child}] lines: w")]);
+}
+
+fn forwarding_family() {
+    log_to_stderr(LevelFilter::INFO).unwrap();
+    let method = own_method();
+    let child = Context::new(method).builder(have_child, (method,)).name("child").forward_logs();
+    print!("{}", child.start().unwrap().join().unwrap());
+}
+
+fn a_child_that_forwards_hands_the_destination_down(method: StartMethod) {
+    let output = run("forwarding_family", method);
+    let grandchild = String::from_utf8(output.stdout).unwrap();
+    let mut said = lines(&String::from_utf8(output.stderr).unwrap());
+    // The child's record comes by way of its parent, so at any time.
+    said.sort();
+    let own = |line: &String| line.contains(&format!("/grandchild {grandchild}]"));
+    assert_eq!(said.iter().filter(|line| own(line)).count(), 3, "{said:?}");
+    assert!(said.len() == 4 && said.iter().any(|line| line.starts_with("[INFO/child ")), "{said:?}");
 }
 
 fn a_record_is_one_line_whatever_is_in_it() {

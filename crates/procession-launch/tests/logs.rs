@@ -49,6 +49,7 @@ procession_testkit::main! {
         a_grandchild_arrives_once_with_its_own_name,
         a_killed_parent_takes_the_child_along,
         the_usual_subscriber_filters_and_shows_forwarded_records,
+        filters_by_span_work,
         a_parent_without_a_subscriber_gets_nothing,
         a_child_that_does_not_forward_logs_to_nobody,
         nothing_is_left_open_after_the_end,
@@ -663,6 +664,28 @@ fn the_usual_subscriber_filters_and_shows_forwarded_records(method: StartMethod)
     let expected = format!(
         " INFO request{{id=7 {whose}}}: loud: kept {whose}\n WARN request{{id=7 {whose}}}: quiet: important {whose}\n"
     );
+    assert_eq!(String::from_utf8(text.0.lock().unwrap().clone()).unwrap(), expected);
+}
+
+fn log_in_requests() {
+    for id in 6..9 {
+        let _span = info_span!("request", id).entered();
+        info!("done");
+    }
+    info!("outside");
+}
+
+fn filters_by_span_work(method: StartMethod) {
+    let text = Text::default();
+    let filter = EnvFilter::new("off,[request{id=7}]=info");
+    let shown =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(text.clone()).without_time().with_ansi(false);
+    let _guard = dispatcher::set_default(&shown.finish().into());
+    let child = forwarded(method, log_in_requests, ());
+    let number = child.pid();
+    child.join().unwrap();
+    let whose = format!("process.pid={number} process.name=\"worker\"");
+    let expected = format!(" INFO request{{id=7 {whose}}}: logs: done {whose}\n");
     assert_eq!(String::from_utf8(text.0.lock().unwrap().clone()).unwrap(), expected);
 }
 

@@ -481,7 +481,7 @@ fn a_child_that_is_waited_for_while_others_signal_it_has_one_status(method: Star
 
 /// Sends signals to the parent, most of them while it sleeps, until told to end.
 fn pester(parent: u32, until: Descriptor) {
-    let ended = || poll_one(&until, Interest::Read, Deadline::after(Duration::ZERO)).unwrap();
+    let ended = || poll_one(&until, Interest::Read, Deadline::NOW).unwrap();
     while !ended() {
         if process(parent).is_none_or(|parent| parent.state == 'S') {
             send_signal(parent, SIGUSR1).unwrap();

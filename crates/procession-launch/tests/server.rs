@@ -188,7 +188,7 @@ fn a_wait_that_began_before_the_server_was_killed_ends() {
 /// Kills this process's servers, each as soon as it is seen, until told to end; tells how many.
 fn kill_servers_of(parent: u32, until: Descriptor) -> u32 {
     let mut n_killed = 0;
-    while !poll_one(&until, Interest::Read, Deadline::after(Duration::ZERO)).unwrap() {
+    while !poll_one(&until, Interest::Read, Deadline::NOW).unwrap() {
         if let Some(server) = server_of(parent) {
             n_killed += u32::from(send_signal(server.pid, 9).is_ok());
         }

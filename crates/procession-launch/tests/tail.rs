@@ -5,8 +5,9 @@ mod common;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::process::Output;
+use std::time::Instant;
 
-use common::{SIGSTOP, block, fresh_methods, hear, pipe, start, tell, wait_for};
+use common::{SIGSTOP, SOON, block, fresh_methods, hear, pipe, start, tell, wait_for};
 use procession_launch::{
     Context, JoinError, Process, StartError, StartMethod, Stdio, TAIL_BYTES_MAX, TAIL_LINES_SHOWN_MAX,
 };
@@ -240,9 +241,9 @@ fn what_was_written_is_there_after_the_wait_though_a_grandchild_holds_the_pipe(m
 }
 
 fn wait_for_tail(child: &Process<()>, expected: &str) {
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     while child.stderr_tail().unwrap() != expected {
-        assert!(started.elapsed() < common::SOON, "{:?}", child.stderr_tail());
+        assert!(started.elapsed() < SOON, "{:?}", child.stderr_tail());
         std::thread::yield_now();
     }
 }
@@ -293,10 +294,10 @@ fn nothing_is_left_open_after_the_end(method: StartMethod) {
     let before = open_descriptors().len();
     let child = tailed(method, speak_on_both, ());
     child.wait().unwrap();
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     // The handle keeps its line and its pidfd; the pipe and the copy of our own stream go with the child.
     while open_descriptors().len() > before + 2 {
-        assert!(started.elapsed() < common::SOON, "{:?}", open_descriptors());
+        assert!(started.elapsed() < SOON, "{:?}", open_descriptors());
         std::thread::yield_now();
     }
     assert_eq!(child.stderr_tail().as_deref(), Some("on stderr\n"));
@@ -338,7 +339,14 @@ fn a_stopped_child_keeps_nobody_waiting(method: StartMethod) {
 }
 
 fn the_pump_blocks_the_signals_that_are_for_the_program() {
-    let blocked = threads().into_iter().find(|(name, _)| name == "procession-pump").expect("a pump").1;
+    let started = Instant::now();
+    let blocked = loop {
+        // A thread gives itself its name, a moment after its start.
+        if let Some((_, blocked)) = threads().into_iter().find(|(name, _)| name == "procession-pump") {
+            break blocked;
+        }
+        assert!(started.elapsed() < SOON, "no pump");
+    };
     let faults = [4, 5, 6, 7, 8, 11].iter().fold(0, |bits, signal| bits | 1_u64 << (signal - 1));
     // SIGKILL and SIGSTOP cannot be blocked, and libc keeps two for itself.
     for signal in (1..=64).filter(|signal| ![9, 19, 32, 33].contains(signal)) {

@@ -153,7 +153,7 @@ fn an_orphaned_grandchild_is_not_reached_otherwise(method: StartMethod) {
     }
     assert_eq!(child.kill_tree().unwrap(), 1);
     assert_eq!(child.wait().unwrap().signal(), Some(9));
-    assert!(!orphan.1.wait_ended(Deadline::after(Duration::ZERO)).unwrap());
+    assert!(!orphan.1.wait_ended(Deadline::NOW).unwrap());
     orphan.1.send(Signal::KILL).unwrap();
     assert_all_end(&[orphan]);
 }
@@ -329,7 +329,7 @@ fn a_tree_of_its_own_has_ended_before_the_child_has(method: StartMethod) {
     let child = Context::new(method).builder(leave_a_large_program, (to,)).own_tree().start().unwrap();
     let large = held(heard(from)[0]);
     child.wait().unwrap();
-    assert!(large.1.wait_ended(Deadline::after(Duration::ZERO)).unwrap(), "it ends later: {}", large.0);
+    assert!(large.1.wait_ended(Deadline::NOW).unwrap(), "it ends later: {}", large.0);
     child.join().unwrap();
 }
 

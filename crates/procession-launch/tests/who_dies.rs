@@ -12,7 +12,6 @@ use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdout, Command, ExitCode, Stdio};
 use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use common::{SIGUSR1, SOON, methods, server_of, wait_for_state};
 use procession_launch::{Context, Process, StartMethod};
@@ -27,7 +26,7 @@ struct Row {
     name: &'static str,
     /// As the book has it.
     label: &'static str,
-    /// The exit code of an orderly end.
+    /// The exit code of a normal end.
     code: Option<i32>,
     fates: [Fate; COLUMNS.len()],
 }
@@ -93,7 +92,7 @@ const COLUMNS: [Column; 8] = [
 /// The line whose end is not a child but the server of one.
 const SERVED: &str = "cs";
 
-/// At an orderly end.
+/// At a normal end.
 const IN_ORDER: [Fate; 8] = [Waited, Terminated, Waited, Terminated, Killed, Killed, Ends, Survives];
 
 /// At any other end.
@@ -294,7 +293,7 @@ impl Family {
         Self { parent, output, said, middle, last, line }
     }
 
-    /// Makes the row happen. An end in order is let go on, as soon as the parent sleeps in it.
+    /// Makes the row happen. A normal end is let go on, as soon as the parent sleeps in it.
     fn act(&mut self, row: &Row) {
         let parent = self.parent.id();
         match row.name {
@@ -356,7 +355,7 @@ fn ends((_, held): &(u32, PidFd)) -> bool {
 }
 
 fn has_ended((_, held): &(u32, PidFd)) -> bool {
-    held.wait_ended(Deadline::after(Duration::ZERO)).unwrap()
+    held.wait_ended(Deadline::NOW).unwrap()
 }
 
 fn check(method: StartMethod, row: &Row, column: &Column, fate: Fate) {

@@ -16,22 +16,40 @@ use rustix::time::Timespec;
 /// assert_eq!(Deadline::after(Duration::ZERO).remaining(), Some(Duration::ZERO));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Deadline(Option<Instant>);
+pub struct Deadline(When);
+
+/// In the order of time. "Now" asks no clock: in a process that was just forked its page is not mapped yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum When {
+    Now,
+    At(Instant),
+    Never,
+}
 
 impl Deadline {
     /// Waits for ever.
-    pub const NEVER: Self = Self(None);
+    pub const NEVER: Self = Self(When::Never);
+
+    /// Does not wait.
+    pub const NOW: Self = Self(When::Now);
 
     /// The deadline `wait` from now; a sum that the clock cannot hold means never.
     #[must_use]
     pub fn after(wait: Duration) -> Self {
-        Self(Instant::now().checked_add(wait))
+        if wait.is_zero() {
+            return Self::NOW;
+        }
+        Self(Instant::now().checked_add(wait).map_or(When::Never, When::At))
     }
 
     /// What is left, `None` for a deadline that never comes, zero for one that has passed.
     #[must_use]
     pub fn remaining(self) -> Option<Duration> {
-        self.0.map(|at| at.saturating_duration_since(Instant::now()))
+        match self.0 {
+            When::Now => Some(Duration::ZERO),
+            When::At(at) => Some(at.saturating_duration_since(Instant::now())),
+            When::Never => None,
+        }
     }
 
     /// True once nothing is left.
@@ -43,19 +61,13 @@ impl Deadline {
     /// The earlier of the two.
     #[must_use]
     pub fn min(self, other: Self) -> Self {
-        match (self.0, other.0) {
-            (Some(a), Some(b)) => Self(Some(a.min(b))),
-            (a, b) => Self(a.or(b)),
-        }
+        Self(self.0.min(other.0))
     }
 
     /// The later of the two.
     #[must_use]
     pub fn max(self, other: Self) -> Self {
-        match (self.0, other.0) {
-            (Some(a), Some(b)) => Self(Some(a.max(b))),
-            _ => Self::NEVER,
-        }
+        Self(self.0.max(other.0))
     }
 
     /// What is left in the kernel's form.

@@ -143,6 +143,15 @@ pub unsafe fn make_null(at: RawFd) {
     unsafe { libc::close(null) };
 }
 
+/// Closes the number `fd`. Async-signal-safe.
+///
+/// # Safety
+/// Whoever owns the number never uses or drops it again.
+pub unsafe fn close(fd: RawFd) {
+    // SAFETY: takes no pointer; the caller vouches for the number.
+    unsafe { libc::close(fd) };
+}
+
 /// Closes every descriptor but 0, 1, 2 and those in `keep`.
 ///
 /// # Safety
@@ -212,7 +221,7 @@ pub fn arm_kill_on_close(fd: impl AsFd) -> io::Result<bool> {
     fcntl(fd, libc::F_SETOWN, rustix::process::getpid().as_raw_pid())?;
     fcntl(fd, libc::F_SETFL, libc::O_ASYNC | libc::O_NONBLOCK)?;
     // The end may have closed before the arming; from here on the kernel tells us.
-    poll_one(fd, Interest::Read, Deadline::after(std::time::Duration::ZERO))
+    poll_one(fd, Interest::Read, Deadline::NOW)
 }
 
 /// `fcntl` with an integer argument.

@@ -58,7 +58,7 @@ pub use crate::environ::{is_variable, replace_environment};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
 pub use crate::exit::{at_exit, current_thread, exit_now, flush_c_streams, leave_out_exit_handlers};
 pub use crate::fd::{
-    adopt, arm_kill_on_close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
+    adopt, arm_kill_on_close, close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
     open_standard_streams, pipe, place, reopen_read,
 };
 pub use crate::flags::{is_append, set_nonblocking};

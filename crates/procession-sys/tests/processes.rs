@@ -66,7 +66,7 @@ fn an_armed_process_is_killed_when_the_pipe_closes() {
     let mut child = program("armed").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     BufReader::new(child.stdout.take().unwrap()).read_line(&mut String::new()).unwrap();
     let held = hold(child.id());
-    assert!(!held.wait_ended(Deadline::after(Duration::ZERO)).unwrap());
+    assert!(!held.wait_ended(Deadline::NOW).unwrap());
     drop(child.stdin.take());
     assert!(held.wait_ended(Deadline::after(SOON)).unwrap());
     let status = child.wait().unwrap();

@@ -6,7 +6,7 @@
 //!
 //! The request is the end of a worker's standard input. One worker looks at it between two pieces of work, one is too
 //! busy to look, and one hangs in a way that not even SIGTERM ends. For each it prints what was done, how long that
-//! took, and what came of it. Only who ends in order gets to run its exit hook.
+//! took, and what came of it. Only who ends normally gets to run its exit hook.
 
 use std::io::{Read, Write};
 use std::process::Command;

@@ -154,7 +154,7 @@ fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd,
 
 /// The next frame, or `None` when there is none and the server is gone.
 pub(super) fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
-    let has_come = || poll_one(line, Interest::Read, Deadline::after(Duration::ZERO)).unwrap_or(true);
+    let has_come = || poll_one(line, Interest::Read, Deadline::NOW).unwrap_or(true);
     spin(CHILD_TIME, has_come);
     loop {
         let server_ended = server.has_ended();

@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
-use procession_boot::{Boot, own_lifeline};
+use procession_boot::Boot;
 use procession_sys::{PacketSocket, PidFd, discard_child, exit_now, fork, pid};
 
 use super::server::{self, Kind};
@@ -30,18 +30,18 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
     copy::prove_one_thread(&plan.name)?;
     let (credentials, settings) = (Server::credentials(&plan)?, super::client::settings(&plan)?);
     let environment = std::env::vars_os().collect();
-    own_lifeline().map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+    let mut lifelines = Some((copy::open_own_lifeline(&plan)?, copy::open_own_lifeline(&plan)?));
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make the nursery's socket"))?;
     copy::flush_streams();
     let mut both = Some((ours, theirs));
     let serve = || {
-        let Some((_, socket)) = both.take() else { return REFUSED };
-        exit_now(begin().map_or(REFUSED, |lifeline| server::serve(Boot { socket, lifeline }, Kind::Nursery)))
+        let (Some((_, socket)), Some((own, lifeline))) = (both.take(), lifelines.take()) else { return REFUSED };
+        exit_now(begin(own).map_or(REFUSED, |()| server::serve(Boot { socket, lifeline }, Kind::Nursery)))
     };
     // SAFETY: proven above.
     let number = unsafe { fork(serve) }.map_err(plan.failed("fork the nursery"))?;
     let Some((control, theirs)) = both else { unreachable!("only the copy takes the sockets") };
-    drop(theirs);
+    drop((theirs, lifelines));
     let pidfd = PidFd::open(number).map_err(|error| {
         discard_child(number);
         plan.failed("hold the nursery by a pidfd")(error)
@@ -57,9 +57,8 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
     }))
 }
 
-/// Makes the copy a server; its owner's lifeline then.
-fn begin() -> io::Result<OwnedFd> {
-    let lifeline = copy::become_copy()?;
-    server::let_go_of_streams()?;
-    Ok(lifeline)
+/// Makes the copy a server.
+fn begin(lifeline: OwnedFd) -> io::Result<()> {
+    copy::become_copy(Some(lifeline))?;
+    server::let_go_of_streams()
 }

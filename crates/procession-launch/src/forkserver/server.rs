@@ -157,6 +157,8 @@ impl Service {
         let given = Given::replace(kind)?;
         // The server keeps no directory busy; children are told theirs.
         std::env::set_current_dir("/")?;
+        // What std keeps of a thread is made when first asked for: once here, so not in each child.
+        let _ = std::thread::current();
         let _ = keep_pages_at_fork(); // Where it is forbidden, each child has its page faults.
         let (control, lifeline) = (boot.socket, boot.lifeline);
         let (child_ended, lines) = (ChildSignals::new()?, HashMap::new());
@@ -172,7 +174,7 @@ impl Service {
             let watched = if more_requests { [(self.control.as_fd(), Interest::Read), ends] } else { [ends, ends] };
             if ended {
                 // Whoever was told of an end often asks for the next child at once.
-                spin(NEXT_REQUEST_TIME, || poll(watched, Deadline::after(Duration::ZERO)).is_ok_and(|[next, _]| next));
+                spin(NEXT_REQUEST_TIME, || poll(watched, Deadline::NOW).is_ok_and(|[next, _]| next));
             }
             let request;
             [request, ended] = poll(watched, Deadline::NEVER)?;

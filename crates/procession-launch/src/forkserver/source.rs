@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use parking_lot::Mutex;
 use procession_boot::Launch;
@@ -198,7 +197,7 @@ impl Server {
     /// True once the server is gone; reaps it.
     pub(crate) fn has_ended(&self) -> bool {
         // What cannot be told is not an end: with RLIMIT_NOFILE below one, poll refuses even a single descriptor.
-        let ended = self.pidfd.wait_ended(Deadline::after(Duration::ZERO)).unwrap_or(false);
+        let ended = self.pidfd.wait_ended(Deadline::NOW).unwrap_or(false);
         if ended
             && self.is_own()
             && let Ok(Some(ended)) = self.pidfd.try_reap()

@@ -417,7 +417,7 @@ mod tests {
         let dispatch = Dispatch::new(forwarder);
         dispatcher::with_default(&dispatch, || log(dispatch.downcast_ref().unwrap()));
         let mut packets = Vec::new();
-        let now = || Deadline::after(Duration::ZERO);
+        let now = || Deadline::NOW;
         while let Ok(Some(packet)) = ours.receive(RECORD_BYTES_MAX, now()) {
             packets.push(procession_wire::decode_slice(&packet.bytes, Vec::new()).unwrap());
         }
@@ -445,6 +445,25 @@ mod tests {
         let described = [(true, 0), (false, 0), (true, 1), (false, 1), (true, 1), (false, 1)];
         let again = [(false, 0), (true, 1), (false, 1), (true, 1), (false, 1)];
         assert_eq!(numbers, [&described[..], &again, &again].concat());
+    }
+
+    #[test]
+    fn no_thread_knows_a_callsites_number_before_it_has_been_described() {
+        let (ours, theirs) = PacketSocket::pair().unwrap();
+        while theirs.try_send([&[0; 1000]], &[]).is_ok() {}
+        let dispatch = Dispatch::new(Forwarder::new(theirs, LevelFilter::INFO));
+        let forwarder: &Forwarder = dispatch.downcast_ref().unwrap();
+        std::thread::scope(|scope| {
+            // Waits in its first packet, the description.
+            scope.spawn(|| dispatcher::with_default(&dispatch, || info!("waits")));
+            let looked = Deadline::after(Duration::from_millis(100));
+            let is_known = || forwarder.callsites.try_lock().is_some_and(|callsites| !callsites.is_empty());
+            while !looked.has_passed() {
+                assert!(!is_known());
+                std::thread::yield_now();
+            }
+            drop(ours);
+        });
     }
 
     #[test]

@@ -6,7 +6,7 @@
 use std::fmt::{self, Debug, Write};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -87,7 +87,7 @@ static DESTINATION: Mutex<Option<Destination>> = Mutex::new(None);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub fn log_to_stderr(level: LevelFilter) -> Result<(), LogError> {
-    install(Destination { level: number_of_filter(level), file: None }, Out::Stderr)
+    install(Destination { level: number_of_filter(level), file: None }, "the standard error")
 }
 
 /// The same into a file, which any number of processes may write to at once without tearing each other's lines.
@@ -118,20 +118,15 @@ pub fn log_to_file(level: LevelFilter, file: File) -> Result<(), LogError> {
     if !is_append(&file).map_err(system)? {
         return Err(LogError::NotForAppending);
     }
-    let copy = OwnedFd::from(file.try_clone().map_err(system)?);
-    install(Destination { level: number_of_filter(level), file: Some(copy.into()) }, Out::File(file))
+    install(Destination { level: number_of_filter(level), file: Some(OwnedFd::from(file).into()) }, "the file")
 }
 
 /// Makes it this process's subscriber, and what its children inherit.
-fn install(destination: Destination, out: Out) -> Result<(), LogError> {
-    let level = filter_of(destination.level).unwrap_or(LevelFilter::OFF);
-    let name = match out {
-        Out::Stderr => "the standard error",
-        Out::File(_) => "the file",
-    };
-    dispatcher::set_global_default(dispatcher::Dispatch::new(Lines { level, out }))
+fn install(destination: Destination, name: &'static str) -> Result<(), LogError> {
+    let lines = Lines::to(&destination).map_err(|error| LogError::System { error })?;
+    dispatcher::set_global_default(dispatcher::Dispatch::new(lines))
         .map_err(|_| LogError::Installed { name: current_process().name().to_owned(), destination: name })?;
-    *DESTINATION.lock() = Some(destination);
+    hand_down(destination);
     Ok(())
 }
 
@@ -140,22 +135,13 @@ pub(super) fn destination() -> Option<Destination> {
     DESTINATION.lock().clone()
 }
 
-/// In a child: what its own children will be told, and the subscriber unless it has one already, as a fork has.
-pub(super) fn inherit(destination: Destination, is_subscriber: bool) -> io::Result<()> {
-    *DESTINATION.lock() = Some(destination.clone());
-    if !is_subscriber {
-        return Ok(());
-    }
-    let out = match &destination.file {
-        None => Out::Stderr,
-        Some(file) => Out::File(file.clone().into_owned()?.into()),
-    };
-    let _ = install(destination, out);
-    Ok(())
+/// Has this process's children told this.
+pub(super) fn hand_down(destination: Destination) {
+    *DESTINATION.lock() = Some(destination);
 }
 
 /// Writes a line for each record.
-struct Lines {
+pub(super) struct Lines {
     level: LevelFilter,
     out: Out,
 }
@@ -163,6 +149,17 @@ struct Lines {
 enum Out {
     Stderr,
     File(File),
+}
+
+impl Lines {
+    /// To where the parent writes.
+    pub(super) fn to(destination: &Destination) -> io::Result<Self> {
+        let out = match &destination.file {
+            None => Out::Stderr,
+            Some(file) => Out::File(file.as_fd().try_clone_to_owned()?.into()),
+        };
+        Ok(Self { level: filter_of(destination.level).unwrap_or(LevelFilter::OFF), out })
+    }
 }
 
 impl Out {

@@ -12,7 +12,7 @@ mod wire; // What a child sends. Read this first.
 use std::cell::RefCell;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use procession_sys::PacketSocket;
 use procession_wire::Descriptor;
@@ -26,7 +26,7 @@ pub(crate) use parent::Log;
 pub use wire::{CALLSITE_TEXT_MAX, CALLSITES_MAX, CUT_MARK, FIELD_NAME_MAX, FIELDS_MAX, RECORD_BYTES_MAX, SPANS_MAX};
 
 use child::Forwarder;
-use lines::Destination;
+use lines::{Destination, Lines};
 use wire::{filter_of, number_of_filter};
 
 /// What a child is told about its log.
@@ -45,6 +45,9 @@ static INHERITED: AtomicU8 = AtomicU8::new(NOT_INHERITED);
 
 /// This process has no parent of ours.
 const NOT_INHERITED: u8 = u8::MAX;
+
+/// True once there is a guard: to ask for a thread's own value makes it, which costs each child some page faults.
+static IS_GUARDED: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// Keeps a subscriber the target's own where another one is everybody's.
@@ -137,17 +140,35 @@ pub(crate) fn setup(forward: Option<Descriptor>) -> LogSetup {
 /// In the child, on the thread that will run the target: logs as the parent wants it.
 pub(crate) fn begin(setup: LogSetup) -> io::Result<()> {
     INHERITED.store(setup.level, Ordering::Relaxed);
-    if let Some(destination) = setup.lines {
-        lines::inherit(destination, setup.forward.is_none())?;
+    if IS_GUARDED.swap(false, Ordering::Relaxed) {
+        GUARD.set(None); // A fork has its parent's.
     }
-    let Some(socket) = setup.forward else { return Ok(()) };
-    let level = filter_of(setup.level).unwrap_or(LevelFilter::OFF);
-    let dispatch = Dispatch::new(Forwarder::new(socket.into_owned()?.into(), level));
-    let _ = dispatcher::set_global_default(dispatch.clone());
-    // A fork has its parent's global default, and may have its thread's.
-    let is_ours = |current: &Dispatch| current.downcast_ref::<Forwarder>().is_some_and(Forwarder::is_own);
-    if !dispatcher::get_default(is_ours) {
-        GUARD.set(Some(dispatcher::set_default(&dispatch)));
+    if let Some(destination) = &setup.lines {
+        lines::hand_down(destination.clone());
+    }
+    match (setup.forward, setup.lines) {
+        (Some(socket), _) => {
+            let level = filter_of(setup.level).unwrap_or(LevelFilter::OFF);
+            let forwarder = Forwarder::new(socket.into_owned()?.into(), level);
+            make_default(&Dispatch::new(forwarder), is_own_forwarder);
+        }
+        (None, Some(_)) if dispatcher::get_default(Dispatch::is::<Lines>) => {} // A fork has it in its memory.
+        (None, Some(destination)) => make_default(&Dispatch::new(Lines::to(&destination)?), Dispatch::is::<Lines>),
+        (None, None) => {}
     }
     Ok(())
+}
+
+/// True for the subscriber that forwards what this very process logs.
+fn is_own_forwarder(current: &Dispatch) -> bool {
+    current.downcast_ref::<Forwarder>().is_some_and(Forwarder::is_own)
+}
+
+/// Makes it everybody's subscriber, or where there is one already, which a fork has from its parent, this thread's.
+fn make_default(dispatch: &Dispatch, is_in_place: fn(&Dispatch) -> bool) {
+    let _ = dispatcher::set_global_default(dispatch.clone());
+    if !dispatcher::get_default(is_in_place) {
+        GUARD.set(Some(dispatcher::set_default(dispatch)));
+        IS_GUARDED.store(true, Ordering::Relaxed);
+    }
 }
