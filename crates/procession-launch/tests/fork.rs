@@ -7,6 +7,8 @@ mod common;
 
 use std::fs::File;
 use std::io::{BufRead, Read, Write};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio as ProgramStdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -27,6 +29,7 @@ procession_testkit::main! {
         a_closure_may_capture_what_cannot_be_sent,
         a_closure_may_borrow,
         what_is_captured_is_dropped_on_both_sides,
+        a_destructor_that_panics_loses_no_child,
         a_closure_that_captures_is_described_like_any_target,
         a_closure_that_captures_can_only_be_forked,
         a_panic_of_a_closure_is_reported_with_its_own_frames,
@@ -98,10 +101,35 @@ fn what_is_captured_is_dropped_on_both_sides() {
             pid()
         })
         .unwrap();
-    assert_eq!(line(again(&read).into()).trim(), pid().to_string(), "here first: the copy may take its time");
     drop(write);
-    let number = child.join().unwrap();
-    assert_eq!(rest(read).trim(), number.to_string());
+    let mut dropped = [pid(), child.join().unwrap()].map(|number| number.to_string());
+    let said = rest(read);
+    let mut said: Vec<&str> = said.lines().collect();
+    dropped.sort();
+    said.sort_unstable();
+    assert_eq!(said, dropped, "in either order");
+}
+
+/// Panics when it is dropped in this process.
+struct PanicsIn(u32);
+
+impl Drop for PanicsIn {
+    fn drop(&mut self) {
+        assert_ne!(pid(), self.0, "on purpose");
+    }
+}
+
+fn a_destructor_that_panics_loses_no_child() {
+    let captured = PanicsIn(pid());
+    let (read, write) = pipe();
+    let target = move || {
+        hear(&read);
+        drop(captured);
+    };
+    catch_unwind(AssertUnwindSafe(|| forking().fork(target).map(|_| ()))).unwrap_err();
+    let [child] = <[Child; 1]>::try_from(active_children()).unwrap();
+    tell(&write);
+    assert_eq!(child.wait().unwrap().exitcode(), 0, "it has run, and is reaped");
 }
 
 fn a_closure_that_captures_is_described_like_any_target() {
