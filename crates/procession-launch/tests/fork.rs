@@ -15,11 +15,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 
-use common::{again, block, hear, line, pipe, rest, tell, wait_for};
+use common::{again, block, hear, pipe, rest, tell, wait_for};
 use procession_launch::{
     Child, Context, JoinError, StartError, StartMethod, Stdio, active_children, current_process, register_after_fork,
 };
-use procession_sys::{at_exit, pid, send_signal};
+use procession_sys::{Signal, at_exit, close_standard_stream, interrupt_waits, pid, send_signal};
 use procession_testkit::{children_of, open_descriptors, process, program};
 use procession_wire::Descriptor;
 
@@ -46,6 +46,7 @@ procession_testkit::main! {
         what_was_printed_before_a_fork_is_printed_once,
         exit_handlers_of_the_parent_are_not_run_by_a_copy,
         a_process_that_holds_its_standard_streams_can_be_forked,
+        pipes_do_not_take_the_place_of_streams_that_are_closed,
         a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it,
         a_copy_starts_at_its_parents_level,
         hooks_run_in_copies_in_their_order_and_once,
@@ -334,6 +335,28 @@ fn a_process_that_holds_its_standard_streams_can_be_forked() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "5\n");
 }
 
+/// What it reads on standard input; says what it is on the others.
+fn tell_streams() -> String {
+    println!("output");
+    eprintln!("error");
+    std::io::read_to_string(std::io::stdin()).unwrap()
+}
+
+fn pipes_do_not_take_the_place_of_streams_that_are_closed() {
+    let report = std::io::stderr().as_fd().try_clone_to_owned().unwrap();
+    (0..3).for_each(close_standard_stream);
+    let contexts = common::methods().into_iter().map(|(_, method)| Context::new(method));
+    let outcomes = contexts.chain([Context::nursery().unwrap()]).map(|context| {
+        let child = context.builder(tell_streams, ()).stdin(Stdio::pipe()).stderr(Stdio::pipe()).start().unwrap();
+        child.take_stdin().unwrap().write_all(b"input").unwrap();
+        let said = std::io::read_to_string(child.take_stderr().unwrap()).unwrap();
+        (said, child.join().unwrap())
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    writeln!(File::from(report), "{outcomes:?}").unwrap(); // Where a failure can be seen.
+    assert!(outcomes.iter().all(|outcome| *outcome == ("error\n".to_owned(), "input".to_owned())));
+}
+
 /// Has a copy whose output and log come here, and tries to have another.
 fn has_tail() {
     let aborts = || -> () {
@@ -423,7 +446,7 @@ fn children_of_a_nursery_are_copies_of_what_the_process_was() {
     STATE.set("then").unwrap();
     COUNTER.store(1, Ordering::Relaxed);
     let (read, write) = pipe();
-    let number = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&write)).unsigned_abs();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&AsFd::as_fd(&write)).unsigned_abs();
     let nursery = Context::nursery().unwrap();
     COUNTER.store(2, Ordering::Relaxed);
     let told = |number: u32| {
