@@ -55,6 +55,7 @@ procession_testkit::main! {
         a_nursery_starts_children_from_a_process_with_threads,
         children_of_a_nursery_are_copies_of_what_the_process_was,
         children_of_a_nursery_have_the_surroundings_of_their_start,
+        children_of_a_nursery_have_the_signal_handlers_of_the_process,
         children_of_a_nursery_end_as_copies_do,
         a_killed_nursery_is_an_error_and_its_children_go_on,
         a_nursery_ends_after_its_context_and_its_children,
@@ -470,6 +471,20 @@ fn children_of_a_nursery_have_the_surroundings_of_their_start() {
     child.take_stdout().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(said, "said\n");
     assert_eq!(child.join().unwrap(), (Some("set".into()), "/".into(), "worker".into()));
+}
+
+/// The signals that this process handles, as the kernel spells them.
+fn handled() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("SigCgt:")).unwrap().to_owned()
+}
+
+fn children_of_a_nursery_have_the_signal_handlers_of_the_process() {
+    for signal in [common::SIGUSR1, Signal::CHLD.number()] {
+        interrupt_waits(signal).unwrap();
+    }
+    assert_eq!(forking().fork(handled).unwrap().join().unwrap(), handled());
+    assert_eq!(Context::nursery().unwrap().start(handled, ()).unwrap().join().unwrap(), handled());
 }
 
 fn children_of_a_nursery_end_as_copies_do() {
