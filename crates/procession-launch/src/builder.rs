@@ -280,8 +280,15 @@ impl Plan {
             return Err(StartError::Method { name: self.name, method: self.method, problem });
         }
         let (ends, pipes) = self.prepare()?;
-        let child = fork::start(&self, proof, ends, pipes, target)?;
-        self.enter(child)
+        let mut target = Some(target);
+        let run_once = || match target.take() {
+            Some(target) => target(),
+            None => unreachable!("a copy runs its target once"),
+        };
+        let child = fork::start(&self, proof, ends, pipes, run_once)?;
+        let child = self.enter(child)?;
+        drop(target); // Not before, for a destructor of what it captured may panic.
+        Ok(child)
     }
 
     /// What comes after it.

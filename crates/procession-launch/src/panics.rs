@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
 use std::thread;
 
+use procession_sys::pid;
 use procession_wire::Message;
 
 use crate::current::current_process;
@@ -31,7 +32,7 @@ pub(crate) fn catch(
     target: impl FnOnce() -> Result<Message, Report>,
     when_aborting: impl Fn(Report) + Send + Sync + 'static,
 ) -> Result<Message, Report> {
-    let target_thread = thread::current().id();
+    let (target_thread, owner) = (thread::current().id(), pid());
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
         let backtrace = Backtrace::force_capture(); // Costs a walk of the stack; names are looked up when shown.
@@ -42,7 +43,8 @@ pub(crate) fn catch(
         }
         let message = message_of(info.payload());
         let location = info.location().map(ToString::to_string);
-        if cfg!(panic = "abort") {
+        // A copy of this process has this hook under its own, and another parent to tell.
+        if cfg!(panic = "abort") && owner == pid() {
             when_aborting(Report::Panicked { message, location, backtrace: Some(trim(&backtrace.to_string())) });
             return;
         }

@@ -5,6 +5,8 @@ use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
+use procession_sys::pipe;
+
 use crate::child::Pipes;
 use crate::pump::Source;
 use crate::tail::Tail;
@@ -133,9 +135,9 @@ impl Streams {
         let mut pipes = Pipes::default();
         let stdin = match self.stdin.0 {
             Kind::Pipe => {
-                let (read, write) = io::pipe()?;
-                pipes.stdin = Some(write);
-                ChildEnd::Own(read.into())
+                let (read, write) = pipe()?;
+                pipes.stdin = Some(write.into());
+                ChildEnd::Own(read)
             }
             other => plain(other),
         };
@@ -156,9 +158,9 @@ fn output(kind: Kind, reader: &mut Option<PipeReader>) -> io::Result<ChildEnd> {
     if !matches!(kind, Kind::Pipe) {
         return Ok(plain(kind));
     }
-    let (read, write) = io::pipe()?;
-    *reader = Some(read);
-    Ok(ChildEnd::Own(write.into()))
+    let (read, write) = pipe()?; // Never in the place of a stream that is closed here: it would be inherited as such.
+    *reader = Some(read.into());
+    Ok(ChildEnd::Own(write))
 }
 
 /// The child's end of an output whose tail is kept.

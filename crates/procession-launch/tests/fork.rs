@@ -7,17 +7,19 @@ mod common;
 
 use std::fs::File;
 use std::io::{BufRead, Read, Write};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, Stdio as ProgramStdio};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
 
-use common::{again, block, hear, line, pipe, rest, tell, wait_for};
+use common::{again, block, hear, pipe, rest, tell, wait_for};
 use procession_launch::{
     Child, Context, JoinError, StartError, StartMethod, Stdio, active_children, current_process, register_after_fork,
 };
-use procession_sys::{at_exit, pid, send_signal};
+use procession_sys::{Signal, at_exit, close_standard_stream, interrupt_waits, pid, send_signal};
 use procession_testkit::{children_of, open_descriptors, process, program};
 use procession_wire::Descriptor;
 
@@ -27,6 +29,7 @@ procession_testkit::main! {
         a_closure_may_capture_what_cannot_be_sent,
         a_closure_may_borrow,
         what_is_captured_is_dropped_on_both_sides,
+        a_destructor_that_panics_loses_no_child,
         a_closure_that_captures_is_described_like_any_target,
         a_closure_that_captures_can_only_be_forked,
         a_panic_of_a_closure_is_reported_with_its_own_frames,
@@ -43,6 +46,7 @@ procession_testkit::main! {
         what_was_printed_before_a_fork_is_printed_once,
         exit_handlers_of_the_parent_are_not_run_by_a_copy,
         a_process_that_holds_its_standard_streams_can_be_forked,
+        pipes_do_not_take_the_place_of_streams_that_are_closed,
         a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it,
         a_copy_starts_at_its_parents_level,
         hooks_run_in_copies_in_their_order_and_once,
@@ -51,6 +55,7 @@ procession_testkit::main! {
         a_nursery_starts_children_from_a_process_with_threads,
         children_of_a_nursery_are_copies_of_what_the_process_was,
         children_of_a_nursery_have_the_surroundings_of_their_start,
+        children_of_a_nursery_have_the_signal_handlers_of_the_process,
         children_of_a_nursery_end_as_copies_do,
         a_killed_nursery_is_an_error_and_its_children_go_on,
         a_nursery_ends_after_its_context_and_its_children,
@@ -98,10 +103,35 @@ fn what_is_captured_is_dropped_on_both_sides() {
             pid()
         })
         .unwrap();
-    assert_eq!(line(again(&read).into()).trim(), pid().to_string(), "here first: the copy may take its time");
     drop(write);
-    let number = child.join().unwrap();
-    assert_eq!(rest(read).trim(), number.to_string());
+    let mut dropped = [pid(), child.join().unwrap()].map(|number| number.to_string());
+    let said = rest(read);
+    let mut said: Vec<&str> = said.lines().collect();
+    dropped.sort();
+    said.sort_unstable();
+    assert_eq!(said, dropped, "in either order");
+}
+
+/// Panics when it is dropped in this process.
+struct PanicsIn(u32);
+
+impl Drop for PanicsIn {
+    fn drop(&mut self) {
+        assert_ne!(pid(), self.0, "on purpose");
+    }
+}
+
+fn a_destructor_that_panics_loses_no_child() {
+    let captured = PanicsIn(pid());
+    let (read, write) = pipe();
+    let target = move || {
+        hear(&read);
+        drop(captured);
+    };
+    catch_unwind(AssertUnwindSafe(|| forking().fork(target).map(|_| ()))).unwrap_err();
+    let [child] = <[Child; 1]>::try_from(active_children()).unwrap();
+    tell(&write);
+    assert_eq!(child.wait().unwrap().exitcode(), 0, "it has run, and is reaped");
 }
 
 fn a_closure_that_captures_is_described_like_any_target() {
@@ -306,6 +336,28 @@ fn a_process_that_holds_its_standard_streams_can_be_forked() {
     assert_eq!(String::from_utf8(output.stdout).unwrap(), "5\n");
 }
 
+/// What it reads on standard input; says what it is on the others.
+fn tell_streams() -> String {
+    println!("output");
+    eprintln!("error");
+    std::io::read_to_string(std::io::stdin()).unwrap()
+}
+
+fn pipes_do_not_take_the_place_of_streams_that_are_closed() {
+    let report = std::io::stderr().as_fd().try_clone_to_owned().unwrap();
+    (0..3).for_each(close_standard_stream);
+    let contexts = common::methods().into_iter().map(|(_, method)| Context::new(method));
+    let outcomes = contexts.chain([Context::nursery().unwrap()]).map(|context| {
+        let child = context.builder(tell_streams, ()).stdin(Stdio::pipe()).stderr(Stdio::pipe()).start().unwrap();
+        child.take_stdin().unwrap().write_all(b"input").unwrap();
+        let said = std::io::read_to_string(child.take_stderr().unwrap()).unwrap();
+        (said, child.join().unwrap())
+    });
+    let outcomes: Vec<_> = outcomes.collect();
+    writeln!(File::from(report), "{outcomes:?}").unwrap(); // Where a failure can be seen.
+    assert!(outcomes.iter().all(|outcome| *outcome == ("error\n".to_owned(), "input".to_owned())));
+}
+
 /// Has a copy whose output and log come here, and tries to have another.
 fn has_tail() {
     let aborts = || -> () {
@@ -395,7 +447,7 @@ fn children_of_a_nursery_are_copies_of_what_the_process_was() {
     STATE.set("then").unwrap();
     COUNTER.store(1, Ordering::Relaxed);
     let (read, write) = pipe();
-    let number = std::os::fd::AsRawFd::as_raw_fd(&std::os::fd::AsFd::as_fd(&write)).unsigned_abs();
+    let number = std::os::fd::AsRawFd::as_raw_fd(&AsFd::as_fd(&write)).unsigned_abs();
     let nursery = Context::nursery().unwrap();
     COUNTER.store(2, Ordering::Relaxed);
     let told = |number: u32| {
@@ -419,6 +471,20 @@ fn children_of_a_nursery_have_the_surroundings_of_their_start() {
     child.take_stdout().unwrap().read_to_string(&mut said).unwrap();
     assert_eq!(said, "said\n");
     assert_eq!(child.join().unwrap(), (Some("set".into()), "/".into(), "worker".into()));
+}
+
+/// The signals that this process handles, as the kernel spells them.
+fn handled() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().find(|line| line.starts_with("SigCgt:")).unwrap().to_owned()
+}
+
+fn children_of_a_nursery_have_the_signal_handlers_of_the_process() {
+    for signal in [common::SIGUSR1, Signal::CHLD.number()] {
+        interrupt_waits(signal).unwrap();
+    }
+    assert_eq!(forking().fork(handled).unwrap().join().unwrap(), handled());
+    assert_eq!(Context::nursery().unwrap().start(handled, ()).unwrap().join().unwrap(), handled());
 }
 
 fn children_of_a_nursery_end_as_copies_do() {

@@ -83,7 +83,7 @@ pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,
     set_niceness, set_processors_of, set_resource_limit, set_umask,
 };
-pub use crate::signal::{ChildSignals, Disposition, Signal, SignalMask, disposition, set_disposition};
+pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
 pub use crate::threads::is_single_threaded;
 pub use crate::title::set_command_line;

@@ -1,8 +1,8 @@
 //! Signals: numbers, masks, dispositions, and SIGCHLD as a descriptor.
 //!
 //! # Safety
-//! Dispositions are changed only to "default" and "ignore", never to a handler, so no code of ours runs in signal
-//! context; masks are plain values that the kernel copies.
+//! Dispositions are changed only to "default" and "ignore", or back to what the program had, never to a handler of ours,
+//! so no code of ours runs in signal context; masks are plain values that the kernel copies.
 
 #![expect(unsafe_code, reason = "rustix leaves masks and dispositions to libc")]
 
@@ -66,6 +66,31 @@ pub fn set_disposition(signal: Signal, disposition: Disposition) {
     };
     // SAFETY: neither action is a function, so no code of ours will run in signal context.
     unsafe { libc::signal(signal.0, action) };
+}
+
+/// What this process did with a signal: its handler, if it had one, and its flags.
+#[derive(Debug)]
+pub struct FormerAction(Signal, libc::sigaction);
+
+impl FormerAction {
+    /// Has the process take the kernel's action for `signal`.
+    ///
+    /// # Errors
+    /// None for the signals named above.
+    pub fn replace_by_default(signal: Signal) -> io::Result<Self> {
+        // SAFETY: all-zero is a valid `sigaction`: the default action, an empty mask, no flags.
+        let default: libc::sigaction = unsafe { std::mem::zeroed() };
+        let mut former = default;
+        // SAFETY: both are fully set and of the right type.
+        let result = unsafe { libc::sigaction(signal.0, &raw const default, &raw mut former) };
+        if result == 0 { Ok(Self(signal, former)) } else { Err(io::Error::last_os_error()) }
+    }
+
+    /// Has it do so again.
+    pub fn restore(&self) {
+        // SAFETY: the kernel wrote the action in this process, or in the one that this was forked from.
+        unsafe { libc::sigaction(self.0.0, &raw const self.1, std::ptr::null_mut()) };
+    }
 }
 
 /// The signals that a thread blocks, one bit each.

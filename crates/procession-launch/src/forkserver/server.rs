@@ -15,9 +15,9 @@ use std::time::Duration;
 
 use procession_boot::{Boot, Entry, open_lifeline, tie_to_lifeline};
 use procession_sys::{
-    ChildSignals, Deadline, Disposition, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
-    command_name, dev_null, discard_child, disposition, keep_pages_at_fork, make_null, place, poll, raise_file_limit,
-    reap_any, set_command_name, set_disposition, set_file_limit,
+    ChildSignals, Deadline, FormerAction, Interest, PacketSocket, PidFd, Signal, SignalMask, close_all_but,
+    command_name, dev_null, discard_child, keep_pages_at_fork, make_null, place, poll, raise_file_limit, reap_any,
+    set_command_name, set_file_limit,
 };
 use procession_wire::{Encoder, Message};
 
@@ -117,7 +117,7 @@ struct Service {
 struct Given {
     mask: SignalMask,
     /// What a child's end does; ignored in the server, it would take the statuses away.
-    child: Disposition,
+    child: FormerAction,
     /// What `ps` shows.
     command_name: Vec<u8>,
     /// How many files may be open; the server itself holds one for each running child.
@@ -132,19 +132,18 @@ impl Given {
     fn replace(kind: Kind) -> io::Result<Self> {
         let given = Self {
             mask: SignalMask::current(),
-            child: disposition(Signal::CHLD),
+            child: FormerAction::replace_by_default(Signal::CHLD)?,
             command_name: command_name()?,
             files: raise_file_limit()?,
         };
         given.mask.with(Signal::INT).with(Signal::CHLD).install();
-        set_disposition(Signal::CHLD, Disposition::Default);
         set_command_name(if kind == Kind::Nursery { b"nursery" } else { b"forkserver" })?;
         Ok(given)
     }
 
     /// Gives a child what the server was given.
     fn restore(&self) {
-        set_disposition(Signal::CHLD, self.child);
+        self.child.restore();
         // What was read can be set.
         let _ = set_command_name(&self.command_name);
         let _ = set_file_limit(self.files);

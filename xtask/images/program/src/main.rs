@@ -41,13 +41,14 @@ fn main() {
 
 type Check = (&'static str, fn(StartMethod));
 
-const CHECKS: [Check; 6] = [
+const CHECKS: [Check; 7] = [
     ("functions, generic ones, methods and closures run", functions_run),
     ("a panic is an error with message, place and exit code 1", a_panic_is_an_error),
     ("an exit code and a signal arrive", ends_arrive),
     ("every constructor ran once", constructors_ran),
     ("children have children", children_have_children),
     ("threads panic and report", threads_panic),
+    ("a thread's panic is that of its process and of none above it", a_threads_panic_is_its_processes),
 ];
 
 fn add(a: u64, b: u64) -> u64 {
@@ -126,6 +127,28 @@ fn threads_panic(method: StartMethod) {
     }
     let child = Context::new(method).builder(threads, ()).stderr(Stdio::null()).start().unwrap();
     assert_eq!(child.join().unwrap(), 2);
+}
+
+/// With `panic = "abort"` it ends the process; its parent, which may have been copied into it, goes on.
+fn a_threads_panic_is_its_processes(method: StartMethod) {
+    fn fail() {
+        let _ = std::thread::spawn(|| panic!("planted")).join();
+    }
+    fn outer() -> bool {
+        let inner = || Context::new(get_start_method()).builder(fail, ()).stderr(Stdio::null()).start().unwrap();
+        match inner().join() {
+            Err(JoinError::Panicked { message, .. }) => message == "planted",
+            Ok(()) => !cfg!(panic = "abort"),
+            other => panic!("{other:?}"),
+        }
+    }
+    let contexts = [Context::new(method), Context::forkserver().preload(|| ())];
+    for context in contexts {
+        set_start_method(method).unwrap();
+        assert!(context.start(outer, ()).unwrap().join().unwrap());
+        let child = context.builder(fail, ()).stderr(Stdio::null()).start().unwrap();
+        assert!(!matches!(child.join(), Err(JoinError::Exited { .. })));
+    }
 }
 
 fn a_copy_is_run_and_another_program_is_refused() {
