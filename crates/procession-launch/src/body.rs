@@ -148,3 +148,20 @@ fn report(line: &Line, outcome: Outcome) -> i32 {
 pub(crate) fn refuse(line: &Line, reason: String) -> i32 {
     report(line, Err(Report::Refused(reason)))
 }
+
+#[cfg(test)]
+mod tests {
+    use procession_sys::PacketSocket;
+
+    use super::*;
+    use crate::builder::Plan;
+
+    #[test]
+    fn a_copy_that_is_not_told_to_begin_runs_nothing() {
+        let (ours, theirs) = PacketSocket::pair().unwrap();
+        let line = Arc::new(Line::new(theirs));
+        drop(ours);
+        let setup = Plan::of_server("copy").setup(None, None).unwrap();
+        assert_eq!(run_copy(&line, setup, || panic!("it runs")), ORPHANED);
+    }
+}

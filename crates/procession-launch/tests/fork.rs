@@ -56,6 +56,7 @@ procession_testkit::main! {
         children_of_a_nursery_are_copies_of_what_the_process_was,
         children_of_a_nursery_have_the_surroundings_of_their_start,
         children_of_a_nursery_have_the_signal_handlers_of_the_process,
+        children_of_a_nursery_have_nothing_of_its_and_their_siblings_sockets,
         children_of_a_nursery_end_as_copies_do,
         a_killed_nursery_is_an_error_and_its_children_go_on,
         a_nursery_ends_after_its_context_and_its_children,
@@ -485,6 +486,22 @@ fn children_of_a_nursery_have_the_signal_handlers_of_the_process() {
     }
     assert_eq!(forking().fork(handled).unwrap().join().unwrap(), handled());
     assert_eq!(Context::nursery().unwrap().start(handled, ()).unwrap().join().unwrap(), handled());
+}
+
+/// How many sockets this process has.
+fn sockets() -> usize {
+    let links = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| entry.path().read_link().ok());
+    links.filter(|link| link.to_string_lossy().starts_with("socket:")).count()
+}
+
+fn children_of_a_nursery_have_nothing_of_its_and_their_siblings_sockets() {
+    let own = sockets();
+    let nursery = Context::nursery().unwrap();
+    let (read, write) = pipe();
+    let siblings: Vec<_> = (0..3).map(|_| nursery.start(wait_for, (read.clone(),)).unwrap()).collect();
+    assert_eq!(nursery.start(sockets, ()).unwrap().join().unwrap(), own + 1, "its own line, and what was there");
+    siblings.iter().for_each(|_| tell(&write));
+    siblings.into_iter().for_each(|sibling| sibling.join().unwrap());
 }
 
 fn children_of_a_nursery_end_as_copies_do() {
