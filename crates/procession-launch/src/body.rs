@@ -29,17 +29,20 @@ const FAILED: i32 = 1;
 const ORPHANED: i32 = 255;
 
 /// Runs the child that the parent at the other end of `line` describes, and ends it normally.
-pub(crate) fn run(line: &Arc<Line>) -> ! {
-    exit(run_described(line))
+///
+/// `when_told` is called once all has been received and nothing has been done.
+pub(crate) fn run(line: &Arc<Line>, when_told: impl FnOnce()) -> ! {
+    exit(run_described(line, when_told))
 }
 
 /// Runs what the parent describes, and returns the child's exit code.
-fn run_described(line: &Arc<Line>) -> i32 {
+fn run_described(line: &Arc<Line>, when_told: impl FnOnce()) -> i32 {
     let (mut call, setup) = match (expect(line, CALL), expect(line, SETUP)) {
         (Ok(Some(call)), Ok(Some(setup))) => (call, setup),
         (Err(reason), _) | (_, Err(reason)) => return refuse(line, reason),
         _ => return ORPHANED,
     };
+    when_told();
     match begin(&mut call, setup) {
         Ok(target) => run_target(line, || target(call)),
         Err(reason) => refuse(line, reason),

@@ -38,7 +38,8 @@ impl Context {
     /// The context's own start method does not matter. What the closure captured is dropped here when the child has
     /// been forked, and in the child when the closure returns. Everything else of this process is there in the child
     /// too, descriptors among it, but is never dropped there: the child ends with `_exit` after its exit hooks, and runs
-    /// no exit handler and no destructor of this process's. What `print!` and C's streams held back is written before the
+    /// no exit handler of this process's and no destructor. (`std::process::exit` in it does run those of the thread's
+    /// own `thread_local!` values; [`exit`](crate::exit()) does not.) What `print!` and C's streams held back is written before the
     /// fork; a `BufWriter` of the program's own must be flushed by the program.
     ///
     /// # Errors

@@ -23,7 +23,7 @@ impl Entry for Spawned {
 
     fn enter(boot: Boot) -> i32 {
         drop(boot.lifeline);
-        body::run(&Arc::new(Line::new(boot.socket)))
+        body::run(&Arc::new(Line::new(boot.socket)), || {})
     }
 }
 

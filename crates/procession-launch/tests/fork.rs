@@ -19,7 +19,7 @@ use common::{again, block, hear, pipe, rest, tell, wait_for};
 use procession_launch::{
     Child, Context, JoinError, StartError, StartMethod, Stdio, active_children, current_process, register_after_fork,
 };
-use procession_sys::{Signal, at_exit, close_standard_stream, interrupt_waits, pid, send_signal};
+use procession_sys::{Scarcity, Signal, at_exit, close_standard_stream, interrupt_waits, limit, pid, send_signal};
 use procession_testkit::{children_of, open_descriptors, process, program};
 use procession_wire::Descriptor;
 
@@ -59,6 +59,8 @@ procession_testkit::main! {
         children_of_a_nursery_have_nothing_of_its_and_their_siblings_sockets,
         children_of_a_nursery_end_as_copies_do,
         a_killed_nursery_is_an_error_and_its_children_go_on,
+        a_nursery_without_descriptors_is_an_error_and_leaves_nothing within 60,
+        a_nursery_takes_arguments_that_fit_its_owners_raised_limit,
         a_nursery_ends_after_its_context_and_its_children,
         a_nursery_ends_with_its_process,
         a_context_of_a_nursery_starts_by_no_other_method,
@@ -540,6 +542,39 @@ fn a_killed_nursery_is_an_error_and_its_children_go_on() {
     assert!(error.to_string().contains("nursery"), "{error}");
     tell(&write);
     assert_eq!(child.join().unwrap(), 5);
+}
+
+/// Each number of descriptors that is too small is an error of `nursery`; with one that is large enough it serves.
+fn a_nursery_without_descriptors_is_an_error_and_leaves_nothing() {
+    let before = children_of(pid()).len();
+    let open = open_descriptors().len() as u64;
+    let mut served = 0;
+    for spare in 0..24 {
+        let limit_before = limit(Scarcity::OpenFiles, Some(open + spare)).unwrap();
+        let nursery = Context::nursery();
+        let outcome = nursery.map(|nursery| nursery.start(|| 5, ()).map(|child| child.join().unwrap_or(0)));
+        limit(Scarcity::OpenFiles, limit_before).unwrap();
+        match outcome {
+            Err(StartError::System { .. } | StartError::Image { .. }) => {}
+            Ok(Err(StartError::System { error, .. })) => assert_eq!(error.raw_os_error(), Some(24), "{spare}: {error}"),
+            Ok(Ok(value)) => served += u32::from(value == 5),
+            other => panic!("{spare}: {other:?}"),
+        }
+        assert!(active_children().is_empty());
+        assert_eq!(children_of(pid()).len(), before, "with {spare} to spare");
+    }
+    assert!(served > 0);
+}
+
+fn a_nursery_takes_arguments_that_fit_its_owners_raised_limit() {
+    let open = open_descriptors().len() as u64;
+    let limit_before = limit(Scarcity::OpenFiles, Some(open + 30)).unwrap();
+    let nursery = Context::nursery().unwrap();
+    limit(Scarcity::OpenFiles, limit_before).unwrap();
+    let (read, _write) = pipe();
+    let many = vec![read; 100];
+    let child = nursery.start(|many: Vec<Descriptor>| many.len(), (many,)).unwrap();
+    assert_eq!(child.join().unwrap(), 100);
 }
 
 fn a_nursery_ends_after_its_context_and_its_children() {

@@ -31,6 +31,7 @@ procession_testkit::main! {
         a_killed_server_preloads_again,
         many_threads_wait_for_one_preloading,
         only_the_forkserver_preloads,
+        a_function_that_needs_its_own_context_is_an_error,
         what_a_preloaded_function_prints_is_seen,
         a_server_keeps_no_stream_open,
         hooks_of_a_preloaded_function_run_in_each_child,
@@ -219,6 +220,22 @@ fn many_threads_wait_for_one_preloading() {
         starts.into_iter().map(|start| start.join().unwrap()).collect()
     });
     assert!(servers.iter().all(|server| *server == servers[0]), "{servers:?}");
+}
+
+static OWN_CONTEXT: OnceLock<Context> = OnceLock::new();
+
+/// The context that preloads the function that asks for it.
+fn own_context() -> &'static Context {
+    OWN_CONTEXT.get_or_init(|| Context::forkserver().preload(start_by_own_context))
+}
+
+fn start_by_own_context() -> Result<(), StartError> {
+    own_context().start(|| (), ()).map(|_| ())
+}
+
+fn a_function_that_needs_its_own_context_is_an_error() {
+    let (message, ..) = failure(own_context());
+    assert!(message.contains("another context"), "{message}");
 }
 
 fn only_the_forkserver_preloads() {

@@ -7,13 +7,13 @@
 #![expect(unsafe_code, reason = "forks a process that was proven to have one thread")]
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
 use procession_boot::Boot;
-use procession_sys::{PacketSocket, PidFd, discard_child, exit_now, fork, pid};
+use procession_sys::{Deadline, Interest, PacketSocket, PidFd, Signal, discard_child, exit_now, fork, pid, poll};
 
-use super::server::{self, Kind};
+use super::server::{self, Kind, REQUEST_MAX};
 use super::source::{Server, Source};
 use crate::builder::Plan;
 use crate::error::StartError;
@@ -46,15 +46,23 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
         discard_child(number);
         plan.failed("hold the nursery by a pidfd")(error)
     })?;
-    Ok(Source::nursery(Server {
-        owner: pid(),
-        credentials,
-        control: Line::new(control),
-        pidfd,
-        environment,
-        settings,
-        ended: OnceLock::new(),
-    }))
+    let (owner, control, ended) = (pid(), Line::new(control), OnceLock::new());
+    let server = Server { owner, credentials, control, pidfd, environment, settings, ended };
+    wait_ready(&server).map_err(plan.failed("have the nursery begin"))?;
+    Ok(Source::nursery(server))
+}
+
+/// Waits until the nursery serves, or has failed to.
+fn wait_ready(server: &Server) -> io::Result<()> {
+    let watched = [(server.control.as_fd(), Interest::Read), (server.pidfd.as_fd(), Interest::Read)];
+    poll(watched, Deadline::NEVER)?;
+    match server.control.socket().try_receive(REQUEST_MAX) {
+        Ok(Some(_)) => Ok(()),
+        _ => {
+            let _ = server.pidfd.send(Signal::KILL).and_then(|()| server.pidfd.reap());
+            Err(io::Error::other("it ended at once: are there descriptors and memory left?"))
+        }
+    }
 }
 
 /// Makes the copy a server.

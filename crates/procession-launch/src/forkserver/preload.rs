@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
 use procession_boot::{BootError, Entry, FunctionId, function_id, resolve};
 use procession_sys::{Deadline, exit_now, is_single_threaded};
 use procession_wire::{Encoder, Message};
@@ -79,6 +80,12 @@ impl Preload {
     }
 }
 
+/// The functions that this process, a server, is running before it serves.
+static RUNNING: Mutex<Vec<FunctionId>> = Mutex::new(Vec::new());
+
+/// What a function is told that needs itself.
+const NEEDS_ITSELF: &str = "it is being preloaded in this very process: what it starts must come from another context";
+
 /// What a server says of its preloading: which function ended it, if one did, and how.
 type Answer = (u32, Report);
 
@@ -86,6 +93,10 @@ type Answer = (u32, Report);
 pub(super) fn request(plan: &Plan, server: &Server, functions: &[Preload]) -> Result<(), StartError> {
     let ids: Result<Vec<FunctionId>, BootError> = functions.iter().map(|function| (function.id)()).collect();
     let ids = ids.map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+    if let Some(at) = ids.iter().position(|id| RUNNING.lock().contains(id)) {
+        let (name, function, message) = (plan.name.clone(), functions[at].name.to_owned(), NEEDS_ITSELF.to_owned());
+        return Err(StartError::Preload { name, function, message, location: None, backtrace: None });
+    }
     let message =
         procession_wire::encode(&ids).map_err(|error| StartError::Arguments { name: plan.name.clone(), error })?;
     server.control.send(PRELOAD, &message).map_err(plan.failed("name the preloaded functions"))?;
@@ -111,6 +122,7 @@ pub(super) fn request(plan: &Plan, server: &Server, functions: &[Preload]) -> Re
 pub(super) fn obey(line: &Arc<Line>) -> Result<(), i32> {
     let frame = line.receive(Deadline::NEVER).ok().flatten().filter(|frame| frame.kind == PRELOAD).ok_or(FAILED)?;
     let ids: Vec<FunctionId> = decoder(frame).ok().and_then(|mut decoder| decoder.value().ok()).ok_or(FAILED)?;
+    RUNNING.lock().clone_from(&ids);
     for (at, id) in (0..).zip(ids) {
         let aborting = {
             let line = Arc::downgrade(line); // The hook stays when the line has become something else.
@@ -124,6 +136,7 @@ pub(super) fn obey(line: &Arc<Line>) -> Result<(), i32> {
             return Err(FAILED);
         }
     }
+    RUNNING.lock().clear();
     line.send(REPORT, &answer(0, Report::Returned)).map_err(|_| FAILED)
 }
 

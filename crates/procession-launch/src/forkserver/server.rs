@@ -72,7 +72,7 @@ const FAILED_TO_SERVE: i32 = 1;
 
 /// Serves until there is no more to serve, and returns the exit code.
 pub(super) fn serve(boot: Boot, kind: Kind) -> i32 {
-    match Service::new(boot, kind).and_then(Service::run) {
+    match Service::new(boot, kind).and_then(Service::say_ready).and_then(Service::run) {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("procession: the forkserver ends: {error}");
@@ -95,7 +95,10 @@ pub(super) fn let_go_of_streams() -> io::Result<()> {
 const NEXT_REQUEST_TIME: Duration = Duration::from_micros(100);
 
 /// The longest request: a word and one descriptor.
-const REQUEST_MAX: usize = 16;
+pub(super) const REQUEST_MAX: usize = 16;
+
+/// What a nursery says when it serves.
+const READY: &[u8] = b"ready";
 
 /// The server's whole state.
 struct Service {
@@ -146,8 +149,13 @@ impl Given {
         self.child.restore();
         // What was read can be set.
         let _ = set_command_name(&self.command_name);
-        let _ = set_file_limit(self.files);
         self.mask.install();
+    }
+
+    /// The same for the limit of open files, when the child has received its own: a server may have been launched with
+    /// a limit that its owner has raised since, and that the child's arguments would not fit in.
+    fn restore_file_limit(&self) {
+        let _ = set_file_limit(self.files);
     }
 }
 
@@ -162,6 +170,14 @@ impl Service {
         let (control, lifeline) = (boot.socket, boot.lifeline);
         let (child_ended, lines) = (ChildSignals::new()?, HashMap::new());
         Ok(Self { kind, control, lifeline, next_lifeline: None, child_ended, given, newborn: None, lines })
+    }
+
+    /// Tells whoever forked a nursery that it serves. An executed server that cannot is replaced; a nursery is not.
+    fn say_ready(self) -> io::Result<Self> {
+        if self.kind == Kind::Nursery {
+            self.control.send([READY], &[])?;
+        }
+        Ok(self)
     }
 
     /// Serves until the owner is gone, or has sent its last request and all children have ended.
@@ -256,7 +272,7 @@ impl Service {
         }
         match self.kind {
             Kind::Preloaded if fork::let_go_of_parents().is_err() => FAILED_TO_SERVE,
-            Kind::Executed | Kind::Preloaded | Kind::Nursery => body::run(line),
+            Kind::Executed | Kind::Preloaded | Kind::Nursery => body::run(line, || self.given.restore_file_limit()),
         }
     }
 
