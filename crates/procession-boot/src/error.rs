@@ -12,7 +12,7 @@ pub enum BootError {
     /// This code is not part of the main executable, so a re-executed child would run a foreign `main`.
     #[error(
         "this copy of procession is not part of the main executable but of a shared object in a foreign program; \
-         link it into the program itself"
+         link it into the program itself, or use the start method fork, which executes nothing"
     )]
     ForeignHost,
     /// This process has rights that its user has not: a set-user-id program, one with file capabilities, or one whose

@@ -7,8 +7,8 @@
 
 use procession::{Context, StartMethod};
 
-/// Zero when every start method refuses to start a child of a foreign host, as it should: a re-executed child would
-/// run the host's own `main`.
+/// Zero when the start methods that execute refuse to start a child of a foreign host, as they should, for a re-executed
+/// child would run the host's own `main`; and when fork, which executes nothing, starts one.
 #[unsafe(no_mangle)]
 pub extern "C" fn start_in_foreign_host() -> i32 {
     let refused = |method: StartMethod| {
@@ -16,5 +16,8 @@ pub extern "C" fn start_in_foreign_host() -> i32 {
         println!("{method}: {error}");
         error.to_string().contains("shared object")
     };
-    i32::from(!StartMethod::ALL.into_iter().all(refused))
+    let forked = Context::new(StartMethod::Fork).start(|n: u64| n + 1, (4,)).expect("a copy of the host").join();
+    println!("fork: {forked:?}");
+    let is_right = [StartMethod::ForkServer, StartMethod::Spawn].into_iter().all(refused) && matches!(forked, Ok(5));
+    i32::from(!is_right)
 }
