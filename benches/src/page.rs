@@ -109,7 +109,7 @@ pub fn page(origin: &Origin, start_methods: &StartMethods) -> String {
 This page shows what was measured on one machine, beside the bare system calls and beside what else there is.
 It is generated: `{command}` wrote it.
 
-A ratio compares two contestants that ran in turn, round after round, and is the median of the {rounds} rounds' ratios.
+A ratio compares two contestants that ran in turn, round after round, and is the median of the {rounds} rounds' ratios; each turn begins with runs that do not count.
 So it says something on a busy machine too; the times give the scale, nothing more.
 
 | measured on | |
