@@ -17,6 +17,7 @@ use crate::authkey::set_authkey;
 use crate::context::set_start_method;
 use crate::current::become_child;
 use crate::ends::exit;
+use crate::error::remedy;
 use crate::logs;
 use crate::panics;
 use crate::protocol::{CALL, GO, Handover, Line, REPORT, Report, SETUP, Setup, decoder};
@@ -143,7 +144,7 @@ fn report(line: &Line, outcome: Outcome) -> i32 {
     };
     let Err(error) = line.send(REPORT, &message) else { return code };
     // The result is too large for this machine, or too many descriptors are in flight: say that instead.
-    let _ = line.send(REPORT, &Report::BadResult(error.to_string()).message());
+    let _ = line.send(REPORT, &Report::BadResult(format!("{error}{}", remedy(&error))).message());
     FAILED
 }
 

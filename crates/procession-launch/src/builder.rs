@@ -47,6 +47,12 @@ pub struct Builder<F, A> {
     plan: Plan,
 }
 
+/// The longest name of a process, in bytes: it stands in every error and every log line about the process.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// How many characters of a name that is too long an error shows.
+const NAME_CHARS_SHOWN: usize = 32;
+
 /// In place of a target's type: a closure that a copy of this process runs. See
 /// [`Context::fork_builder`](crate::Context::fork_builder).
 #[derive(Debug)]
@@ -144,7 +150,7 @@ impl<F, A> Builder<F, A> {
         Self { target, arguments, plan }
     }
 
-    /// The process's name, by default `Process-N`. It need not be unique. An empty one keeps the default.
+    /// The process's name, by default `Process-N`, of at most [`NAME_BYTES_MAX`] bytes. It need not be unique. An empty one keeps the default.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         if !name.is_empty() {
@@ -303,6 +309,11 @@ impl Plan {
         if let Some(variable) = self.env.impossible() {
             return Err(StartError::Environment { name: self.name.clone(), variable: variable.to_owned() });
         }
+        if self.name.len() > NAME_BYTES_MAX {
+            let problem = format!("it has {} bytes, and at most {NAME_BYTES_MAX} are kept", self.name.len());
+            let cut = self.name.chars().take(NAME_CHARS_SHOWN).collect();
+            return Err(StartError::Setting { name: cut, setting: "name", problem });
+        }
         self.settings.check(&self.name)?;
         if self.streams.stdin.is_tail() {
             return Err(StartError::TailOfInput { name: self.name.clone() });
@@ -367,7 +378,15 @@ impl Plan {
     pub(crate) fn about(&self, pid: u32) -> About {
         let serial = registry::next_serial();
         let (owner, name) = (procession_sys::pid(), self.name.clone());
-        About { serial, owner, pid, name, daemon: self.daemon, start_method: self.method }
+        About {
+            serial,
+            owner,
+            pid,
+            name,
+            daemon: self.daemon,
+            start_method: self.method,
+            own_tree: self.settings.own_tree,
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::thread;
 use std::time::Duration;
@@ -61,6 +61,8 @@ const STATUS_LOOK: Duration = Duration::from_millis(10);
 struct Inner {
     /// How many handles there are.
     handles: AtomicUsize,
+    /// True once somebody kills its tree.
+    tree_is_ending: AtomicBool,
     about: About,
     pidfd: PidFd,
     line: Line,
@@ -80,6 +82,8 @@ pub(crate) struct About {
     pub(crate) name: String,
     pub(crate) daemon: bool,
     pub(crate) start_method: StartMethod,
+    /// Whether what descends from it stays below it.
+    pub(crate) own_tree: bool,
 }
 
 /// Who learns from the kernel how the child ended.
@@ -128,6 +132,7 @@ impl Child {
         let state = Mutex::default();
         Self(Arc::new(Inner {
             handles: AtomicUsize::new(1),
+            tree_is_ending: AtomicBool::new(false),
             about,
             pidfd,
             line,
@@ -302,6 +307,17 @@ impl Child {
         if let Some(log) = log {
             pump::drain(log, deadline);
         }
+    }
+
+    /// True for a child with a tree of its own that a signal has ended, so that its tree is nobody's.
+    pub(crate) fn has_lost_its_tree(&self) -> bool {
+        let killed = || self.try_wait().ok().flatten().is_some_and(|status| status.signal().is_some());
+        self.0.about.own_tree && !self.0.tree_is_ending.load(Ordering::Relaxed) && killed()
+    }
+
+    /// Remembers that its tree is being killed.
+    pub(crate) fn tree_is_ending(&self) {
+        self.0.tree_is_ending.store(true, Ordering::Relaxed);
     }
 
     /// The socket to the child.

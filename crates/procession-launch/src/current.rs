@@ -11,6 +11,17 @@ use crate::protocol::Setup;
 /// What Python calls the process that no other started.
 const MAIN_NAME: &str = "MainProcess";
 
+/// What a forkserver calls itself while it runs functions of the program's.
+const SERVER_NAME: &str = "forkserver";
+
+/// Set in a server that preloads.
+static IS_SERVER: AtomicBool = AtomicBool::new(false);
+
+/// To be called in such a server first.
+pub(crate) fn become_server() {
+    IS_SERVER.store(true, Ordering::Relaxed);
+}
+
 /// What a child was told about itself.
 #[derive(Clone, Debug)]
 struct Origin {
@@ -102,7 +113,10 @@ impl ParentProcess {
 #[must_use]
 pub fn current_process() -> CurrentProcess {
     match &*ORIGIN.read() {
-        None => CurrentProcess { name: MAIN_NAME.to_owned(), daemon: false, start_method: None },
+        None => {
+            let name = if IS_SERVER.load(Ordering::Relaxed) { SERVER_NAME } else { MAIN_NAME };
+            CurrentProcess { name: name.to_owned(), daemon: false, start_method: None }
+        }
         Some(origin) => {
             CurrentProcess { name: origin.name.clone(), daemon: origin.daemon, start_method: Some(origin.start_method) }
         }

@@ -89,7 +89,7 @@ pub(crate) fn is_leaving(thread: usize, within: Duration) -> bool {
 ///
 /// Any thread may call it, in the main process as well. If several do, or another thread is ending the process already,
 /// the first one's code counts, and the others stop where they are. A hook that calls it goes on with what is left of
-/// the end, and then its own code counts.
+/// the end, and then its own code counts; what the target has returned by then is still its result.
 ///
 /// Unlike `std::process::exit` it is right in every child, whatever its start method: a forked child has inherited its
 /// parent's exit handlers of libc, and this does not run them. A parent that waits gets

@@ -42,13 +42,16 @@ pub enum StartError {
     },
     /// A copy of this process was asked for, and this process has other threads.
     #[error(
-        "cannot fork process {name:?}: this process has more than one thread, and locks that the others hold would stay \
-         held in the copy: fork before the first thread is started, take a `Context::nursery()` before it, or use the \
-         start method forkserver (in `#[test]` functions always, as they run beside another thread)"
+        "cannot fork process {name:?}: this process has more than one thread{}, and locks that the others hold would stay \
+         held in the copy: fork before the first thread is started, start children from a `Context::nursery()` taken \
+         before it, or use the start method forkserver (in `#[test]` functions always, as they run beside another thread)",
+        if *reads_output { ", the one that reads what children write and log among them" } else { "" }
     )]
     Threads {
         /// The process's name.
         name: String,
+        /// Whether the thread that `Stdio::tail()` and `forward_logs()` need is one of them.
+        reads_output: bool,
     },
     /// A function that the forkserver runs first has failed.
     #[error("cannot start process {name:?}: the preloaded {function}{}: {message}", failed_at(location.as_deref()))]
@@ -111,7 +114,7 @@ fn failed_at(location: Option<&str>) -> String {
 }
 
 /// What helps against the errors that mean "too many".
-fn remedy(error: &io::Error) -> &'static str {
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
     /// `E2BIG`, `EMFILE`, `ENFILE`, `EAGAIN`, `ETOOMANYREFS`.
     const TOO_MANY: [(i32, &str); 5] = [
         (7, "; arguments and environment together are larger than exec takes (a quarter of RLIMIT_STACK)"),

@@ -30,12 +30,13 @@ use crate::passable::Passable;
 use crate::process::Process;
 use crate::protocol::{GO, Line, is_gone};
 use crate::stdio::{ChildEnd, ChildEnds};
-use crate::{current, registry};
+use crate::{current, pump, registry};
 
 impl Context {
     /// Starts a child that is a copy of this process and runs `closure`, whatever it captures: its memory is copied.
     ///
-    /// The context's own start method does not matter. What the closure captured is dropped here when the child has
+    /// The context's own start method does not matter, and with a nursery's context it is still this process that is
+    /// forked: a closure that captures cannot be sent to a nursery. What the closure captured is dropped here when the child has
     /// been forked, and in the child when the closure returns. Everything else of this process is there in the child
     /// too, descriptors among it, but is never dropped there: the child ends with `_exit` after its exit hooks, and runs
     /// no exit handler of this process's and no destructor. (`std::process::exit` in it does run those of the thread's
@@ -171,7 +172,7 @@ fn cheapen_forks() {
 pub(crate) fn prove_one_thread(name: &str) -> Result<(), StartError> {
     match is_single_threaded(Deadline::after(THREADS_GONE_MAX)) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(StartError::Threads { name: name.to_owned() }),
+        Ok(false) => Err(StartError::Threads { name: name.to_owned(), reads_output: pump::is_running() }),
         Err(error) => {
             let step = "count this process's threads";
             Err(StartError::System { name: name.to_owned(), step, error })

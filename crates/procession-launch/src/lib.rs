@@ -59,7 +59,7 @@ mod hooks; // and what runs then.
 
 pub use crate::after_fork::register_after_fork;
 pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};
-pub use crate::builder::{Builder, Forked};
+pub use crate::builder::{Builder, Forked, NAME_BYTES_MAX};
 pub use crate::child::Child;
 pub use crate::context::{Context, StartMethod, cpu_count, get_start_method, set_start_method};
 pub use crate::current::{CurrentProcess, ParentProcess, current_process, parent_process};

@@ -267,7 +267,7 @@ impl Child {
     /// When the child has ended.
     pub fn cpu_affinity(&self) -> Result<Vec<usize>, ControlError> {
         let read = processors_of(self.pid()).and_then(|processors| self.still_runs().map(|()| processors));
-        read.map_err(|error| self.failed("read the processors of", error))
+        read.map_err(|error| self.failed("read the processors of", self.end_or(error)))
     }
 
     /// Lets all threads of the child run on these processors only, and so the threads and processes that they start
@@ -297,7 +297,7 @@ impl Child {
             Some(problem) => Err(io::Error::new(io::ErrorKind::InvalidInput, problem)),
             None => self.set_affinity_of_threads(&processors).and_then(|()| self.still_runs()),
         };
-        set.map_err(|error| self.failed("set the processors of", error))
+        set.map_err(|error| self.failed("set the processors of", self.end_or(error)))
     }
 
     /// Goes over the threads until there is none that was not there before: those that were pass theirs on.
@@ -323,6 +323,11 @@ impl Child {
             done.extend(threads);
         }
         Err(io::Error::other("it starts threads faster than they can be listed"))
+    }
+
+    /// What is wrong with a child that something failed with: that it has ended, or else that.
+    fn end_or(&self, error: io::Error) -> io::Error {
+        self.still_runs().err().unwrap_or(error)
     }
 
     /// An error once the child has ended, when its number may be somebody else's.

@@ -80,13 +80,74 @@ impl ExitStatus {
     }
 }
 
+/// The names of the signals from 1 on that have one, the same on x86-64 and arm64 (signal(7)).
+const SIGNAL_NAMES: [&str; 31] = [
+    "SIGHUP",
+    "SIGINT",
+    "SIGQUIT",
+    "SIGILL",
+    "SIGTRAP",
+    "SIGABRT",
+    "SIGBUS",
+    "SIGFPE",
+    "SIGKILL",
+    "SIGUSR1",
+    "SIGSEGV",
+    "SIGUSR2",
+    "SIGPIPE",
+    "SIGALRM",
+    "SIGTERM",
+    "SIGSTKFLT",
+    "SIGCHLD",
+    "SIGCONT",
+    "SIGSTOP",
+    "SIGTSTP",
+    "SIGTTIN",
+    "SIGTTOU",
+    "SIGURG",
+    "SIGXCPU",
+    "SIGXFSZ",
+    "SIGVTALRM",
+    "SIGPROF",
+    "SIGWINCH",
+    "SIGIO",
+    "SIGPWR",
+    "SIGSYS",
+];
+
+/// The name of a signal; a real-time signal has none.
+fn signal_name(signal: i32) -> Option<&'static str> {
+    SIGNAL_NAMES.get(usize::try_from(signal).ok()?.checked_sub(1)?).copied()
+}
+
 impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(Ended::Exited(code)) => write!(f, "exit code {code}"),
-            Some(Ended::Signaled { signal, core_dumped: false }) => write!(f, "signal {signal}"),
-            Some(Ended::Signaled { signal, core_dumped: true }) => write!(f, "signal {signal} (core dumped)"),
+            Some(Ended::Signaled { signal, core_dumped }) => {
+                write!(f, "signal {signal}")?;
+                match (signal_name(signal), core_dumped) {
+                    (Some(name), false) => write!(f, " ({name})"),
+                    (Some(name), true) => write!(f, " ({name}, core dumped)"),
+                    (None, false) => Ok(()),
+                    (None, true) => write!(f, " (core dumped)"),
+                }
+            }
             None => write!(f, "an unknown exit code (its forkserver was killed, or somebody else reaped it)"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_shown_with_its_name() {
+        let shown = |signal, core_dumped| ExitStatus::new(Ended::Signaled { signal, core_dumped }).to_string();
+        assert_eq!(shown(9, false), "signal 9 (SIGKILL)");
+        assert_eq!(shown(11, true), "signal 11 (SIGSEGV, core dumped)");
+        assert_eq!((shown(1, false), shown(31, false)), ("signal 1 (SIGHUP)".into(), "signal 31 (SIGSYS)".into()));
+        assert_eq!((shown(40, false), shown(0, false)), ("signal 40".into(), "signal 0".into()));
     }
 }

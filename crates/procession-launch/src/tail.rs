@@ -171,23 +171,47 @@ impl Child {
     }
 }
 
-/// What an error's message says of a tail: its last lines.
+/// What an error's message says of a tail: its last lines, without the frames of a backtrace, which would be all that is
+/// left of a long one. The tail itself has them.
 pub(crate) fn shown(tail: Option<&str>) -> String {
-    let lines: Vec<&str> = tail.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()).collect();
+    let says_something = |line: &&str| !line.trim().is_empty() && !is_of_backtrace(line);
+    let lines: Vec<&str> = tail.unwrap_or_default().lines().filter(says_something).collect();
     if lines.is_empty() {
         return String::new();
     }
-    let cut = |line: &&str| match line.char_indices().nth(TAIL_LINE_CHARS_SHOWN_MAX) {
-        Some((end, _)) => format!("\n  {}…", &line[..end]),
-        None => format!("\n  {line}"),
+    let cut = |line: &&str| {
+        let printable: String =
+            line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect();
+        match printable.char_indices().nth(TAIL_LINE_CHARS_SHOWN_MAX) {
+            Some((end, _)) => format!("\n  {}…", &printable[..end]),
+            None => format!("\n  {printable}"),
+        }
     };
     let last = &lines[lines.len().saturating_sub(TAIL_LINES_SHOWN_MAX)..];
     format!("; it said last:{}", last.iter().map(cut).collect::<String>())
 }
 
+/// True for what std prints of a backtrace: its heading, its frames and their places, its notes.
+fn is_of_backtrace(line: &str) -> bool {
+    let line = line.trim_start();
+    let is_frame = line.split_once(": ").is_some_and(|(number, _)| number.parse::<u32>().is_ok());
+    is_frame
+        || line == "stack backtrace:"
+        || line.starts_with("at /")
+        || line.starts_with("at ./")
+        || line.starts_with("note: ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_shows_what_was_said_and_no_backtrace_or_escape() {
+        let tail = "memory allocation of 9 bytes failed\nstack backtrace:\n   0: __rust_abort\n             at /rustc/x.rs:5:1\n\
+                    note: Some details are omitted\n\u{1b}[31mred\n";
+        assert_eq!(shown(Some(tail)), "; it said last:\n  memory allocation of 9 bytes failed\n  \u{fffd}[31mred");
+    }
 
     fn kept(pushes: &[&[u8]]) -> String {
         let mut kept = Kept::default();

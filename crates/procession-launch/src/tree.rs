@@ -34,7 +34,7 @@ impl<F, A> Builder<F, A> {
     /// When the child ends in an orderly way (its target returns or panics, or it calls `exit`), it kills what is left
     /// of its tree, after it has dealt with the children that it started by this library, and waits at most
     /// [`TREE_END_MAX`] for the end of what it has killed. When the child itself is killed, programs that it started
-    /// go on, as they do without this; kill the tree instead. An orphan that ends stays a zombie until the child ends,
+    /// go on, as they do without this, and so they do when it crashes or dies with its parent; kill the tree instead. An orphan that ends stays a zombie until the child ends,
     /// unless the child waits for any process.
     ///
     /// Source: `PR_SET_CHILD_SUBREAPER` in prctl(2).
@@ -61,6 +61,9 @@ impl<F, A> Builder<F, A> {
 impl Child {
     /// Ends the child and everything below it (SIGKILL), and returns how many processes that were; 0 for a child that
     /// has ended, below which there is nothing.
+    ///
+    /// A child that was killed otherwise, or has crashed, has left its tree to whoever the kernel gave it: with
+    /// [`Builder::own_tree`] that is an error here, as there was a tree to be ended.
     ///
     /// First the child is stopped (SIGSTOP), then what is found below it, until nobody new is found. Then all are
     /// killed; none of them runs in between. It does not wait for their ends, and a process that is another tree's is
@@ -91,8 +94,9 @@ impl Child {
     pub fn kill_tree(&self) -> Result<usize, ControlError> {
         let failed = |error| self.failed("kill the tree of", error);
         if self.pidfd().wait_ended(Deadline::NOW).map_err(failed)? {
-            return Ok(0);
+            return if self.has_lost_its_tree() { Err(failed(io::Error::other(LOST))) } else { Ok(0) };
         }
+        self.tree_is_ending();
         self.pidfd().send(Signal::STOP).map_err(failed)?;
         let mut tree = Tree::below(Root::Child(self));
         let stopped = tree.stop();
@@ -120,6 +124,10 @@ fn end_own() {
     let _ = tree.kill();
     tree.wait(Deadline::after(TREE_END_MAX));
 }
+
+/// What became of the tree of a child that was killed.
+const LOST: &str = "it was killed or has crashed, and the kernel has given what was below it to another process: end a \
+                    child with a tree of its own by `kill_tree` while it runs";
 
 /// At whose children a tree begins.
 enum Root<'a> {

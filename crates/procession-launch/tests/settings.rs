@@ -13,8 +13,8 @@ use std::thread;
 
 use common::{SOON, block, hear, methods, pipe, tell, wait_for};
 use procession_launch::{
-    Arguments, Builder, Context, JoinError, Process, Resource, StartError, StartMethod, Stdio, TITLE_BYTES_MAX, Target,
-    cpu_count,
+    Arguments, Builder, Context, JoinError, NAME_BYTES_MAX, Process, Resource, StartError, StartMethod, Stdio,
+    TITLE_BYTES_MAX, Target, cpu_count,
 };
 use procession_sys::{
     Deadline, Interest, PROCESSORS_MAX, Scarcity, become_user, group_and_session, is_root, limit, niceness, pid,
@@ -394,6 +394,7 @@ fn what_no_child_can_be_is_an_error_before_anything_starts(method: StartMethod) 
         ("niceness", plan().niceness(-21).start(), "-21 is not from -20 to 19"),
         ("niceness", plan().niceness(20).start(), "20 is not"),
         ("umask", plan().umask(0o1000).start(), "0o1000 is not"),
+        ("name", plan().name("n".repeat(NAME_BYTES_MAX + 1)).start(), "256 bytes"),
         ("title", plan().title("").start(), "empty"),
         ("title", plan().title("a\0b").start(), "NUL"),
         ("title", plan().title("t".repeat(TITLE_BYTES_MAX + 1)).start(), "4097 bytes"),

@@ -27,6 +27,7 @@ procession_testkit::main! {
         a_program_that_goes_on_starting_others_is_reached within 60,
         a_child_with_threads_that_start_programs_is_reached within 60,
         a_tree_that_cannot_be_listed_is_an_error_and_its_root_is_killed,
+        a_killed_child_with_a_tree_of_its_own_has_lost_it,
         a_child_that_has_ended_has_no_tree,
         other_trees_are_left_alone,
         a_tree_of_its_own_ends_with_the_target,
@@ -255,6 +256,18 @@ fn a_tree_that_cannot_be_listed_is_an_error_and_its_root_is_killed(method: Start
     let whose = format!("cannot kill the tree of process {:?} (pid {})", child.name(), child.pid());
     assert!(error.starts_with(&whose) && error.contains("Too many open files"), "{error}");
     assert_eq!(child.wait().unwrap().signal(), Some(9));
+}
+
+fn a_killed_child_with_a_tree_of_its_own_has_lost_it(method: StartMethod) {
+    let child = Context::new(method).builder(block, ()).own_tree().start().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let error = child.kill_tree().unwrap_err().to_string();
+    assert!(error.contains("while it runs"), "{error}");
+    let other = Context::new(method).builder(block, ()).own_tree().start().unwrap();
+    assert_eq!(other.kill_tree().unwrap(), 1);
+    other.wait().unwrap();
+    assert_eq!(other.kill_tree().unwrap(), 0, "its tree was ended");
 }
 
 fn a_child_that_has_ended_has_no_tree(method: StartMethod) {

@@ -22,6 +22,7 @@ use procession_sys::{
 use procession_wire::{Encoder, Message};
 
 use super::preload;
+use crate::current::become_server;
 use crate::protocol::{ENDED, FAILED, Line, encode_ended, send_born};
 use crate::spin::spin;
 use crate::{body, fork};
@@ -46,6 +47,7 @@ impl Entry for ServePreloaded {
     type Output = i32;
 
     fn enter(boot: Boot) -> i32 {
+        become_server();
         let line = Arc::new(Line::new(boot.socket));
         if let Err(code) = preload::obey(&line) {
             return code;
