@@ -41,6 +41,7 @@ procession_testkit::main! {
         an_affinity_of_a_running_child_reaches_all_threads,
         an_affinity_of_a_running_child_reaches_threads_that_begin_meanwhile,
         an_affinity_of_a_child_that_has_ended_is_an_error,
+        a_name_that_is_too_long_is_an_error_that_is_not,
         what_no_child_can_be_is_an_error_before_anything_starts,
         what_the_system_refuses_is_an_error_of_the_join,
     ];
@@ -384,6 +385,13 @@ fn an_affinity_of_a_child_that_has_ended_is_an_error(method: StartMethod) {
     }
 }
 
+fn a_name_that_is_too_long_is_an_error_that_is_not(method: StartMethod) {
+    let named = |bytes: usize| described(method, || (), ()).name("n".repeat(bytes)).start();
+    named(NAME_BYTES_MAX).unwrap().join().unwrap();
+    let error = named(100_000).unwrap_err().to_string();
+    assert!(error.contains("100000 bytes") && error.len() < 200, "{error}");
+}
+
 fn what_no_child_can_be_is_an_error_before_anything_starts(method: StartMethod) {
     let before = children_of(pid()).len();
     let plan = || described(method, || (), ());
@@ -394,7 +402,6 @@ fn what_no_child_can_be_is_an_error_before_anything_starts(method: StartMethod) 
         ("niceness", plan().niceness(-21).start(), "-21 is not from -20 to 19"),
         ("niceness", plan().niceness(20).start(), "20 is not"),
         ("umask", plan().umask(0o1000).start(), "0o1000 is not"),
-        ("name", plan().name("n".repeat(NAME_BYTES_MAX + 1)).start(), "256 bytes"),
         ("title", plan().title("").start(), "empty"),
         ("title", plan().title("a\0b").start(), "NUL"),
         ("title", plan().title("t".repeat(TITLE_BYTES_MAX + 1)).start(), "4097 bytes"),
