@@ -23,7 +23,7 @@ struct Effort {
 
 /// A quiet machine's worth.
 const FULL: Effort =
-    Effort { plan: Plan { rounds: 100, slot: Duration::from_millis(15) }, sizes: &SIZES_MIB, argument: "" };
+    Effort { plan: Plan { rounds: 60, slot: Duration::from_millis(15) }, sizes: &SIZES_MIB, argument: "" };
 
 /// Enough to see whether something has changed a lot.
 const QUICK: Effort =
