@@ -159,13 +159,14 @@ mod tests {
 
     use super::*;
     use crate::builder::Plan;
+    use crate::context::StartMethod;
 
     #[test]
     fn a_copy_that_is_not_told_to_begin_runs_nothing() {
         let (ours, theirs) = PacketSocket::pair().unwrap();
         let line = Arc::new(Line::new(theirs));
         drop(ours);
-        let setup = Plan::of_server("copy").setup(None, None).unwrap();
+        let setup = Plan::named("copy".to_owned(), StartMethod::Fork).setup(None, None).unwrap();
         assert_eq!(run_copy(&line, setup, || panic!("it runs")), ORPHANED);
     }
 }

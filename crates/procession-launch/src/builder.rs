@@ -133,24 +133,13 @@ impl<F, A> Builder<F, A> {
     /// With the defaults. The child's number is taken here, as in Python, not at the start.
     pub(crate) fn of(target: F, arguments: A) -> Self {
         let lineage = current::next_lineage();
-        let plan = Plan {
-            name: current::default_name(&lineage),
-            lineage,
-            daemon: current_process().is_daemon(),
-            method: get_start_method(),
-            executable: None,
-            source: None,
-            env: EnvChanges::default(),
-            directory: None,
-            streams: Streams::default(),
-            settings: Settings::default(),
-            forward_logs: false,
-            log: None,
-        };
+        let name = current::default_name(&lineage);
+        let plan = Plan { lineage, daemon: current_process().is_daemon(), ..Plan::named(name, get_start_method()) };
         Self { target, arguments, plan }
     }
 
-    /// The process's name, by default `Process-N`, of at most [`NAME_BYTES_MAX`] bytes. It need not be unique. An empty one keeps the default.
+    /// The process's name, by default `Process-N`, of at most [`NAME_BYTES_MAX`] bytes. It need not be unique. An empty
+    /// one keeps the default.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         if !name.is_empty() {
@@ -221,12 +210,10 @@ impl<F, A> Builder<F, A> {
         self.plan.source = context.source().cloned();
         self
     }
-}
 
-impl<F, A> Builder<F, A> {
-    /// What the child is to set for itself.
-    pub(crate) fn settings_mut(&mut self) -> &mut Settings {
-        &mut self.plan.settings
+    /// For settings that stand in files of their own.
+    pub(crate) fn plan_mut(&mut self) -> &mut Plan {
+        &mut self.plan
     }
 }
 
@@ -238,21 +225,14 @@ fn encode_call<A: Arguments>(function: FunctionId, arguments: &A) -> Result<Mess
     Ok(encoder.finish())
 }
 
-impl<F, A> Builder<F, A> {
-    /// For settings that stand in files of their own.
-    pub(crate) fn plan_mut(&mut self) -> &mut Plan {
-        &mut self.plan
-    }
-}
-
 impl Plan {
-    /// Of a process that runs no target, for the errors of its start.
-    pub(crate) fn of_server(name: &str) -> Self {
+    /// With nothing but a name and a method: all that a process has which runs no target.
+    pub(crate) fn named(name: String, method: StartMethod) -> Self {
         Self {
-            name: name.to_owned(),
+            name,
             lineage: Vec::new(),
-            daemon: true,
-            method: StartMethod::Fork,
+            daemon: false,
+            method,
             executable: None,
             source: None,
             env: EnvChanges::default(),

@@ -37,25 +37,28 @@ mod registry;
 mod status;
 mod tree; // Ends a child with all that is below it.
 
-mod fork; // The three ways to start one,
+mod fork; // The three ways to start one;
 mod forkserver;
-mod protocol; // what all say to the child,
 mod spawn;
+
+mod protocol; // what all say to the child,
 mod spin;
 
 mod after_fork;
 mod body; // and the child's side of it.
 mod panics;
 
-mod authkey;
-mod logs;
-mod pump; // What reads children's output,
-mod tail; // and keeps the end of it, // or hands on what they log.
+mod pump; // The thread that reads what children write and log,
 
-mod current;
+mod logs; // hands on the one,
+mod tail; // and keeps the end of the other.
+
 mod ends; // How this process ends,
-mod error;
 mod hooks; // and what runs then.
+
+mod authkey;
+mod current;
+mod error;
 
 pub use crate::after_fork::register_after_fork;
 pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};

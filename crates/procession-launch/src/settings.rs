@@ -58,7 +58,7 @@ impl<F, A> Builder<F, A> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn cpu_affinity(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
-        self.settings_mut().processors = Some(processors.into_iter().collect());
+        self.plan_mut().settings.processors = Some(processors.into_iter().collect());
         self
     }
 
@@ -79,7 +79,7 @@ impl<F, A> Builder<F, A> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn rlimit(mut self, resource: Resource, soft: u64, hard: u64) -> Self {
-        let limits = &mut self.settings_mut().limits;
+        let limits = &mut self.plan_mut().settings.limits;
         limits.retain(|(limited, ..)| *limited != resource);
         limits.push((resource, soft, hard));
         self
@@ -112,13 +112,13 @@ impl<F, A> Builder<F, A> {
     ///
     /// Python's `os.setpriority` at the start of a target. Source: setpriority(2).
     pub fn niceness(mut self, niceness: i32) -> Self {
-        self.settings_mut().niceness = Some(niceness);
+        self.plan_mut().settings.niceness = Some(niceness);
         self
     }
 
     /// The permissions that files made by the child do not get, such as `0o077`. Source: umask(2).
     pub fn umask(mut self, mask: u32) -> Self {
-        self.settings_mut().umask = Some(mask);
+        self.plan_mut().settings.umask = Some(mask);
         self
     }
 
@@ -138,7 +138,7 @@ impl<F, A> Builder<F, A> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn title(mut self, title: impl Into<String>) -> Self {
-        self.settings_mut().title = Some(title.into());
+        self.plan_mut().settings.title = Some(title.into());
         self
     }
 
@@ -148,7 +148,7 @@ impl<F, A> Builder<F, A> {
     /// The child enters it before its target runs, which may be after `start` returns.
     /// As `std::os::unix::process::CommandExt::process_group`. Source: setpgid(2).
     pub fn process_group(mut self, group: u32) -> Self {
-        self.settings_mut().process_group = Some(group);
+        self.plan_mut().settings.process_group = Some(group);
         self
     }
 
@@ -156,7 +156,7 @@ impl<F, A> Builder<F, A> {
     ///
     /// Python's `os.setsid` at the start of a target. Source: setsid(2).
     pub fn new_session(mut self) -> Self {
-        self.settings_mut().new_session = true;
+        self.plan_mut().settings.new_session = true;
         self
     }
 }

@@ -53,7 +53,7 @@ impl<F, A> Builder<F, A> {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     pub fn own_tree(mut self) -> Self {
-        self.settings_mut().own_tree = true;
+        self.plan_mut().settings.own_tree = true;
         self
     }
 }

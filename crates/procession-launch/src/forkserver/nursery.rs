@@ -16,6 +16,7 @@ use procession_sys::{Deadline, Interest, PacketSocket, PidFd, Signal, discard_ch
 use super::server::{self, Kind, REQUEST_MAX};
 use super::source::{Server, Source};
 use crate::builder::Plan;
+use crate::context::StartMethod;
 use crate::error::StartError;
 use crate::protocol::Line;
 use crate::{fork as copy, registry};
@@ -25,7 +26,7 @@ const REFUSED: i32 = 255;
 
 /// Forks a nursery. It has what this process has at this moment.
 pub(crate) fn nursery() -> Result<Source, StartError> {
-    let plan = Plan::of_server("nursery");
+    let plan = Plan::named("nursery".to_owned(), StartMethod::Fork);
     registry::prepare().map_err(plan.failed("register an exit handler"))?;
     copy::prove_one_thread(&plan.name)?;
     let (credentials, settings) = (Server::credentials(&plan)?, super::client::settings(&plan)?);
