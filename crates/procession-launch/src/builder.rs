@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use procession_boot::FunctionId;
-use procession_sys::{current_dir, is_variable};
+use procession_sys::{PidFd, current_dir, discard_child, is_variable};
 use procession_wire::{Descriptor, EncodeError, Encoder, Message};
 
 use crate::child::{About, Child, Pipes};
@@ -18,7 +18,7 @@ use crate::fork::Proof;
 use crate::forkserver::Source;
 use crate::passable::{Arguments, Passable};
 use crate::process::Process;
-use crate::protocol::{Handover, Report, Setup};
+use crate::protocol::{Handover, Report, Setup, is_gone};
 use crate::settings::Settings;
 use crate::stdio::{ChildEnds, Stdio, Streams};
 use crate::target::{Target, call_closure, name_target};
@@ -82,11 +82,6 @@ where
     F: Target<A>,
     A: Arguments,
 {
-    /// With the defaults.
-    pub(crate) fn new(target: F, arguments: A) -> Self {
-        Self::of(target, arguments)
-    }
-
     /// Starts the child.
     ///
     /// # Errors
@@ -131,7 +126,7 @@ where
 
 impl<F, A> Builder<F, A> {
     /// With the defaults. The child's number is taken here, as in Python, not at the start.
-    pub(crate) fn of(target: F, arguments: A) -> Self {
+    pub(crate) fn new(target: F, arguments: A) -> Self {
         let lineage = current::next_lineage();
         let name = current::default_name(&lineage);
         let plan = Plan { lineage, daemon: current_process().is_daemon(), ..Plan::named(name, get_start_method()) };
@@ -339,6 +334,27 @@ impl Plan {
             settings: self.settings.for_child(),
             logs: logs::setup(self.log.clone()),
         })
+    }
+
+    /// Holds a process that was just started by a pidfd. One that cannot be held is ended, and has run nothing of the
+    /// program's.
+    pub(crate) fn hold(&self, pid: u32, step: &'static str) -> Result<PidFd, StartError> {
+        PidFd::open(pid).map_err(|error| {
+            discard_child(pid);
+            self.failed(step)(error)
+        })
+    }
+
+    /// What becomes of a child of this process that was sent what it waits for.
+    pub(crate) fn told(&self, child: Child, sent: io::Result<()>, step: &'static str) -> Result<Child, StartError> {
+        match sent {
+            Err(error) if is_gone(&error) => Ok(child), // It was killed: its status will tell.
+            Err(error) => {
+                discard_child(child.pid());
+                Err(self.failed(step)(error))
+            }
+            Ok(()) => Ok(child),
+        }
     }
 
     /// The child's directory, if one was asked for.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use procession_boot::{open_lifeline, own_lifeline, tie_to_lifeline};
 use procession_sys::{
-    Deadline, PacketSocket, PidFd, dev_null, discard_child, flush_c_streams, is_single_threaded, keep_pages_at_fork,
-    leave_out_exit_handlers, open_standard_streams, place, replace_environment,
+    Deadline, PacketSocket, dev_null, flush_c_streams, is_single_threaded, keep_pages_at_fork, leave_out_exit_handlers,
+    open_standard_streams, place, replace_environment,
 };
 use procession_wire::Message;
 
@@ -28,7 +28,7 @@ use crate::ends::exit;
 use crate::error::StartError;
 use crate::passable::Passable;
 use crate::process::Process;
-use crate::protocol::{GO, Line, is_gone};
+use crate::protocol::{GO, Line};
 use crate::stdio::{ChildEnd, ChildEnds};
 use crate::{current, pump, registry};
 
@@ -86,7 +86,7 @@ impl Context {
         F: FnOnce() -> R,
         R: Passable,
     {
-        Builder::of(Forked(closure), ()).start_method(StartMethod::Fork)
+        Builder::new(Forked(closure), ()).start_method(StartMethod::Fork)
     }
 }
 
@@ -145,19 +145,10 @@ pub(crate) fn start(
 
 /// Takes hold of the copy, and lets it begin.
 fn hold(plan: &Plan, pid: u32, line: Line, pipes: Pipes) -> Result<Child, StartError> {
-    let pidfd = PidFd::open(pid).map_err(|error| {
-        discard_child(pid);
-        plan.failed("hold it by a pidfd")(error)
-    })?;
+    let pidfd = plan.hold(pid, "hold it by a pidfd")?;
     let child = Child::new(plan.about(pid), pidfd, line, Reaper::Own, pipes);
-    match child.line().send(GO, &Message::default()) {
-        Err(error) if is_gone(&error) => Ok(child), // It was killed: its status will tell.
-        Err(error) => {
-            discard_child(pid);
-            Err(plan.failed("tell it to begin")(error))
-        }
-        Ok(()) => Ok(child),
-    }
+    let sent = child.line().send(GO, &Message::default());
+    plan.told(child, sent, "tell it to begin")
 }
 
 /// Has the copies of a process that forks more than once begin with the pages of its code mapped.

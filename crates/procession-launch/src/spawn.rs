@@ -4,14 +4,14 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use procession_boot::{Boot, Entry, Launch};
-use procession_sys::{PacketSocket, PidFd, dev_null, discard_child};
+use procession_sys::{PacketSocket, dev_null};
 use procession_wire::Message;
 
 use crate::body;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::error::StartError;
-use crate::protocol::{CALL, Line, SETUP, is_gone};
+use crate::protocol::{CALL, Line, SETUP};
 use crate::stdio::{ChildEnd, ChildEnds};
 
 /// The role of a spawned child.
@@ -47,17 +47,8 @@ pub(crate) fn start(plan: &Plan, call: &Message, ends: ChildEnds, pipes: Pipes) 
     let pid = launch.start(&theirs).map_err(image)?;
     // What the child has now is closed here first, so that a descriptor for its pidfd is free.
     drop((theirs, ends, null));
-    let pidfd = PidFd::open(pid).map_err(|error| {
-        discard_child(pid);
-        plan.failed("hold it by a pidfd")(error)
-    })?;
+    let pidfd = plan.hold(pid, "hold it by a pidfd")?;
     let child = Child::new(plan.about(pid), pidfd, line, Reaper::Own, pipes);
-    match child.line().send(CALL, call).and_then(|()| child.line().send(SETUP, &setup)) {
-        Err(error) if is_gone(&error) => Ok(child), // It was killed: its status will tell.
-        Err(error) => {
-            discard_child(pid);
-            Err(plan.failed("send its arguments")(error))
-        }
-        Ok(()) => Ok(child),
-    }
+    let sent = child.line().send(CALL, call).and_then(|()| child.line().send(SETUP, &setup));
+    plan.told(child, sent, "send its arguments")
 }

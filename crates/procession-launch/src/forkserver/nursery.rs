@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
 
 use procession_boot::Boot;
-use procession_sys::{Deadline, Interest, PacketSocket, PidFd, Signal, discard_child, exit_now, fork, pid, poll};
+use procession_sys::{Deadline, Interest, PacketSocket, Signal, exit_now, fork, pid, poll};
 
 use super::server::{self, Kind, REQUEST_MAX};
 use super::source::{Server, Source};
@@ -43,10 +43,7 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
     let number = unsafe { fork(serve) }.map_err(plan.failed("fork the nursery"))?;
     let Some((control, theirs)) = both else { unreachable!("only the copy takes the sockets") };
     drop((theirs, lifelines));
-    let pidfd = PidFd::open(number).map_err(|error| {
-        discard_child(number);
-        plan.failed("hold the nursery by a pidfd")(error)
-    })?;
+    let pidfd = plan.hold(number, "hold the nursery by a pidfd")?;
     let (owner, control, ended) = (pid(), Line::new(control), OnceLock::new());
     let server = Server { owner, credentials, control, pidfd, environment, settings, ended };
     wait_ready(&server).map_err(plan.failed("have the nursery begin"))?;

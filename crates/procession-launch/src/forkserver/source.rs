@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use procession_boot::Launch;
-use procession_sys::{Deadline, Ended, PacketSocket, PidFd, Signal, credentials, dev_null, discard_child, pid};
+use procession_sys::{Deadline, Ended, PacketSocket, PidFd, Signal, credentials, dev_null, pid};
 
 use super::client::{SERVER_END_MAX, settings};
 use super::preload::{self, Preload};
@@ -151,10 +151,7 @@ impl Server {
         let (control, theirs) = PacketSocket::pair().map_err(plan.failed("make the forkserver's socket"))?;
         let number = launch.start(&theirs).map_err(image)?;
         drop((theirs, null));
-        let pidfd = PidFd::open(number).map_err(|error| {
-            discard_child(number);
-            plan.failed("hold the forkserver by a pidfd")(error)
-        })?;
+        let pidfd = plan.hold(number, "hold the forkserver by a pidfd")?;
         let server = Self {
             owner: pid(),
             credentials,
