@@ -10,6 +10,8 @@ use crate::ProcessIdentity;
 /// Where things stand in `/proc/PID/stat`, counted from the field after the command's name.
 const STATE_FIELD: usize = 0;
 const PARENT_FIELD: usize = 1;
+const GROUP_FIELD: usize = 2;
+const SESSION_FIELD: usize = 3;
 const THREADS_FIELD: usize = 17;
 const START_TIME_FIELD: usize = 19;
 
@@ -20,6 +22,10 @@ pub struct ProcessRecord {
     pub identity: ProcessIdentity,
     /// Its parent's number; 0 for one whose parent cannot be seen from here.
     pub parent: u32,
+    /// Its process group; 0 for one that comes from an outer PID namespace.
+    pub group: u32,
+    /// Its session; 0 likewise.
+    pub session: u32,
     /// The kernel's letter for what its first thread does.
     state: char,
     /// How many threads it has.
@@ -104,6 +110,8 @@ fn parse(pid: u32, stat: &[u8]) -> Option<ProcessRecord> {
     Some(ProcessRecord {
         identity: ProcessIdentity { pid, start_time },
         parent: fields[PARENT_FIELD].parse().ok()?,
+        group: fields[GROUP_FIELD].parse().ok()?,
+        session: fields[SESSION_FIELD].parse().ok()?,
         state: fields[STATE_FIELD].chars().next()?,
         threads: fields[THREADS_FIELD].parse().ok()?,
     })
@@ -120,6 +128,7 @@ mod tests {
         let record = parse(7, line).unwrap();
         assert_eq!(record.identity, ProcessIdentity { pid: 7, start_time: 4242 });
         assert_eq!((record.parent, record.state, record.threads), (12, 'T', 3));
+        assert_eq!((record.group, record.session), (2, 3));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::io;
 use rustix::fs::Mode;
 use rustix::process::Pid;
 
+use crate::ProcessRecord;
 use crate::inherit::{AFFINITY_WORDS, LIMIT_KINDS, affinity, set_affinity, set_limit};
 
 /// How many processors an affinity can name, numbered from 0.
@@ -65,13 +66,14 @@ pub fn set_umask(mask: u32) {
     rustix::process::umask(Mode::from_raw_mode(mask));
 }
 
-/// This process's group and session.
+/// This process's group and session; 0 for one whose leader is in an outer PID namespace, as a container's first
+/// processes have them.
 ///
 /// # Errors
-/// None that Linux knows.
+/// As [`ProcessRecord::of`].
 pub fn group_and_session() -> io::Result<(u32, u32)> {
-    let plain = |pid: Pid| pid.as_raw_nonzero().get().unsigned_abs();
-    Ok((plain(rustix::process::getpgrp()), plain(rustix::process::getsid(None)?)))
+    let own = ProcessRecord::of(crate::pid())?;
+    Ok((own.group, own.session))
 }
 
 /// Puts this process into a process group; 0 is a new one with this process's own number.
