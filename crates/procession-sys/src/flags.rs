@@ -23,6 +23,15 @@ pub fn is_append(fd: impl AsFd) -> io::Result<bool> {
     Ok(fcntl_getfl(fd)?.contains(OFlags::APPEND))
 }
 
+/// True when `fd` may be written through.
+///
+/// # Errors
+/// None that Linux knows.
+pub fn is_writable(fd: impl AsFd) -> io::Result<bool> {
+    let access = fcntl_getfl(fd)? & OFlags::RWMODE;
+    Ok(access == OFlags::RDWR || access == OFlags::WRONLY)
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;

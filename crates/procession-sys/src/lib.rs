@@ -44,6 +44,7 @@ mod futex;
 mod memfd;
 mod packet;
 mod pages;
+mod shared;
 
 mod confine; // For tests: less than a library may expect.
 mod harness;
@@ -61,7 +62,7 @@ pub use crate::fd::{
     adopt, arm_kill_on_close, close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
     open_standard_streams, pipe, place, reopen_read,
 };
-pub use crate::flags::{is_append, set_nonblocking};
+pub use crate::flags::{is_append, is_writable, set_nonblocking};
 pub use crate::fork::{fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
@@ -72,7 +73,10 @@ pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
 };
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
-pub use crate::memfd::{Mapping, map_sealed, sealed_file};
+pub use crate::memfd::{
+    Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks, reopen,
+    reserve_file, seal_constant, sealed_file, set_file_size,
+};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
@@ -83,6 +87,7 @@ pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,
     set_niceness, set_processors_of, set_resource_limit, set_umask,
 };
+pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
 pub use crate::threads::is_single_threaded;

@@ -1,4 +1,5 @@
-//! Memory files: bytes written once, sealed, and read by whoever gets the descriptor.
+//! Memory files: bytes written once, sealed, and read by whoever gets the descriptor; and files that stay writable but
+//! can never become shorter, for memory that processes share.
 //!
 //! # Safety
 //! A mapping is handed out as `&[u8]` only when the kernel confirms the seals against shrinking, growing and
@@ -12,6 +13,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
+use crate::Access;
+
 /// The seals that make a file's bytes constant.
 const CONSTANT: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealFlags::WRITE);
 
@@ -20,12 +23,8 @@ const CONSTANT: SealFlags = SealFlags::SHRINK.union(SealFlags::GROW).union(SealF
 /// # Errors
 /// `ENOMEM`, `EMFILE`, or `EFBIG` beyond the process's limit of file sizes.
 pub fn sealed_file(name: &str, parts: &[&[u8]]) -> io::Result<OwnedFd> {
-    // The kernel would not only refuse to write beyond the limit but kill this process (SIGXFSZ).
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
     let len: usize = parts.iter().map(|part| part.len()).sum();
-    if limit.is_some_and(|limit| len as u64 > limit) {
-        return Err(rustix::io::Errno::FBIG.into());
-    }
+    check_file_limit(len as u64)?;
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     let mut file = std::fs::File::from(fd);
     for part in parts {
@@ -33,6 +32,115 @@ pub fn sealed_file(name: &str, parts: &[&[u8]]) -> io::Result<OwnedFd> {
     }
     rustix::fs::fcntl_add_seals(&file, CONSTANT | SealFlags::SEAL)?;
     Ok(file.into())
+}
+
+/// Where `memfd_create` expects the size of huge pages (`MFD_HUGE_SHIFT`).
+const HUGE_PAGE_SHIFT: u32 = 26;
+
+/// What a memory file that stays writable is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryFile {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Of huge pages of two to the power of this many bytes, which the system must have set aside.
+    pub huge_page_bits: Option<u32>,
+}
+
+/// A new memory file of zeros, sparse, that can never become shorter, and whose descriptor is close-on-exec.
+///
+/// # Errors
+/// `EMFILE`, `ENOMEM`, `EFBIG` beyond the process's limit of file sizes or what the kernel can count, `ENODEV` or
+/// `EINVAL` where there are no huge pages of that size.
+pub fn memory_file(name: &str, file: &MemoryFile) -> io::Result<OwnedFd> {
+    check_file_limit(file.bytes)?;
+    let mut flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    if let Some(bits) = file.huge_page_bits {
+        flags |= MemfdFlags::HUGETLB | MemfdFlags::from_bits_retain(bits << HUGE_PAGE_SHIFT);
+    }
+    let fd = rustix::fs::memfd_create(name, flags)?;
+    set_file_size(&fd, file.bytes)?;
+    rustix::fs::fcntl_add_seals(&fd, SealFlags::SHRINK)?;
+    Ok(fd)
+}
+
+/// True for a memory file that can never become shorter.
+pub fn never_shrinks(file: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+}
+
+/// True for a memory file that can never change again.
+pub fn never_changes(file: impl AsFd) -> bool {
+    rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(CONSTANT))
+}
+
+/// Makes a memory file constant for ever, whoever holds it.
+///
+/// # Errors
+/// `EBUSY` while it is mapped writable anywhere, `EPERM` for a file that allows no seals.
+pub fn seal_constant(file: impl AsFd) -> io::Result<()> {
+    Ok(rustix::fs::fcntl_add_seals(file, CONSTANT)?)
+}
+
+/// Bytes in a file.
+///
+/// # Errors
+/// None that Linux knows for an open file.
+pub fn file_size(file: impl AsFd) -> io::Result<u64> {
+    Ok(u64::try_from(rustix::fs::fstat(file)?.st_size).unwrap_or(0))
+}
+
+/// Which file a descriptor is of: no two that exist at the same time have the same device and number.
+///
+/// # Errors
+/// As [`file_size`].
+pub fn file_identity(file: impl AsFd) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(file)?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Makes a file this long; new bytes are zero, and take no memory before they are written.
+///
+/// # Errors
+/// `EFBIG` beyond the process's limit of file sizes, `EPERM` for a file that is sealed against it.
+pub fn set_file_size(file: impl AsFd, bytes: u64) -> io::Result<()> {
+    check_file_limit(bytes)?;
+    Ok(rustix::fs::ftruncate(file, bytes)?)
+}
+
+/// Has the kernel set memory aside for the first `bytes` of a file, so that writing them cannot fail later.
+///
+/// # Errors
+/// `ENOSPC` and `ENOMEM` when there is not that much.
+pub fn reserve_file(file: impl AsFd, bytes: u64) -> io::Result<()> {
+    check_file_limit(bytes)?;
+    loop {
+        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return Ok(done?),
+        }
+    }
+}
+
+/// A file's description of its own for the same file: another offset, other locks, and perhaps fewer rights.
+///
+/// # Errors
+/// `ENOENT` without `/proc`, `EACCES`, `EMFILE`.
+pub fn reopen(file: impl AsFd, access: Access) -> io::Result<OwnedFd> {
+    let rights = match access {
+        Access::ReadOnly => rustix::fs::OFlags::RDONLY,
+        Access::ReadWrite => rustix::fs::OFlags::RDWR,
+    };
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file.as_fd()));
+    Ok(rustix::fs::open(path, rights | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
+}
+
+/// The kernel would not only refuse to write beyond the limit but kill this process (SIGXFSZ).
+fn check_file_limit(bytes: u64) -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current;
+    if limit.is_some_and(|limit| bytes > limit) || i64::try_from(bytes).is_err() {
+        return Err(rustix::io::Errno::FBIG.into());
+    }
+    Ok(())
 }
 
 /// The bytes of a sealed memory file.

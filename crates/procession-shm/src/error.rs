@@ -1,0 +1,92 @@
+//! What can go wrong with shared memory.
+
+use std::io;
+
+use procession_sys::AccessError;
+
+/// Why shared memory could not be had or used. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShmError {
+    /// A segment of no bytes was asked for.
+    #[error("cannot create shared memory of 0 bytes: a segment has at least one")]
+    Empty,
+    /// The system has no room for it, or no descriptor.
+    #[error("cannot create shared memory of {bytes} bytes: {error}")]
+    Create {
+        /// The size that was asked for.
+        bytes: u64,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A segment cannot be mapped into this process.
+    #[error("cannot map {bytes} bytes of shared memory: {error}")]
+    Map {
+        /// Its size.
+        bytes: u64,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// An access beyond the end.
+    #[error("cannot access {len} bytes at {at} of shared memory of {size} bytes")]
+    OutOfRange {
+        /// Where it began.
+        at: usize,
+        /// How many bytes it was to be.
+        len: usize,
+        /// How many there are.
+        size: usize,
+    },
+    /// An index beyond the end.
+    #[error("there is no element {index} in a shared array of {len}")]
+    Index {
+        /// The index.
+        index: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+    /// A write through a handle that is for reading.
+    #[error("cannot write to shared memory through a handle that is read-only: ask its owner for a writable one")]
+    ReadOnly,
+    /// What came from another process, or lies in the memory, is not what it should be.
+    #[error("this is no shared memory of the kind expected: {reason}")]
+    Foreign {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The memory holds bits that are no value of the type.
+    #[error("the bits of element {index} are no value of the type {type_name}")]
+    Invalid {
+        /// Where they are.
+        index: usize,
+        /// The type's name.
+        type_name: &'static str,
+    },
+    /// The system refused another operation.
+    #[error("cannot {action} shared memory: {error}")]
+    System {
+        /// What was to be done.
+        action: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl ShmError {
+    /// What a refused access of `len` bytes at `at` is called.
+    pub(crate) fn access(error: AccessError, at: usize, len: usize, size: usize) -> Self {
+        match error {
+            AccessError::ReadOnly => Self::ReadOnly,
+            AccessError::OutOfRange | AccessError::Misaligned => Self::OutOfRange { at, len, size },
+        }
+    }
+
+    pub(crate) fn foreign(reason: impl Into<String>) -> Self {
+        Self::Foreign { reason: reason.into() }
+    }
+
+    /// For `map_err`: what the system said to an action.
+    pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::System { action, error }
+    }
+}

@@ -1,0 +1,39 @@
+//! Memory that processes share: segments, typed arrays, lists that Python reads, an arena of small slots.
+//!
+//! Layer 2. Uses `procession-sys`, `procession-wire`, `procession-boot` and `procession-macros`. Used by everything
+//! that keeps state in memory which several processes map.
+//!
+//! **Invariant:** shared memory is never `&T` or `&[u8]` unless `T` is made of atomics, nobody can write to it any more,
+//! or a lock says so.
+//! **Invariant:** no pointer that stands in shared memory is ever followed; every index and length in it is hostile
+//! until checked.
+//! **Invariant:** what has no name is counted by the kernel: it is gone with its last holder, however that ends.
+//!
+//! # Examples
+//! ```
+//! use procession_shm::SharedArray;
+//!
+//! let numbers = SharedArray::from_slice(&[1.0_f64, 2.0, 3.0])?; // A handle: passing it on copies no number.
+//! numbers.set(1, 20.0)?;
+//! assert_eq!(numbers.iter().sum::<f64>(), 24.0);
+//! # Ok::<(), procession_shm::ShmError>(())
+//! ```
+
+#![doc(test(attr(deny(warnings))))]
+
+mod error;
+mod shareable; // What may live in shared memory.
+
+mod array;
+mod memory; // Segments of bytes, // and of values.
+
+pub use crate::array::SharedArray;
+pub use crate::error::ShmError;
+pub use crate::memory::SharedMemory;
+pub use crate::shareable::Shareable;
+
+/// What derived code calls.
+#[doc(hidden)]
+pub mod derived {
+    pub use crate::shareable::signature;
+}

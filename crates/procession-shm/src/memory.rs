@@ -1,0 +1,168 @@
+//! A segment: bytes that several processes map.
+//!
+//! Relies on `procession-sys` for the file and the mapping. Bytes are copied in and out; nothing here refers to them.
+
+use std::fmt;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use parking_lot::{RwLock, RwLockReadGuard};
+use procession_sys::{Access, MemoryFile, SharedMap, file_size, is_writable, memory_file, never_shrinks, reopen};
+use procession_wire::Descriptor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::ShmError;
+
+/// Bytes that several processes map: a handle, whose clones are the same memory.
+///
+/// Passing it to a child or through a channel copies no byte, whatever the size. Without a name the kernel counts the
+/// holders: with the last handle in the last process the memory is gone, also when all are killed. A process that dies
+/// while it writes leaves what it has written.
+///
+/// Reads and writes of several processes at the same time are not ordered and may be seen in part; a lock is
+/// `procession-sync`'s to give.
+///
+/// # Python
+/// `multiprocessing.shared_memory.SharedMemory`.
+///
+/// Source: memfd_create(2), mmap(2).
+///
+/// # Examples
+/// ```
+/// use procession_shm::SharedMemory;
+///
+/// let memory = SharedMemory::create(1 << 20)?;
+/// memory.write(4, b"bytes")?;
+/// let mut bytes = [0; 5];
+/// memory.clone().read(4, &mut bytes)?;
+/// assert_eq!(&bytes, b"bytes");
+/// # Ok::<(), procession_shm::ShmError>(())
+/// ```
+#[derive(Clone)]
+pub struct SharedMemory(Arc<Segment>);
+
+/// What the handles of one process share.
+struct Segment {
+    file: Descriptor,
+    /// Replaced by a longer one after the segment has grown.
+    map: RwLock<Arc<SharedMap>>,
+}
+
+/// The name that `/proc/PID/maps` shows for segments.
+const LABEL: &str = "procession-shm";
+
+impl SharedMemory {
+    /// A new segment of `bytes` zeros, without a name, sparse: pages take memory when they are first written.
+    ///
+    /// # Errors
+    /// [`ShmError::Empty`] for 0 bytes, [`ShmError::Create`] beyond what the system has or allows, [`ShmError::Map`].
+    pub fn create(bytes: usize) -> Result<Self, ShmError> {
+        if bytes == 0 {
+            return Err(ShmError::Empty);
+        }
+        let bytes = bytes as u64;
+        let file = memory_file(LABEL, &MemoryFile { bytes, huge_page_bits: None });
+        Self::over(file.map_err(|error| ShmError::Create { bytes, error })?.into())
+    }
+
+    /// A handle for a file that is known to be a segment.
+    fn over(file: Descriptor) -> Result<Self, ShmError> {
+        let map = RwLock::new(Arc::new(map_whole(&file)?));
+        Ok(Self(Arc::new(Segment { file, map })))
+    }
+
+    /// Bytes in it now: another handle, here or in another process, may have made it grow.
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        let mapped = self.0.map.read().len();
+        file_size(&self.0.file).ok().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(mapped)
+    }
+
+    /// Copies bytes out, from `at` on.
+    ///
+    /// # Errors
+    /// [`ShmError::OutOfRange`]; `into` is as it was then.
+    pub fn read(&self, at: usize, into: &mut [u8]) -> Result<(), ShmError> {
+        let len = into.len();
+        let map = self.reaching(at, len)?;
+        map.read(at, into).map_err(|error| ShmError::access(error, at, len, map.len()))
+    }
+
+    /// Copies bytes in, from `at` on.
+    ///
+    /// # Errors
+    /// [`ShmError::OutOfRange`], [`ShmError::ReadOnly`].
+    pub fn write(&self, at: usize, from: &[u8]) -> Result<(), ShmError> {
+        let map = self.reaching(at, from.len())?;
+        map.write(at, from).map_err(|error| ShmError::access(error, at, from.len(), map.len()))
+    }
+
+    /// True for a handle that cannot write.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.map.read().access() == Access::ReadOnly
+    }
+
+    /// A handle for the same memory that cannot write, nor can the processes that it is passed to through it.
+    ///
+    /// It keeps an honest process from mistakes. A hostile one of the same user can open the file anew.
+    ///
+    /// # Errors
+    /// [`ShmError::System`] when no descriptors are left.
+    pub fn read_only(&self) -> Result<Self, ShmError> {
+        let file = reopen(&self.0.file, Access::ReadOnly).map_err(ShmError::system("open for reading"))?;
+        Self::over(file.into())
+    }
+
+    /// The mapping, which after this reaches `at + len` if the segment does.
+    fn reaching(&self, at: usize, len: usize) -> Result<RwLockReadGuard<'_, Arc<SharedMap>>, ShmError> {
+        let map = self.0.map.read();
+        let end = at.saturating_add(len);
+        if end <= map.len() || end > self.len() {
+            return Ok(map);
+        }
+        drop(map);
+        *self.0.map.write() = Arc::new(map_whole(&self.0.file)?);
+        Ok(self.0.map.read())
+    }
+
+    /// The mapping as it is now; it stays mapped as long as somebody holds it.
+    pub(crate) fn mapping(&self) -> Arc<SharedMap> {
+        Arc::clone(&self.0.map.read())
+    }
+}
+
+/// Maps all of a file, for what its descriptor allows.
+fn map_whole(file: &Descriptor) -> Result<SharedMap, ShmError> {
+    let bytes = file_size(file).map_err(ShmError::system("look at"))?;
+    let access = match is_writable(file).map_err(ShmError::system("look at"))? {
+        true => Access::ReadWrite,
+        false => Access::ReadOnly,
+    };
+    let len = usize::try_from(bytes).map_err(|_| ShmError::foreign("it is larger than this process's memory"))?;
+    SharedMap::map(file, len, access).map_err(|error| ShmError::Map { bytes, error })
+}
+
+impl fmt::Debug for SharedMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedMemory").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for SharedMemory {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.file.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SharedMemory {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let file = Descriptor::deserialize(deserializer)?;
+        if !never_shrinks(file.as_fd()) {
+            let error = ShmError::foreign("the descriptor is not of a memory file that is sealed against shrinking");
+            return Err(serde::de::Error::custom(error));
+        }
+        Self::over(file).map_err(serde::de::Error::custom)
+    }
+}

@@ -1,0 +1,388 @@
+//! Memory that other processes may change at any moment, read and written without ever being a reference to data.
+//!
+//! Whoever maps a file that others map as well cannot have `&[u8]` of it: the compiler takes for granted that nobody
+//! changes what a reference shows. So bytes are copied in and out, single values are moved by volatile accesses, and
+//! the only references are those to atomics.
+//!
+//! # Safety
+//! A [`SharedMap`] owns its mapping, so every address within its length is mapped for as long as it lives. Each access
+//! checks its bounds, its alignment, and that a mapping that is written to is writable. Values leave as `MaybeUninit`:
+//! what the bits mean is the caller's to judge. Copies are made by instructions that the compiler does not look into, or
+//! by volatile accesses, so it assumes nothing of what others do meanwhile. A file that another process makes shorter takes pages away and kills whoever touches them
+//! (SIGBUS), which breaks no rule of the language; files sealed against it cannot be made shorter.
+
+#![expect(unsafe_code, reason = "touches memory that other processes change")]
+
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use memmap2::{MmapOptions, MmapRaw};
+use rustix::io::Errno;
+
+/// What a mapping is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading alone.
+    ReadOnly,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// Why an access did not take place. Nothing was read or written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessError {
+    /// It would reach beyond the mapping's end.
+    OutOfRange,
+    /// The mapping is read-only.
+    ReadOnly,
+    /// The place is no multiple of what the type needs.
+    Misaligned,
+}
+
+/// A shared mapping of the beginning of a file.
+#[derive(Debug)]
+pub struct SharedMap {
+    raw: MmapRaw,
+    access: Access,
+}
+
+impl SharedMap {
+    /// Maps the first `len` bytes of a file, which is at least that long.
+    ///
+    /// # Errors
+    /// `InvalidInput` for no bytes at all, `InvalidData` for a file that is shorter, `EACCES` for a descriptor that
+    /// does not allow the access, `EPERM` for a file that is sealed against it, `ENOMEM`.
+    pub fn map(file: impl AsFd, len: usize, access: Access) -> io::Result<Self> {
+        if len == 0 {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "a mapping has at least one byte"));
+        }
+        if crate::file_size(&file)? < len as u64 {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "the file is shorter than what is to be mapped"));
+        }
+        let mut options = MmapOptions::new();
+        options.len(len);
+        let raw = match access {
+            Access::ReadOnly => options.map_raw_read_only(&file.as_fd()),
+            Access::ReadWrite => options.map_raw(&file.as_fd()),
+        };
+        Ok(Self { raw: raw?, access })
+    }
+
+    /// Bytes mapped; at least one.
+    #[expect(clippy::len_without_is_empty, reason = "it never is")]
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.raw.len()
+    }
+
+    /// What it was mapped for.
+    #[must_use]
+    pub fn access(&self) -> Access {
+        self.access
+    }
+
+    /// Where the mapping begins, for whoever guards accesses by a lock inside it. What is done with the address is
+    /// theirs to justify.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.raw.as_mut_ptr()
+    }
+
+    /// Copies bytes out. What others write meanwhile may be seen in part.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`].
+    #[inline]
+    pub fn read(&self, at: usize, into: &mut [u8]) -> Result<(), AccessError> {
+        let from = self.place(at, into.len())?;
+        // SAFETY: `place` has checked that as many bytes are mapped there; the buffer is exclusively ours.
+        unsafe { copy(from, into.as_mut_ptr(), into.len()) };
+        Ok(())
+    }
+
+    /// Copies the memory of values out, as many as `into` has room for. What others write meanwhile may be seen in
+    /// part, also of one value. What the bits mean is the caller's to judge.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`].
+    #[inline]
+    pub fn read_values<T: Copy>(&self, at: usize, into: &mut [MaybeUninit<T>]) -> Result<(), AccessError> {
+        let bytes = size_of_val(into);
+        let from = self.place(at, bytes)?;
+        // SAFETY: as many bytes are mapped there; the buffer is exclusively ours, and takes any bytes.
+        unsafe { copy(from, into.as_mut_ptr().cast(), bytes) };
+        Ok(())
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], [`AccessError::ReadOnly`].
+    #[inline]
+    pub fn write(&self, at: usize, from: &[u8]) -> Result<(), AccessError> {
+        let into = self.writable_place(at, from.len())?;
+        // SAFETY: as many bytes are mapped there, writable, and no reference to data shows them.
+        unsafe { copy(from.as_ptr(), into, from.len()) };
+        Ok(())
+    }
+
+    /// Copies the memory of values in.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], [`AccessError::ReadOnly`].
+    #[inline]
+    pub fn write_values<T: Copy>(&self, at: usize, from: &[T]) -> Result<(), AccessError> {
+        let bytes = size_of_val(from);
+        let into = self.writable_place(at, bytes)?;
+        // SAFETY: as many bytes are mapped there, writable; padding is copied as memory, never looked at.
+        unsafe { copy(from.as_ptr().cast(), into, bytes) };
+        Ok(())
+    }
+
+    /// One value's memory. Up to eight bytes are read in one piece.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], [`AccessError::Misaligned`].
+    #[inline]
+    pub fn load<T: Copy>(&self, at: usize) -> Result<MaybeUninit<T>, AccessError> {
+        let from = aligned::<T>(self.place(at, size_of::<T>())?)?;
+        // SAFETY: mapped, aligned; `MaybeUninit` takes any bytes.
+        Ok(unsafe { from.cast::<MaybeUninit<T>>().read_volatile() })
+    }
+
+    /// Writes one value. Up to eight bytes are written in one piece.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], [`AccessError::ReadOnly`], [`AccessError::Misaligned`].
+    #[inline]
+    pub fn store<T: Copy>(&self, at: usize, value: T) -> Result<(), AccessError> {
+        let into = aligned::<T>(self.writable_place(at, size_of::<T>())?)?;
+        // SAFETY: mapped writable, aligned, and no reference to data shows it.
+        unsafe { into.write_volatile(value) };
+        Ok(())
+    }
+
+    /// Makes a range zero.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], [`AccessError::ReadOnly`].
+    pub fn zero(&self, range: Range<usize>) -> Result<(), AccessError> {
+        let len = range.end.checked_sub(range.start).ok_or(AccessError::OutOfRange)?;
+        let into = self.writable_place(range.start, len)?;
+        // SAFETY: as many bytes are mapped there, writable, and no reference to data shows them.
+        unsafe { clear(into, len) };
+        Ok(())
+    }
+
+    /// A word that processes share.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], [`AccessError::ReadOnly`], [`AccessError::Misaligned`].
+    #[inline]
+    pub fn atomic_u32(&self, at: usize) -> Result<&AtomicU32, AccessError> {
+        self.atomic_u32s(at, 1).map(|words| &words[0])
+    }
+
+    /// A double word that processes share.
+    ///
+    /// # Errors
+    /// As [`SharedMap::atomic_u32`].
+    #[inline]
+    pub fn atomic_u64(&self, at: usize) -> Result<&AtomicU64, AccessError> {
+        self.atomic_u64s(at, 1).map(|words| &words[0])
+    }
+
+    /// Words that processes share.
+    ///
+    /// # Errors
+    /// As [`SharedMap::atomic_u32`].
+    #[inline]
+    pub fn atomic_u32s(&self, at: usize, count: usize) -> Result<&[AtomicU32], AccessError> {
+        let first = self.atomics::<AtomicU32>(at, count)?;
+        // SAFETY: mapped writable and aligned for as long as `self` is borrowed; atomics may change under a reference.
+        Ok(unsafe { std::slice::from_raw_parts(first, count) })
+    }
+
+    /// Double words that processes share.
+    ///
+    /// # Errors
+    /// As [`SharedMap::atomic_u32`].
+    #[inline]
+    pub fn atomic_u64s(&self, at: usize, count: usize) -> Result<&[AtomicU64], AccessError> {
+        let first = self.atomics::<AtomicU64>(at, count)?;
+        // SAFETY: mapped writable and aligned for as long as `self` is borrowed; atomics may change under a reference.
+        Ok(unsafe { std::slice::from_raw_parts(first, count) })
+    }
+
+    /// Has the kernel bring the whole mapping into memory now, so that no later access waits for it.
+    ///
+    /// # Errors
+    /// `ENOMEM`; `EINVAL` before Linux 5.14, which only touching every page could replace.
+    pub fn prefault(&self) -> io::Result<()> {
+        let populate = match self.access {
+            Access::ReadOnly => memmap2::Advice::PopulateRead,
+            Access::ReadWrite => memmap2::Advice::PopulateWrite,
+        };
+        self.raw.advise(populate)
+    }
+
+    #[inline]
+    fn atomics<A>(&self, at: usize, count: usize) -> Result<*const A, AccessError> {
+        let bytes = size_of::<A>().checked_mul(count).ok_or(AccessError::OutOfRange)?;
+        Ok(aligned::<A>(self.writable_place(at, bytes)?)?.cast_const())
+    }
+
+    /// The address of `len` bytes from `at` on, if they are mapped.
+    #[inline]
+    fn place(&self, at: usize, len: usize) -> Result<*mut u8, AccessError> {
+        if at.checked_add(len).is_none_or(|end| end > self.raw.len()) {
+            return Err(AccessError::OutOfRange);
+        }
+        // SAFETY: within the mapping, or one past its end.
+        Ok(unsafe { self.raw.as_mut_ptr().add(at) })
+    }
+
+    #[inline]
+    fn writable_place(&self, at: usize, len: usize) -> Result<*mut u8, AccessError> {
+        match self.access {
+            Access::ReadOnly => Err(AccessError::ReadOnly),
+            Access::ReadWrite => self.place(at, len),
+        }
+    }
+}
+
+impl From<AccessError> for io::Error {
+    fn from(error: AccessError) -> Self {
+        match error {
+            AccessError::OutOfRange => Errno::RANGE.into(),
+            AccessError::ReadOnly => Errno::ROFS.into(),
+            AccessError::Misaligned => Errno::INVAL.into(),
+        }
+    }
+}
+
+#[inline]
+fn aligned<T>(place: *mut u8) -> Result<*mut T, AccessError> {
+    let place = place.cast::<T>();
+    if place.is_aligned() { Ok(place) } else { Err(AccessError::Misaligned) }
+}
+
+/// Copies below this many bytes are made word by word, which starts faster.
+const STRING_COPY_MIN: usize = 256;
+
+/// Copies bytes of which one side, or both, may be changed by other processes meanwhile.
+///
+/// # Safety
+/// As many bytes can be read at `from` and written at `into`, and the two do not overlap.
+#[inline]
+unsafe fn copy(from: *const u8, into: *mut u8, len: usize) {
+    #[cfg(target_arch = "x86_64")]
+    if len >= STRING_COPY_MIN {
+        // SAFETY: the instruction reads and writes what the caller vouches for; the direction flag is clear by the ABI.
+        unsafe {
+            std::arch::asm!("rep movsb", inout("rcx") len => _, inout("rdi") into => _, inout("rsi") from => _,
+                options(nostack, preserves_flags));
+        }
+        return;
+    }
+    let words = len / size_of::<Word>();
+    for at in 0..words {
+        // SAFETY: within the bytes that the caller vouches for.
+        let word = unsafe { from.cast::<Word>().wrapping_add(at).read_volatile() };
+        // SAFETY: as above.
+        unsafe { into.cast::<Word>().wrapping_add(at).write_volatile(word) };
+    }
+    for at in words * size_of::<Word>()..len {
+        // SAFETY: within the bytes that the caller vouches for.
+        let byte = unsafe { from.wrapping_add(at).cast::<MaybeUninit<u8>>().read_volatile() };
+        // SAFETY: as above.
+        unsafe { into.wrapping_add(at).cast::<MaybeUninit<u8>>().write_volatile(byte) };
+    }
+}
+
+/// A word that may stand anywhere.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Word(MaybeUninit<u64>);
+
+/// Makes bytes zero that other processes may change meanwhile.
+///
+/// # Safety
+/// As many bytes can be written at `into`.
+unsafe fn clear(into: *mut u8, len: usize) {
+    let words = len / size_of::<Word>();
+    for at in 0..words {
+        // SAFETY: within the bytes that the caller vouches for.
+        unsafe { into.cast::<Word>().wrapping_add(at).write_volatile(Word(MaybeUninit::new(0))) };
+    }
+    for at in words * size_of::<Word>()..len {
+        // SAFETY: within the bytes that the caller vouches for.
+        unsafe { into.wrapping_add(at).write_volatile(0) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::{MemoryFile, memory_file};
+
+    const BYTES: usize = 3 << 12;
+
+    fn maps() -> (SharedMap, SharedMap) {
+        let file = memory_file("test", &MemoryFile { bytes: BYTES as u64, huge_page_bits: None }).unwrap();
+        let map = |access| SharedMap::map(&file, BYTES, access).unwrap();
+        (map(Access::ReadWrite), map(Access::ReadOnly))
+    }
+
+    #[test]
+    fn bytes_of_any_length_and_place_arrive() {
+        let (here, there) = maps();
+        let bytes: Vec<u8> = (0..BYTES).map(|at| (at % 251) as u8).collect();
+        for (at, len) in [(0, 0), (0, 1), (3, 7), (5, 8), (1, 255), (2, 256), (9, 4097), (0, BYTES), (BYTES, 0)] {
+            here.zero(0..BYTES).unwrap();
+            here.write(at, &bytes[..len]).unwrap();
+            let mut all = vec![0xff; BYTES];
+            there.read(0, &mut all).unwrap();
+            assert!(all[..at].iter().chain(&all[at + len..]).all(|&byte| byte == 0), "{at} {len}");
+            assert_eq!(all[at..at + len], bytes[..len]);
+        }
+    }
+
+    #[test]
+    fn values_and_atomics_are_the_same_memory() {
+        let (here, there) = maps();
+        here.store(8, 0x0102_0304_u32).unwrap();
+        here.atomic_u32(8).unwrap().fetch_add(1, Ordering::Relaxed);
+        // SAFETY: any bits are a number.
+        assert_eq!(unsafe { there.load::<u32>(8).unwrap().assume_init() }, 0x0102_0305);
+        here.write_values(16, &[1.5_f64, -2.5]).unwrap();
+        let mut values = [MaybeUninit::<f64>::uninit(); 2];
+        there.read_values(16, &mut values).unwrap();
+        // SAFETY: any bits are a number.
+        assert_eq!(values.map(|value| unsafe { value.assume_init() }), [1.5, -2.5]);
+    }
+
+    #[test]
+    fn what_is_not_there_or_not_allowed_is_an_error() {
+        let (here, there) = maps();
+        for at in [BYTES - 3, BYTES, usize::MAX] {
+            assert_eq!(here.read(at, &mut [0; 4]), Err(AccessError::OutOfRange));
+            assert_eq!(here.write(at, &[0; 4]), Err(AccessError::OutOfRange));
+            assert_eq!(here.load::<u32>(at).unwrap_err(), AccessError::OutOfRange);
+        }
+        assert_eq!(here.atomic_u64s(8, usize::MAX / 4).unwrap_err(), AccessError::OutOfRange);
+        assert_eq!(here.atomic_u32(2).unwrap_err(), AccessError::Misaligned);
+        assert_eq!(here.zero(Range { start: 2, end: 1 }), Err(AccessError::OutOfRange));
+        assert_eq!(there.write(0, &[1]), Err(AccessError::ReadOnly));
+        assert_eq!(there.store(0, 1_u8), Err(AccessError::ReadOnly));
+        assert_eq!(there.atomic_u32(0).unwrap_err(), AccessError::ReadOnly);
+        let file = memory_file("test", &MemoryFile { bytes: 10, huge_page_bits: None }).unwrap();
+        assert_eq!(SharedMap::map(&file, 11, Access::ReadOnly).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(SharedMap::map(&file, 0, Access::ReadOnly).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}
