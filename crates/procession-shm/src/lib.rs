@@ -27,7 +27,7 @@ mod shareable; // What may live in shared memory.
 mod array;
 mod memory; // Segments of bytes, // and of values.
 
-pub use crate::array::SharedArray;
+pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
 pub use crate::error::ShmError;
 pub use crate::memory::SharedMemory;
 pub use crate::shareable::Shareable;
