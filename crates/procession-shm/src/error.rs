@@ -19,6 +19,19 @@ pub enum ShmError {
         /// What the system said.
         error: io::Error,
     },
+    /// The system has not enough huge pages.
+    #[error(
+        "cannot create shared memory of {bytes} bytes in huge pages of {page_bytes}: {error}; an administrator sets \
+         them aside by writing their number to /proc/sys/vm/nr_hugepages"
+    )]
+    HugePages {
+        /// The size that was asked for, in whole pages.
+        bytes: u64,
+        /// The size of a page.
+        page_bytes: usize,
+        /// What the system said.
+        error: io::Error,
+    },
     /// A segment cannot be mapped into this process.
     #[error("cannot map {bytes} bytes of shared memory: {error}")]
     Map {

@@ -28,6 +28,7 @@ mod array;
 mod memory; // Segments of bytes, // and of values.
 
 pub use crate::array::SharedArray;
+pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::memory::SharedMemory;
 pub use crate::shareable::Shareable;
