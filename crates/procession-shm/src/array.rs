@@ -73,6 +73,16 @@ impl<T: Shareable> SharedArray<T> {
         Ok(Self { memory, map, len, values: PhantomData })
     }
 
+    /// The segment, and where in it the elements' bytes are; this handle's hold on the mapping is gone.
+    pub(crate) fn into_parts(self) -> (SharedMemory, std::ops::Range<usize>) {
+        (self.memory, 0..self.len * size_of::<T>())
+    }
+
+    /// An array of what lies there.
+    pub(crate) fn from_parts(memory: SharedMemory, elements: std::ops::Range<usize>) -> Result<Self, ShmError> {
+        Self::over(memory, elements.len() / size_of::<T>().max(1))
+    }
+
     /// How many elements it has.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -61,6 +61,12 @@ pub enum ShmError {
     /// A write through a handle that is for reading.
     #[error("cannot write to shared memory through a handle that is read-only: ask its owner for a writable one")]
     ReadOnly,
+    /// An array that somebody can still write to was to be made constant.
+    #[error(
+        "cannot freeze a shared array that another handle can write to: drop the clones and parts of it in this process, \
+         and join the processes that were given it"
+    )]
+    StillShared,
     /// What came from another process, or lies in the memory, is not what it should be.
     #[error("this is no shared memory of the kind expected: {reason}")]
     Foreign {

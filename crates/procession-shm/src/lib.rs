@@ -24,12 +24,16 @@
 mod error;
 mod shareable; // What may live in shared memory.
 
-mod array;
-mod memory; // Segments of bytes, // and of values.
+mod builder; // Segments of bytes,
+mod memory;
+
+mod array; // and of values,
+mod frozen; // also such as nobody changes any more.
 
 pub use crate::array::SharedArray;
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
+pub use crate::frozen::{FreezeError, FrozenArray};
 pub use crate::memory::SharedMemory;
 pub use crate::shareable::Shareable;
 

@@ -2,8 +2,6 @@
 //!
 //! Relies on `procession_wire::Descriptor` to carry a pipe's end into a child, so that order is told and never guessed.
 
-#![expect(dead_code, reason = "each test file uses its own part of this one")]
-
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
