@@ -26,10 +26,12 @@ mod shareable; // What may live in shared memory.
 
 mod array;
 mod memory; // Segments of bytes, // and of values.
+mod names; // Those that have a name.
 
 pub use crate::array::SharedArray;
 pub use crate::error::ShmError;
 pub use crate::memory::SharedMemory;
+pub use crate::names::SEGMENT_NAME_BYTES_MAX;
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.
