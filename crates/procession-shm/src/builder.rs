@@ -104,7 +104,7 @@ impl SharedMemoryBuilder {
             None if self.prefault => reserve_memory_file(&file, bytes).map_err(failed)?,
             None => {}
         }
-        let memory = SharedMemory::over(file.into())?;
+        let memory = SharedMemory::over(file.into(), None)?;
         if self.prefault {
             // The pages exist. A kernel before 5.14 maps them one by one, when they are touched.
             let _ = memory.mapping().prefault();

@@ -76,7 +76,7 @@ impl<T: Shareable> SharedArray<T> {
                 ErrorKind::ResourceBusy => ShmError::StillShared,
                 _ => ShmError::System { action: "freeze", error },
             };
-            return match SharedMemory::over(file) {
+            return match SharedMemory::over(file, None) {
                 Ok(memory) => refused(memory, elements, error),
                 Err(_) => Err(FreezeError { array: None, error }),
             };

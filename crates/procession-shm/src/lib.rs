@@ -26,8 +26,9 @@ mod shareable; // What may live in shared memory.
 
 mod builder; // Segments of bytes,
 mod memory;
+mod names; // and those that have a name;
 
-mod array; // and of values,
+mod array; // segments of values,
 mod frozen; // also such as nobody changes any more.
 
 pub use crate::array::SharedArray;
@@ -35,6 +36,7 @@ pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
 pub use crate::memory::SharedMemory;
+pub use crate::names::SEGMENT_NAME_BYTES_MAX;
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.

@@ -7,10 +7,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use procession_sys::{Access, SharedMap, file_size, is_writable, never_shrinks, reopen, set_file_size};
+use procession_sys::{Access, SharedMap, file_size, is_writable, reopen, reserve_file, set_file_size};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::names::{self, Name};
 use crate::{SharedMemoryBuilder, ShmError};
 
 /// Bytes that several processes map: a handle, whose clones are the same memory.
@@ -44,6 +45,8 @@ pub struct SharedMemory(Arc<Segment>);
 /// What the handles of one process share.
 struct Segment {
     file: Descriptor,
+    /// What others open it by.
+    name: Option<Name>,
     /// Replaced by a longer one after the segment has grown.
     map: RwLock<Arc<SharedMap>>,
 }
@@ -75,9 +78,14 @@ impl SharedMemory {
     }
 
     /// A handle for a file that is known to be a segment.
-    pub(crate) fn over(file: Descriptor) -> Result<Self, ShmError> {
+    pub(crate) fn over(file: Descriptor, name: Option<Name>) -> Result<Self, ShmError> {
         let map = RwLock::new(Arc::new(map_whole(&file)?));
-        Ok(Self(Arc::new(Segment { file, map })))
+        Ok(Self(Arc::new(Segment { file, name, map })))
+    }
+
+    /// Its file, and its name if it has one.
+    pub(crate) fn named_file(&self) -> (&Descriptor, Option<&Name>) {
+        (&self.0.file, self.0.name.as_ref())
     }
 
     /// Bytes in it now: another handle, here or in another process, may have made it grow.
@@ -130,7 +138,11 @@ impl SharedMemory {
             return Err(ShmError::ReadOnly);
         }
         if self.len() < bytes {
-            let grown = set_file_size(&self.0.file, bytes as u64);
+            let grown = match self.0.name {
+                // Of files with names a system has only so much room: it is set aside, or refused, now.
+                Some(_) => reserve_file(&self.0.file, bytes as u64),
+                None => set_file_size(&self.0.file, bytes as u64),
+            };
             // Another process may have made it longer still, and then the seal refused what would shrink it.
             if let Err(error) = grown
                 && self.len() < bytes
@@ -155,7 +167,7 @@ impl SharedMemory {
     /// [`ShmError::System`] when no descriptors are left.
     pub fn read_only(&self) -> Result<Self, ShmError> {
         let file = reopen(&self.0.file, Access::ReadOnly).map_err(ShmError::system("open for reading"))?;
-        Self::over(file.into())
+        Self::over(file.into(), self.0.name.clone())
     }
 
     /// The mapping, which after this reaches `at + len` if the segment does.
@@ -170,8 +182,12 @@ impl SharedMemory {
         Ok(self.0.map.read())
     }
 
-    /// The file, if this is its only handle in this process, and unmaps it; the handle back otherwise.
+    /// The file, if this is its only handle in this process, and unmaps it; the handle back otherwise. One with a name
+    /// is never the only one.
     pub(crate) fn into_file(self) -> Result<Descriptor, Self> {
+        if self.0.name.is_some() {
+            return Err(self);
+        }
         Arc::try_unwrap(self.0).map(|segment| segment.file).map_err(Self)
     }
 
@@ -194,7 +210,8 @@ fn map_whole(file: &Descriptor) -> Result<SharedMap, ShmError> {
 
 impl fmt::Debug for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedMemory").field("len", &self.len()).finish_non_exhaustive()
+        let name = self.0.name.as_ref().map(Name::as_str);
+        f.debug_struct("SharedMemory").field("name", &name).field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -202,18 +219,15 @@ impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let key = (self.0.file.as_fd().as_raw_fd() as u64, SEGMENT_KEY);
         let position = once::attach_shared(key, &self.0.file).map_err(serde::ser::Error::custom)?;
-        position.serialize(serializer)
+        (position, self.name()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for SharedMemory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let position = u32::deserialize(deserializer)?;
+        let (position, name) = <(u32, Option<String>)>::deserialize(deserializer)?;
         let file = once::detach(position).map_err(serde::de::Error::custom)?;
-        if !never_shrinks(file.as_fd()) {
-            let error = ShmError::foreign("the descriptor is not of a memory file that is sealed against shrinking");
-            return Err(serde::de::Error::custom(error));
-        }
-        Self::over(file).map_err(serde::de::Error::custom)
+        let name = names::check_arrived(&file, name).map_err(serde::de::Error::custom)?;
+        Self::over(file, name).map_err(serde::de::Error::custom)
     }
 }

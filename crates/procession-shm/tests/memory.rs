@@ -317,7 +317,7 @@ fn huge_pages_are_given_or_refused_by_name() {
 }
 
 fn what_is_no_segment_is_refused_on_arrival() {
-    let arrives = |file: OwnedFd| decode::<SharedMemory>(encode(&Descriptor::from(file)).unwrap());
+    let arrives = |file: OwnedFd| decode::<SharedMemory>(encode(&(Descriptor::from(file), None::<String>)).unwrap());
     let (read, _write) = procession_sys::pipe().unwrap();
     let strangers = [
         fs::File::open("/dev/null").unwrap().into(),

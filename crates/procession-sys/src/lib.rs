@@ -43,6 +43,7 @@ mod title;
 mod futex;
 mod memfd;
 mod memory;
+mod named;
 mod packet;
 mod pages;
 mod shared;
@@ -79,6 +80,7 @@ pub use crate::memfd::{
     reserve_file, reserve_memory_file, seal_constant, sealed_file, set_file_size,
 };
 pub use crate::memory::available_memory;
+pub use crate::named::{give_name, is_regular, open_regular, unnamed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
