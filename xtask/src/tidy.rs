@@ -50,6 +50,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/threads.rs", "asks by a refused unshare whether there is one thread"),
     ("crates/procession-sys/src/title.rs", "tells the kernel where the command line stands"),
     ("crates/procession-shm/src/array/bits.rs", "makes values of bits that their type has declared valid"),
+    ("crates/procession-shm/src/frozen.rs", "shows elements that nobody can change as a slice"),
     ("crates/procession-shm/src/shareable.rs", "vouches for the layout of the language's own types"),
     ("xtask/images/plugin/src/lib.rs", "exports a function that a C program can look up"),
     ("xtask/images/program/src/main.rs", "loads a plugin, and has a constructor of its own"),

@@ -9,6 +9,7 @@ mod view; // Where elements stand, checked once.
 
 use std::any::type_name;
 use std::fmt;
+use std::ops::Range;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -103,6 +104,16 @@ impl<T: Shareable> SharedArray<T> {
     #[must_use]
     pub fn byte_offset(&self) -> usize {
         self.0.byte_offset()
+    }
+
+    /// The segment, and where in it the elements' bytes are; this handle's hold on the mapping is gone.
+    pub(crate) fn into_parts(self) -> (SharedMemory, Range<usize>) {
+        self.0.into_parts()
+    }
+
+    /// An array of what lies there.
+    pub(crate) fn from_parts(memory: SharedMemory, elements: Range<usize>) -> Result<Self, ShmError> {
+        View::new(memory, elements.start, elements.len() / size_of::<T>()).map(Self)
     }
 
     /// How many elements it has.

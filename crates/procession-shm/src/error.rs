@@ -19,6 +19,19 @@ pub enum ShmError {
         /// What the system said.
         error: io::Error,
     },
+    /// The system has not enough huge pages.
+    #[error(
+        "cannot create shared memory of {bytes} bytes in huge pages of {page_bytes}: {error}; an administrator sets \
+         them aside by writing their number to /proc/sys/vm/nr_hugepages"
+    )]
+    HugePages {
+        /// The size that was asked for, in whole pages.
+        bytes: u64,
+        /// The size of a page.
+        page_bytes: usize,
+        /// What the system said.
+        error: io::Error,
+    },
     /// A segment cannot be mapped into this process.
     #[error("cannot map {bytes} bytes of shared memory: {error}")]
     Map {
@@ -26,6 +39,37 @@ pub enum ShmError {
         bytes: u64,
         /// What the system said.
         error: io::Error,
+    },
+    /// A name that no segment can have.
+    #[error("{name:?} cannot be the name of shared memory: {reason}")]
+    Name {
+        /// The name, or its beginning.
+        name: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// There is a segment of this name, or another file.
+    #[error("there is shared memory named {name:?} already: open it, unlink it, or take another name")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// There is no segment of this name, or not any more.
+    #[error("there is no shared memory named {name:?}: its owner has not created it, has unlinked it, or has ended")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// The file system of the names is full: it has less room than the machine has memory.
+    #[error(
+        "there is no room in /dev/shm for shared memory {name:?} of {bytes} bytes: remove what is not needed there, or \
+         have its file system made larger"
+    )]
+    NoSpace {
+        /// The name.
+        name: String,
+        /// The size that was asked for.
+        bytes: u64,
     },
     /// An access beyond the end.
     #[error("cannot access {len} bytes at {at} of shared memory of {size} bytes")]
@@ -95,6 +139,12 @@ pub enum ShmError {
     /// A write through a handle that is for reading.
     #[error("cannot write to shared memory through a handle that is read-only: ask its owner for a writable one")]
     ReadOnly,
+    /// An array that somebody can still write to was to be made constant.
+    #[error(
+        "cannot freeze a shared array that another handle can write to: drop the clones and parts of it in this process, \
+         and join the processes that were given it"
+    )]
+    StillShared,
     /// What came from another process, or lies in the memory, is not what it should be.
     #[error("this is no shared memory of the kind expected: {reason}")]
     Foreign {

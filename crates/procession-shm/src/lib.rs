@@ -24,12 +24,19 @@
 mod error;
 mod shareable; // What may live in shared memory.
 
-mod array;
-mod memory; // Segments of bytes, // and of values.
+mod builder; // Segments of bytes,
+mod memory;
+mod names; // and those that have a name;
+
+mod array; // segments of values,
+mod frozen; // also such as nobody changes any more.
 
 pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
+pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
+pub use crate::frozen::{FreezeError, FrozenArray};
 pub use crate::memory::SharedMemory;
+pub use crate::names::SEGMENT_NAME_BYTES_MAX;
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.

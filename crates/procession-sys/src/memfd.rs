@@ -9,7 +9,7 @@
 
 use std::io::{self, Write};
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -107,14 +107,40 @@ pub fn set_file_size(file: impl AsFd, bytes: u64) -> io::Result<()> {
     Ok(rustix::fs::ftruncate(file, bytes)?)
 }
 
-/// Has the kernel set memory aside for the first `bytes` of a file, so that writing them cannot fail later.
+/// Has the kernel set memory aside for the first `bytes` of a file, which has them then, so that writing them cannot
+/// fail later.
 ///
 /// # Errors
 /// `ENOSPC` and `ENOMEM` when there is not that much.
 pub fn reserve_file(file: impl AsFd, bytes: u64) -> io::Result<()> {
     check_file_limit(bytes)?;
+    reserve(file.as_fd(), 0, bytes)
+}
+
+/// Memory is set aside in steps of this many bytes, and looked for before each.
+const RESERVE_STEP: u64 = 256 << 20;
+
+/// As [`reserve_file`], for a memory file of usual pages.
+///
+/// Of these the kernel gives as many as are asked for, and when there are no more it does not refuse but ends processes,
+/// whosever they are. So this asks before whether they are there.
+///
+/// # Errors
+/// `ENOMEM` when there is not that much.
+pub fn reserve_memory_file(file: impl AsFd, bytes: u64) -> io::Result<()> {
+    check_file_limit(bytes)?;
+    for start in (0..bytes).step_by(RESERVE_STEP as usize) {
+        if crate::available_memory()? < bytes - start {
+            return Err(rustix::io::Errno::NOMEM.into());
+        }
+        reserve(file.as_fd(), start, RESERVE_STEP.min(bytes - start))?;
+    }
+    Ok(())
+}
+
+fn reserve(file: BorrowedFd<'_>, start: u64, bytes: u64) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), start, bytes) {
             Err(rustix::io::Errno::INTR) => {}
             done => return Ok(done?),
         }

@@ -57,6 +57,11 @@ impl<T: Shareable> View<T> {
         self.len
     }
 
+    /// The segment, and the elements' bytes in it, without a hold on the mapping.
+    pub(super) fn into_parts(self) -> (SharedMemory, Range<usize>) {
+        (self.memory, self.at..self.at + self.len * size_of::<T>())
+    }
+
     pub(super) fn memory(&self) -> &SharedMemory {
         &self.memory
     }

@@ -7,6 +7,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
 
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
 use procession_wire::Descriptor;
@@ -51,4 +52,13 @@ pub(crate) fn tell(to: &Descriptor) {
 /// Waits for a byte, which `tell` writes.
 pub(crate) fn hear(from: &Descriptor) {
     File::from(again(from)).read_exact(&mut [0]).expect("a byte");
+}
+
+/// Runs a script with Python, whose `sys.argv[1:]` are the arguments; what it prints, without the last line's end.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new("python3").arg("-c").arg(script).args(arguments).output().expect("python3");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "python3: {}\n{errors}", output.status);
+    assert!(errors.is_empty(), "python3 complains: {errors}");
+    String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
 }
