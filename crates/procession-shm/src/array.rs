@@ -225,6 +225,12 @@ impl<T: Shareable> SharedArray<T> {
     ///
     /// For types that any bits are a value of, such as numbers; for others it does not compile, and
     /// [`try_iter`](Self::try_iter) does.
+    ///
+    /// ```compile_fail,E0080
+    /// let flags = procession_shm::SharedArray::from_slice(&[true])?;
+    /// flags.iter(); // Another process may have written what is no `bool`.
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
     #[must_use]
     pub fn iter(&self) -> SharedIter<'_, T> {
         SharedIter::new(&self.0)

@@ -170,3 +170,58 @@ fn check<T: Shareable>(bits: &[MaybeUninit<T>], index: usize) -> Result<(), ShmE
 fn refused<T>(error: AccessError, map: &SharedMap, place: Place, len: usize) -> ShmError {
     ShmError::access(error, place.at, len.saturating_mul(size_of::<T>()), map.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU16;
+
+    use super::*;
+    use crate::SharedArray;
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    #[repr(transparent)]
+    struct Positive(NonZeroU16);
+
+    // SAFETY: two bytes of a number, which is said to be valid if one of them is not zero.
+    unsafe impl Shareable for Positive {
+        const ANY_BITS: bool = false;
+        const SIGNATURE: u64 = 1;
+
+        fn is_valid(bytes: &[u8]) -> bool {
+            bytes != [0, 0]
+        }
+    }
+
+    #[test]
+    fn zeros_of_a_type_without_a_zero_are_refused() {
+        let error = SharedArray::<Positive>::zeroed(3).unwrap_err();
+        assert!(matches!(error, ShmError::NoZero { type_name } if type_name.contains("Positive")), "{error}");
+        let seven = Positive(NonZeroU16::new(7).unwrap());
+        let array = SharedArray::from_slice(&[seven; 3]).unwrap();
+        assert_eq!(array.to_vec().unwrap(), [seven; 3]);
+        assert_eq!(SharedArray::<bool>::zeroed(2).unwrap().to_vec().unwrap(), [false; 2]);
+    }
+
+    #[test]
+    fn a_block_takes_as_much_as_fits_and_one_element_at_least() {
+        assert_eq!(Block::<u8>::CAPACITY, 4096);
+        assert_eq!(Block::<[u8; 3]>::CAPACITY, 1365);
+        assert_eq!(Block::<[u8; 2049]>::CAPACITY, 1);
+        assert_eq!(Block::<[u64; 4096]>::CAPACITY, 1);
+    }
+
+    #[test]
+    fn what_is_in_a_block_is_what_was_put_there() {
+        let mut block = Block::full_of(3_u32);
+        assert_eq!(block.values(), [3; 1024]);
+        assert_eq!((block.pop(1023), block.pop(1023)), (Some(3), None));
+        let array = SharedArray::from_slice(&[false, true]).unwrap();
+        let map = array.memory().mapping();
+        let mut block = Block::<bool>::new();
+        assert_eq!(block.load(&map, Place { at: 1, index: 1 }, 1).unwrap(), [true]);
+        map.store(1, 2_u8).unwrap();
+        let error = block.load(&map, Place { at: 0, index: 0 }, 2).unwrap_err();
+        assert!(matches!(error, ShmError::Invalid { index: 1, .. }), "{error}");
+        assert_eq!(block.values(), [false; 0], "what is no value is never shown");
+    }
+}

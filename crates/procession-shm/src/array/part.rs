@@ -45,6 +45,15 @@ use crate::{Shareable, ShmError};
 /// assert_eq!(array.to_vec()?, [2.0, 4.0, 6.0]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// There is only one of each:
+///
+/// ```compile_fail,E0277
+/// fn twice<T: Clone>(_: T) {}
+/// let array = procession_shm::SharedArray::from_slice(&[1, 2])?;
+/// array.split_into(2)?.for_each(twice);
+/// # Ok::<(), procession_shm::ShmError>(())
+/// ```
 pub struct SharedPart<T> {
     view: View<T>,
     /// The index that its first element has in the array; with the length it is an index as well.
