@@ -31,7 +31,7 @@ mod names; // Those that have a name.
 pub use crate::array::SharedArray;
 pub use crate::error::ShmError;
 pub use crate::memory::SharedMemory;
-pub use crate::names::SEGMENT_NAME_BYTES_MAX;
+pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.
