@@ -50,7 +50,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/threads.rs", "asks by a refused unshare whether there is one thread"),
     ("crates/procession-sys/src/title.rs", "tells the kernel where the command line stands"),
     ("crates/procession-sys/src/unshared.rs", "closes its parent's descriptors in a process that was forked"),
-    ("crates/procession-shm/src/array.rs", "makes values of bits that their type has declared valid"),
+    ("crates/procession-shm/src/array/bits.rs", "makes values of bits that their type has declared valid"),
     ("crates/procession-shm/src/frozen.rs", "shows elements that nobody can change as a slice"),
     ("crates/procession-shm/src/names/tracker.rs", "forks a tracker that is nobody's child"),
     ("crates/procession-shm/tests/tracker.rs", "forks a process that outlives the one it is a copy of"),

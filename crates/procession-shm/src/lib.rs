@@ -31,7 +31,7 @@ mod names; // and those that have a name;
 mod array; // segments of values,
 mod frozen; // also such as nobody changes any more.
 
-pub use crate::array::SharedArray;
+pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
