@@ -16,6 +16,7 @@ use std::sync::Arc;
 use procession_sys::SharedMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::shareable::assert_layout;
 use crate::{Shareable, SharedMemory, ShmError};
 
 /// A typed array that several processes map: a handle, whose clones are the same elements.
@@ -66,6 +67,7 @@ impl<T: Shareable> SharedArray<T> {
     }
 
     fn over(memory: SharedMemory, len: usize) -> Result<Self, ShmError> {
+        const { assert_layout::<T>() };
         let map = memory.mapping();
         if len.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > map.len()) {
             return Err(ShmError::foreign(format!("{len} elements do not fit into its {} bytes", map.len())));

@@ -21,6 +21,8 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+extern crate self as procession_shm; // Derived code calls this crate by its name, also in here.
+
 mod error;
 mod shareable; // What may live in shared memory.
 
@@ -30,7 +32,8 @@ mod memory; // Segments of bytes, // and of values.
 pub use crate::array::SharedArray;
 pub use crate::error::ShmError;
 pub use crate::memory::SharedMemory;
-pub use crate::shareable::Shareable;
+pub use crate::shareable::{SHAREABLE_ALIGN_MAX, Shareable};
+pub use procession_macros::Shareable;
 
 /// What derived code calls.
 #[doc(hidden)]
