@@ -201,6 +201,15 @@ fn a_signature_tells_types_apart_by_name_size_fields_and_variants() {
     assert_eq!(all.len(), count);
 }
 
+#[test]
+fn an_array_of_another_type_is_refused_where_it_arrives() {
+    let send = || procession_wire::encode(&SharedArray::<Point>::zeroed(2).unwrap()).unwrap();
+    assert_eq!(procession_wire::decode::<SharedArray<others::same::Point>>(send()).unwrap().len(), 2);
+    let error = procession_wire::decode::<SharedArray<others::named::Dot>>(send()).unwrap_err();
+    assert!(error.to_string().contains("others::named::Dot"), "{error}");
+    procession_wire::decode::<SharedArray<others::swapped::Point>>(send()).unwrap_err();
+}
+
 /// The bytes of a pixel, most of which are one.
 fn pixel_bytes() -> impl Strategy<Value = Vec<u8>> {
     let color = prop_oneof![4 => Just(200_u8), 1 => any::<u8>()];

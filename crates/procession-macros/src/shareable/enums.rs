@@ -38,8 +38,9 @@ pub(super) fn claims(item: &DeriveInput, data: &DataEnum, repr: &Repr, shm: &Tok
         layout: quote!(::core::assert!(::core::mem::size_of::<#name #arguments>() == #size, #message);),
         parts: parts.collect(),
         is_valid: quote! {
-            <[u8; #size] as ::core::convert::TryFrom<&[u8]>>::try_from(bytes)
-                .is_ok_and(|bytes| [#(Self::#variants as #integer),*].contains(&<#integer>::from_ne_bytes(bytes)))
+            <[u8; #size] as ::core::convert::TryFrom<&[u8]>>::try_from(bytes).is_ok_and(|bytes| {
+                <[#integer]>::contains(&[#(Self::#variants as #integer),*], &<#integer>::from_ne_bytes(bytes))
+            })
         },
     })
 }

@@ -27,6 +27,29 @@ where
     bytes: [End; N],
 }
 
+/// What a user has under the names that derived code uses is another thing.
+pub trait Misleading {
+    /// Not what the trait is asked.
+    const ANY_BITS: bool = true;
+    /// Nor this.
+    fn contains(&self, _: &i8) -> bool {
+        true
+    }
+}
+
+impl<T> Misleading for T {}
+
+impl Sign {
+    /// No signature.
+    pub const SIGNATURE: u64 = 0;
+
+    /// Not what the trait is asked either.
+    #[must_use]
+    pub fn is_valid(_: &[u8]) -> bool {
+        true
+    }
+}
+
 fn main() {
     #[derive(Clone, Copy, Debug, PartialEq, Shareable)]
     #[repr(transparent)]
@@ -36,4 +59,6 @@ fn main() {
     let pairs = SharedArray::from_slice(&[pair]).unwrap();
     assert_eq!(pairs.get(0).unwrap(), pair);
     assert!(SharedArray::<Local>::zeroed(1).unwrap().get(0).is_err());
+    assert!(SharedArray::<Sign>::zeroed(1).unwrap().get(0).is_err());
+    assert!([0; 1].contains(&5) && Sign::is_valid(&[]) && <Sign as Misleading>::ANY_BITS && Sign::SIGNATURE == 0);
 }
