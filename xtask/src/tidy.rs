@@ -35,6 +35,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-launch/tests/fork.rs", "forks a process with threads, vouching for them"),
     ("crates/procession-launch/tests/constructors.rs", "has a constructor of its own, to see when it runs"),
     ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
+    ("crates/procession-macros/src/shareable.rs", "implements an unsafe trait for a type whose layout it asserts"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
     ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),
     ("crates/procession-sys/src/exec.rs", "calls posix_spawn, which takes raw pointers"),

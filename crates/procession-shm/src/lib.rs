@@ -21,6 +21,8 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+extern crate self as procession_shm; // Derived code calls this crate by its name, also in here.
+
 mod error;
 mod shareable; // What may live in shared memory.
 
@@ -37,7 +39,8 @@ pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
 pub use crate::memory::SharedMemory;
 pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
-pub use crate::shareable::Shareable;
+pub use crate::shareable::{SHAREABLE_ALIGN_MAX, Shareable};
+pub use procession_macros::Shareable;
 
 /// What derived code calls.
 #[doc(hidden)]

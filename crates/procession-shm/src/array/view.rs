@@ -13,6 +13,7 @@ use procession_sys::{Access, SharedMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bits::{self, Block, Place};
+use crate::shareable::assert_layout;
 use crate::{Shareable, SharedMemory, ShmError};
 
 /// So many elements from a byte of a segment on.
@@ -29,6 +30,7 @@ pub(super) struct View<T> {
 impl<T: Shareable> View<T> {
     /// Elements in a segment that others may have made.
     pub(super) fn new(memory: SharedMemory, at: usize, len: usize) -> Result<Self, ShmError> {
+        const { assert_layout::<T>() };
         let bytes = bytes_of::<T>(len)?;
         let size = memory.len();
         let end = at.checked_add(bytes).ok_or(ShmError::OutOfRange { at, len: bytes, size })?;
