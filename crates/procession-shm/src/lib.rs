@@ -25,10 +25,12 @@ mod error;
 mod shareable; // What may live in shared memory.
 
 mod array;
+mod list;
 mod memory; // Segments of bytes, // and of values.
 
 pub use crate::array::SharedArray;
 pub use crate::error::ShmError;
+pub use crate::list::{LIST_ITEM_BYTES_MAX, LIST_ITEMS_MAX, ListError, ShareableItem, ShareableList};
 pub use crate::memory::SharedMemory;
 pub use crate::shareable::Shareable;
 
