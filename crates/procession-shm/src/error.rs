@@ -29,6 +29,37 @@ pub enum ShmError {
         /// What the system said.
         error: io::Error,
     },
+    /// A name that no segment can have.
+    #[error("{name:?} cannot be the name of shared memory: {reason}")]
+    Name {
+        /// The name, or its beginning.
+        name: String,
+        /// What is wrong with it, and what to do.
+        reason: String,
+    },
+    /// There is a segment of this name, or another file.
+    #[error("there is shared memory named {name:?} already: open it, unlink it, or take another name")]
+    Exists {
+        /// The name.
+        name: String,
+    },
+    /// There is no segment of this name, or not any more.
+    #[error("there is no shared memory named {name:?}: its owner has not created it, has unlinked it, or has ended")]
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// The file system of the names is full: it has less room than the machine has memory.
+    #[error(
+        "there is no room in /dev/shm for shared memory {name:?} of {bytes} bytes: remove what is not needed there, or \
+         have its file system made larger"
+    )]
+    NoSpace {
+        /// The name.
+        name: String,
+        /// The size that was asked for.
+        bytes: u64,
+    },
     /// An access beyond the end.
     #[error("cannot access {len} bytes at {at} of shared memory of {size} bytes")]
     OutOfRange {

@@ -27,11 +27,13 @@ mod shareable; // What may live in shared memory.
 mod array;
 mod list;
 mod memory; // Segments of bytes, // and of values.
+mod names; // Those that have a name.
 
 pub use crate::array::SharedArray;
 pub use crate::error::ShmError;
 pub use crate::list::{LIST_ITEM_BYTES_MAX, LIST_ITEMS_MAX, ListError, ShareableItem, ShareableList};
 pub use crate::memory::SharedMemory;
+pub use crate::names::SEGMENT_NAME_BYTES_MAX;
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.

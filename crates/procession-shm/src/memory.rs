@@ -3,15 +3,15 @@
 //! Relies on `procession-sys` for the file and the mapping. Bytes are copied in and out; nothing here refers to them.
 
 use std::fmt;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use procession_sys::{Access, MemoryFile, SharedMap, file_size, is_writable, memory_file, never_shrinks, reopen};
+use procession_sys::{Access, MemoryFile, SharedMap, file_size, is_writable, memory_file, reopen};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ShmError;
+use crate::names::{self, Name};
 
 /// Bytes that several processes map: a handle, whose clones are the same memory.
 ///
@@ -44,6 +44,8 @@ pub struct SharedMemory(Arc<Segment>);
 /// What the handles of one process share.
 struct Segment {
     file: Descriptor,
+    /// What others open it by.
+    name: Option<Name>,
     /// Replaced by a longer one after the segment has grown.
     map: RwLock<Arc<SharedMap>>,
 }
@@ -62,13 +64,18 @@ impl SharedMemory {
         }
         let bytes = bytes as u64;
         let file = memory_file(LABEL, &MemoryFile { bytes, huge_page_bits: None });
-        Self::over(file.map_err(|error| ShmError::Create { bytes, error })?.into())
+        Self::over(file.map_err(|error| ShmError::Create { bytes, error })?.into(), None)
     }
 
     /// A handle for a file that is known to be a segment.
-    fn over(file: Descriptor) -> Result<Self, ShmError> {
+    pub(crate) fn over(file: Descriptor, name: Option<Name>) -> Result<Self, ShmError> {
         let map = RwLock::new(Arc::new(map_whole(&file)?));
-        Ok(Self(Arc::new(Segment { file, map })))
+        Ok(Self(Arc::new(Segment { file, name, map })))
+    }
+
+    /// Its file, and its name if it has one.
+    pub(crate) fn named_file(&self) -> (&Descriptor, Option<&Name>) {
+        (&self.0.file, self.0.name.as_ref())
     }
 
     /// Bytes in it now: another handle, here or in another process, may have made it grow.
@@ -112,7 +119,7 @@ impl SharedMemory {
     /// [`ShmError::System`] when no descriptors are left.
     pub fn read_only(&self) -> Result<Self, ShmError> {
         let file = reopen(&self.0.file, Access::ReadOnly).map_err(ShmError::system("open for reading"))?;
-        Self::over(file.into())
+        Self::over(file.into(), self.0.name.clone())
     }
 
     /// The mapping, which after this reaches `at + len` if the segment does.
@@ -146,23 +153,21 @@ fn map_whole(file: &Descriptor) -> Result<SharedMap, ShmError> {
 
 impl fmt::Debug for SharedMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedMemory").field("len", &self.len()).finish_non_exhaustive()
+        let name = self.0.name.as_ref().map(Name::as_str);
+        f.debug_struct("SharedMemory").field("name", &name).field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
 impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.0.file.serialize(serializer)
+        (&self.0.file, self.0.name.as_ref().map(Name::as_str)).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for SharedMemory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let file = Descriptor::deserialize(deserializer)?;
-        if !never_shrinks(file.as_fd()) {
-            let error = ShmError::foreign("the descriptor is not of a memory file that is sealed against shrinking");
-            return Err(serde::de::Error::custom(error));
-        }
-        Self::over(file).map_err(serde::de::Error::custom)
+        let (file, name) = <(Descriptor, Option<String>)>::deserialize(deserializer)?;
+        let name = names::check_arrived(&file, name).map_err(serde::de::Error::custom)?;
+        Self::over(file, name).map_err(serde::de::Error::custom)
     }
 }

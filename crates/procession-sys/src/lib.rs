@@ -42,6 +42,7 @@ mod title;
 
 mod futex;
 mod memfd;
+mod named;
 mod packet;
 mod pages;
 mod shared;
@@ -77,6 +78,7 @@ pub use crate::memfd::{
     Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks, reopen,
     reserve_file, seal_constant, sealed_file, set_file_size,
 };
+pub use crate::named::{give_name, is_regular, open_regular, unnamed_file};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};

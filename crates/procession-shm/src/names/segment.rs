@@ -1,0 +1,209 @@
+//! Creating a segment by name, opening it, and removing the name.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use procession_sys::{
+    Access, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file, unnamed_file,
+};
+use procession_wire::Descriptor;
+
+use super::name::{DIRECTORY, Name};
+use crate::{SharedMemory, ShmError};
+
+impl SharedMemory {
+    /// A new segment of `bytes` zeros that any process of this user, also one in Python or C, can open by its name.
+    ///
+    /// It is the file `/dev/shm/NAME`, of exactly this size, and readable and writable for its owner alone. The room for
+    /// it is set aside now. It appears under its name whole: whoever finds it finds it ready.
+    ///
+    /// The name is this process's: it is removed by [`SharedMemory::unlink`], or when this process has ended. Memory
+    /// itself lives on in those who have it open.
+    ///
+    /// Such a file cannot be sealed: if a process of this user makes it shorter, whoever touches what is gone is killed
+    /// (SIGBUS). Segments without a name have no such weakness.
+    ///
+    /// Python's `SharedMemory(name, create=True, size=bytes)`. Source: `shm_open(3)`.
+    ///
+    /// # Errors
+    /// [`ShmError::Empty`] for 0 bytes, [`ShmError::Name`], [`ShmError::Exists`], [`ShmError::NoSpace`],
+    /// [`ShmError::Create`], [`ShmError::Map`]. Nothing is left behind.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedMemory;
+    ///
+    /// let name = format!("example-{}", std::process::id());
+    /// let memory = SharedMemory::create_named(&name, 1 << 20)?;
+    /// SharedMemory::open(&name)?.write(0, b"found")?;
+    /// let mut bytes = [0; 5];
+    /// memory.read(0, &mut bytes)?;
+    /// assert_eq!(&bytes, b"found");
+    /// memory.unlink()?;
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn create_named(name: &str, bytes: usize) -> Result<Self, ShmError> {
+        let name = Name::new(name)?;
+        let file = whole_file(&name, bytes)?;
+        Self::publish(file, name, bytes as u64)
+    }
+
+    /// The same under a name that nobody has yet: `psm_` and eight hexadecimal digits, as in Python. See
+    /// [`SharedMemory::name`].
+    ///
+    /// # Errors
+    /// As [`SharedMemory::create_named`].
+    pub fn create_with_new_name(bytes: usize) -> Result<Self, ShmError> {
+        loop {
+            let name = Name::generate().map_err(ShmError::system("name"))?;
+            let file = whole_file(&name, bytes)?;
+            match Self::publish(file, name, bytes as u64) {
+                Err(ShmError::Exists { .. }) => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// Gives a file its name, and maps it.
+    fn publish(file: OwnedFd, name: Name, bytes: u64) -> Result<Self, ShmError> {
+        give_name(&file, &name.path()).map_err(|error| refused(&name, bytes, error))?;
+        Self::over(file.into(), Some(name.clone())).inspect_err(|_| {
+            let _ = fs::remove_file(name.path());
+        })
+    }
+
+    /// The segment of this name, whoever created it, as large as it is.
+    ///
+    /// Nothing is registered: neither the end of this process nor that of its handles removes what it has not created.
+    ///
+    /// Python's `SharedMemory(name)`, with `track=False`.
+    ///
+    /// # Errors
+    /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::Foreign`] for what is no file or has no bytes (C
+    /// programs and Python give it its size only after its name: try again), [`ShmError::System`] when it is
+    /// another user's, [`ShmError::Map`].
+    pub fn open(name: &str) -> Result<Self, ShmError> {
+        Self::attach(name, Access::ReadWrite)
+    }
+
+    /// The same, for reading alone.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::open`].
+    pub fn open_read_only(name: &str) -> Result<Self, ShmError> {
+        Self::attach(name, Access::ReadOnly)
+    }
+
+    fn attach(name: &str, access: Access) -> Result<Self, ShmError> {
+        let name = Name::new(name)?;
+        let file = open_regular(&name.path(), access).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => not_found(&name),
+            io::ErrorKind::InvalidData => ShmError::foreign(format!("{:?} is no regular file", name.as_str())),
+            _ => ShmError::System { action: "open named", error },
+        })?;
+        if file_size(&file).map_err(ShmError::system("look at"))? == 0 {
+            return Err(ShmError::foreign(format!("{:?} has no bytes yet: try again", name.as_str())));
+        }
+        Self::over(file.into(), Some(name))
+    }
+
+    /// The name that others can open it by, if it was created or opened by one. It may have been removed since.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.named_file().1.map(Name::as_str)
+    }
+
+    /// Removes the segment's name. Those who have it open keep it; the memory is gone with the last of them.
+    ///
+    /// A segment that was created under the same name since is another one, and stays.
+    ///
+    /// Python's `SharedMemory.unlink`. Source: `shm_unlink(3)`.
+    ///
+    /// # Errors
+    /// [`ShmError::NotFound`] when the name is gone already, [`ShmError::Name`] for a segment that has none,
+    /// [`ShmError::System`] when it is another user's.
+    pub fn unlink(&self) -> Result<(), ShmError> {
+        let (file, name) = self.named_file();
+        let Some(name) = name else {
+            let reason = "this segment has none, and needs none: it is gone with its last handle".to_owned();
+            return Err(ShmError::Name { name: String::new(), reason });
+        };
+        let (device, number) = file_identity(file).map_err(ShmError::system("look at"))?;
+        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(name, error))?;
+        if (found.dev(), found.ino()) != (device, number) {
+            return Err(not_found(name));
+        }
+        remove(name)
+    }
+
+    /// Removes the name of a segment that this process need not have open.
+    ///
+    /// Source: `shm_unlink(3)`.
+    ///
+    /// # Errors
+    /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::System`] when it is another user's.
+    pub fn unlink_named(name: &str) -> Result<(), ShmError> {
+        remove(&Name::new(name)?)
+    }
+}
+
+/// A file of this many bytes, all of them set aside, that has no name yet.
+fn whole_file(name: &Name, bytes: usize) -> Result<OwnedFd, ShmError> {
+    if bytes == 0 {
+        return Err(ShmError::Empty);
+    }
+    let bytes = bytes as u64;
+    let file = unnamed_file(Path::new(DIRECTORY)).map_err(|error| refused(name, bytes, error))?;
+    reserve_file(&file, bytes).map_err(|error| refused(name, bytes, error))?;
+    Ok(file)
+}
+
+/// Why a segment could not be created.
+fn refused(name: &Name, bytes: u64, error: io::Error) -> ShmError {
+    let name = name.as_str().to_owned();
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => ShmError::Exists { name },
+        io::ErrorKind::StorageFull => ShmError::NoSpace { name, bytes },
+        _ => ShmError::Create { bytes, error },
+    }
+}
+
+fn not_found(name: &Name) -> ShmError {
+    ShmError::NotFound { name: name.as_str().to_owned() }
+}
+
+/// Why a name could not be removed.
+fn not_removed(name: &Name, error: io::Error) -> ShmError {
+    match error.kind() {
+        io::ErrorKind::NotFound => not_found(name),
+        _ => ShmError::System { action: "remove the name of", error },
+    }
+}
+
+fn remove(name: &Name) -> Result<(), ShmError> {
+    fs::remove_file(name.path()).map_err(|error| not_removed(name, error))
+}
+
+/// Checks what came from another process: a memory file that cannot become shorter, or, with a name, a file of the file
+/// system where named ones are.
+pub(crate) fn check_arrived(file: &Descriptor, name: Option<String>) -> Result<Option<Name>, ShmError> {
+    let Some(name) = name else {
+        return match never_shrinks(file.as_fd()) {
+            true => Ok(None),
+            false => Err(ShmError::foreign("the descriptor is not of a memory file that is sealed against shrinking")),
+        };
+    };
+    let name = Name::new(&name)?;
+    let (device, _) = file_identity(file).map_err(ShmError::system("look at"))?;
+    let directory = fs::metadata(DIRECTORY).map_err(ShmError::system("find the directory of named"))?;
+    if device != directory.dev() || !is_regular(file).map_err(ShmError::system("look at"))? {
+        return Err(ShmError::foreign(format!(
+            "the descriptor named {:?} is of no file in {DIRECTORY}",
+            name.as_str()
+        )));
+    }
+    Ok(Some(name))
+}

@@ -1,0 +1,91 @@
+//! Files in a directory that others write to as well: made whole before they get their name, and opened without trust.
+//!
+//! Relies on `/proc`, through which a file without a name is given one (open(2), `O_TMPFILE`).
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+
+use crate::Access;
+
+/// A new, empty file in the file system of `directory`, without a name there, which its owner alone may open. It is
+/// gone with its last descriptor unless [`give_name`] gives it a name.
+///
+/// # Errors
+/// `ENOENT`, `EACCES`, `EMFILE`, `ENOSPC`, and `EOPNOTSUPP` for a file system that has no such files.
+pub fn unnamed_file(directory: &Path) -> io::Result<OwnedFd> {
+    let owner = Mode::RUSR | Mode::WUSR;
+    let file = rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, owner)?;
+    rustix::fs::fchmod(&file, owner)?; // Whatever the process's umask says.
+    Ok(file)
+}
+
+/// Gives a file of [`unnamed_file`] its name. It appears at once with everything that has been done to it.
+///
+/// # Errors
+/// `EEXIST` when there is a file of this name, `ENOENT` without `/proc`, `ENOSPC`.
+pub fn give_name(file: impl AsFd, path: &Path) -> io::Result<()> {
+    let own = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
+    Ok(rustix::fs::linkat(CWD, own, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+/// Opens a regular file by a name that may be anything: a link is not followed, a device or pipe is not waited for.
+///
+/// # Errors
+/// `ENOENT`, `EACCES`, `EMFILE`; `ELOOP` for a link, `InvalidData` for anything else that is no regular file.
+pub fn open_regular(path: &Path, access: Access) -> io::Result<OwnedFd> {
+    let rights = match access {
+        Access::ReadOnly => OFlags::RDONLY,
+        Access::ReadWrite => OFlags::RDWR,
+    };
+    let careful = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = rustix::fs::open(path, rights | careful, Mode::empty())?;
+    if !is_regular(&file)? {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
+    }
+    Ok(file)
+}
+
+/// True for a regular file.
+///
+/// # Errors
+/// None that Linux knows for an open file.
+pub fn is_regular(file: impl AsFd) -> io::Result<bool> {
+    Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::RegularFile)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_appears_whole_and_for_its_owner() {
+        let directory = std::env::temp_dir();
+        let path = directory.join(format!("procession-sys-named-{}", crate::pid()));
+        let file = unnamed_file(&directory).unwrap();
+        crate::set_file_size(&file, 3).unwrap();
+        give_name(&file, &path).unwrap();
+        assert_eq!(give_name(&file, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let metadata = fs::metadata(&path).unwrap();
+        assert_eq!((metadata.len(), metadata.mode() & 0o777), (3, 0o600));
+        let again = open_regular(&path, Access::ReadWrite).unwrap();
+        assert_eq!(crate::file_identity(&again).unwrap(), crate::file_identity(&file).unwrap());
+        fs::remove_file(&path).unwrap();
+        assert_eq!(open_regular(&path, Access::ReadOnly).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_refused() {
+        assert_eq!(
+            open_regular("/dev/null".as_ref(), Access::ReadOnly).unwrap_err().kind(),
+            io::ErrorKind::InvalidData
+        );
+        assert!(open_regular("/proc/self/exe".as_ref(), Access::ReadOnly).is_err());
+        assert!(open_regular("/".as_ref(), Access::ReadOnly).is_err());
+    }
+}
