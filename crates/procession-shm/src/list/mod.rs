@@ -37,8 +37,8 @@ pub const LIST_ITEM_BYTES_MAX: usize = 9_999_991;
 /// above the length in bytes.
 ///
 /// Its layout is that of CPython, so each program reads and writes what the other has made. Text and bytes come back
-/// with the exact length that they were written with, trailing NULs included. Only what Python has written loses those,
-/// which Python does not keep; and when Python writes just what is there but for trailing NULs, they stay.
+/// with the exact length that they were written with, trailing NULs included. Only what Python has written has none, as
+/// it does not keep them; where Python leaves the very bytes that we wrote last, they count as ours.
 ///
 /// An item is read and written as a whole, but not at once: while one process writes, others may see an error or a
 /// text that is half of each. Where that matters, take a lock of `procession-sync`. A process that dies while it writes
@@ -74,6 +74,51 @@ impl ShareableList {
     /// [`ListError::TooManyItems`], [`ListError::ItemTooLarge`]; otherwise as [`SharedMemory::create`].
     pub fn from_items(items: impl IntoIterator<Item = ShareableItem>) -> Result<Self, ShmError> {
         Self::create(items, SharedMemory::create)
+    }
+
+    /// A list that any process of this user, also one in Python, can open by its name.
+    ///
+    /// Who opens the name before this returns may be told that the list is just being made. In Python, `unlink` it
+    /// from one program alone, and mind that CPython before 3.13 removes, at its end, also what it has only opened.
+    ///
+    /// Python's `ShareableList(sequence, name=name)`.
+    ///
+    /// # Errors
+    /// [`ListError::TooManyItems`], [`ListError::ItemTooLarge`]; otherwise as [`SharedMemory::create_named`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::ShareableList;
+    ///
+    /// let name = format!("example-list-{}", std::process::id());
+    /// let list = ShareableList::create_named(&name, ["Ada".into(), 36.into()])?;
+    /// ShareableList::open(&name)?.set(1, 37)?;
+    /// assert_eq!(list.get(1)?, 37.into());
+    /// list.unlink()?;
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn create_named(name: &str, items: impl IntoIterator<Item = ShareableItem>) -> Result<Self, ShmError> {
+        Self::create(items, |bytes| SharedMemory::create_named(name, bytes))
+    }
+
+    /// The list of this name, also one that Python has made.
+    ///
+    /// Python's `ShareableList(name=name)`.
+    ///
+    /// # Errors
+    /// [`ListError::Damaged`]; otherwise as [`SharedMemory::open`].
+    pub fn open(name: &str) -> Result<Self, ShmError> {
+        Self::from_memory(SharedMemory::open(name)?)
+    }
+
+    /// Removes the list's name. Those who have the list keep it.
+    ///
+    /// Python's `ShareableList.shm.unlink`.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::unlink`].
+    pub fn unlink(&self) -> Result<(), ShmError> {
+        self.memory.unlink()
     }
 
     /// The list that shared memory holds, whoever has made it.
