@@ -97,7 +97,7 @@ impl Layout {
     }
 
     /// How much of the memory Python knows.
-    fn python_bytes(self) -> usize {
+    pub(super) fn python_bytes(self) -> usize {
         self.code(self.items)
     }
 

@@ -8,6 +8,8 @@ mod item;
 mod kind;
 mod layout;
 mod lengths;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::ops::Range;
@@ -49,7 +51,7 @@ pub const LIST_ITEM_BYTES_MAX: usize = 9_999_991;
 ///
 /// # Examples
 /// ```
-/// use procession_shm::{ShareableItem, ShareableList};
+/// use procession_shm::ShareableList;
 ///
 /// let list = ShareableList::from_items(["naïve\0".into(), 1.into(), 2.5.into()])?;
 /// list.set(1, "seven b")?;
