@@ -11,6 +11,7 @@ use common::{methods, start};
 use procession_launch::StartMethod;
 use procession_shm::{LIST_ITEM_BYTES_MAX, ListError, ShareableItem, ShareableList, SharedMemory, ShmError};
 use procession_testkit::unique_name;
+use procession_wire::{decode, encode};
 
 procession_testkit::main! {
     warm_up: common::warm_up;
@@ -25,7 +26,8 @@ procession_testkit::main! {
         python_writes_to_our_lists,
         we_read_pythons_lists,
         we_write_to_pythons_lists,
-        text_that_python_has_cut_is_an_error_with_its_bytes,
+        text_that_is_cut_is_an_error_with_its_bytes,
+        a_list_is_passed_in_a_few_bytes,
     ];
     cases for methods(), [
         a_passed_list_is_the_same_list,
@@ -108,6 +110,14 @@ fn a_duplicate_is_a_list_of_its_own() {
     assert_eq!(list.get(0).unwrap(), "text".into());
     list.clone().set(0, "both").unwrap();
     assert_eq!(list.get(0).unwrap(), "both".into());
+    let name = unique_name();
+    let named = ShareableList::create_named(&name, list.to_vec().unwrap()).unwrap();
+    let second = ShareableList::open(&name).unwrap();
+    second.set(2, -1).unwrap();
+    assert_eq!((named.get(2).unwrap(), list.get(2).unwrap()), ((-1).into(), 1.into()));
+    assert_eq!(named.memory().name(), Some(name.as_str()));
+    assert!(matches!(ShareableList::create_named(&name, []), Err(ShmError::Exists { .. })));
+    named.unlink().unwrap();
 }
 
 fn a_list_may_be_empty() {
@@ -225,15 +235,31 @@ fn we_write_to_pythons_lists() {
     list.unlink().unwrap();
 }
 
-fn text_that_python_has_cut_is_an_error_with_its_bytes() {
+fn text_that_is_cut_is_an_error_with_its_bytes() {
     let name = unique_name();
-    let list = pythons_list(&name, "['a' + 'é' * 15, 'next']");
+    let list = pythons_list(&name, "['a' * 20, 'next']");
+    let cut = "l = attach(); l[0] = ('a' + 'é' * 15).encode()[:24]; l.shm.buf[l._offset_back_transform_codes] = 1";
+    python(&[&name], cut); // As CPython cuts text for which it has counted characters, not bytes.
     let Err(ShmError::List(ListError::NotText { index: 0, error })) = list.get(0) else { panic!("{:?}", list.get(0)) };
     assert_eq!(error.into_bytes(), [b"a", "é".repeat(11).as_bytes(), b"\xc3"].concat());
     assert_eq!(list.get(1).unwrap(), "next".into());
     list.set(0, "é").unwrap();
     assert_eq!(list.get(0).unwrap(), "é".into());
     list.unlink().unwrap();
+}
+
+fn a_list_is_passed_in_a_few_bytes() {
+    let name = unique_name();
+    let short = ShareableList::create_named(&name, [1.into()]).unwrap();
+    let long = ShareableList::from_items((0..10_000).map(ShareableItem::from)).unwrap();
+    for (list, at_most) in [(&short, 16 + name.len()), (&long, 16)] {
+        let message = encode(list).unwrap();
+        assert!(message.bytes().len() <= at_most, "{} bytes", message.bytes().len());
+        let same: ShareableList = decode(message).unwrap();
+        same.set(0, 77).unwrap();
+        assert_eq!(list.get(0).unwrap(), 77.into());
+    }
+    short.unlink().unwrap();
 }
 
 fn change(list: ShareableList, name: Option<String>) -> Vec<ShareableItem> {
