@@ -22,6 +22,7 @@ procession_testkit::main! {
         a_duplicate_is_a_list_of_its_own,
         a_list_may_be_empty,
         what_python_cannot_describe_is_refused,
+        our_bytes_are_pythons,
         python_reads_our_lists,
         python_writes_to_our_lists,
         we_read_pythons_lists,
@@ -175,6 +176,18 @@ fn python_reads_our_lists() {
     list.unlink().unwrap();
 }
 
+fn our_bytes_are_pythons() {
+    let name = unique_name();
+    let list = pythons_list(&name, "['text', 'eight by', b'bytes\\xff', b'', -2, 2.5, nan, True, False, None]");
+    let items = list.to_vec().unwrap();
+    let mut theirs = vec![0; list.memory().len()];
+    list.memory().read(0, &mut theirs).unwrap();
+    let mut ours = vec![0; theirs.len()];
+    ShareableList::from_items(items).unwrap().memory().read(0, &mut ours).unwrap();
+    assert_eq!(ours, theirs);
+    list.unlink().unwrap();
+}
+
 fn python_writes_to_our_lists() {
     let name = unique_name();
     let first = ["a\0\0".into(), "keeps its NUL\0".into(), b"\0\0".into(), "a long text".into(), 1.into(), 2.into()];
@@ -189,7 +202,10 @@ fn python_writes_to_our_lists() {
     assert_eq!(python(&[&name], "l = attach(); print(repr(l[3]), l[5])"), "'ours\\x00again' b'8 bytes!'\n");
     python(&[&name], "l = attach(); l[0] = 'b'; l[3] = None; l[2] = b'\\0\\0'");
     assert_eq!((list.get(0).unwrap(), list.get(3).unwrap()), ("b".into(), ShareableItem::None));
-    assert_eq!(list.get(2).unwrap(), b"\0\0".into(), "the very bytes that we wrote are ours");
+    assert_eq!(list.get(2).unwrap(), b"\0\0".into(), "the very bytes that we wrote last are ours");
+    list.set(2, 7).unwrap();
+    python(&[&name], "l = attach(); l[2] = b'\\0\\0'");
+    assert_eq!(list.get(2).unwrap(), b"".into(), "we wrote a number last");
     list.unlink().unwrap();
 }
 

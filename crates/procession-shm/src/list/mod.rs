@@ -225,13 +225,16 @@ impl ShareableList {
             ShareableItem::Str(text) => padded(index, text.as_bytes(), slot.len())?,
             ShareableItem::Bytes(bytes) => padded(index, bytes, slot.len())?,
         };
-        // Until the new entry stands, what is read has the length that Python's rule gives it.
+        // The entry of what was there before is none of what is written now, and until the new one stands, Python's rule
+        // tells the length.
         let entry = variable_part(&item).map_or(Entry::NONE, |item| Entry::of(item.len(), kind, &bytes));
-        self.write_entry(index, Entry::NONE)?;
         self.write(self.layout.format(index), &kind.format())?;
         self.write(self.layout.code(index), &[kind.code()])?;
         self.write(slot.start, &bytes)?;
-        self.write_entry(index, entry)
+        match self.has_lengths {
+            true => self.write(self.layout.entry(index), &entry.to_bytes()),
+            false => Ok(()),
+        }
     }
 
     /// The items, each as it is when the iterator comes to it.
@@ -324,10 +327,6 @@ impl ShareableList {
         let mut entry = [0; ENTRY_BYTES];
         self.read(self.layout.entry(index), &mut entry)?;
         Ok(Some(Entry::from_bytes(entry)))
-    }
-
-    fn write_entry(&self, index: usize, entry: Entry) -> Result<(), ShmError> {
-        if self.has_lengths { self.write(self.layout.entry(index), &entry.to_bytes()) } else { Ok(()) }
     }
 
     fn word(&self, at: usize) -> Result<[u8; WORD], ShmError> {

@@ -178,6 +178,18 @@ fn a_mark_that_no_writer_leaves_is_an_error_of_its_item_until_it_is_set() {
 }
 
 #[test]
+fn a_table_of_lengths_that_is_cut_is_none() {
+    let bytes = bytes_of(&ShareableList::from_items(["a\0".into(), 1.into()]).unwrap());
+    assert_eq!(of_bytes(&bytes).unwrap().get(0).unwrap(), "a\0".into());
+    for cut in 1..40 {
+        let list = of_bytes(&bytes[..bytes.len() - cut]).unwrap();
+        assert_eq!(list.get(0).unwrap(), "a".into());
+        list.set(1, "b").unwrap();
+        assert_eq!(list.get(1).unwrap(), "b".into());
+    }
+}
+
+#[test]
 fn a_huge_list_of_holes_costs_nothing() {
     let memory = SharedMemory::create(1 << 30).unwrap();
     memory.write(0, &(LIST_ITEMS_MAX as i64).to_ne_bytes()).unwrap();
