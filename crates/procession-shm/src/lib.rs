@@ -33,7 +33,7 @@ pub use crate::array::SharedArray;
 pub use crate::error::ShmError;
 pub use crate::list::{LIST_ITEM_BYTES_MAX, LIST_ITEMS_MAX, ListError, ShareableItem, ShareableList};
 pub use crate::memory::SharedMemory;
-pub use crate::names::SEGMENT_NAME_BYTES_MAX;
+pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.
