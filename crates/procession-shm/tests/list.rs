@@ -14,7 +14,7 @@ use procession_testkit::unique_name;
 use procession_wire::{decode, encode};
 
 procession_testkit::main! {
-    warm_up: common::warm_up;
+    warm_up: common::owner::warm_up;
     cases: [
         items_of_every_kind_are_read_as_they_were_written,
         items_change_their_kind_and_keep_to_their_slot,
@@ -33,6 +33,7 @@ procession_testkit::main! {
     cases for methods(), [
         a_passed_list_is_the_same_list,
         a_passed_list_outlives_its_name,
+        what_is_read_while_it_is_written_is_an_item_or_an_error,
     ];
 }
 
@@ -311,4 +312,37 @@ fn a_passed_list_outlives_its_name(method: StartMethod) {
     list.unlink().unwrap();
     let child = start(method, read_unlinked, (list, name));
     assert_eq!(child.join().unwrap(), ("still there\0".into(), true));
+}
+
+/// Items that are written in turn to one slot: of other kinds, other lengths, and not ASCII.
+fn in_turn() -> Vec<ShareableItem> {
+    let long = "漢".repeat(100);
+    vec!["a\0".into(), long.as_str().into(), 1.into(), long.as_bytes().into(), true.into(), ShareableItem::None]
+}
+
+fn write_in_turn(list: ShareableList) {
+    for round in 0..2000 {
+        for item in in_turn() {
+            list.set(0, item).unwrap();
+        }
+        list.set(1, round).unwrap();
+    }
+    list.set(1, "done").unwrap();
+}
+
+fn what_is_read_while_it_is_written_is_an_item_or_an_error(method: StartMethod) {
+    let list = ShareableList::from_items(["x".repeat(300).into(), "....".into(), 3.into()]).unwrap();
+    let child = start(method, write_in_turn, (list.clone(),));
+    let mut items = 0;
+    while list.get(1).ok() != Some("done".into()) {
+        match list.get(0) {
+            Ok(_) => items += 1,
+            Err(ShmError::List(ListError::DamagedItem { .. } | ListError::NotText { .. })) => {}
+            Err(error) => panic!("{error}"),
+        }
+        assert_eq!(list.get(2).unwrap(), 3.into());
+    }
+    child.join().unwrap();
+    assert_ne!(items, 0);
+    assert_eq!(list.get(0).unwrap(), ShareableItem::None);
 }

@@ -4,6 +4,7 @@
 //! it says what the unpacked bytes become. Each item has one of either.
 
 use std::fmt;
+use std::io::Write;
 
 use super::item::ShareableItem;
 
@@ -59,12 +60,9 @@ impl Kind {
 
     /// How Python marks it.
     pub(super) fn format(self) -> [u8; FORMAT_BYTES] {
-        let text = self.to_string();
         let mut format = [0; FORMAT_BYTES];
-        // Slots are too short for a number of more digits than there is room for.
-        for (to, from) in format.iter_mut().zip(text.bytes()) {
-            *to = from;
-        }
+        // Slots are too short for a number that would be cut here.
+        let _ = write!(&mut format[..], "{self}");
         format
     }
 

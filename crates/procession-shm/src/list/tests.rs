@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
+use super::cells::variable_part;
+use super::layout::{LENGTHS_MAGIC, Layout, slot_for};
 use super::*;
 
 /// How long one small list may take at most; a debug build on a busy machine is slow.
@@ -40,7 +42,7 @@ fn survives(bytes: &[u8]) {
             let _ = (list.format(index), list.get(index));
             for item in ["a\0".into(), 7.into(), ShareableItem::None, vec![1; 100].into()] {
                 if list.set(index, item.clone()).is_ok() {
-                    let expected = if list.has_lengths || item != "a\0".into() { item } else { "a".into() };
+                    let expected = if list.cells.has_lengths || item != "a\0".into() { item } else { "a".into() };
                     assert_eq!(list.get(index).unwrap(), expected);
                 }
             }
@@ -95,7 +97,7 @@ proptest! {
         let list = ShareableList::from_items(items).unwrap();
         let mut bytes = bytes_of(&list);
         if pythons {
-            bytes.truncate(list.layout.python_bytes());
+            bytes.truncate(list.cells.layout.python_bytes());
         }
         for (at, number, len) in damages {
             let at = at.index(bytes.len() / 8) * 8;
@@ -139,6 +141,14 @@ fn a_number_of_items_that_cannot_be_is_no_list() {
 }
 
 #[test]
+fn a_layout_is_of_what_a_list_can_have() {
+    assert!(Layout::new(LIST_ITEMS_MAX, 8 * LIST_ITEMS_MAX).is_some());
+    assert!(Layout::new(LIST_ITEMS_MAX + 1, 8 * LIST_ITEMS_MAX).is_none());
+    assert!(Layout::new(1, 12).is_none());
+    assert!(Layout::new(1, usize::MAX - 7).is_none());
+}
+
+#[test]
 fn an_empty_list_is_told_from_one_that_is_being_made() {
     assert!(of_bytes(&[0; 16]).unwrap().is_empty());
     assert!(is_damaged(of_bytes(&[0; 24])));
@@ -155,7 +165,7 @@ fn offsets_that_no_writer_leaves_are_an_error_of_their_items() {
     let ends = [8, 0, 9, 40, -8, i64::MAX - 7, i64::MIN].map(|end| (2, end));
     for (which, offset) in begins.into_iter().chain(ends) {
         list.memory.write(0, &whole).unwrap();
-        list.memory.write(list.layout.offset(which), &offset.to_ne_bytes()).unwrap();
+        list.memory.write(list.cells.layout.offset(which), &offset.to_ne_bytes()).unwrap();
         let before = bytes_of(&list);
         assert!(is_damaged_item(list.get(1), 1), "{which} {offset}");
         assert!(is_damaged_item(list.set(1, "b"), 1), "{which} {offset}");
@@ -167,8 +177,8 @@ fn offsets_that_no_writer_leaves_are_an_error_of_their_items() {
 fn a_mark_that_no_writer_leaves_is_an_error_of_its_item_until_it_is_set() {
     let list = ShareableList::from_items(["a".into(), 1.into()]).unwrap();
     for (format, code) in [(b"16s\0\0\0\0\0", 1), (b"9999999s", 1), (b"8s\0\0\0\0\0\0", 0), (b"q\0\0\0\0\0\0\0", 3)] {
-        list.memory.write(list.layout.format(0), format).unwrap();
-        list.memory.write(list.layout.code(0), &[code]).unwrap();
+        list.memory.write(list.cells.layout.format(0), format).unwrap();
+        list.memory.write(list.cells.layout.code(0), &[code]).unwrap();
         assert!(is_damaged_item(list.get(0), 0), "{format:?} {code}");
         assert!(is_damaged_item(list.format(0), 0), "{format:?} {code}");
         assert_eq!(list.get(1).unwrap(), 1.into());
