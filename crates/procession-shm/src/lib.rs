@@ -31,6 +31,8 @@ mod names; // and those that have a name;
 mod array; // segments of values,
 mod frozen; // also such as nobody changes any more.
 
+pub mod arena; // Slots, for building what processes share.
+
 pub use crate::array::SharedArray;
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
