@@ -58,7 +58,11 @@ mod process; // This process's arenas.
 mod slot;
 
 #[cfg(test)]
-mod model;
+mod hostile; // What a peer may do to them.
+#[cfg(test)]
+mod model; // The books against lists, at random.
+#[cfg(test)]
+mod races; // The orders that the rules are for, one by one.
 
 pub use error::ArenaError;
 pub use layout::{OWNERS_MAX, SLOT_BYTES_MAX};

@@ -197,6 +197,7 @@ impl Books {
         if state.generation() != generation || !matches!(state.tag(), Tag::Live | Tag::Freeing) {
             return Err(ArenaError::Stale { slot });
         }
+        fail_point!("receive: seen");
         self.add(owner, slot);
         fail_point!("receive: counted");
         if !self.secure(slot, generation) {
@@ -284,11 +285,12 @@ impl Books {
 
     /// Frees the slot if nobody refers to it. Who has given up a reference calls this; when several do, or one of them
     /// is killed or stopped in the middle, the others go on without it.
-    fn free(&self, slot: u32) {
+    pub(super) fn free(&self, slot: u32) {
         // Whoever counts it will come here when it gives it up.
         if self.is_counted(slot) {
             return;
         }
+        fail_point!("free: not counted");
         for _ in 0..TURNS_MAX {
             let seen = self.load(slot);
             let Some(mine) = seen.freeing() else { return };
@@ -320,7 +322,10 @@ impl Books {
 
     /// True when any owner counts a reference.
     fn is_counted(&self, slot: u32) -> bool {
-        (0..self.owners_used()).any(|owner| self.count(owner, slot).load(SeqCst) > 0)
+        (0..self.owners_used()).any(|owner| {
+            fail_point!("free: at an owner");
+            self.count(owner, slot).load(SeqCst) > 0
+        })
     }
 
     /// True when a message holds the slot, or nobody can tell.
@@ -351,6 +356,11 @@ impl Books {
 
     pub(super) fn load(&self, slot: u32) -> State {
         State::from_word(self.double_word(self.of(slot, STATE_AT)).load(SeqCst))
+    }
+
+    #[cfg(test)]
+    pub(super) fn set(&self, slot: u32, state: State) {
+        self.double_word(self.of(slot, STATE_AT)).store(state.word(), SeqCst);
     }
 
     fn exchange(&self, slot: u32, seen: State, next: State) -> Result<u64, u64> {
