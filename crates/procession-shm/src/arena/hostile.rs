@@ -55,12 +55,18 @@ fn what_a_message_says_is_checked() {
 #[derive(Clone, Debug)]
 enum Deed {
     /// The peer writes a word of the books, near the beginning or anywhere.
-    Write { at: usize, word: u32 },
+    Write {
+        at: usize,
+        word: u32,
+    },
     Allocate(usize),
     Clone(usize),
     Drop(usize),
     Send(usize),
-    Receive { slot: u32, generation: u32 },
+    Receive {
+        slot: u32,
+        generation: u32,
+    },
     Collect,
 }
 

@@ -151,7 +151,10 @@ fn who_is_interrupted_before_it_frees_does_nothing_later() {
     let (stop_early, early_between, early_go) = gate();
     let (stop_early_at_end, early_looked, early_end) = gate();
     let [late, early] = [
-        [("free: not counted", Box::new(stop_late) as Box<dyn FnOnce() + Send>), ("free: begun", Box::new(stop_late_in_it))],
+        [
+            ("free: not counted", Box::new(stop_late) as Box<dyn FnOnce() + Send>),
+            ("free: begun", Box::new(stop_late_in_it)),
+        ],
         [("free: between", Box::new(stop_early)), ("free: looked", Box::new(stop_early_at_end))],
     ];
     let [late, early] = [(late, &views[0]), (early, &views[1])].map(|(stops, view)| {
