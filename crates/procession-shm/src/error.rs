@@ -71,6 +71,26 @@ pub enum ShmError {
         /// The size that was asked for.
         bytes: u64,
     },
+    /// This process owns as many named segments as it may.
+    #[error(
+        "cannot create shared memory {name:?}: this process has {max} named segments, unlink some or create it without a name"
+    )]
+    TooManyNames {
+        /// The name.
+        name: String,
+        /// How many one process may have.
+        max: usize,
+    },
+    /// The name could not be written down for removal after this process's end, so the segment was not created.
+    #[error("cannot create shared memory {name:?}: its name cannot be {action}: {error}")]
+    Untracked {
+        /// The name.
+        name: String,
+        /// What was to be done.
+        action: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
     /// An access beyond the end.
     #[error("cannot access {len} bytes at {at} of shared memory of {size} bytes")]
     OutOfRange {

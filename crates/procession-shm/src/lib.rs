@@ -36,7 +36,7 @@ pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
 pub use crate::memory::SharedMemory;
-pub use crate::names::SEGMENT_NAME_BYTES_MAX;
+pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
 pub use crate::shareable::Shareable;
 
 /// What derived code calls.

@@ -10,7 +10,7 @@ use procession_shm::{SharedMemory, ShmError};
 use procession_testkit::unique_name;
 
 procession_testkit::main! {
-    warm_up: common::warm_up;
+    warm_up: common::owner::warm_up;
     cases: [
         a_name_is_created_opened_and_removed_once,
     ];

@@ -41,12 +41,14 @@ mod threads;
 mod title;
 
 mod futex;
+mod listener;
 mod memfd;
 mod memory;
 mod named;
 mod packet;
 mod pages;
 mod shared;
+mod unshared;
 
 mod confine; // For tests: less than a library may expect.
 mod harness;
@@ -75,12 +77,13 @@ pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
 };
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
+pub use crate::listener::PacketListener;
 pub use crate::memfd::{
     Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks, reopen,
-    reserve_file, reserve_memory_file, seal_constant, sealed_file, set_file_size,
+    reserve_file, seal_constant, sealed_file, set_file_size,
 };
 pub use crate::memory::available_memory;
-pub use crate::named::{give_name, is_regular, open_regular, unnamed_file};
+pub use crate::named::{give_name, is_regular, open_regular, unnamed_file, write_at};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
@@ -96,3 +99,4 @@ pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalM
 pub use crate::stack::report_stack_overflow;
 pub use crate::threads::is_single_threaded;
 pub use crate::title::set_command_line;
+pub use crate::unshared::{UNSHARED_MAX, Unshared};

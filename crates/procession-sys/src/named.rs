@@ -56,6 +56,18 @@ pub fn is_regular(file: impl AsFd) -> io::Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::RegularFile)
 }
 
+/// Writes all of `bytes` into a file, from `at` on.
+///
+/// # Errors
+/// `ENOSPC`; then a part of them may have been written.
+pub fn write_at(file: impl AsFd, bytes: &[u8], at: u64) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        written += rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, &bytes[written..], at + written as u64))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;

@@ -12,6 +12,7 @@ use procession_sys::{
 use procession_wire::Descriptor;
 
 use super::name::{DIRECTORY, Name};
+use super::owner;
 use crate::{SharedMemory, ShmError};
 
 impl SharedMemory {
@@ -47,6 +48,7 @@ impl SharedMemory {
     /// ```
     pub fn create_named(name: &str, bytes: usize) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
+        owner::sweep_once();
         let file = whole_file(&name, bytes)?;
         Self::publish(file, name, bytes as u64)
     }
@@ -57,6 +59,7 @@ impl SharedMemory {
     /// # Errors
     /// As [`SharedMemory::create_named`].
     pub fn create_with_new_name(bytes: usize) -> Result<Self, ShmError> {
+        owner::sweep_once();
         loop {
             let name = Name::generate().map_err(ShmError::system("name"))?;
             let file = whole_file(&name, bytes)?;
@@ -69,9 +72,15 @@ impl SharedMemory {
 
     /// Gives a file its name, and maps it.
     fn publish(file: OwnedFd, name: Name, bytes: u64) -> Result<Self, ShmError> {
-        give_name(&file, &name.path()).map_err(|error| refused(&name, bytes, error))?;
+        let (_, number) = file_identity(&file).map_err(ShmError::system("look at"))?;
+        owner::enter(&name, number, bytes)?; // First: whatever happens from here on, the name stands in the record.
+        let named = give_name(&file, &name.path()).map_err(|error| refused(&name, bytes, error));
+        if let Err(error) = named {
+            owner::strike_out(number);
+            return Err(error);
+        }
         Self::over(file.into(), Some(name.clone())).inspect_err(|_| {
-            let _ = fs::remove_file(name.path());
+            let _ = remove(&name, number);
         })
     }
 
@@ -99,6 +108,7 @@ impl SharedMemory {
 
     fn attach(name: &str, access: Access) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
+        owner::sweep_once();
         let file = open_regular(&name.path(), access).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => not_found(&name),
             io::ErrorKind::InvalidData => ShmError::foreign(format!("{:?} is no regular file", name.as_str())),
@@ -132,11 +142,12 @@ impl SharedMemory {
             return Err(ShmError::Name { name: String::new(), reason });
         };
         let (device, number) = file_identity(file).map_err(ShmError::system("look at"))?;
-        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(name, error))?;
+        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(name, number, error))?;
         if (found.dev(), found.ino()) != (device, number) {
+            owner::strike_out(number);
             return Err(not_found(name));
         }
-        remove(name)
+        remove(name, number)
     }
 
     /// Removes the name of a segment that this process need not have open.
@@ -146,7 +157,9 @@ impl SharedMemory {
     /// # Errors
     /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::System`] when it is another user's.
     pub fn unlink_named(name: &str) -> Result<(), ShmError> {
-        remove(&Name::new(name)?)
+        let name = Name::new(name)?;
+        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(&name, NO_NUMBER, error))?;
+        remove(&name, found.ino())
     }
 }
 
@@ -175,16 +188,25 @@ fn not_found(name: &Name) -> ShmError {
     ShmError::NotFound { name: name.as_str().to_owned() }
 }
 
-/// Why a name could not be removed.
-fn not_removed(name: &Name, error: io::Error) -> ShmError {
+/// No file has this number.
+const NO_NUMBER: u64 = 0;
+
+/// Why the name of file `number` could not be removed.
+fn not_removed(name: &Name, number: u64, error: io::Error) -> ShmError {
     match error.kind() {
-        io::ErrorKind::NotFound => not_found(name),
+        io::ErrorKind::NotFound => {
+            owner::strike_out(number); // Somebody else has removed it.
+            not_found(name)
+        }
         _ => ShmError::System { action: "remove the name of", error },
     }
 }
 
-fn remove(name: &Name) -> Result<(), ShmError> {
-    fs::remove_file(name.path()).map_err(|error| not_removed(name, error))
+/// Removes a name, which is that of file `number`.
+fn remove(name: &Name, number: u64) -> Result<(), ShmError> {
+    fs::remove_file(name.path()).map_err(|error| not_removed(name, number, error))?;
+    owner::strike_out(number);
+    Ok(())
 }
 
 /// Checks what came from another process: a memory file that cannot become shorter, or, with a name, a file of the file
