@@ -109,6 +109,53 @@ pub enum ShmError {
         /// How many elements there are.
         len: usize,
     },
+    /// A range that reaches beyond the end.
+    #[error("there are no {count} elements from {start} on in a shared array of {len}")]
+    Range {
+        /// Its first index.
+        start: usize,
+        /// How many elements it has.
+        count: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+    /// A slice that is to be copied to or from all elements, and has more of them or fewer.
+    #[error(
+        "a slice of {given} elements is no copy of a shared array of {len}: use one of the same length, or a range"
+    )]
+    Length {
+        /// How many it has.
+        given: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+    /// More elements than an address can tell apart.
+    #[error("cannot have {len} elements of {size} bytes each: they are more than this process can address")]
+    TooLarge {
+        /// How many elements there were to be.
+        len: usize,
+        /// The bytes of one.
+        size: usize,
+    },
+    /// Elements were to begin where their type cannot stand.
+    #[error("elements of the type {type_name} cannot begin at byte {at}: they need a multiple of {align}")]
+    Misaligned {
+        /// Where they were to begin.
+        at: usize,
+        /// What the type needs.
+        align: usize,
+        /// The type's name.
+        type_name: &'static str,
+    },
+    /// An array of zeros was asked for, of a type of which zero is no value.
+    #[error("zero is no value of the type {type_name}: make the array from elements that you have")]
+    NoZero {
+        /// The type's name.
+        type_name: &'static str,
+    },
+    /// An array was to be split into no part at all.
+    #[error("cannot split a shared array into 0 parts: ask for one or more")]
+    NoParts,
     /// A write through a handle that is for reading.
     #[error("cannot write to shared memory through a handle that is read-only: ask its owner for a writable one")]
     ReadOnly,

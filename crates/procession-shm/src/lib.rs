@@ -21,6 +21,8 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+extern crate self as procession_shm; // Derived code calls this crate by its name, also in here.
+
 mod error;
 mod shareable; // What may live in shared memory.
 
@@ -31,13 +33,14 @@ mod names; // and those that have a name;
 mod array; // segments of values,
 mod frozen; // also such as nobody changes any more.
 
-pub use crate::array::SharedArray;
+pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
 pub use crate::memory::SharedMemory;
 pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
-pub use crate::shareable::Shareable;
+pub use crate::shareable::{SHAREABLE_ALIGN_MAX, Shareable};
+pub use procession_macros::Shareable;
 
 /// What derived code calls.
 #[doc(hidden)]

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 
-use common::{hear, methods, pipe, start, tell};
+use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
 use procession_launch::StartMethod;
 use procession_shm::{FrozenArray, HugePages, SharedArray, SharedMemory, ShmError};
 use procession_sys::{MemoryFile, Signal, memory_file, reopen, sealed_file};
@@ -117,33 +117,6 @@ fn a_child_that_is_killed_leaves_what_it_wrote(method: StartMethod) {
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.number()));
     assert_eq!(text(&memory, 0, 7), "written");
     memory.write(0, b"goes on").unwrap();
-}
-
-/// The processes that hold this file, as an open descriptor or mapped.
-fn holders(inode: u64) -> Vec<u32> {
-    let pids = fs::read_dir("/proc").unwrap().flatten();
-    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|&pid| holds(pid, inode)).collect()
-}
-
-fn holds(pid: u32, inode: u64) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
-    let mut open = open.filter_map(|fd| fs::metadata(fd.path()).ok());
-    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
-    let mapped = |line: &str| {
-        line.contains("procession-shm") && line.split_ascii_whitespace().nth(4) == Some(&inode.to_string())
-    };
-    open.any(|file| file.ino() == inode) || maps.lines().any(mapped)
-}
-
-/// The number of the one segment that this process maps.
-fn only_segment() -> u64 {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let mut lines = maps.lines().filter(|line| line.contains("procession-shm"));
-    let line = lines.next().expect("a segment");
-    assert!(lines.next().is_none(), "only one: {maps}");
-    line.split_ascii_whitespace().nth(4).unwrap().parse().unwrap()
 }
 
 fn hold_until_told(memory: SharedMemory, ready: Descriptor, end: Descriptor) {

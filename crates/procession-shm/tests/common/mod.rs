@@ -6,9 +6,10 @@
 
 pub(crate) mod owner;
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
@@ -54,6 +55,33 @@ pub(crate) fn tell(to: &Descriptor) {
 /// Waits for a byte, which `tell` writes.
 pub(crate) fn hear(from: &Descriptor) {
     File::from(again(from)).read_exact(&mut [0]).expect("a byte");
+}
+
+/// The processes that hold this file, as an open descriptor or mapped.
+pub(crate) fn holders(inode: u64) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| holds(pid, inode)).collect()
+}
+
+/// Whether a process does.
+pub(crate) fn holds(pid: u32, inode: u64) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut open = open.filter_map(|fd| fs::metadata(fd.path()).ok());
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let mapped = |line: &str| {
+        line.contains("procession-shm") && line.split_ascii_whitespace().nth(4) == Some(&inode.to_string())
+    };
+    open.any(|file| file.ino() == inode) || maps.lines().any(mapped)
+}
+
+/// The number of the one segment that this process maps.
+pub(crate) fn only_segment() -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mut lines = maps.lines().filter(|line| line.contains("procession-shm"));
+    let line = lines.next().expect("a segment");
+    assert!(lines.next().is_none(), "only one: {maps}");
+    line.split_ascii_whitespace().nth(4).unwrap().parse().unwrap()
 }
 
 /// Runs a script with Python, whose `sys.argv[1:]` are the arguments; what it prints, without the last line's end.
