@@ -4,6 +4,8 @@ use std::io;
 
 use procession_sys::AccessError;
 
+use crate::ListError;
+
 /// Why shared memory could not be had or used. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -179,6 +181,9 @@ pub enum ShmError {
         /// The type's name.
         type_name: &'static str,
     },
+    /// A list could not be made, or an item of it read or written.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// The system refused another operation.
     #[error("cannot {action} shared memory: {error}")]
     System {

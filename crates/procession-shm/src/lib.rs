@@ -31,12 +31,14 @@ mod memory;
 mod names; // and those that have a name;
 
 mod array; // segments of values,
-mod frozen; // also such as nobody changes any more.
+mod frozen; // also such as nobody changes any more;
+mod list; // and lists as Python has them.
 
 pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
+pub use crate::list::{LIST_ITEM_BYTES_MAX, LIST_ITEMS_MAX, ListError, ShareableItem, ShareableList};
 pub use crate::memory::SharedMemory;
 pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
 pub use crate::shareable::{SHAREABLE_ALIGN_MAX, Shareable};

@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use procession_sys::{
-    Access, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file, unnamed_file,
+    Access, SharedMap, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file,
+    unnamed_file,
 };
 use procession_wire::Descriptor;
 
@@ -47,9 +49,20 @@ impl SharedMemory {
     /// # Ok::<(), procession_shm::ShmError>(())
     /// ```
     pub fn create_named(name: &str, bytes: usize) -> Result<Self, ShmError> {
+        Self::create_named_filled(name, bytes, |_| Ok(()))
+    }
+
+    /// The same with something in it before it gets its name.
+    pub(crate) fn create_named_filled(
+        name: &str,
+        bytes: usize,
+        fill: impl FnOnce(Arc<SharedMap>) -> Result<(), ShmError>,
+    ) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
         owner::sweep_once();
         let file = whole_file(&name, bytes)?;
+        let map = SharedMap::map(&file, bytes, Access::ReadWrite);
+        fill(Arc::new(map.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?))?;
         Self::publish(file, name, bytes as u64)
     }
 
