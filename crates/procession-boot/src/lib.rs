@@ -30,6 +30,8 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+mod bequest; // What a process hands down to those that it starts.
+
 mod error;
 mod image; // Which image this is.
 mod table; // Which functions it has.
@@ -40,6 +42,7 @@ mod mark; // What a parent tells the constructor.
 mod constructor;
 mod launch; // The parent's side: how a child of this image is started.
 
+pub use crate::bequest::{BEQUESTS_BYTES_MAX, Bequest, bequeath, bequest, bequests, inherit};
 pub use crate::constructor::Boot;
 pub use crate::error::BootError;
 pub use crate::image::ImageId;

@@ -8,7 +8,7 @@
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
-use procession_boot::{FunctionId, resolve};
+use procession_boot::{FunctionId, inherit, resolve};
 use procession_sys::{Deadline, Inherited, enter_dir, place, replace_environment};
 use procession_wire::{Decoder, Message};
 
@@ -110,6 +110,7 @@ fn begin(call: &mut Decoder, mut setup: Decoder) -> Result<Called, String> {
 fn become_described(setup: Setup) -> Result<(), String> {
     become_child(&setup);
     set_authkey(setup.authkey);
+    inherit(&setup.bequests);
     let _ = set_start_method(setup.default_method);
     if let Some(directory) = setup.directory {
         enter_dir(directory.as_fd()).map_err(|error| format!("its directory cannot be entered: {error}"))?;

@@ -6,7 +6,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use procession_boot::FunctionId;
+use procession_boot::{FunctionId, bequests};
 use procession_sys::{PidFd, current_dir, discard_child, is_variable};
 use procession_wire::{Descriptor, EncodeError, Encoder, Message};
 
@@ -327,6 +327,7 @@ impl Plan {
             start_method: self.method,
             default_method: get_start_method(),
             authkey: authkey::own().map_err(self.failed("make an authentication key"))?,
+            bequests: bequests(),
             parent_pid: parent.pid(),
             parent_name: parent.name().to_owned(),
             directory,

@@ -17,6 +17,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use parking_lot::Mutex;
+use procession_boot::Bequest;
 use procession_sys::{Deadline, Ended, Interest, PacketSocket, map_sealed, poll_one, sealed_file};
 use procession_wire::frame::{Assembler, Body, BodyPlace, Frame, FrameError, PACKET_BYTES_MAX, plan};
 use procession_wire::{Decoder, Descriptor, Encoder, Message};
@@ -53,6 +54,8 @@ pub(crate) struct Setup {
     /// The key that its family shares.
     #[serde(with = "crate::authkey::in_setup")]
     pub(crate) authkey: AuthKey,
+    /// What other layers have left to it (see `procession_boot::bequeath`).
+    pub(crate) bequests: Vec<Bequest>,
     /// Its parent's number.
     pub(crate) parent_pid: u32,
     /// Its parent's name.

@@ -2,7 +2,7 @@
 //!
 //! Relies on `memory.rs` for what it makes.
 
-use procession_sys::{MemoryFile, memory_file, reserve_file, reserve_memory_file};
+use procession_sys::{MemoryFile, memory_file, reserve_file};
 
 use crate::{SharedMemory, ShmError};
 
@@ -69,7 +69,8 @@ impl SharedMemoryBuilder {
     }
 
     /// Whether all pages are reserved and mapped here at creation, so that neither a missing page nor a first touch
-    /// comes later. Takes about 0.2 s per GiB. Other processes map the same pages without waiting for them.
+    /// comes later. It takes as long as writing to all of it: half a second to two seconds per GiB. Other processes map the
+    /// same pages without waiting for them.
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = prefault;
         self
@@ -99,10 +100,8 @@ impl SharedMemoryBuilder {
         };
         let file = MemoryFile { bytes, huge_page_bits: self.huge_pages.map(HugePages::bits) };
         let file = memory_file(LABEL, &file).map_err(failed)?;
-        match self.huge_pages {
-            Some(_) => reserve_file(&file, bytes).map_err(failed)?,
-            None if self.prefault => reserve_memory_file(&file, bytes).map_err(failed)?,
-            None => {}
+        if self.prefault || self.huge_pages.is_some() {
+            reserve_file(&file, bytes).map_err(failed)?;
         }
         let memory = SharedMemory::over(file.into(), None)?;
         if self.prefault {

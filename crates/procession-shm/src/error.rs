@@ -4,6 +4,8 @@ use std::io;
 
 use procession_sys::AccessError;
 
+use crate::ListError;
+
 /// Why shared memory could not be had or used. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,6 +72,26 @@ pub enum ShmError {
         name: String,
         /// The size that was asked for.
         bytes: u64,
+    },
+    /// This process owns as many named segments as it may.
+    #[error(
+        "cannot create shared memory {name:?}: this process has {max} named segments, unlink some or create it without a name"
+    )]
+    TooManyNames {
+        /// The name.
+        name: String,
+        /// How many one process may have.
+        max: usize,
+    },
+    /// The name could not be written down for removal after this process's end, so the segment was not created.
+    #[error("cannot create shared memory {name:?}: its name cannot be {action}: {error}")]
+    Untracked {
+        /// The name.
+        name: String,
+        /// What was to be done.
+        action: &'static str,
+        /// What the system said.
+        error: io::Error,
     },
     /// An access beyond the end.
     #[error("cannot access {len} bytes at {at} of shared memory of {size} bytes")]
@@ -159,6 +181,9 @@ pub enum ShmError {
         /// The type's name.
         type_name: &'static str,
     },
+    /// A list could not be made, or an item of it read or written.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// The system refused another operation.
     #[error("cannot {action} shared memory: {error}")]
     System {

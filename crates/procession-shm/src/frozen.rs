@@ -19,6 +19,7 @@ use procession_sys::{Mapping, file_size, map_sealed, never_changes, seal_constan
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use crate::shareable::assert_layout;
 use crate::{Shareable, SharedArray, SharedMemory, ShmError};
 
 /// Elements that no process can change any more: a plain `[T]`, the same memory everywhere it is passed to.
@@ -88,6 +89,7 @@ impl<T: Shareable> SharedArray<T> {
 impl<T: Shareable> FrozenArray<T> {
     /// Maps elements of a file that says it is constant.
     fn over(file: Descriptor, elements: Range<usize>) -> Result<Self, ShmError> {
+        const { assert_layout::<T>() };
         if !never_changes(&file) {
             return Err(ShmError::foreign("the descriptor is not of a memory file that is sealed against all changes"));
         }
@@ -107,7 +109,7 @@ impl<T: Shareable> FrozenArray<T> {
     /// The elements' bytes, if they lie within the mapping and where a `T` may.
     fn bytes(&self) -> Option<&[u8]> {
         let bytes = self.map.get(self.elements.clone())?;
-        let whole = bytes.len().is_multiple_of(size_of::<T>().max(1));
+        let whole = bytes.len().is_multiple_of(size_of::<T>());
         (whole && bytes.as_ptr().cast::<T>().is_aligned()).then_some(bytes)
     }
 }

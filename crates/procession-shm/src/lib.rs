@@ -21,6 +21,8 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+extern crate self as procession_shm; // Derived code calls this crate by its name, also in here.
+
 mod error;
 mod shareable; // What may live in shared memory.
 
@@ -29,15 +31,20 @@ mod memory;
 mod names; // and those that have a name;
 
 mod array; // segments of values,
-mod frozen; // also such as nobody changes any more.
+mod frozen; // also such as nobody changes any more;
+mod list; // and lists as Python has them.
+
+pub mod arena; // Slots, for building what processes share.
 
 pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
 pub use crate::frozen::{FreezeError, FrozenArray};
+pub use crate::list::{LIST_ITEM_BYTES_MAX, LIST_ITEMS_MAX, ListError, ShareableItem, ShareableList};
 pub use crate::memory::SharedMemory;
-pub use crate::names::SEGMENT_NAME_BYTES_MAX;
-pub use crate::shareable::Shareable;
+pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
+pub use crate::shareable::{SHAREABLE_ALIGN_MAX, Shareable};
+pub use procession_macros::Shareable;
 
 /// What derived code calls.
 #[doc(hidden)]

@@ -56,6 +56,18 @@ pub fn is_regular(file: impl AsFd) -> io::Result<bool> {
     Ok(FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode) == FileType::RegularFile)
 }
 
+/// Writes all of `bytes` into a file, from `at` on.
+///
+/// # Errors
+/// `ENOSPC`; then a part of them may have been written.
+pub fn write_at(file: impl AsFd, bytes: &[u8], at: u64) -> io::Result<()> {
+    let mut written = 0;
+    while written < bytes.len() {
+        written += rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, &bytes[written..], at + written as u64))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs;
@@ -65,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_file_appears_whole_and_for_its_owner() {
-        let directory = std::env::temp_dir();
+        let directory = Path::new("/dev/shm");
         let path = directory.join(format!("procession-sys-named-{}", crate::pid()));
-        let file = unnamed_file(&directory).unwrap();
+        let file = unnamed_file(directory).unwrap();
         crate::set_file_size(&file, 3).unwrap();
         give_name(&file, &path).unwrap();
         assert_eq!(give_name(&file, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);

@@ -13,6 +13,7 @@ use procession_sys::{Access, SharedMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bits::{self, Block, Place};
+use crate::shareable::assert_layout;
 use crate::{Shareable, SharedMemory, ShmError};
 
 /// So many elements from a byte of a segment on.
@@ -29,6 +30,8 @@ pub(super) struct View<T> {
 impl<T: Shareable> View<T> {
     /// Elements in a segment that others may have made.
     pub(super) fn new(memory: SharedMemory, at: usize, len: usize) -> Result<Self, ShmError> {
+        // One without bytes among others: a message could say that there are any number of them, and no size disprove it.
+        const { assert_layout::<T>() };
         let bytes = bytes_of::<T>(len)?;
         let size = memory.len();
         let end = at.checked_add(bytes).ok_or(ShmError::OutOfRange { at, len: bytes, size })?;
@@ -171,8 +174,6 @@ impl<T: Shareable> View<T> {
 
 /// The bytes of so many elements.
 fn bytes_of<T>(len: usize) -> Result<usize, ShmError> {
-    // Otherwise a message could say that there are any number of them, which no segment's size would disprove.
-    const { assert!(size_of::<T>() > 0, "values of this type have no bytes: there is nothing to share") };
     len.checked_mul(size_of::<T>()).ok_or(ShmError::TooLarge { len, size: size_of::<T>() })
 }
 

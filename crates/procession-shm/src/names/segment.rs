@@ -5,13 +5,16 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use procession_sys::{
-    Access, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file, unnamed_file,
+    Access, SharedMap, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file,
+    unnamed_file,
 };
 use procession_wire::Descriptor;
 
 use super::name::{DIRECTORY, Name};
+use super::owner;
 use crate::{SharedMemory, ShmError};
 
 impl SharedMemory {
@@ -46,8 +49,20 @@ impl SharedMemory {
     /// # Ok::<(), procession_shm::ShmError>(())
     /// ```
     pub fn create_named(name: &str, bytes: usize) -> Result<Self, ShmError> {
+        Self::create_named_filled(name, bytes, |_| Ok(()))
+    }
+
+    /// The same with something in it before it gets its name.
+    pub(crate) fn create_named_filled(
+        name: &str,
+        bytes: usize,
+        fill: impl FnOnce(Arc<SharedMap>) -> Result<(), ShmError>,
+    ) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
+        owner::sweep_once();
         let file = whole_file(&name, bytes)?;
+        let map = SharedMap::map(&file, bytes, Access::ReadWrite);
+        fill(Arc::new(map.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?))?;
         Self::publish(file, name, bytes as u64)
     }
 
@@ -57,21 +72,24 @@ impl SharedMemory {
     /// # Errors
     /// As [`SharedMemory::create_named`].
     pub fn create_with_new_name(bytes: usize) -> Result<Self, ShmError> {
-        loop {
-            let name = Name::generate().map_err(ShmError::system("name"))?;
+        owner::sweep_once();
+        under_free_name(Name::generate, |name| {
             let file = whole_file(&name, bytes)?;
-            match Self::publish(file, name, bytes as u64) {
-                Err(ShmError::Exists { .. }) => {}
-                other => return other,
-            }
-        }
+            Self::publish(file, name, bytes as u64)
+        })
     }
 
     /// Gives a file its name, and maps it.
     fn publish(file: OwnedFd, name: Name, bytes: u64) -> Result<Self, ShmError> {
-        give_name(&file, &name.path()).map_err(|error| refused(&name, bytes, error))?;
+        let (_, number) = file_identity(&file).map_err(ShmError::system("look at"))?;
+        owner::enter(&name, number, bytes)?; // First: whatever happens from here on, the name stands in the record.
+        let named = give_name(&file, &name.path()).map_err(|error| refused(&name, bytes, error));
+        if let Err(error) = named {
+            owner::strike_out(number);
+            return Err(error);
+        }
         Self::over(file.into(), Some(name.clone())).inspect_err(|_| {
-            let _ = fs::remove_file(name.path());
+            let _ = remove(&name, number);
         })
     }
 
@@ -99,6 +117,7 @@ impl SharedMemory {
 
     fn attach(name: &str, access: Access) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
+        owner::sweep_once();
         let file = open_regular(&name.path(), access).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => not_found(&name),
             io::ErrorKind::InvalidData => ShmError::foreign(format!("{:?} is no regular file", name.as_str())),
@@ -132,11 +151,12 @@ impl SharedMemory {
             return Err(ShmError::Name { name: String::new(), reason });
         };
         let (device, number) = file_identity(file).map_err(ShmError::system("look at"))?;
-        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(name, error))?;
+        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(name, number, error))?;
         if (found.dev(), found.ino()) != (device, number) {
+            owner::strike_out(number);
             return Err(not_found(name));
         }
-        remove(name)
+        remove(name, number)
     }
 
     /// Removes the name of a segment that this process need not have open.
@@ -146,7 +166,23 @@ impl SharedMemory {
     /// # Errors
     /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::System`] when it is another user's.
     pub fn unlink_named(name: &str) -> Result<(), ShmError> {
-        remove(&Name::new(name)?)
+        let name = Name::new(name)?;
+        let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(&name, NO_NUMBER, error))?;
+        remove(&name, found.ino())
+    }
+}
+
+/// What is created under the first of the names that nobody has.
+fn under_free_name<T>(
+    mut generate: impl FnMut() -> io::Result<Name>,
+    mut create: impl FnMut(Name) -> Result<T, ShmError>,
+) -> Result<T, ShmError> {
+    loop {
+        let name = generate().map_err(ShmError::system("name"))?;
+        match create(name) {
+            Err(ShmError::Exists { .. }) => {}
+            other => return other,
+        }
     }
 }
 
@@ -175,16 +211,25 @@ fn not_found(name: &Name) -> ShmError {
     ShmError::NotFound { name: name.as_str().to_owned() }
 }
 
-/// Why a name could not be removed.
-fn not_removed(name: &Name, error: io::Error) -> ShmError {
+/// No file has this number.
+const NO_NUMBER: u64 = 0;
+
+/// Why the name of file `number` could not be removed.
+fn not_removed(name: &Name, number: u64, error: io::Error) -> ShmError {
     match error.kind() {
-        io::ErrorKind::NotFound => not_found(name),
+        io::ErrorKind::NotFound => {
+            owner::strike_out(number); // Somebody else has removed it.
+            not_found(name)
+        }
         _ => ShmError::System { action: "remove the name of", error },
     }
 }
 
-fn remove(name: &Name) -> Result<(), ShmError> {
-    fs::remove_file(name.path()).map_err(|error| not_removed(name, error))
+/// Removes a name, which is that of file `number`.
+fn remove(name: &Name, number: u64) -> Result<(), ShmError> {
+    fs::remove_file(name.path()).map_err(|error| not_removed(name, number, error))?;
+    owner::strike_out(number);
+    Ok(())
 }
 
 /// Checks what came from another process: a memory file that cannot become shorter, or, with a name, a file of the file
@@ -206,4 +251,23 @@ pub(crate) fn check_arrived(file: &Descriptor, name: Option<String>) -> Result<O
         )));
     }
     Ok(Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_name_that_is_taken_is_followed_by_another() {
+        let taken = ["psm_1", "psm_2"];
+        let mut names = ["psm_1", "psm_2", "psm_1", "psm_3", "psm_4"].into_iter();
+        let mut create = |name: Name| match taken.contains(&name.as_str()) {
+            true => Err(ShmError::Exists { name: name.as_str().to_owned() }),
+            false => Ok(name),
+        };
+        let mut next = || names.next().map(|name| Name::new(name).unwrap()).ok_or_else(|| io::Error::other("no more"));
+        assert_eq!(under_free_name(&mut next, &mut create).unwrap().as_str(), "psm_3");
+        assert!(matches!(under_free_name(&mut next, |_| Err::<(), _>(ShmError::Empty)), Err(ShmError::Empty)));
+        assert!(matches!(under_free_name(next, create), Err(ShmError::System { .. })), "no more names");
+    }
 }

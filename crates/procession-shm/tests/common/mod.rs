@@ -4,6 +4,8 @@
 
 #![expect(dead_code, reason = "each test file uses its own part of this one")]
 
+pub(crate) mod owner;
+
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};

@@ -1,0 +1,368 @@
+//! What becomes of names whose owner has ended, however it ended, and whatever else was killed.
+//!
+//! Relies on the test kit. Cases run at the same time and every process sweeps when it begins to use names: no case can
+//! know who it is that removes a name whose tracker was killed, only that it is gone.
+//!
+//! # Safety
+//! The program that forks has one thread.
+
+#![expect(unsafe_code, reason = "forks a process that outlives the one it is a copy of")]
+
+mod common;
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use common::owner::{
+    Owner, TRACKER, eventually, exists, kill_tracker, name, owns, path, records_of, trackers, wait_gone, warm_up,
+};
+use common::{methods, start};
+use procession_launch::StartMethod;
+use procession_shm::{SharedMemory, ShmError, sweep};
+use procession_sys::{Signal, borrow_rights_of, is_root, pid, send_signal};
+use procession_testkit::{children_of, process, program};
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases: [
+        names_are_gone_when_their_owner_was_killed,
+        names_are_gone_when_their_owner_has_ended,
+        names_are_gone_when_their_owner_was_stopped_and_killed,
+        names_are_gone_when_their_owner_executes_another_program,
+        an_owner_that_is_killed_at_any_moment_leaves_nothing,
+        what_is_unlinked_is_not_removed_again,
+        a_tracker_is_nobodys_child_and_has_a_session_of_its_own,
+        a_tracker_survives_what_a_terminal_sends,
+        a_killed_tracker_is_replaced_and_nothing_is_forgotten,
+        a_sweep_removes_what_owner_and_tracker_have_left,
+        the_next_user_of_names_sweeps,
+        many_sweep_at_the_same_time,
+        a_copy_of_an_owner_keeps_no_names,
+        a_copy_of_an_owner_keeps_no_names_from_a_sweep,
+        a_name_that_another_owner_has_now_stays,
+        what_a_stopped_tracker_missed_it_does_later,
+        without_a_tracker_a_sweep_removes_names,
+    ];
+    cases for methods(), [
+        children_use_their_parents_tracker,
+        a_child_that_is_killed_leaves_no_name,
+        a_child_whose_inherited_tracker_is_gone_starts_one,
+    ];
+    programs: [owns, creates_without_end, owns_and_forks, executes, borrows, borrows_and_sweeps];
+}
+
+fn names_are_gone_when_their_owner_was_killed() {
+    let (one, other) = (name("one"), name("other"));
+    let owner = Owner::of(&[&one, &other]);
+    let pid = owner.pid();
+    assert!(exists(&one) && exists(&other));
+    assert_eq!(records_of(pid).len(), 1);
+    owner.kill();
+    wait_gone(&one);
+    wait_gone(&other);
+    eventually("the record is gone", || records_of(pid).is_empty());
+}
+
+fn names_are_gone_when_their_owner_has_ended() {
+    let name = name("");
+    Owner::of(&[&name]).end();
+    wait_gone(&name);
+}
+
+fn names_are_gone_when_their_owner_was_stopped_and_killed() {
+    let name = name("");
+    let owner = Owner::of(&[&name]);
+    send_signal(owner.pid(), Signal::STOP.number()).unwrap();
+    eventually("the owner is stopped", || process(owner.pid()).unwrap().state == 'T');
+    owner.kill();
+    wait_gone(&name);
+}
+
+/// Creates a name and becomes another program.
+fn executes() {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    let _memory = SharedMemory::create_named(line.trim(), 1).unwrap();
+    println!("done");
+    let error = std::os::unix::process::CommandExt::exec(Command::new("cat").stdout(Stdio::null()));
+    panic!("{error}");
+}
+
+fn names_are_gone_when_their_owner_executes_another_program() {
+    let name = name("");
+    let owner = Owner::start(program("executes"), &[&name]);
+    wait_gone(&name);
+    owner.end();
+}
+
+/// Creates and removes names until it is killed.
+fn creates_without_end() {
+    println!("done");
+    for number in 0.. {
+        let memory = SharedMemory::create_named(&format!("{}-{number}", name(&pid().to_string())), 1).unwrap();
+        memory.unlink().unwrap();
+    }
+}
+
+fn an_owner_that_is_killed_at_any_moment_leaves_nothing() {
+    for number in 0..40 {
+        let owner = Owner::start(program("creates_without_end"), &[]);
+        let pid = owner.pid();
+        eventually("it has begun", || !records_of(pid).is_empty());
+        // So that each is in the middle of something else.
+        thread::sleep(Duration::from_micros(137 * number));
+        let middle = format!("-{pid}-");
+        owner.kill();
+        let left = || {
+            fs::read_dir("/dev/shm").unwrap().flatten().any(|file| file.file_name().to_string_lossy().contains(&middle))
+        };
+        eventually("nothing is left", || !left());
+    }
+}
+
+fn what_is_unlinked_is_not_removed_again() {
+    let name = name("");
+    let owner = Owner::of(&[&name]);
+    SharedMemory::unlink_named(&name).unwrap();
+    fs::write(path(&name), "somebody else's").unwrap();
+    let pid = owner.pid();
+    owner.kill();
+    eventually("the record is gone", || records_of(pid).is_empty());
+    assert_eq!(fs::read_to_string(path(&name)).unwrap(), "somebody else's");
+    fs::remove_file(path(&name)).unwrap();
+}
+
+fn a_tracker_is_nobodys_child_and_has_a_session_of_its_own() {
+    let owner = Owner::of(&[&name("")]);
+    assert!(owner.tracker != 0, "it was started");
+    assert_eq!(children_of(owner.pid()), [], "neither the tracker nor what started it");
+    assert!(children_of(pid()).iter().all(|child| child.name != TRACKER));
+    let stat = fs::read_to_string(format!("/proc/{}/stat", owner.tracker)).unwrap();
+    let session = stat.rsplit_once(')').unwrap().1.split_whitespace().nth(3).unwrap();
+    assert_eq!(session, owner.tracker.to_string());
+    let stream = |at| fs::read_link(format!("/proc/{}/fd/{at}", owner.tracker)).unwrap();
+    assert!((0..3).all(|at| stream(at) == std::path::Path::new("/dev/null")));
+    let tracker = owner.tracker;
+    owner.kill();
+    eventually("it ends with its last owner", || !trackers().iter().any(|running| running.pid == tracker));
+}
+
+fn a_tracker_survives_what_a_terminal_sends() {
+    let name = name("");
+    let owner = Owner::of(&[&name]);
+    const HANGUP: i32 = 1;
+    for signal in [Signal::INT.number(), Signal::TERM.number(), HANGUP] {
+        send_signal(owner.tracker, signal).unwrap();
+    }
+    assert!(exists(&name));
+    owner.kill();
+    wait_gone(&name);
+}
+
+fn a_killed_tracker_is_replaced_and_nothing_is_forgotten() {
+    let (before, after) = (name("before"), name("after"));
+    let mut owner = Owner::of(&[&before]);
+    kill_tracker(owner.tracker);
+    let count = trackers().len();
+    owner.create(&after);
+    assert_eq!(trackers().len(), count + 1);
+    owner.kill();
+    wait_gone(&before);
+    wait_gone(&after);
+}
+
+fn a_sweep_removes_what_owner_and_tracker_have_left() {
+    let name = name("");
+    let owner = Owner::of(&[&name]);
+    let pid = owner.pid();
+    assert!(sweep().is_ok_and(|removed| !removed.contains(&name)) && exists(&name), "its owner lives");
+    owner.kill_with_tracker();
+    sweep().unwrap();
+    // Another case's process may have been first, and be at it.
+    eventually("the record is gone", || records_of(pid).is_empty());
+    assert!(!exists(&name));
+}
+
+fn the_next_user_of_names_sweeps() {
+    let (old, new) = (name("old"), name("new"));
+    Owner::of(&[&old]).kill_with_tracker();
+    let owner = Owner::of(&[&new]);
+    wait_gone(&old);
+    assert!(exists(&new));
+    owner.end();
+}
+
+fn many_sweep_at_the_same_time() {
+    let names: Vec<String> = (0..50).map(|number| name(&number.to_string())).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let owner = Owner::of(&names);
+    let pid = owner.pid();
+    owner.kill_with_tracker();
+    let sweepers: Vec<_> = (0..8).map(|_| thread::spawn(sweep)).collect();
+    let mut removed: Vec<String> = sweepers.into_iter().flat_map(|sweeper| sweeper.join().unwrap().unwrap()).collect();
+    eventually("the record is gone", || records_of(pid).is_empty());
+    assert!(names.iter().all(|name| !exists(name)));
+    removed.retain(|name| names.contains(&name.as_str()));
+    let count = removed.len();
+    removed.sort();
+    removed.dedup();
+    assert_eq!(removed.len(), count, "each name is removed once");
+}
+
+/// Creates a name and forks; the copy lives until its input ends, and says its number.
+fn owns_and_forks() {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    let _memory = SharedMemory::create_named(line.trim(), 1).unwrap();
+    let waits = || {
+        let _ = std::io::stdin().read_line(&mut String::new());
+        0
+    };
+    // SAFETY: this program has one thread.
+    unsafe { procession_sys::fork(waits) }.unwrap();
+    println!("done");
+    loop {
+        thread::park();
+    }
+}
+
+/// Kills an owner of whom a copy lives on; the copy ends when what is returned is dropped.
+fn leave_a_copy(name: &str, also_tracker: bool) -> std::process::ChildStdin {
+    let mut owner = Owner::start(program("owns_and_forks"), &[name]);
+    let copy = children_of(owner.pid())[0].pid;
+    let input = owner.give_input();
+    if also_tracker {
+        owner.kill_with_tracker();
+    } else {
+        owner.kill();
+    }
+    assert!(!process(copy).unwrap().is_zombie(), "the copy lives");
+    input
+}
+
+fn a_copy_of_an_owner_keeps_no_names() {
+    let name = name("");
+    let copy = leave_a_copy(&name, false);
+    wait_gone(&name);
+    drop(copy);
+}
+
+fn a_copy_of_an_owner_keeps_no_names_from_a_sweep() {
+    let name = name("");
+    let copy = leave_a_copy(&name, true);
+    sweep().unwrap();
+    wait_gone(&name);
+    drop(copy);
+}
+
+fn a_name_that_another_owner_has_now_stays() {
+    let name = name("");
+    let first = Owner::of(&[&name]);
+    let (pid, tracker) = (first.pid(), first.tracker);
+    send_signal(tracker, Signal::STOP.number()).unwrap();
+    // The name is another's before the first owner's end is noticed.
+    SharedMemory::unlink_named(&name).unwrap();
+    let second = Owner::of(&[&name]);
+    first.kill();
+    send_signal(tracker, CONTINUE).unwrap();
+    eventually("the first one's record is gone", || records_of(pid).is_empty());
+    assert!(exists(&name));
+    second.end();
+    wait_gone(&name);
+}
+
+/// SIGCONT.
+const CONTINUE: i32 = 18;
+
+fn what_a_stopped_tracker_missed_it_does_later() {
+    let (first, second) = (name("first"), name("second"));
+    let mut owner = Owner::of(&[&first]);
+    send_signal(owner.tracker, Signal::STOP.number()).unwrap();
+    owner.create(&second); // It is not asked.
+    let tracker = owner.tracker;
+    owner.kill();
+    assert!(exists(&first) && exists(&second), "nobody has noticed");
+    send_signal(tracker, CONTINUE).unwrap();
+    wait_gone(&first);
+    wait_gone(&second);
+}
+
+/// Whom nobody is.
+const NOBODY: u32 = 65534;
+
+/// An owner with rights that its user has not, for whom no role is started.
+fn borrows() {
+    borrow_rights_of(NOBODY).unwrap();
+    owns();
+}
+
+/// Removes what such an owner has left, and creates what it reads.
+fn borrows_and_sweeps() {
+    borrow_rights_of(NOBODY).unwrap();
+    sweep().unwrap();
+    owns();
+}
+
+fn without_a_tracker_a_sweep_removes_names() {
+    if !is_root() {
+        return; // Only root can have less rights than its user.
+    }
+    let (old, new) = (name("old"), name("new"));
+    let owner = Owner::start(program("borrows"), &[&old]);
+    assert_eq!(owner.tracker, 0);
+    let pid = owner.pid();
+    owner.kill();
+    sweep().unwrap();
+    assert_eq!(records_of(pid).len(), 1, "another user's record is left alone");
+    let owner = Owner::start(program("borrows_and_sweeps"), &[&new]);
+    wait_gone(&old);
+    owner.end();
+    Owner::start(program("borrows_and_sweeps"), &[]).end();
+    wait_gone(&new);
+}
+
+/// In a child: creates a name, and says how many trackers there are.
+fn create(name: String) -> Result<(), String> {
+    let memory = SharedMemory::create_named(&name, 1).map_err(|error| error.to_string())?;
+    memory.unlink().map_err(|error| error.to_string())
+}
+
+fn children_use_their_parents_tracker(method: StartMethod) {
+    let before = trackers();
+    assert_eq!(before.len(), 1);
+    for number in 0..3 {
+        start(method, create, (name(&number.to_string()),)).join().unwrap().unwrap();
+    }
+    assert_eq!(trackers().iter().map(|tracker| tracker.pid).collect::<Vec<_>>(), [before[0].pid]);
+}
+
+/// In a child: creates a name and waits to be killed.
+fn create_and_wait(name: String) {
+    let _memory = SharedMemory::create_named(&name, 1).unwrap();
+    loop {
+        thread::park();
+    }
+}
+
+fn a_child_that_is_killed_leaves_no_name(method: StartMethod) {
+    let name = name("");
+    let child = start(method, create_and_wait, (name.clone(),));
+    eventually("the name is there", || exists(&name));
+    child.kill().unwrap();
+    assert!(child.join().is_err());
+    wait_gone(&name);
+}
+
+fn a_child_whose_inherited_tracker_is_gone_starts_one(method: StartMethod) {
+    kill_tracker(trackers()[0].pid);
+    let name = name("");
+    let child = start(method, create_and_wait, (name.clone(),));
+    eventually("the name is there", || exists(&name));
+    assert_eq!(trackers().len(), 1, "its own");
+    assert!(matches!(SharedMemory::create_named(&name, 1), Err(ShmError::Exists { .. })));
+    child.kill().unwrap();
+    assert!(child.join().is_err());
+    wait_gone(&name);
+}
