@@ -87,6 +87,7 @@ The elements of an array are added up one after the other, and copied out of it,
 Names in bold are this project's.
 The system calls of the second table are `memfd_create`, `ftruncate`, `mmap`, `munmap` and `close`.
 CPython's segments have a name, by which its children open them.
+A name costs ours more than the file: room for all of it is set aside at once, and its owner is entered where a tracker finds it.
 "
     )
 }

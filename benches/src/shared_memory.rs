@@ -25,6 +25,10 @@ const SMALL: &str = "an array of 4 KiB";
 const LARGE: &str = "an array of 4 GiB";
 const CREATE: &str = "SharedMemory";
 const SYSTEM_CALLS: &str = "the system calls";
+const CPYTHON_CREATE: &str = "CPython: create, close, unlink";
+const NAME: &str = "SharedMemory: create, drop, unlink";
+const OPEN: &str = "SharedMemory: open, drop";
+const CPYTHON_OPEN: &str = "CPython: open, close";
 const SUM: &str = "SharedArray: sum of all";
 const SUM_OF_VEC: &str = "Vec: sum of all";
 const COPY: &str = "SharedArray: copy_to";
@@ -42,7 +46,7 @@ const ARRAYS: [(&str, &str); 4] = [
 /// All of them.
 #[must_use]
 pub fn tables() -> Vec<Table> {
-    vec![sharing(), mapping(), reading()]
+    vec![sharing(), mapping(), naming(), reading()]
 }
 
 fn sharing() -> Table {
@@ -73,15 +77,32 @@ fn mapping() -> Table {
         head: "created, mapped and unmapped",
         columns: &["4 KiB", "1 MiB", "1 GiB"],
         contestants: |column| {
-            let bytes = SIZES.iter().find(|(name, _)| *name == column).map_or(0, |(_, bytes)| *bytes);
+            let bytes = bytes(column);
             vec![
                 ours(CREATE, &format!("create {bytes}")),
                 other(SYSTEM_CALLS, &format!("calls {bytes}")),
-                cpython("CPython: create, close, unlink", &format!("create {bytes}")),
-                cpython("CPython: open, close", &format!("open {bytes}")),
+                cpython(CPYTHON_CREATE, &format!("create {bytes}")),
             ]
         },
         figures: vec![figure("a segment of 4 KiB", "4 KiB"), figure("a segment of 1 GiB", "1 GiB")],
+    }
+}
+
+fn naming() -> Table {
+    let opened = "a named segment of 4 KiB, opened";
+    Table {
+        head: "segments that have a name",
+        columns: &["4 KiB", "1 MiB"],
+        contestants: |column| {
+            let bytes = bytes(column);
+            vec![
+                ours(NAME, &format!("name {bytes}")),
+                ours(OPEN, &format!("open {bytes}")),
+                cpython(CPYTHON_CREATE, &format!("create {bytes}")),
+                cpython(CPYTHON_OPEN, &format!("open {bytes}")),
+            ]
+        },
+        figures: vec![Figure { title: opened, ours: OPEN, limit: CPYTHON_OPEN, column: "4 KiB", at_most: 1.0 }],
     }
 }
 
@@ -109,6 +130,11 @@ fn reading() -> Table {
             copy("copy of 64 MiB of f64", "64 MiB of f64"),
         ],
     }
+}
+
+/// The bytes of one of the sizes.
+fn bytes(size: &str) -> usize {
+    SIZES.iter().find(|(name, _)| *name == size).map_or(0, |(_, bytes)| *bytes)
 }
 
 fn ours(name: &str, method: &str) -> Contestant {

@@ -39,6 +39,17 @@ fn run(held: &mut Option<Box<dyn Any>>, asked: &str, times: u64) -> Result<Durat
             let bytes = bytes.parse()?;
             timed(times, || system_calls(bytes))
         }
+        ["name", bytes] => {
+            let bytes = bytes.parse()?;
+            timed(times, || Ok(SharedMemory::create_with_new_name(bytes)?.unlink()?))
+        }
+        ["open", bytes] => {
+            let memory = SharedMemory::create_with_new_name(bytes.parse()?)?;
+            let name = memory.name().ok_or("it has no name")?;
+            let took = timed(times, || Ok(SharedMemory::open(name)?));
+            memory.unlink()?;
+            took
+        }
         [what, bytes, "f64"] => {
             read(held, [what, bytes], times, |number| number as f64, |sum: f64, number| sum + number)
         }
