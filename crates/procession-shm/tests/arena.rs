@@ -32,6 +32,7 @@ procession_testkit::main! {
         a_message_that_is_closed_with_its_socket_holds_nothing,
         handles_are_dropped_in_the_middle_of_everything within 60,
         a_slot_of_another_kind_is_refused,
+        a_copy_keeps_what_its_parent_drops,
         a_program_that_a_child_executes_holds_nothing,
         a_fork_without_descriptors_makes_handles_that_do_nothing,
         a_copy_that_is_killed_at_any_step_leaves_whole_books within 120,
@@ -215,6 +216,26 @@ fn a_slot_of_another_kind_is_refused() {
     let error = slot().expect(KIND + 1).unwrap_err();
     assert!(matches!(error, ArenaError::WrongKind { found: KIND, .. }), "{error}");
     assert_eq!(statistics().arenas, 0);
+}
+
+fn a_copy_keeps_what_its_parent_drops() {
+    let kept = slot();
+    let given = make(vec![7]).remove(0);
+    let (wait, go) = pipe();
+    // The parent's own handle is dropped with the closure.
+    let child = Context::new(StartMethod::Fork).fork(move || {
+        hear(&wait);
+        let more = given.clone();
+        drop(given);
+        value(&decode::<Slot>(encode(&more).unwrap()).unwrap())
+    });
+    let child = child.unwrap();
+    assert_live(2);
+    let others = make(vec![8; 10]);
+    tell(&go);
+    assert_eq!(child.join().unwrap(), 7);
+    assert_live(11);
+    drop((kept, others));
 }
 
 fn a_program_that_a_child_executes_holds_nothing() {
