@@ -21,6 +21,7 @@ type Exception = (&'static str, &'static str);
 /// Where `unsafe` may stand. Everything else that needs it calls one of these.
 const UNSAFE_FILES: &[Exception] = &[
     ("benches/src/bin/starter.rs", "times a bare fork beside the start methods"),
+    ("benches/src/bin/sharer.rs", "times the bare system calls beside segments"),
     ("crates/procession-boot/src/constructor.rs", "the loader calls a raw function pointer in a link section"),
     ("crates/procession-boot/src/image.rs", "reads the image's own headers where the loader mapped them"),
     ("crates/procession-boot/src/lifeline.rs", "takes its parent's lifeline from a process that was forked"),

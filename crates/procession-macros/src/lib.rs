@@ -28,8 +28,13 @@ use proc_macro::TokenStream;
 /// What is read is checked, as another process may have written anything: of an enum the value, of a struct each
 /// field that asks for it. A type of which all bits are a value costs no check.
 ///
+/// Where a rule is broken the compiler shows the place and the remedy, for padding too: that is asserted in constants.
+///
 /// The derived code finds `procession-shm` or `procession` among the dependencies of the package, also under another
 /// name. Elsewhere, such as in the output of a macro, `#[shareable(crate = path::to::procession_shm)]` names it.
+///
+/// # Python
+/// A `ctypes.Structure` as the type of a `multiprocessing.sharedctypes` array.
 ///
 /// # Examples
 /// ```

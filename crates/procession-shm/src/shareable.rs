@@ -40,6 +40,9 @@ pub const SHAREABLE_ALIGN_MAX: usize = 64;
 /// value; if [`Shareable::ANY_BITS`] is true, all are. An implementation that is derived asserts this in its two
 /// constants; so whoever takes bytes for a value, or a value for bytes, evaluates one of them.
 ///
+/// # Python
+/// What `ctypes` and the typecodes of `multiprocessing.Array` describe.
+///
 /// # Examples
 /// ```
 /// use procession_shm::Shareable;
@@ -67,7 +70,8 @@ pub unsafe trait Shareable: Copy + Send + Sync + 'static {
     /// True for types of which all bits are a value, such as numbers.
     const ANY_BITS: bool;
 
-    /// Tells types apart that two programs call by different names: equal for types of the same layout.
+    /// Tells a type from others where a handle arrives: of the name, the size, and what the type is made of. Two
+    /// types with one definition have one signature, wherever they stand.
     const SIGNATURE: u64;
 
     /// Whether these bytes, as many as the type has, are a value of it.

@@ -49,11 +49,9 @@ struct Pair<T>(T, [T; 2]);
 #[repr(C, align(64))]
 struct Line([u64; 8]);
 
-/// An array's memory, as another process has it.
-fn memory_of<T: Shareable>(array: &SharedArray<T>) -> SharedMemory {
-    let message = procession_wire::encode(array).unwrap();
-    let (memory, _, _): (SharedMemory, u64, u64) = procession_wire::decode(message).unwrap();
-    memory
+/// So many elements whose bytes are zero, also of a type of which zero is no value.
+fn zeros<T: Shareable>(len: usize) -> SharedArray<T> {
+    SharedArray::from_memory(SharedMemory::create(len * size_of::<T>()).unwrap(), 0, len).unwrap()
 }
 
 /// These values come back from shared memory as they were.
@@ -63,7 +61,7 @@ fn come_back<T: Shareable + PartialEq + std::fmt::Debug>(values: &[T]) {
     for (index, value) in values.iter().enumerate() {
         assert_eq!(array.get(index).unwrap(), *value);
     }
-    let again = SharedArray::zeroed(values.len()).unwrap();
+    let again = zeros(values.len());
     for (index, value) in values.iter().enumerate() {
         again.set(index, *value).unwrap();
         assert_eq!(again.get(index).unwrap(), *value);
@@ -73,8 +71,8 @@ fn come_back<T: Shareable + PartialEq + std::fmt::Debug>(values: &[T]) {
 /// What an array says of these bytes in the middle one of three elements, after the trait has said the same.
 #[track_caller]
 fn read<T: Shareable>(bytes: &[u8]) -> Result<T, ShmError> {
-    let array = SharedArray::<T>::zeroed(3).unwrap();
-    memory_of(&array).write(size_of::<T>(), bytes).unwrap();
+    let array: SharedArray<T> = zeros(3);
+    array.memory().write(size_of::<T>(), bytes).unwrap();
     let read = array.get(1);
     assert_eq!(read.is_ok(), T::is_valid(bytes), "{bytes:?}");
     match &read {
@@ -136,8 +134,9 @@ fn larger_values_are_looked_at_as_a_whole() {
 
 #[test]
 fn zeros_that_are_no_value_are_refused() {
-    assert!(matches!(SharedArray::<Color>::zeroed(2).unwrap().get(1), Err(ShmError::Invalid { index: 1, .. })));
-    assert!(SharedArray::<NonZero<u64>>::zeroed(1).unwrap().get(0).is_err());
+    assert!(matches!(SharedArray::<Color>::zeroed(2), Err(ShmError::NoZero { .. })));
+    assert!(matches!(zeros::<Color>(2).get(1), Err(ShmError::Invalid { index: 1, .. })));
+    assert!(zeros::<NonZero<u64>>(1).get(0).is_err());
     assert_eq!(SharedArray::<Option<NonZero<u64>>>::zeroed(1).unwrap().get(0).unwrap(), None);
 }
 

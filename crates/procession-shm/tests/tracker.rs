@@ -13,6 +13,7 @@ mod common;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
+use std::time::Duration;
 
 use common::owner::{
     Owner, TRACKER, eventually, exists, kill_tracker, name, owns, path, records_of, trackers, wait_gone, warm_up,
@@ -30,6 +31,7 @@ procession_testkit::main! {
         names_are_gone_when_their_owner_has_ended,
         names_are_gone_when_their_owner_was_stopped_and_killed,
         names_are_gone_when_their_owner_executes_another_program,
+        an_owner_that_is_killed_at_any_moment_leaves_nothing,
         what_is_unlinked_is_not_removed_again,
         a_tracker_is_nobodys_child_and_has_a_session_of_its_own,
         a_tracker_survives_what_a_terminal_sends,
@@ -48,7 +50,7 @@ procession_testkit::main! {
         a_child_that_is_killed_leaves_no_name,
         a_child_whose_inherited_tracker_is_gone_starts_one,
     ];
-    programs: [owns, owns_and_forks, executes, borrows, borrows_and_sweeps];
+    programs: [owns, creates_without_end, owns_and_forks, executes, borrows, borrows_and_sweeps];
 }
 
 fn names_are_gone_when_their_owner_was_killed() {
@@ -93,6 +95,31 @@ fn names_are_gone_when_their_owner_executes_another_program() {
     let owner = Owner::start(program("executes"), &[&name]);
     wait_gone(&name);
     owner.end();
+}
+
+/// Creates and removes names until it is killed.
+fn creates_without_end() {
+    println!("done");
+    for number in 0.. {
+        let memory = SharedMemory::create_named(&format!("{}-{number}", name(&pid().to_string())), 1).unwrap();
+        memory.unlink().unwrap();
+    }
+}
+
+fn an_owner_that_is_killed_at_any_moment_leaves_nothing() {
+    for number in 0..40 {
+        let owner = Owner::start(program("creates_without_end"), &[]);
+        let pid = owner.pid();
+        eventually("it has begun", || !records_of(pid).is_empty());
+        // So that each is in the middle of something else.
+        thread::sleep(Duration::from_micros(137 * number));
+        let middle = format!("-{pid}-");
+        owner.kill();
+        let left = || {
+            fs::read_dir("/dev/shm").unwrap().flatten().any(|file| file.file_name().to_string_lossy().contains(&middle))
+        };
+        eventually("nothing is left", || !left());
+    }
 }
 
 fn what_is_unlinked_is_not_removed_again() {

@@ -77,9 +77,9 @@ mod tests {
 
     #[test]
     fn a_file_appears_whole_and_for_its_owner() {
-        let directory = std::env::temp_dir();
+        let directory = Path::new("/dev/shm");
         let path = directory.join(format!("procession-sys-named-{}", crate::pid()));
-        let file = unnamed_file(&directory).unwrap();
+        let file = unnamed_file(directory).unwrap();
         crate::set_file_size(&file, 3).unwrap();
         give_name(&file, &path).unwrap();
         assert_eq!(give_name(&file, &path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
-use procession_shm::ShmError;
+use procession_shm::{FreezeError, ShmError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -45,6 +45,13 @@ pub enum Error {
     /// What the system said to something that is not ours.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl<T> From<FreezeError<T>> for Error {
+    /// The array that could not be frozen is dropped.
+    fn from(error: FreezeError<T>) -> Self {
+        Error::Shm(error.into())
+    }
 }
 
 impl From<Fault> for Error {

@@ -1,7 +1,7 @@
 //! Structs: each field's claims, and no byte between them.
 
-use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{quote, quote_spanned};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{DataStruct, DeriveInput, Error, Member, Result, Type, parse_quote};
 
@@ -123,9 +123,10 @@ impl Fields<'_> {
         let whole = quote!(#name #arguments);
         let each = self.fields.iter().map(|(member, ty)| {
             let message = format!("`{name}` has padding before its field `{}`: {remedy}", spelled(member));
+            let outside = without_self(ty.to_token_stream(), name);
             quote_spanned! {place(ty)=>
                 ::core::assert!(::core::mem::offset_of!(#whole, #member) == end, #message);
-                end += ::core::mem::size_of::<#ty>();
+                end += ::core::mem::size_of::<#outside>();
             }
         });
         let tail = format!("`{name}` has padding after its last field: {remedy}");
@@ -143,6 +144,20 @@ impl Fields<'_> {
 /// crate leave it alone.
 fn place(ty: &Type) -> Span {
     Span::call_site().located_at(ty.span())
+}
+
+/// A field's type where there is no `Self`, such as in a constant beside the struct.
+fn without_self(ty: TokenStream, name: &Ident) -> TokenStream {
+    let spelled_out = |token| match token {
+        TokenTree::Ident(own) if own == "Self" => {
+            let mut name = name.clone();
+            name.set_span(own.span());
+            TokenTree::Ident(name)
+        }
+        TokenTree::Group(group) => TokenTree::Group(Group::new(group.delimiter(), without_self(group.stream(), name))),
+        token => token,
+    };
+    ty.into_iter().map(spelled_out).collect()
 }
 
 /// A field's name, or its number.

@@ -15,7 +15,7 @@ use procession_sys::{
 };
 
 use super::name::{DIRECTORY, Name};
-use super::record::{NAMED_SEGMENTS_MAX, Record, Slot};
+use super::record::{self, NAMED_SEGMENTS_MAX, Record, Slot};
 use super::sweep::{names_its_file, sweep};
 use super::tracker::{ADDRESS_BYTES, KEPT, Track};
 use crate::ShmError;
@@ -33,6 +33,8 @@ const TRACKER_ANSWER_MAX: Duration = Duration::from_secs(1);
 struct Own {
     owner: u32,
     is_swept: bool,
+    /// What the record is called, or will be; a tracker is told before there is one.
+    record_name: Option<String>,
     record: Option<Record>,
     /// The connection to the tracker.
     tracker: Option<Unshared>,
@@ -40,7 +42,7 @@ struct Own {
 
 impl Own {
     const fn of(owner: u32) -> Self {
-        Self { owner, is_swept: false, record: None, tracker: None }
+        Self { owner, is_swept: false, record_name: None, record: None, tracker: None }
     }
 }
 
@@ -74,14 +76,18 @@ pub(super) fn enter(name: &Name, number: u64, bytes: u64) -> Result<(), ShmError
     let directory = Path::new(DIRECTORY);
     let mut own = own();
     let own = &mut *own;
-    let record = match &mut own.record {
-        Some(record) => record,
-        none => none.insert(Record::create(directory).map_err(failed("written down"))?),
+    let record_name = match &mut own.record_name {
+        Some(name) => name,
+        none => none.insert(record::new_name().map_err(failed("written down"))?),
     };
     if !own.tracker.as_ref().is_some_and(is_connected) {
         own.tracker = None;
-        own.tracker = connect(&record.name).map_err(failed("made known to the tracker of names"))?;
+        own.tracker = connect(record_name).map_err(failed("made known to the tracker of names"))?;
     }
+    let record = match &mut own.record {
+        Some(record) => record,
+        none => none.insert(Record::create(&directory.join(record_name)).map_err(failed("written down"))?),
+    };
     let device = std::fs::metadata(directory).map_err(failed("written down"))?;
     let device = std::os::unix::fs::MetadataExt::dev(&device);
     let slot = Slot { number, name: name.clone() };

@@ -75,26 +75,28 @@ pub(super) fn own_prefix() -> String {
     format!("{PREFIX}{}-", effective_user())
 }
 
+/// A name for a record of this process, which nobody else's has.
+pub(super) fn new_name() -> io::Result<String> {
+    Ok(format!("{}{}-{:016x}", own_prefix(), pid(), u64::from_le_bytes(random_bytes()?)))
+}
+
 /// The record of this process.
 #[derive(Debug)]
 pub(super) struct Record {
     file: Unshared,
-    /// Its name in its directory.
-    pub(super) name: String,
     slots: Vec<Option<Slot>>,
 }
 
 impl Record {
     /// An empty one, which appears locked.
-    pub(super) fn create(directory: &Path) -> io::Result<Self> {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
+        let directory = path.parent().unwrap_or(path);
         let file = File::from(unnamed_file(directory)?);
         file.try_lock()?;
-        let file = Unshared::new(file.into())?;
-        let (mut record, random) = (Self { file, name: String::new(), slots: Vec::new() }, random_bytes()?);
-        record.name = format!("{}{}-{:016x}", own_prefix(), pid(), u64::from_le_bytes(random));
+        let record = Self { file: Unshared::new(file.into())?, slots: Vec::new() };
         let file = record.file()?;
         write_at(file, MAGIC, 0)?;
-        give_name(file, &directory.join(&record.name))?;
+        give_name(file, path)?;
         Ok(record)
     }
 
@@ -144,4 +146,58 @@ impl Record {
 /// Where a slot stands.
 fn offset(place: usize) -> u64 {
     (MAGIC.len() + place * SLOT_BYTES) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::name::DIRECTORY;
+    use super::*;
+
+    fn slot(number: u64) -> Slot {
+        Slot { number, name: Name::new(&format!("record-test-{number}")).unwrap() }
+    }
+
+    /// A record without a name, and what stands in it.
+    fn nameless() -> (Record, impl Fn() -> Vec<Slot>) {
+        let path = Path::new(DIRECTORY).join(new_name().unwrap());
+        let record = Record::create(&path).unwrap();
+        let reader = File::open(&path).unwrap();
+        std::fs::remove_file(path).unwrap();
+        let slots = move || {
+            let mut bytes = vec![0; RECORD_BYTES_MAX];
+            let len = std::os::unix::fs::FileExt::read_at(&reader, &mut bytes, 0).unwrap();
+            read(&bytes[..len]).unwrap()
+        };
+        (record, slots)
+    }
+
+    #[test]
+    fn names_are_entered_and_struck_out_and_their_places_used_again() {
+        let (mut record, slots) = nameless();
+        for number in 1..=3 {
+            record.enter(slot(number), |_| true).unwrap().unwrap();
+        }
+        record.strike_out(2).unwrap();
+        record.strike_out(99).unwrap();
+        assert_eq!(slots(), [slot(1), slot(3)]);
+        record.enter(slot(4), |_| true).unwrap().unwrap();
+        assert_eq!(slots(), [slot(1), slot(4), slot(3)]);
+    }
+
+    #[test]
+    fn a_full_record_takes_more_where_names_are_gone() {
+        let (mut record, slots) = nameless();
+        for number in 1..=NAMED_SEGMENTS_MAX as u64 {
+            record.enter(slot(number), |_| true).unwrap().unwrap();
+        }
+        assert_eq!(record.enter(slot(5000), |_| true).unwrap(), None);
+        record.enter(slot(5000), |slot| slot.number % 2 == 0).unwrap().unwrap();
+        assert_eq!(slots().len(), NAMED_SEGMENTS_MAX / 2 + 1);
+    }
+
+    #[test]
+    fn the_longest_name_fits_a_slot() {
+        let slot = Slot { number: u64::MAX, name: Name::new(&"x".repeat(SEGMENT_NAME_BYTES_MAX)).unwrap() };
+        assert_eq!(read(&[&MAGIC[..], &slot.encode()].concat()), Some(vec![slot]));
+    }
 }

@@ -73,14 +73,10 @@ impl SharedMemory {
     /// As [`SharedMemory::create_named`].
     pub fn create_with_new_name(bytes: usize) -> Result<Self, ShmError> {
         owner::sweep_once();
-        loop {
-            let name = Name::generate().map_err(ShmError::system("name"))?;
+        under_free_name(Name::generate, |name| {
             let file = whole_file(&name, bytes)?;
-            match Self::publish(file, name, bytes as u64) {
-                Err(ShmError::Exists { .. }) => {}
-                other => return other,
-            }
-        }
+            Self::publish(file, name, bytes as u64)
+        })
     }
 
     /// Gives a file its name, and maps it.
@@ -176,6 +172,20 @@ impl SharedMemory {
     }
 }
 
+/// What is created under the first of the names that nobody has.
+fn under_free_name<T>(
+    mut generate: impl FnMut() -> io::Result<Name>,
+    mut create: impl FnMut(Name) -> Result<T, ShmError>,
+) -> Result<T, ShmError> {
+    loop {
+        let name = generate().map_err(ShmError::system("name"))?;
+        match create(name) {
+            Err(ShmError::Exists { .. }) => {}
+            other => return other,
+        }
+    }
+}
+
 /// A file of this many bytes, all of them set aside, that has no name yet.
 fn whole_file(name: &Name, bytes: usize) -> Result<OwnedFd, ShmError> {
     if bytes == 0 {
@@ -241,4 +251,23 @@ pub(crate) fn check_arrived(file: &Descriptor, name: Option<String>) -> Result<O
         )));
     }
     Ok(Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_name_that_is_taken_is_followed_by_another() {
+        let taken = ["psm_1", "psm_2"];
+        let mut names = ["psm_1", "psm_2", "psm_1", "psm_3", "psm_4"].into_iter();
+        let mut create = |name: Name| match taken.contains(&name.as_str()) {
+            true => Err(ShmError::Exists { name: name.as_str().to_owned() }),
+            false => Ok(name),
+        };
+        let mut next = || names.next().map(|name| Name::new(name).unwrap()).ok_or_else(|| io::Error::other("no more"));
+        assert_eq!(under_free_name(&mut next, &mut create).unwrap().as_str(), "psm_3");
+        assert!(matches!(under_free_name(&mut next, |_| Err::<(), _>(ShmError::Empty)), Err(ShmError::Empty)));
+        assert!(matches!(under_free_name(next, create), Err(ShmError::System { .. })), "no more names");
+    }
 }

@@ -110,3 +110,190 @@ pub(super) fn names_its_file(directory: &Path, slot: &Slot, device: u64) -> bool
     let found = fs::symlink_metadata(directory.join(slot.name.as_str()));
     found.is_ok_and(|found| found.is_file() && (found.dev(), found.ino()) == (device, slot.number))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{OpenOptionsExt, symlink};
+    use std::path::PathBuf;
+    use std::thread;
+
+    use proptest::prelude::*;
+
+    use super::super::name::Name;
+    use super::super::record::Record;
+    use super::*;
+
+    /// A directory of a test's own, where nobody else sweeps.
+    struct Place(PathBuf);
+
+    impl Place {
+        fn new(test: &str) -> Self {
+            let path = Path::new(DIRECTORY).join(format!("procession-sweep-{}-{test}", procession_sys::pid()));
+            let _ = fs::remove_dir_all(&path);
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+
+        /// A file, and what is written down of it.
+        fn segment(&self, name: &str) -> Slot {
+            fs::write(self.0.join(name), name).unwrap();
+            Slot { number: fs::metadata(self.0.join(name)).unwrap().ino(), name: Name::new(name).unwrap() }
+        }
+
+        /// A record of nobody's, with these bytes.
+        fn record(&self, bytes: &[u8]) -> PathBuf {
+            let path = self.0.join(format!("{}1-record", record::own_prefix()));
+            let _ = fs::remove_file(&path);
+            let mut options = fs::OpenOptions::new();
+            io::Write::write_all(&mut options.write(true).create_new(true).mode(0o600).open(&path).unwrap(), bytes)
+                .unwrap();
+            path
+        }
+
+        /// The bytes of a record with these slots.
+        fn bytes(&self, slots: &[Slot]) -> Vec<u8> {
+            let path = self.0.join(record::new_name().unwrap());
+            let mut record = Record::create(&path).unwrap();
+            slots.iter().for_each(|slot| record.enter(slot.clone(), |_| true).unwrap().unwrap());
+            let bytes = fs::read(&path).unwrap();
+            fs::remove_file(path).unwrap();
+            bytes
+        }
+
+        fn sweep(&self) -> Vec<String> {
+            sweep_directory(&self.0).unwrap()
+        }
+
+        fn has(&self, name: &str) -> bool {
+            self.0.join(name).exists()
+        }
+    }
+
+    impl Drop for Place {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn a_record_that_is_locked_is_left_alone() {
+        let place = Place::new("locked");
+        let name = record::new_name().unwrap();
+        let mut record = Record::create(&place.0.join(&name)).unwrap();
+        record.enter(place.segment("a"), |_| true).unwrap().unwrap();
+        assert_eq!(place.sweep(), [""; 0]);
+        assert_eq!(sweep_record(&place.0, &name, Proof::Lock).unwrap(), Swept::Held);
+        assert!(place.has("a") && place.has(&name));
+        drop(record);
+        assert_eq!(place.sweep(), ["a"]);
+        assert!(!place.has("a") && !place.has(&name));
+        assert!(sweep_record(&place.0, &name, Proof::Lock).is_err(), "there is none any more");
+    }
+
+    #[test]
+    fn what_was_struck_out_or_is_another_file_stays() {
+        let place = Place::new("stays");
+        let (struck, replaced, gone) = (place.segment("struck"), place.segment("replaced"), place.segment("gone"));
+        let mut record = Record::create(&place.0.join(record::new_name().unwrap())).unwrap();
+        for slot in [&struck, &replaced, &gone] {
+            record.enter(slot.clone(), |_| true).unwrap().unwrap();
+        }
+        record.strike_out(struck.number).unwrap();
+        fs::remove_file(place.0.join("gone")).unwrap();
+        fs::write(place.0.join("new"), "").unwrap();
+        fs::rename(place.0.join("new"), place.0.join("replaced")).unwrap();
+        drop(record);
+        assert_eq!(place.sweep(), [""; 0]);
+        assert!(place.has("struck") && place.has("replaced"));
+    }
+
+    #[test]
+    fn what_is_no_record_is_left_alone() {
+        let place = Place::new("no-record");
+        let bytes = place.bytes(&[place.segment("a")]);
+        let path = place.record(&bytes);
+        let other = place.0.join("other");
+        fs::hard_link(&path, &other).unwrap();
+        assert_eq!(place.sweep(), [""; 0], "it has another name as well");
+        fs::remove_file(&path).unwrap();
+        symlink(&other, &path).unwrap();
+        assert_eq!(place.sweep(), [""; 0], "a link");
+        fs::remove_file(&path).unwrap();
+        fs::create_dir(&path).unwrap();
+        assert_eq!(place.sweep(), [""; 0], "a directory");
+        fs::remove_dir(&path).unwrap();
+        let path = place.record(&bytes);
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o620)).unwrap();
+        assert_eq!(place.sweep(), [""; 0], "others may have written it");
+        fs::rename(&path, place.0.join("procession-names-1-record")).unwrap();
+        assert_eq!(place.sweep(), [""; 0], "another user's");
+        place.record(&vec![0; RECORD_BYTES_MAX + 1]);
+        assert_eq!(place.sweep(), [""; 0], "too long");
+        assert!(place.has("a"));
+        place.record(&bytes);
+        assert_eq!(place.sweep(), ["a"]);
+    }
+
+    #[test]
+    fn a_name_that_is_no_file_is_left_alone() {
+        let place = Place::new("no-file");
+        let (a, b) = (place.segment("a"), place.segment("b"));
+        fs::rename(place.0.join("a"), place.0.join("elsewhere")).unwrap();
+        symlink(place.0.join("elsewhere"), place.0.join("a")).unwrap();
+        place.record(&place.bytes(&[a, b]));
+        assert_eq!(place.sweep(), ["b"]);
+        assert!(place.has("a") && place.has("elsewhere"));
+    }
+
+    #[test]
+    fn sweepers_at_the_same_time_remove_each_name_once() {
+        let place = Place::new("many");
+        for _ in 0..20 {
+            let slots: Vec<Slot> = (0..20).map(|number| place.segment(&format!("segment-{number}"))).collect();
+            place.record(&place.bytes(&slots));
+            let removed = thread::scope(|scope| {
+                let sweepers: Vec<_> = (0..4).map(|_| scope.spawn(|| place.sweep())).collect();
+                sweepers.into_iter().map(|sweeper| sweeper.join().unwrap().len()).sum::<usize>()
+            });
+            assert_eq!(removed, slots.len());
+            assert_eq!(fs::read_dir(&place.0).unwrap().count(), 0);
+        }
+    }
+
+    /// What is done to a record's bytes.
+    fn damage() -> impl Strategy<Value = (Vec<(usize, u8)>, usize, Vec<u8>)> {
+        let bytes = prop::collection::vec((0..4000_usize, any::<u8>()), 0..20);
+        (bytes, 0..4000_usize, prop::collection::vec(any::<u8>(), 0..600))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_damaged_record_removes_nothing_else((changes, length, more) in damage()) {
+            let place = Place::new(&format!("damage-{:?}", thread::current().id()));
+            let mut slots = vec![place.segment("owned")];
+            for name in ["other", "another"] {
+                slots.push(Slot { number: u64::MAX / 3, ..place.segment(name) });
+            }
+            let mut bytes = place.bytes(&slots);
+            bytes.truncate(length.max(1));
+            for (at, value) in changes {
+                let at = at % bytes.len();
+                bytes[at] = value;
+            }
+            bytes.extend(more);
+            place.record(&bytes);
+            let removed = place.sweep();
+            prop_assert!(removed.is_empty() || removed == ["owned"]);
+            prop_assert_eq!(place.has("owned"), removed.is_empty());
+            prop_assert!(place.has("other") && place.has("another"));
+        }
+
+        #[test]
+        fn any_bytes_are_read(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            record::read(&bytes);
+            record::read(&[&record::MAGIC[..], &bytes].concat());
+        }
+    }
+}
