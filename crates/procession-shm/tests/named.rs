@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use common::owner::{Owner, eventually, exists, name, owns, path, trackers, wait_gone, warm_up};
-use common::{methods, start};
+use common::{methods, python, start};
 use procession_launch::StartMethod;
 use procession_shm::{SEGMENT_NAME_BYTES_MAX, SharedMemory, ShmError};
 use procession_testkit::unique_name;
@@ -335,24 +335,6 @@ fn a_handle_that_was_passed_outlives_the_name(method: StartMethod) {
     memory.write(0, &[42]).unwrap();
     memory.unlink().unwrap();
     assert_eq!(start(method, read_first, (memory,)).join().unwrap(), 42);
-}
-
-/// What a Python program prints, and nothing else: neither it nor its own tracker may complain. `None` where there is no
-/// Python.
-fn python(program: &str, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(program).args(arguments).stdin(Stdio::null());
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("left out: there is no python3");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
-    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
 }
 
 /// Opens a segment in Python as a program that is not to own it must before 3.13, and prints size and beginning.

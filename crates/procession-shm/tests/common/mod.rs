@@ -7,8 +7,9 @@
 pub(crate) mod owner;
 
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Stdio};
 
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
 use procession_wire::Descriptor;
@@ -53,4 +54,22 @@ pub(crate) fn tell(to: &Descriptor) {
 /// Waits for a byte, which `tell` writes.
 pub(crate) fn hear(from: &Descriptor) {
     File::from(again(from)).read_exact(&mut [0]).expect("a byte");
+}
+
+/// What a Python program prints, and nothing else: neither it nor its own tracker may complain. `None` where there is no
+/// Python.
+pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<String> {
+    let mut command = Command::new("python3");
+    command.arg("-c").arg(program).args(arguments).stdin(Stdio::null());
+    let output = match command.output() {
+        Ok(output) => output,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            eprintln!("left out: there is no python3");
+            return None;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert!(output.status.success());
+    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
 }
