@@ -16,7 +16,7 @@ use std::thread;
 use common::owner::{Owner, eventually, exists, name, owns, path, trackers, wait_gone, warm_up};
 use common::{methods, python, start};
 use procession_launch::StartMethod;
-use procession_shm::{SEGMENT_NAME_BYTES_MAX, SharedMemory, ShmError};
+use procession_shm::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, SharedMemory, ShmError};
 use procession_testkit::unique_name;
 use procession_wire::{Descriptor, encode};
 
@@ -29,6 +29,7 @@ procession_testkit::main! {
         generated_names_differ_and_look_like_pythons,
         a_segment_without_bytes_is_refused,
         what_does_not_fit_is_refused_at_once_and_leaves_nothing,
+        one_name_too_many_is_refused_until_others_are_gone,
         a_handle_without_a_name_has_none_to_remove,
         what_others_have_in_the_directory_is_not_mapped,
         a_read_only_handle_keeps_the_name,
@@ -143,6 +144,18 @@ fn what_does_not_fit_is_refused_at_once_and_leaves_nothing() {
         assert!(matches!(error, ShmError::Create { .. } | ShmError::NoSpace { .. }), "{error}");
     }
     SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
+}
+
+fn one_name_too_many_is_refused_until_others_are_gone() {
+    let names: Vec<String> = (0..NAMED_SEGMENTS_MAX).map(|number| name(&number.to_string())).collect();
+    names.iter().for_each(|name| drop(SharedMemory::create_named(name, 1).unwrap()));
+    let more = name("more");
+    let error = SharedMemory::create_named(&more, 1).unwrap_err();
+    assert!(matches!(error, ShmError::TooManyNames { .. }), "{error}");
+    assert!(!exists(&more));
+    fs::remove_file(path(&names[7])).unwrap(); // By somebody else.
+    SharedMemory::create_named(&more, 1).unwrap().unlink().unwrap();
+    names.iter().filter(|name| exists(name)).for_each(|name| SharedMemory::unlink_named(name).unwrap());
 }
 
 fn a_handle_without_a_name_has_none_to_remove() {
