@@ -33,8 +33,8 @@ pub(super) struct Block<T: Copy> {
     len: usize,
 }
 
-/// As many bytes as a block has, or one element where that is more; aligned for elements.
-#[repr(C)]
+/// As many bytes as a block has, or one element where that is more; aligned for elements, and as memory is fetched.
+#[repr(C, align(64))]
 union Room<T: Copy> {
     bytes: [MaybeUninit<u8>; BLOCK_BYTES],
     element: MaybeUninit<T>,
