@@ -34,6 +34,8 @@ mod array; // segments of values,
 mod frozen; // also such as nobody changes any more;
 mod list; // and lists as Python has them.
 
+pub mod arena; // Slots, for building what processes share.
+
 pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
 pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;

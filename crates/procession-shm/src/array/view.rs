@@ -30,6 +30,7 @@ pub(super) struct View<T> {
 impl<T: Shareable> View<T> {
     /// Elements in a segment that others may have made.
     pub(super) fn new(memory: SharedMemory, at: usize, len: usize) -> Result<Self, ShmError> {
+        // One without bytes among others: a message could say that there are any number of them, and no size disprove it.
         const { assert_layout::<T>() };
         let bytes = bytes_of::<T>(len)?;
         let size = memory.len();
@@ -173,8 +174,6 @@ impl<T: Shareable> View<T> {
 
 /// The bytes of so many elements.
 fn bytes_of<T>(len: usize) -> Result<usize, ShmError> {
-    // Otherwise a message could say that there are any number of them, which no segment's size would disprove.
-    const { assert!(size_of::<T>() > 0, "values of this type have no bytes: there is nothing to share") };
     len.checked_mul(size_of::<T>()).ok_or(ShmError::TooLarge { len, size: size_of::<T>() })
 }
 
