@@ -4,7 +4,7 @@
 //! | bytes from | what stands there |
 //! |---|---|
 //! | 0 | magic (8 bytes), version (4), size of the file (8, at 16) |
-//! | 64 | owners ever used (4); for each class, a slot to try first (4 each, from 68), and how many were ever used (4 each, from 84) |
+//! | 64 | owners ever used (4); for each class, the first slot that may be free (4 each, from 68), and how many were ever used (4 each, from 84) |
 //! | [`OWNERS_AT`] | per owner: its process's number, for people who look at a dump (4) |
 //! | [`SLOTS_AT`] | per slot, [`SLOT_BYTES`]: state (8), kind (8), length (4), whether it was ever sent (4) |
 //! | [`COUNTS_AT`] | per owner, [`COUNTS_STRIDE`]: one count (4) per slot |
