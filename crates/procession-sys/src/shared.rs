@@ -71,6 +71,14 @@ impl SharedMap {
         Ok(Self { raw: raw?, access })
     }
 
+    /// Whether this process could map so many bytes of a file, which may have fewer yet.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `EOVERFLOW` or `InvalidInput` for more than there are addresses for.
+    pub fn check_room(file: impl AsFd, len: usize) -> io::Result<()> {
+        MmapOptions::new().len(len).map_raw_read_only(&file.as_fd()).map(drop)
+    }
+
     /// Bytes mapped; at least one.
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     #[must_use]
