@@ -5,7 +5,6 @@
 
 mod common;
 
-
 use common::{methods, start};
 use procession_launch::StartMethod;
 use procession_shm::{LIST_ITEM_BYTES_MAX, ListError, ShareableItem, ShareableList, SharedMemory, ShmError};
@@ -28,6 +27,7 @@ procession_testkit::main! {
         we_write_to_pythons_lists,
         text_that_is_cut_is_an_error_with_its_bytes,
         a_list_is_passed_in_a_few_bytes,
+        a_list_is_found_in_memory_that_another_handle_made_grow,
     ];
     cases for methods(), [
         a_passed_list_is_the_same_list,
@@ -272,6 +272,17 @@ fn a_list_is_passed_in_a_few_bytes() {
         assert_eq!(list.get(0).unwrap(), 77.into());
     }
     short.unlink().unwrap();
+}
+
+fn a_list_is_found_in_memory_that_another_handle_made_grow() {
+    let list = ShareableList::from_items(assorted()).unwrap();
+    let mut bytes = vec![0; list.memory().len()];
+    list.memory().read(0, &mut bytes).unwrap();
+    let memory = SharedMemory::create(8).unwrap();
+    let other: SharedMemory = decode(encode(&memory).unwrap()).unwrap();
+    other.grow(bytes.len()).unwrap();
+    other.write(0, &bytes).unwrap();
+    assert_eq!(ShareableList::from_memory(memory).unwrap().to_vec().unwrap(), assorted());
 }
 
 fn change(list: ShareableList, name: Option<String>) -> Vec<ShareableItem> {
