@@ -15,7 +15,7 @@
 #![expect(unsafe_code, reason = "touches memory that other processes change")]
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64};
@@ -70,6 +70,14 @@ impl SharedMap {
             Access::ReadWrite => options.map_raw(&file.as_fd()),
         };
         Ok(Self { raw: raw?, access })
+    }
+
+    /// Whether this process could map so many bytes of a file, which may have fewer yet.
+    ///
+    /// # Errors
+    /// `ENOMEM`, `EOVERFLOW` or `InvalidInput` for more than there are addresses for.
+    pub fn check_room(file: impl AsFd, len: usize) -> io::Result<()> {
+        MmapOptions::new().len(len).map_raw_read_only(&file.as_fd()).map(drop)
     }
 
     /// Bytes mapped; at least one.
@@ -143,26 +151,27 @@ impl SharedMap {
         Ok(())
     }
 
-    /// One value's memory. Up to eight bytes are read in one piece.
+    /// One value's memory: in one piece where that is 1, 2, 4 or 8 bytes at a multiple of as many, whatever it is made
+    /// of.
     ///
     /// # Errors
     /// [`AccessError::OutOfRange`], [`AccessError::Misaligned`].
     #[inline]
     pub fn load<T: Copy>(&self, at: usize) -> Result<MaybeUninit<T>, AccessError> {
         let from = aligned::<T>(self.place(at, size_of::<T>())?)?;
-        // SAFETY: mapped, aligned; `MaybeUninit` takes any bytes.
-        Ok(unsafe { from.cast::<MaybeUninit<T>>().read_volatile() })
+        // SAFETY: as many bytes are mapped there, aligned.
+        Ok(unsafe { load_whole(from) })
     }
 
-    /// Writes one value. Up to eight bytes are written in one piece.
+    /// Writes one value: in one piece where it is 1, 2, 4 or 8 bytes at a multiple of as many, whatever it is made of.
     ///
     /// # Errors
     /// [`AccessError::OutOfRange`], [`AccessError::ReadOnly`], [`AccessError::Misaligned`].
     #[inline]
     pub fn store<T: Copy>(&self, at: usize, value: T) -> Result<(), AccessError> {
         let into = aligned::<T>(self.writable_place(at, size_of::<T>())?)?;
-        // SAFETY: mapped writable, aligned, and no reference to data shows it.
-        unsafe { into.write_volatile(value) };
+        // SAFETY: as many bytes are mapped there, writable, aligned, and no reference to data shows them.
+        unsafe { store_whole(into, value) };
         Ok(())
     }
 
@@ -269,6 +278,63 @@ impl From<AccessError> for io::Error {
 fn aligned<T>(place: *mut u8) -> Result<*mut T, AccessError> {
     let place = place.cast::<T>();
     if place.is_aligned() { Ok(place) } else { Err(AccessError::Misaligned) }
+}
+
+/// Reads a value, by the access of an integer where there is one of its size that may stand there: the compiler moves
+/// what has fields or elements one by one.
+///
+/// # Safety
+/// A `T` can be read at `from`, which is aligned for it.
+#[inline]
+unsafe fn load_whole<T: Copy>(from: *const T) -> MaybeUninit<T> {
+    match size_of::<T>() {
+        // SAFETY: as large as the value, and aligned.
+        2 if from.cast::<u16>().is_aligned() => unsafe { load_as::<T, u16>(from) },
+        // SAFETY: as above.
+        4 if from.cast::<u32>().is_aligned() => unsafe { load_as::<T, u32>(from) },
+        // SAFETY: as above.
+        8 if from.cast::<u64>().is_aligned() => unsafe { load_as::<T, u64>(from) },
+        // SAFETY: as the caller vouches; any bytes are a `MaybeUninit`.
+        _ => unsafe { from.cast::<MaybeUninit<T>>().read_volatile() },
+    }
+}
+
+/// # Safety
+/// A `W`, which is as large as a `T`, can be read at `from`, which is aligned for both.
+#[inline]
+unsafe fn load_as<T: Copy, W: Copy>(from: *const T) -> MaybeUninit<T> {
+    // SAFETY: as the caller vouches; any bytes are a `MaybeUninit`.
+    let word = unsafe { from.cast::<MaybeUninit<W>>().read_volatile() };
+    // SAFETY: as large, and any bytes are a `MaybeUninit`.
+    unsafe { mem::transmute_copy(&word) }
+}
+
+/// Writes a value as [`load_whole`] reads it.
+///
+/// # Safety
+/// A `T` can be written at `into`, which is aligned for it.
+#[inline]
+unsafe fn store_whole<T: Copy>(into: *mut T, value: T) {
+    match size_of::<T>() {
+        // SAFETY: as large as the value, and aligned.
+        2 if into.cast::<u16>().is_aligned() => unsafe { store_as::<T, u16>(into, value) },
+        // SAFETY: as above.
+        4 if into.cast::<u32>().is_aligned() => unsafe { store_as::<T, u32>(into, value) },
+        // SAFETY: as above.
+        8 if into.cast::<u64>().is_aligned() => unsafe { store_as::<T, u64>(into, value) },
+        // SAFETY: as the caller vouches.
+        _ => unsafe { into.write_volatile(value) },
+    }
+}
+
+/// # Safety
+/// A `W`, which is as large as a `T`, can be written at `into`, which is aligned for both.
+#[inline]
+unsafe fn store_as<T: Copy, W: Copy>(into: *mut T, value: T) {
+    // SAFETY: as large, and any bytes are a `MaybeUninit`.
+    let word: MaybeUninit<W> = unsafe { mem::transmute_copy(&value) };
+    // SAFETY: as the caller vouches.
+    unsafe { into.cast::<MaybeUninit<W>>().write_volatile(word) };
 }
 
 /// Copies bytes of which one side, or both, may be changed by other processes meanwhile.
@@ -446,6 +512,31 @@ mod tests {
         there.read_values(16, &mut values).unwrap();
         // SAFETY: any bits are a number.
         assert_eq!(values.map(|value| unsafe { value.assume_init() }), [1.5, -2.5]);
+    }
+
+    #[test]
+    fn values_of_bytes_stand_anywhere() {
+        let (here, there) = maps();
+        fn kept<const N: usize>(here: &SharedMap, there: &SharedMap) {
+            for at in 0..16 {
+                let value: [u8; N] = std::array::from_fn(|index| (at + 3 * index + 1) as u8);
+                here.zero(0..BYTES).unwrap();
+                here.store(at, value).unwrap();
+                let mut around = [0; 40];
+                there.read(0, &mut around).unwrap();
+                assert_eq!(around[at..at + N], value);
+                assert_eq!(around.iter().filter(|&&byte| byte != 0).count(), N, "{at}: {around:?}");
+                // SAFETY: any bits are numbers.
+                assert_eq!(unsafe { there.load::<[u8; N]>(at).unwrap().assume_init() }, value);
+            }
+        }
+        kept::<1>(&here, &there);
+        kept::<2>(&here, &there);
+        kept::<3>(&here, &there);
+        kept::<4>(&here, &there);
+        kept::<7>(&here, &there);
+        kept::<8>(&here, &there);
+        kept::<16>(&here, &there);
     }
 
     #[test]

@@ -128,6 +128,7 @@ impl Books {
             let state = self.load(slot);
             if state.is_claimed_by(owner) {
                 let _ = self.exchange(slot, state, state.freed());
+                self.suggest(slot);
             } else if left > 0 {
                 self.free(slot);
             }
@@ -266,7 +267,8 @@ impl Books {
     fn claim(&self, owner: u32, class_idx: usize) -> Option<(u32, State)> {
         let class = &CLASS[class_idx];
         let hint = self.word(HINTS_AT + 4 * class_idx);
-        let start = hint.load(SeqCst) % class.slots;
+        let before = hint.load(SeqCst);
+        let start = before % class.slots;
         for step in 0..class.slots {
             let within = (start + step) % class.slots;
             let slot = class.first + within;
@@ -276,7 +278,8 @@ impl Books {
             self.word(REACHES_AT + 4 * class_idx).fetch_max(within + 1, SeqCst);
             fail_point!("claim: reached");
             if self.exchange(slot, seen, claimed).is_ok() {
-                hint.store(within + 1, SeqCst);
+                // Unless a slot before it has been freed meanwhile.
+                let _ = hint.compare_exchange(before, within + 1, SeqCst, SeqCst);
                 return Some((slot, claimed));
             }
         }
@@ -312,11 +315,11 @@ impl Books {
         }
     }
 
-    /// Has the next allocation try this slot first.
+    /// Has the next allocation begin its search here at the latest, so that few slots are ever used.
     fn suggest(&self, slot: u32) {
         let class = CLASS.iter().enumerate().find(|(_, class)| class_of(slot) == Some(class));
         if let Some((class_idx, class)) = class {
-            self.word(HINTS_AT + 4 * class_idx).store(slot - class.first, SeqCst);
+            self.word(HINTS_AT + 4 * class_idx).fetch_min(slot - class.first, SeqCst);
         }
     }
 

@@ -56,6 +56,7 @@ pub(super) fn hook() -> io::Result<()> {
 
 /// Makes the child an owner.
 unsafe extern "C" fn prepare() {
+    fail_point!("fork: begins");
     // A signal handler forks amid an allocation of its own thread: its child's handles are inert.
     if is_inside() {
         return;

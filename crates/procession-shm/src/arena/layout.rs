@@ -4,7 +4,7 @@
 //! | bytes from | what stands there |
 //! |---|---|
 //! | 0 | magic (8 bytes), version (4), size of the file (8, at 16) |
-//! | 64 | owners ever used (4); for each class, a slot to try first (4 each, from 68), and how many were ever used (4 each, from 84) |
+//! | 64 | owners ever used (4); for each class, the first slot that may be free (4 each, from 68), and how many were ever used (4 each, from 84) |
 //! | [`OWNERS_AT`] | per owner: its process's number, for people who look at a dump (4) |
 //! | [`SLOTS_AT`] | per slot, [`SLOT_BYTES`]: state (8), kind (8), length (4), whether it was ever sent (4) |
 //! | [`COUNTS_AT`] | per owner, [`COUNTS_STRIDE`]: one count (4) per slot |
@@ -159,5 +159,27 @@ mod tests {
             assert_eq!(class_for(bytes), Some(class), "{bytes}");
         }
         assert_eq!(class_for(SLOT_BYTES_MAX + 1), None);
+    }
+
+    #[test]
+    fn the_book_has_these_places() {
+        let page = include_str!("../../../../docs/src/reference/segment-layout.md").replace(',', "");
+        let sizes = CLASS.map(|class| format!("{} of {}", class.slots, class.bytes)).join(" ");
+        let sizes = sizes.replacen(" of 64", " of 64 bytes", 1);
+        for row in [
+            format!("the size of the file: {FILE_BYTES} |"),
+            format!("| {VERSION_AT} | 4 | the version of this layout: {VERSION} |"),
+            format!("| {OWNERS_USED_AT} | 4 |"),
+            format!("| {HINTS_AT} | 4 × {CLASSES} |"),
+            format!("| {REACHES_AT} | 4 × {CLASSES} |"),
+            format!("| {OWNERS_AT} | {OWNER_BYTES} × {OWNERS_MAX} |"),
+            format!("| {SLOTS_AT} | {SLOT_BYTES} × {SLOTS} |"),
+            format!("| {COUNTS_AT} | {COUNTS_STRIDE} × {OWNERS_MAX} |"),
+            format!("| {STORAGE_AT} | 2 MiB | the slots: {sizes} |"),
+            format!("| 0 to {} | the process", OWNERS_MAX - 1),
+            format!("| {SLOT_LOCKS_AT} + i | each message"),
+        ] {
+            assert!(page.contains(&row), "the page lacks: {row}");
+        }
     }
 }
