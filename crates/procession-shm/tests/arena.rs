@@ -1,6 +1,11 @@
 //! Slots between processes: who holds them, and what is left when a process is killed.
 //!
 //! Relies on the test kit, whose fail points kill a child where its books are half written; order is told by pipes.
+//!
+//! # Safety
+//! One case forks beside threads, which hold no lock at that moment but libc's own and those of what is tested.
+
+#![expect(unsafe_code, reason = "forks a process with threads")]
 
 mod common;
 
@@ -11,7 +16,9 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::thread;
 use std::time::Duration;
 
 use common::{hear, methods, pipe, start, tell};
@@ -37,6 +44,7 @@ procession_testkit::main! {
         a_fork_without_descriptors_makes_handles_that_do_nothing,
         a_copy_that_is_killed_at_any_step_leaves_whole_books within 120,
         copies_that_are_killed_at_any_time_leave_whole_books within 120,
+        copies_of_a_process_whose_threads_are_busy_have_what_they_need within 120,
     ];
     cases for methods(), [
         a_child_counts_in_its_parents_slot,
@@ -71,7 +79,7 @@ fn assert_live(expected: u32) {
 fn wait_until_alone() {
     let deadline = Deadline::after(Duration::from_secs(10));
     while statistics().owners > 1 && !deadline.has_passed() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert_eq!((statistics().arenas, statistics().owners), (1, 1));
 }
@@ -452,4 +460,35 @@ fn copies_that_are_killed_at_any_time_leave_whole_books() {
     }
     assert_live(2);
     assert_eq!(statistics().owners, 1);
+}
+
+/// How often a process forks while its threads do all there is.
+const BUSY_FORKS: u32 = 100;
+
+fn copies_of_a_process_whose_threads_are_busy_have_what_they_need() {
+    let slots = make(vec![1, 2]);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(SeqCst) {
+                    all_there_is(&slots);
+                }
+            });
+        }
+        for _ in 0..BUSY_FORKS {
+            let copied = slots.clone();
+            let use_them = move || {
+                all_there_is(&copied);
+                copied.iter().map(value).collect::<Vec<_>>()
+            };
+            // SAFETY: what the copy calls waits for locks of libc, which its fork makes free, and of the list of arenas,
+            // which is the forking thread's meanwhile.
+            let child = unsafe { Context::new(StartMethod::Fork).fork_unchecked(use_them) };
+            assert_eq!(child.unwrap().join().unwrap(), [1, 2]);
+        }
+        is_over.store(true, SeqCst);
+    });
+    assert_live(2);
+    wait_until_alone();
 }
