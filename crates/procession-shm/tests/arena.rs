@@ -3,7 +3,7 @@
 //! Relies on the test kit, whose fail points kill a child where its books are half written; order is told by pipes.
 //!
 //! # Safety
-//! One case forks beside threads, which hold no lock at that moment but libc's own and those of what is tested.
+//! Two cases fork beside threads, which hold no lock at that moment but libc's own and those of what is tested.
 
 #![expect(unsafe_code, reason = "forks a process with threads")]
 
@@ -18,6 +18,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -45,6 +46,7 @@ procession_testkit::main! {
         a_copy_that_is_killed_at_any_step_leaves_whole_books within 120,
         copies_that_are_killed_at_any_time_leave_whole_books within 120,
         copies_of_a_process_whose_threads_are_busy_have_what_they_need within 120,
+        nobody_collects_while_a_thread_forks,
     ];
     cases for methods(), [
         a_child_counts_in_its_parents_slot,
@@ -491,4 +493,36 @@ fn copies_of_a_process_whose_threads_are_busy_have_what_they_need() {
     });
     assert_live(2);
     wait_until_alone();
+}
+
+/// How long a thread waits for what another one is kept from.
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn nobody_collects_while_a_thread_forks() {
+    let slot = make(vec![1]).remove(0);
+    let ((begin, begun), (enter, entered)) = (channel(), channel());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let (_open, never) = channel::<()>();
+            fail_points::arm("free: at an owner", 0, move || {
+                let _ = enter.send(());
+                assert!(never.recv_timeout(PAUSE).is_err());
+            });
+            begun.recv().unwrap();
+            collect();
+        });
+        fail_points::arm("fork: prepared", 0, move || {
+            begin.send(()).unwrap();
+            assert!(entered.recv_timeout(PAUSE).is_err(), "the other thread collects");
+        });
+        let copied = slot.clone();
+        let collects = move || {
+            collect();
+            value(&copied)
+        };
+        // SAFETY: as above.
+        let child = unsafe { Context::new(StartMethod::Fork).fork_unchecked(collects) };
+        assert_eq!(child.unwrap().join().unwrap(), 1);
+    });
+    assert_live(1);
 }
