@@ -14,9 +14,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use common::owner::{Owner, eventually, exists, name, owns, path, trackers, wait_gone, warm_up};
-use common::{methods, start};
+use common::{methods, python, start};
 use procession_launch::StartMethod;
-use procession_shm::{SEGMENT_NAME_BYTES_MAX, SharedMemory, ShmError};
+use procession_shm::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, SharedMemory, ShmError};
 use procession_testkit::unique_name;
 use procession_wire::{Descriptor, encode};
 
@@ -29,6 +29,7 @@ procession_testkit::main! {
         generated_names_differ_and_look_like_pythons,
         a_segment_without_bytes_is_refused,
         what_does_not_fit_is_refused_at_once_and_leaves_nothing,
+        one_name_too_many_is_refused_until_others_are_gone,
         a_handle_without_a_name_has_none_to_remove,
         what_others_have_in_the_directory_is_not_mapped,
         a_read_only_handle_keeps_the_name,
@@ -130,7 +131,7 @@ fn what_does_not_fit_is_refused_at_once_and_leaves_nothing() {
     let name = name("");
     // One page more than there could ever be: asking for all that is free would take it from everybody else.
     let ask = "import os; s = os.statvfs('/dev/shm'); print((s.f_blocks + 1) * s.f_frsize)";
-    let Some(bytes) = python(ask, &[]) else { return };
+    let bytes = python(ask, &[]);
     match SharedMemory::create_named(&name, bytes.parse().unwrap()) {
         Err(ShmError::NoSpace { name: named, bytes: asked }) => {
             assert_eq!((named, asked.to_string()), (name.clone(), bytes));
@@ -143,6 +144,18 @@ fn what_does_not_fit_is_refused_at_once_and_leaves_nothing() {
         assert!(matches!(error, ShmError::Create { .. } | ShmError::NoSpace { .. }), "{error}");
     }
     SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
+}
+
+fn one_name_too_many_is_refused_until_others_are_gone() {
+    let names: Vec<String> = (0..NAMED_SEGMENTS_MAX).map(|number| name(&number.to_string())).collect();
+    names.iter().for_each(|name| drop(SharedMemory::create_named(name, 1).unwrap()));
+    let more = name("more");
+    let error = SharedMemory::create_named(&more, 1).unwrap_err();
+    assert!(matches!(error, ShmError::TooManyNames { .. }), "{error}");
+    assert!(!exists(&more));
+    fs::remove_file(path(&names[7])).unwrap(); // By somebody else.
+    SharedMemory::create_named(&more, 1).unwrap().unlink().unwrap();
+    names.iter().filter(|name| exists(name)).for_each(|name| SharedMemory::unlink_named(name).unwrap());
 }
 
 fn a_handle_without_a_name_has_none_to_remove() {
@@ -307,8 +320,8 @@ fn a_killed_child_that_had_it_open_removes_nothing(method: StartMethod) {
     // Trackers have seen another end since.
     owner.kill();
     wait_gone(&own);
+    eventually("its tracker ends, and the other one stays", || trackers().len() == 1);
     assert!(exists(&name));
-    assert_eq!(trackers().len(), 1);
     memory.unlink().unwrap();
 }
 
@@ -337,24 +350,6 @@ fn a_handle_that_was_passed_outlives_the_name(method: StartMethod) {
     assert_eq!(start(method, read_first, (memory,)).join().unwrap(), 42);
 }
 
-/// What a Python program prints, and nothing else: neither it nor its own tracker may complain. `None` where there is no
-/// Python.
-fn python(program: &str, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(program).args(arguments).stdin(Stdio::null());
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            eprintln!("left out: there is no python3");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
-    };
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
-    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
-}
-
 /// Opens a segment in Python as a program that is not to own it must before 3.13, and prints size and beginning.
 const READ: &str = "
 import sys
@@ -374,12 +369,10 @@ fn python_reads_what_is_created_here() {
     let name = name("");
     let memory = SharedMemory::create_named(&name, 12_345).unwrap();
     memory.write(0, b"rusted").unwrap();
-    if let Some(said) = python(READ, &[&name]) {
-        assert_eq!(said, "12345 rusted\nexists");
-        let mut bytes = [0; 6];
-        memory.read(0, &mut bytes).unwrap();
-        assert_eq!(&bytes, b"python");
-    }
+    assert_eq!(python(READ, &[&name]), "12345 rusted\nexists");
+    let mut bytes = [0; 6];
+    memory.read(0, &mut bytes).unwrap();
+    assert_eq!(&bytes, b"python");
     memory.unlink().unwrap();
 }
 
@@ -400,10 +393,7 @@ fn what_python_creates_is_read_here() {
     for name in [name(""), String::new()] {
         let mut command = Command::new("python3");
         command.arg("-c").arg(CREATE).arg(&name).stdin(Stdio::piped()).stdout(Stdio::piped());
-        let Ok(mut python) = command.spawn() else {
-            eprintln!("left out: there is no python3");
-            return;
-        };
+        let mut python = command.spawn().expect("python3");
         let mut created = String::new();
         let output = python.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(output), &mut created).unwrap();
@@ -432,10 +422,7 @@ memory.unlink()
 fn a_name_that_python_has_removed_is_not_found() {
     let name = name("");
     let memory = SharedMemory::create_named(&name, 1).unwrap();
-    if python(OPEN_AND_END, &[&name]).is_some() {
-        assert!(matches!(memory.unlink(), Err(ShmError::NotFound { .. })));
-        SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
-    } else {
-        memory.unlink().unwrap();
-    }
+    python(OPEN_AND_END, &[&name]);
+    assert!(matches!(memory.unlink(), Err(ShmError::NotFound { .. })));
+    SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
 }

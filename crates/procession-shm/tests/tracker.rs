@@ -18,11 +18,12 @@ use std::time::Duration;
 use common::owner::{
     Owner, TRACKER, eventually, exists, kill_tracker, name, owns, path, records_of, trackers, wait_gone, warm_up,
 };
-use common::{methods, start};
+use common::{hear, methods, pipe, start, tell};
 use procession_launch::StartMethod;
 use procession_shm::{SharedMemory, ShmError, sweep};
 use procession_sys::{Signal, borrow_rights_of, is_root, pid, send_signal};
 use procession_testkit::{children_of, process, program};
+use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: warm_up;
@@ -50,7 +51,7 @@ procession_testkit::main! {
         a_child_that_is_killed_leaves_no_name,
         a_child_whose_inherited_tracker_is_gone_starts_one,
     ];
-    programs: [owns, creates_without_end, owns_and_forks, executes, borrows, borrows_and_sweeps];
+    programs: [owns, owns_and_forks, executes, borrows, borrows_and_sweeps];
 }
 
 fn names_are_gone_when_their_owner_was_killed() {
@@ -94,12 +95,13 @@ fn names_are_gone_when_their_owner_executes_another_program() {
     let name = name("");
     let owner = Owner::start(program("executes"), &[&name]);
     wait_gone(&name);
+    // It has nothing to wait for any more, though the process lives.
+    eventually("the tracker has ended", || !trackers().iter().any(|tracker| tracker.pid == owner.tracker));
     owner.end();
 }
 
-/// Creates and removes names until it is killed.
-fn creates_without_end() {
-    println!("done");
+/// In a child: creates and removes names until it is killed.
+fn create_without_end() {
     for number in 0.. {
         let memory = SharedMemory::create_named(&format!("{}-{number}", name(&pid().to_string())), 1).unwrap();
         memory.unlink().unwrap();
@@ -107,14 +109,15 @@ fn creates_without_end() {
 }
 
 fn an_owner_that_is_killed_at_any_moment_leaves_nothing() {
-    for number in 0..40 {
-        let owner = Owner::start(program("creates_without_end"), &[]);
-        let pid = owner.pid();
+    for number in 0..150 {
+        let child = start(StartMethod::ForkServer, create_without_end, ());
+        let pid = child.pid();
         eventually("it has begun", || !records_of(pid).is_empty());
         // So that each is in the middle of something else.
-        thread::sleep(Duration::from_micros(137 * number));
+        thread::sleep(Duration::from_micros(37 * number));
+        child.kill().unwrap();
+        assert!(child.join().is_err());
         let middle = format!("-{pid}-");
-        owner.kill();
         let left = || {
             fs::read_dir("/dev/shm").unwrap().flatten().any(|file| file.file_name().to_string_lossy().contains(&middle))
         };
@@ -150,15 +153,12 @@ fn a_tracker_is_nobodys_child_and_has_a_session_of_its_own() {
 }
 
 fn a_tracker_survives_what_a_terminal_sends() {
-    let name = name("");
-    let owner = Owner::of(&[&name]);
-    const HANGUP: i32 = 1;
+    let tracker = trackers()[0].pid;
     for signal in [Signal::INT.number(), Signal::TERM.number(), HANGUP] {
-        send_signal(owner.tracker, signal).unwrap();
+        send_signal(tracker, signal).unwrap();
     }
-    assert!(exists(&name));
-    owner.kill();
-    wait_gone(&name);
+    // It still lets somebody in: a child that it did not answer would start another one.
+    assert_eq!(trackers_while_a_child_owns(StartMethod::Spawn, &name("")), [tracker]);
 }
 
 fn a_killed_tracker_is_replaced_and_nothing_is_forgotten() {
@@ -273,6 +273,9 @@ fn a_name_that_another_owner_has_now_stays() {
     wait_gone(&name);
 }
 
+/// SIGHUP.
+const HANGUP: i32 = 1;
+
 /// SIGCONT.
 const CONTINUE: i32 = 18;
 
@@ -298,11 +301,10 @@ fn borrows() {
     owns();
 }
 
-/// Removes what such an owner has left, and creates what it reads.
+/// Removes what such an owner has left.
 fn borrows_and_sweeps() {
     borrow_rights_of(NOBODY).unwrap();
     sweep().unwrap();
-    owns();
 }
 
 fn without_a_tracker_a_sweep_removes_names() {
@@ -316,26 +318,38 @@ fn without_a_tracker_a_sweep_removes_names() {
     owner.kill();
     sweep().unwrap();
     assert_eq!(records_of(pid).len(), 1, "another user's record is left alone");
-    let owner = Owner::start(program("borrows_and_sweeps"), &[&new]);
-    wait_gone(&old);
+    let owner = Owner::start(program("borrows"), &[&new]);
+    assert!(!exists(&old) && exists(&new), "the first use of a name sweeps");
     owner.end();
+    assert!(exists(&new));
     Owner::start(program("borrows_and_sweeps"), &[]).end();
-    wait_gone(&new);
+    assert!(!exists(&new));
 }
 
-/// In a child: creates a name, and says how many trackers there are.
-fn create(name: String) -> Result<(), String> {
-    let memory = SharedMemory::create_named(&name, 1).map_err(|error| error.to_string())?;
-    memory.unlink().map_err(|error| error.to_string())
+/// In a child: creates a name, says so, and removes it when it is told to.
+fn own_until_told(name: String, created: Descriptor, enough: Descriptor) {
+    let memory = SharedMemory::create_named(&name, 1).unwrap();
+    tell(&created);
+    hear(&enough);
+    memory.unlink().unwrap();
+}
+
+/// Which trackers there are while a child owns a name.
+fn trackers_while_a_child_owns(method: StartMethod, name: &str) -> Vec<u32> {
+    let ((created, tell_created), (hear_enough, enough)) = (pipe(), pipe());
+    let child = start(method, own_until_told, (name.to_owned(), tell_created, hear_enough));
+    hear(&created);
+    let trackers = trackers().iter().map(|tracker| tracker.pid).collect();
+    tell(&enough);
+    child.join().unwrap();
+    trackers
 }
 
 fn children_use_their_parents_tracker(method: StartMethod) {
-    let before = trackers();
-    assert_eq!(before.len(), 1);
+    let tracker = trackers()[0].pid;
     for number in 0..3 {
-        start(method, create, (name(&number.to_string()),)).join().unwrap().unwrap();
+        assert_eq!(trackers_while_a_child_owns(method, &name(&number.to_string())), [tracker]);
     }
-    assert_eq!(trackers().iter().map(|tracker| tracker.pid).collect::<Vec<_>>(), [before[0].pid]);
 }
 
 /// In a child: creates a name and waits to be killed.

@@ -9,6 +9,7 @@ use std::path::Path;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 
 use crate::Access;
+use crate::fd::out_of_the_way;
 
 /// A new, empty file in the file system of `directory`, without a name there, which its owner alone may open. It is
 /// gone with its last descriptor unless [`give_name`] gives it a name.
@@ -17,7 +18,7 @@ use crate::Access;
 /// `ENOENT`, `EACCES`, `EMFILE`, `ENOSPC`, and `EOPNOTSUPP` for a file system that has no such files.
 pub fn unnamed_file(directory: &Path) -> io::Result<OwnedFd> {
     let owner = Mode::RUSR | Mode::WUSR;
-    let file = rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, owner)?;
+    let file = out_of_the_way(rustix::fs::open(directory, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, owner)?)?;
     rustix::fs::fchmod(&file, owner)?; // Whatever the process's umask says.
     Ok(file)
 }
@@ -41,7 +42,7 @@ pub fn open_regular(path: &Path, access: Access) -> io::Result<OwnedFd> {
         Access::ReadWrite => OFlags::RDWR,
     };
     let careful = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = rustix::fs::open(path, rights | careful, Mode::empty())?;
+    let file = out_of_the_way(rustix::fs::open(path, rights | careful, Mode::empty())?)?;
     if !is_regular(&file)? {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
     }

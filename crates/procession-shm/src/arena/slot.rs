@@ -18,11 +18,14 @@ use super::process::{self, Arena};
 
 /// A few bytes that several processes share: a handle, whose clones are the same bytes.
 ///
-/// For building what processes share; see [the module](self) for what holds it. Passed to a child or through a channel it
+/// For building what processes share; see [the module](super) for what holds it. Passed to a child or through a channel it
 /// costs no descriptor of its own: one goes with the message, however many slots are in it. When its process
 /// dies, its references are given up with it; the bytes stay as they are for the others.
 ///
 /// Bytes are zero at first. They are aligned to 64 bytes.
+///
+/// Cloning and dropping take no lock, so they may happen anywhere, also in a signal handler unless it drops the last
+/// handle of all slots: that frees memory of this process.
 ///
 /// Source: fcntl_locking(2), memfd_create(2).
 ///

@@ -2,8 +2,10 @@
 //!
 //! All of it is this very process's: a forked child has neither the record's lock nor the connection, and begins anew.
 
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -88,10 +90,10 @@ pub(super) fn enter(name: &Name, number: u64, bytes: u64) -> Result<(), ShmError
         Some(record) => record,
         none => none.insert(Record::create(&directory.join(record_name)).map_err(failed("written down"))?),
     };
-    let device = std::fs::metadata(directory).map_err(failed("written down"))?;
-    let device = std::os::unix::fs::MetadataExt::dev(&device);
+    let is_alive =
+        |slot: &Slot| fs::metadata(directory).is_ok_and(|place| names_its_file(directory, slot, place.dev()));
     let slot = Slot { number, name: name.clone() };
-    let entered = record.enter(slot, |slot| names_its_file(directory, slot, device)).map_err(failed("written down"))?;
+    let entered = record.enter(slot, is_alive).map_err(failed("written down"))?;
     let too_many = || ShmError::TooManyNames { name: name.as_str().to_owned(), max: NAMED_SEGMENTS_MAX };
     entered.ok_or_else(too_many)
 }

@@ -23,8 +23,13 @@ impl SharedMemory {
     /// It is the file `/dev/shm/NAME`, of exactly this size, and readable and writable for its owner alone. The room for
     /// it is set aside now. It appears under its name whole: whoever finds it finds it ready.
     ///
-    /// The name is this process's: it is removed by [`SharedMemory::unlink`], or when this process has ended. Memory
-    /// itself lives on in those who have it open.
+    /// The name is this process's: it is removed by [`SharedMemory::unlink`], or within a second when this process has
+    /// ended, by whatever signal, or has executed another program. Whoever has the memory open keeps it. Children,
+    /// forked ones too, own none of it. A small process of its own, the tracker, looks after that: it is started with the
+    /// first name in a tree of processes, is nobody's child, and ends with its last owner. If it was killed as well, as
+    /// by a container's end, the next process that uses names removes what was left ([`sweep`](crate::sweep)); and so
+    /// it is where no tracker can be started: when this library is part of a shared object in another program, or the
+    /// process has rights that its user has not.
     ///
     /// Such a file cannot be sealed: if a process of this user makes it shorter, whoever touches what is gone is killed
     /// (SIGBUS). Segments without a name have no such weakness.

@@ -101,6 +101,9 @@ fn may_be_record(file: &Metadata) -> bool {
 }
 
 /// Removes a name if it is still that of the file; true if this removed it.
+///
+/// The kernel removes by name alone: whoever removes the name and gives it to another file within the microseconds
+/// between the look and the removal loses it.
 fn remove(directory: &Path, slot: &Slot, device: u64) -> bool {
     names_its_file(directory, slot, device) && fs::remove_file(directory.join(slot.name.as_str())).is_ok()
 }
