@@ -128,13 +128,18 @@ pub fn reserve_file(file: impl AsFd, bytes: u64) -> io::Result<()> {
     }
     let counted_apart = system.f_type == HUGE_PAGE_FILES;
     for start in (0..bytes).step_by(RESERVE_STEP as usize) {
-        if !counted_apart && crate::available_memory()? < wanted.min(bytes - start) {
+        let missing = wanted.min(bytes - start);
+        if !counted_apart && missing > UNASKED_BYTES_MAX && crate::available_memory()? < missing {
             return Err(rustix::io::Errno::NOMEM.into());
         }
         reserve(file, start, RESERVE_STEP.min(bytes - start))?;
     }
     Ok(())
 }
+
+/// What is set aside without asking first, which takes longer than setting aside as much: so little is always there, or
+/// the system ends processes at the next write anyway.
+const UNASKED_BYTES_MAX: u64 = 1 << 20;
 
 /// What files' blocks are counted in, whatever the file system's are.
 const BLOCK_BYTES: u64 = 512;
