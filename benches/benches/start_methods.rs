@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, SamplingMode};
 use procession_benches::Result;
-use procession_benches::start_methods::{Runners, SIZES_MIB, contestants};
+use procession_benches::contest::Runners;
+use procession_benches::start_methods::{SIZES_MIB, contestants};
 
 fn main() -> Result {
     // The fewest resamples that criterion finds enough: with its 100,000 the arithmetic takes longer than the runs.
@@ -16,7 +17,7 @@ fn main() -> Result {
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
     group.warm_up_time(Duration::from_millis(500)).measurement_time(Duration::from_secs(2));
     for mib in SIZES_MIB {
-        let mut runners = Runners::start(Path::new(env!("CARGO_BIN_EXE_starter")), mib)?;
+        let mut runners = Runners::start(Path::new(env!("CARGO_BIN_EXE_starter")), "start_methods.py", mib)?;
         for contestant in contestants() {
             group.bench_function(BenchmarkId::new(&contestant.name, mib), |bencher| {
                 bencher.iter_custom(|times| {

@@ -3,11 +3,13 @@
 //! Nothing is timed in the process that measures: each contestant runs in a process of its own kind, which holds as
 //! much memory as the group asks for, has one thread, and answers how long its runs took.
 
+pub mod contest;
 pub mod machine;
 pub mod page;
 pub mod plot;
 pub mod rounds;
 pub mod runner;
+pub mod shared_memory;
 pub mod start_methods;
 
 /// What everything here returns: the bench has failed, and the message says who did.

@@ -4,12 +4,10 @@
 //! but numbers, the names of contestants and [`Machine`].
 
 use std::fmt::Write;
+use std::slice;
 
-use crate::Result;
+use crate::contest::{Results, figures};
 use crate::machine::Machine;
-use crate::plot::{self, Series};
-use crate::rounds::{median, ratio};
-use crate::start_methods::{Contestant, Figure, Measured};
 
 /// Where the plot stands, as seen from the page.
 pub const START_METHODS_PLOT: &str = "plots/start_methods.svg";
@@ -25,84 +23,26 @@ pub struct Origin {
     pub machine: Machine,
 }
 
-/// What the group `start_methods` gave.
+/// What all groups gave.
 #[derive(Debug)]
-pub struct StartMethods {
-    /// Who took part.
-    pub contestants: Vec<Contestant>,
-    /// What was promised.
-    pub figures: Vec<Figure>,
-    /// What came out.
-    pub measured: Vec<Measured>,
-}
-
-impl StartMethods {
-    /// A contestant's times at one size.
-    fn times(&self, name: &str, mib: u64) -> Option<&[f64]> {
-        let idx = self.contestants.iter().position(|contestant| contestant.name == name)?;
-        let measured = self.measured.iter().find(|measured| measured.mib == mib)?;
-        measured.times.get(idx).map(Vec::as_slice)
-    }
-
-    /// The plot of time against resident size.
-    ///
-    /// # Errors
-    /// Nothing was measured.
-    pub fn plot(&self) -> Result<String> {
-        let series = self.contestants.iter().enumerate().map(|(idx, contestant)| Series {
-            name: contestant.name.clone(),
-            is_ours: contestant.is_ours,
-            points: self.measured.iter().map(|at| (at.mib as f64, median(&at.times[idx]) * 1e3)).collect(),
-        });
-        let ticks: Vec<f64> = self.measured.iter().map(|measured| measured.mib as f64).collect();
-        plot::lines(
-            "A child with an empty target: start and join",
-            "resident in the starting process, MiB",
-            "milliseconds",
-            &ticks,
-            &series.collect::<Vec<_>>(),
-        )
-    }
-
-    /// The promises with what came of them. One about a size that was not measured is left out.
-    fn figures(&self) -> String {
-        let mut text = String::from("| figure | target | measured | met | ours | limit |\n|---|---|---|---|---|---|\n");
-        for Figure { title, ours, limit, mib, at_most } in &self.figures {
-            let (Some(our_times), Some(limit_times)) = (self.times(ours, *mib), self.times(limit, *mib)) else {
-                continue;
-            };
-            let measured = ratio(our_times, limit_times);
-            let met = if measured <= *at_most { "yes" } else { "no" };
-            let [ours, theirs] = [our_times, limit_times].map(|times| time(median(times)));
-            let cells = [*title, &format!("≤ {at_most} × {limit}"), &digits(measured), met, &ours, &theirs];
-            line(&mut text, &cells);
-        }
-        text
-    }
-
-    /// Every contestant's median at every size.
-    fn all(&self) -> String {
-        let sizes = self.measured.iter().map(|measured| format!("{} MiB", measured.mib));
-        let head: Vec<String> = std::iter::once("resident in the starting process".to_owned()).chain(sizes).collect();
-        let mut text = String::new();
-        line(&mut text, &head);
-        text.push_str(&"|---".repeat(head.len()));
-        text.push_str("|\n");
-        for (idx, contestant) in self.contestants.iter().enumerate() {
-            let name = if contestant.is_ours { format!("**{}**", contestant.name) } else { contestant.name.clone() };
-            let times = self.measured.iter().map(|measured| time(median(&measured.times[idx])));
-            line(&mut text, &std::iter::once(name).chain(times).collect::<Vec<_>>());
-        }
-        text
-    }
+pub struct Report {
+    /// Group `start_methods`.
+    pub start_methods: Results,
+    /// Group `shared_memory`, a table each.
+    pub shared_memory: Vec<Results>,
 }
 
 /// The whole page.
 #[must_use]
-pub fn page(origin: &Origin, start_methods: &StartMethods) -> String {
+pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
-    let (figures, all) = (start_methods.figures(), start_methods.all());
+    let Report { start_methods, shared_memory } = report;
+    let starting = figures(slice::from_ref(start_methods));
+    let by_size = start_methods.all();
+    let sharing = figures(shared_memory);
+    let shared: Vec<String> = shared_memory.iter().map(Results::all).collect();
+    let shared = shared.join("\n");
     format!(
         "# Performance
 
@@ -126,21 +66,33 @@ A child with an empty target is started and joined, and its exit code or result 
 Every contestant runs in a process with one thread, which holds 1 MiB of its own unless the figure says otherwise.
 Servers run before the first start that counts.
 
-{figures}
+{starting}
 ## Start methods and the size of the parent
 
 ![Time to start and join a child against the parent's resident size]({START_METHODS_PLOT})
 
-{all}
+{by_size}
 Names in bold are this project's start methods.
 `fork + wait`, `posix_spawn + wait` and `std::process::Command` run no function and return no value: their children exit at once.
 The last two execute the same image as the start methods do.
+
+## Shared memory
+
+An array is shared with a child by being its argument; the child looks at its last element, and is joined.
+A segment is created, mapped and unmapped again; nothing is written to it.
+Iterating adds up the elements of an array of 1 MiB, and copying copies them out of it, beside a plain `Vec` of the same elements in the same process.
+
+{sharing}
+{shared}
+Names in bold are this project's.
+The system calls of the second table are `memfd_create`, `ftruncate`, `mmap`, `munmap` and `close`.
+CPython's segments have a name, by which its children open them.
 "
     )
 }
 
 /// A line of a table.
-fn line(text: &mut String, cells: &[impl AsRef<str>]) {
+pub(crate) fn line(text: &mut String, cells: &[impl AsRef<str>]) {
     for cell in cells {
         let _ = write!(text, "| {} ", cell.as_ref()); // Writing to a string does not fail.
     }
@@ -148,47 +100,71 @@ fn line(text: &mut String, cells: &[impl AsRef<str>]) {
 }
 
 /// Seconds in the unit that suits them.
-fn time(seconds: f64) -> String {
+pub(crate) fn time(seconds: f64) -> String {
     match seconds {
         0.1.. => format!("{:.0} ms", seconds * 1e3),
         0.01.. => format!("{:.1} ms", seconds * 1e3),
         0.001.. => format!("{:.2} ms", seconds * 1e3),
-        _ => format!("{:.0} us", seconds * 1e6),
+        1e-4.. => format!("{:.0} us", seconds * 1e6),
+        1e-5.. => format!("{:.1} us", seconds * 1e6),
+        _ => format!("{:.2} us", seconds * 1e6),
     }
 }
 
 /// A ratio with as many digits as it deserves.
-fn digits(ratio: f64) -> String {
+pub(crate) fn digits(ratio: f64) -> String {
     if ratio < 0.1 { format!("{ratio:.4}") } else { format!("{ratio:.2}") }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::start_methods::{FORK, POSIX_SPAWN, contestants};
+    use crate::Result;
+    use crate::contest::{Contestant, Figure, Measured, Side};
+    use crate::start_methods::{FORK, HEAD, POSIX_SPAWN, contestants, plot};
 
     /// Two sizes and three rounds; every time is 8 ms but those given by name: theirs at 1 MiB and at 1024 MiB.
-    fn measured(given: &[(&str, [f64; 3], [f64; 3])]) -> StartMethods {
+    fn measured(given: &[(&str, [f64; 3], [f64; 3])]) -> Results {
         let contestants = contestants();
         let times = |contestant: &Contestant, large: bool| {
             let given = given.iter().find(|(name, ..)| contestant.name == *name);
             given.map_or([0.008; 3], |(_, at_small, at_large)| if large { *at_large } else { *at_small }).to_vec()
         };
-        let at = |mib, large| Measured { mib, times: contestants.iter().map(|one| times(one, large)).collect() };
-        let figure = |title, ours, limit, mib, at_most| Figure { title, ours, limit, mib, at_most };
-        StartMethods {
-            measured: vec![at(1, false), at(1024, true)],
+        let at = |column: &str, large| Measured {
+            column: column.to_owned(),
+            times: contestants.iter().map(|one| times(one, large)).collect(),
+        };
+        let figure = |title, ours, limit, column, at_most| Figure { title, ours, limit, column, at_most };
+        Results {
+            head: HEAD,
+            measured: vec![at("1 MiB", false), at("1024 MiB", true)],
             contestants,
             figures: vec![
-                figure("small", "forkserver", FORK, 1, 1.5),
-                figure("large", "forkserver", FORK, 1024, 0.01),
-                figure("image", "spawn", POSIX_SPAWN, 1, 1.15),
-                figure("unmeasured", "spawn", POSIX_SPAWN, 64, 1.15),
+                figure("small", "forkserver", FORK, "1 MiB", 1.5),
+                figure("large", "forkserver", FORK, "1024 MiB", 0.01),
+                figure("image", "spawn", POSIX_SPAWN, "1 MiB", 1.15),
+                figure("unmeasured", "spawn", POSIX_SPAWN, "64 MiB", 1.15),
             ],
         }
     }
 
-    fn shown(start_methods: &StartMethods) -> String {
+    /// Two contestants in one column; theirs takes 2 us, ours 2.5 us.
+    fn shared() -> Results {
+        let contestant = |name: &str, is_ours| Contestant {
+            name: name.to_owned(),
+            is_ours,
+            side: Side::Ours,
+            method: String::new(),
+        };
+        Results {
+            head: "elements",
+            contestants: vec![contestant("mine", true), contestant("theirs", false)],
+            figures: vec![Figure { title: "many", ours: "mine", limit: "theirs", column: "u8", at_most: 1.2 }],
+            measured: vec![Measured { column: "u8".to_owned(), times: vec![vec![2.5e-6; 3], vec![2e-6; 3]] }],
+        }
+    }
+
+    fn shown(start_methods: Results) -> String {
         let machine = Machine {
             cpu: "A CPU".to_owned(),
             processors: 2,
@@ -198,7 +174,8 @@ mod tests {
             rustc: "rustc 1.95.0".to_owned(),
             python: "CPython 3.13.0".to_owned(),
         };
-        page(&Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine }, start_methods)
+        let origin = Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine };
+        page(&origin, &Report { start_methods, shared_memory: vec![shared()] })
     }
 
     fn has_line(page: &str, line: &str) {
@@ -207,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_figure_is_the_median_of_the_rounds_ratios() {
-        let page = shown(&measured(&[
+        let page = shown(measured(&[
             ("forkserver", [0.0003, 0.004, 0.0003], [0.0004; 3]),
             (FORK, [0.0002, 0.002, 0.0009], [0.02, 0.04, 0.16]),
             ("spawn", [0.001; 3], [0.001; 3]),
@@ -222,20 +199,28 @@ mod tests {
 
     #[test]
     fn every_contestant_has_its_times_at_every_size() {
-        let start_methods = measured(&[("CPython spawn", [0.09, 0.1, 0.2], [0.3; 3])]);
-        let page = shown(&start_methods);
+        let page = shown(measured(&[("CPython spawn", [0.09, 0.1, 0.2], [0.3; 3])]));
         has_line(&page, "| resident in the starting process | 1 MiB | 1024 MiB |");
         has_line(&page, "|---|---|---|");
         has_line(&page, "| **forkserver** | 8.00 ms | 8.00 ms |");
         has_line(&page, "| CPython spawn | 100 ms | 300 ms |");
-        for contestant in &start_methods.contestants {
+        for contestant in contestants() {
             assert!(page.lines().any(|line| line.contains(&contestant.name) && line.ends_with(" ms |")));
         }
     }
 
     #[test]
+    fn the_tables_of_shared_memory_have_their_figures_and_times() {
+        let page = shown(measured(&[]));
+        has_line(&page, "| many | ≤ 1.2 × theirs | 1.25 | no | 2.50 us | 2.00 us |");
+        has_line(&page, "| elements | u8 |");
+        has_line(&page, "| **mine** | 2.50 us |");
+        has_line(&page, "| theirs | 2.00 us |");
+    }
+
+    #[test]
     fn the_page_says_what_made_it_and_names_no_path() {
-        let page = shown(&measured(&[]));
+        let page = shown(measured(&[]));
         for said in ["`cargo xtask bench-report` wrote it", "the 3 rounds'", "A CPU, 2 of them", "24 GiB"] {
             assert!(page.contains(said), "{said}");
         }
@@ -249,7 +234,7 @@ mod tests {
     #[test]
     fn the_plot_has_a_line_for_each_contestant() -> Result {
         let start_methods = measured(&[("CPython spawn", [0.09; 3], [0.3; 3])]);
-        let svg = start_methods.plot()?;
+        let svg = plot(&start_methods, &[1, 1024])?;
         for contestant in &start_methods.contestants {
             assert!(svg.lines().any(|line| line == contestant.name), "{}", contestant.name);
         }

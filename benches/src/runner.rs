@@ -6,9 +6,10 @@
 
 use std::ffi::OsStr;
 use std::fmt::Display;
+use std::hint::black_box;
 use std::io::{self, BufRead, BufReader, Write};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession_sys::{Deadline, Interest, poll_one};
 
@@ -119,6 +120,18 @@ pub fn answer_all(resident_kib: u64, version: &str, mut run: impl FnMut(&str, u6
         line.clear();
     }
     Ok(())
+}
+
+/// How long it takes to do a thing so many times.
+///
+/// # Errors
+/// It failed.
+pub fn timed<T>(times: u64, mut once: impl FnMut() -> Result<T>) -> Result<Duration> {
+    let began = Instant::now();
+    for _ in 0..times {
+        black_box(once()?);
+    }
+    Ok(began.elapsed())
 }
 
 fn say(line: impl Display) -> io::Result<()> {

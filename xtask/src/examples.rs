@@ -19,6 +19,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("monitor", &[]),
     ("preload", &[]),
     ("safe_process", &[]),
+    ("shared_array", &["64"]),
     ("start_methods", &[]),
     ("tour", &[]),
     ("wordcount", &["docs"]),

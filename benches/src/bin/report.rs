@@ -1,16 +1,18 @@
 //! Measures all groups and writes the book's page on performance: `report DIR [--quick | --smoke]`, which
-//! `cargo xtask bench-report` calls. Relies on the program `starter` beside this one.
+//! `cargo xtask bench-report` calls. Relies on the programs `starter` and `sharer` beside this one.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use procession_benches::Result;
+use procession_benches::contest::{Results, Runners, measure};
 use procession_benches::machine::Machine;
-use procession_benches::page::{Origin, START_METHODS_PLOT, StartMethods, page};
+use procession_benches::page::{Origin, Report, START_METHODS_PLOT, page};
 use procession_benches::rounds::Plan;
-use procession_benches::start_methods::{self, FIGURES, Runners, SIZES_MIB, contestants};
+use procession_benches::shared_memory::{Table, tables};
+use procession_benches::start_methods::{self, FIGURES, HEAD, SIZES_MIB, contestants};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -52,31 +54,52 @@ fn main() -> ExitCode {
 /// Measures, and only if everybody took part, writes.
 fn report(dir: &Path, effort: Effort) -> Result {
     let (start_methods, python) = measure_start_methods(effort)?;
+    let shared_memory = measure_shared_memory(effort)?;
     let origin = Origin {
         command: format!("cargo xtask bench-report{}", effort.argument),
         rounds: effort.plan.rounds,
         machine: Machine::this(&python)?,
     };
-    write(&dir.join(START_METHODS_PLOT), &start_methods.plot()?)?;
-    write(&dir.join("performance.md"), &page(&origin, &start_methods))
+    write(&dir.join(START_METHODS_PLOT), &start_methods::plot(&start_methods, effort.sizes)?)?;
+    write(&dir.join("performance.md"), &page(&origin, &Report { start_methods, shared_memory }))
 }
 
 /// The group `start_methods`, and the Python that took part in it.
-fn measure_start_methods(effort: Effort) -> Result<(StartMethods, String)> {
-    let starter = std::env::current_exe()?.with_file_name("starter");
+fn measure_start_methods(effort: Effort) -> Result<(Results, String)> {
     let contestants = contestants();
     let mut measured = Vec::new();
     let mut python = String::new();
     for &mib in effort.sizes {
         println!("start_methods: {} contestants at {mib} MiB", contestants.len());
-        let mut runners = Runners::start(&starter, mib)?;
+        let mut runners = Runners::start(&beside("starter")?, "start_methods.py", mib)?;
         runners.python().clone_into(&mut python);
-        measured.push(start_methods::measure(&mut runners, &contestants, mib, effort.plan)?);
+        measured.push(measure(&mut runners, &contestants, &start_methods::column(mib), effort.plan)?);
     }
     // A start method that is not there yet has no figure.
     let figures = FIGURES.into_iter().filter(|figure| contestants.iter().any(|one| one.name == figure.ours));
     let figures = figures.collect();
-    Ok((StartMethods { contestants, figures, measured }, python))
+    Ok((Results { head: HEAD, contestants, figures, measured }, python))
+}
+
+/// The group `shared_memory`.
+fn measure_shared_memory(effort: Effort) -> Result<Vec<Results>> {
+    let mut runners = Runners::start(&beside("sharer")?, "shared_memory.py", 0)?;
+    let mut results = Vec::new();
+    for Table { head, columns, contestants, figures } in tables() {
+        let mut measured = Vec::new();
+        for &column in columns {
+            let contestants = contestants(column);
+            println!("shared_memory: {} contestants, {head}: {column}", contestants.len());
+            measured.push(measure(&mut runners, &contestants, column, effort.plan)?);
+        }
+        results.push(Results { head, contestants: contestants(columns[0]), figures, measured });
+    }
+    Ok(results)
+}
+
+/// A program that was built together with this one.
+fn beside(name: &str) -> Result<PathBuf> {
+    Ok(std::env::current_exe()?.with_file_name(name))
 }
 
 fn write(path: &Path, text: &str) -> Result {

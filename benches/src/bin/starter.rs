@@ -11,11 +11,11 @@ use std::ffi::{CString, OsStr};
 use std::hint::black_box;
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, ExitCode};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use procession::{Context, StartMethod};
 use procession_benches::Result;
-use procession_benches::runner::answer_all;
+use procession_benches::runner::{answer_all, timed};
 use procession_benches::start_methods::{COMMAND, FORK, POSIX_SPAWN, PROCSPAWN};
 use procession_sys::{Ended, Exec, PidFd, exit_now, fork};
 
@@ -55,14 +55,6 @@ fn run(method: &str, times: u64, image: &Exec<'_>) -> Result<Duration> {
             timed(times, || Ok(context.start(nothing, ())?.join()?))
         }
     }
-}
-
-fn timed(times: u64, mut start_and_join: impl FnMut() -> Result) -> Result<Duration> {
-    let began = Instant::now();
-    for _ in 0..times {
-        start_and_join()?;
-    }
-    Ok(began.elapsed())
 }
 
 /// The empty target.

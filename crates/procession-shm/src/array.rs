@@ -1,27 +1,32 @@
 //! An array of values in a segment.
 //!
 //! Relies on `memory.rs` for the segment. The elements are all that is in it, so that any program can read them.
-//!
-//! # Safety
-//! Values are made of bits that another process may have written. That is done in one place, [`checked`], after asking
-//! the type, which vouches for its answer by implementing [`Shareable`].
 
-#![expect(unsafe_code, reason = "makes values of bits that their type has declared valid")]
+mod bits; // What others have written, as values.
+mod iter;
+mod part;
+mod view; // Where elements stand, checked once.
 
+use std::any::type_name;
 use std::fmt;
-use std::marker::PhantomData;
-use std::mem::MaybeUninit;
-use std::sync::Arc;
+use std::ops::Range;
 
-use procession_sys::SharedMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use self::iter::{SharedIter, SharedTryIter};
+pub use self::part::{SharedElement, SharedIterMut, SharedPart, SharedParts};
+use self::view::View;
 use crate::{Shareable, SharedMemory, ShmError};
 
 /// A typed array that several processes map: a handle, whose clones are the same elements.
 ///
-/// Passing it to a child costs the same for 4 KiB and for 4 GiB. Elements are read and written by value, each checked
-/// against the bounds; those of up to eight bytes in one piece, larger ones may be seen half written.
+/// Passing it to a child costs the same for 4 KiB and for 4 GiB. Elements are read and written by value, each access
+/// checked against the bounds; values of up to eight bytes are read and written in one piece by [`get`](Self::get) and
+/// [`set`](Self::set), all else may be seen half written. To have several processes write, give each a part of its own
+/// by [`split_into`](Self::split_into).
+///
+/// A process that dies while it writes leaves what it has written. The memory is gone with the last handle in the last
+/// process, however that ends.
 ///
 /// # Python
 /// `numpy.ndarray` over `SharedMemory.buf`; `multiprocessing.RawArray`.
@@ -36,23 +41,22 @@ use crate::{Shareable, SharedMemory, ShmError};
 /// }
 /// assert_eq!(squares.get(9)?, 81);
 /// assert!(squares.get(100).is_err());
+/// assert_eq!(squares.iter().sum::<u64>(), 328_350);
 /// # Ok::<(), procession_shm::ShmError>(())
 /// ```
-pub struct SharedArray<T> {
-    memory: SharedMemory,
-    map: Arc<SharedMap>,
-    len: usize,
-    values: PhantomData<T>,
-}
+pub struct SharedArray<T>(View<T>);
 
 impl<T: Shareable> SharedArray<T> {
     /// An array of `len` elements whose bytes are zero, which takes memory as elements are written.
     ///
     /// # Errors
-    /// As [`SharedMemory::create`].
+    /// [`ShmError::NoZero`] for a type of which zero is no value, [`ShmError::TooLarge`], and as
+    /// [`SharedMemory::create`]. No elements at all are an array, too.
     pub fn zeroed(len: usize) -> Result<Self, ShmError> {
-        let bytes = len.saturating_mul(size_of::<T>());
-        Self::over(SharedMemory::create(bytes.max(1))?, len)
+        if !bits::zero_is_valid::<T>() {
+            return Err(ShmError::NoZero { type_name: type_name::<T>() });
+        }
+        View::fresh(len).map(Self)
     }
 
     /// An array with a copy of these elements.
@@ -60,29 +64,94 @@ impl<T: Shareable> SharedArray<T> {
     /// # Errors
     /// As [`SharedMemory::create`].
     pub fn from_slice(elements: &[T]) -> Result<Self, ShmError> {
-        let array = Self::zeroed(elements.len())?;
-        array.map.write_values(0, elements).map_err(|_| ShmError::ReadOnly)?;
-        Ok(array)
+        let view = View::fresh(elements.len())?;
+        view.copy_from(elements)?;
+        Ok(Self(view))
     }
 
-    fn over(memory: SharedMemory, len: usize) -> Result<Self, ShmError> {
-        let map = memory.mapping();
-        if len.checked_mul(size_of::<T>()).is_none_or(|bytes| bytes > map.len()) {
-            return Err(ShmError::foreign(format!("{len} elements do not fit into its {} bytes", map.len())));
-        }
-        Ok(Self { memory, map, len, values: PhantomData })
+    /// The elements that stand in a segment from a byte on, whoever made it: a view, which copies nothing.
+    ///
+    /// # Errors
+    /// [`ShmError::OutOfRange`] when the segment has not so many bytes there, [`ShmError::Misaligned`],
+    /// [`ShmError::TooLarge`].
+    ///
+    /// # Python
+    /// `numpy.ndarray((len,), dtype, buffer=memory.buf, offset=byte_offset)`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::{SharedArray, SharedMemory};
+    ///
+    /// let memory = SharedMemory::create(4096)?; // A header of 64 bytes, say, then numbers.
+    /// let numbers = SharedArray::<f64>::from_memory(memory.clone(), 64, 100)?;
+    /// numbers.set(1, 0.5)?;
+    /// let mut bytes = [0; 8];
+    /// memory.read(72, &mut bytes)?;
+    /// assert_eq!(f64::from_ne_bytes(bytes), 0.5);
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn from_memory(memory: SharedMemory, byte_offset: usize, len: usize) -> Result<Self, ShmError> {
+        View::new(memory, byte_offset, len).map(Self)
+    }
+
+    /// The segment that holds the elements.
+    #[must_use]
+    pub fn memory(&self) -> &SharedMemory {
+        self.0.memory()
+    }
+
+    /// The byte of the segment at which the first element begins.
+    #[must_use]
+    pub fn byte_offset(&self) -> usize {
+        self.0.byte_offset()
+    }
+
+    /// The segment, and where in it the elements' bytes are; this handle's hold on the mapping is gone.
+    pub(crate) fn into_parts(self) -> (SharedMemory, Range<usize>) {
+        self.0.into_parts()
+    }
+
+    /// An array of what lies there.
+    pub(crate) fn from_parts(memory: SharedMemory, elements: Range<usize>) -> Result<Self, ShmError> {
+        View::new(memory, elements.start, elements.len() / size_of::<T>()).map(Self)
     }
 
     /// How many elements it has.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.len
+        self.0.len()
     }
 
     /// True when it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.0.len() == 0
+    }
+
+    /// True for a handle that cannot write.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.is_read_only()
+    }
+
+    /// A handle for the same elements that cannot write, nor can the processes that it is passed to through it.
+    ///
+    /// # Errors
+    /// As [`SharedMemory::read_only`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::{SharedArray, ShmError};
+    ///
+    /// let array = SharedArray::from_slice(&[1_u8, 2])?;
+    /// let shown = array.read_only()?;
+    /// array.set(0, 5)?;
+    /// assert_eq!(shown.get(0)?, 5);
+    /// assert!(matches!(shown.set(0, 6), Err(ShmError::ReadOnly)));
+    /// # Ok::<(), ShmError>(())
+    /// ```
+    pub fn read_only(&self) -> Result<Self, ShmError> {
+        self.0.read_only().map(Self)
     }
 
     /// One element.
@@ -91,8 +160,7 @@ impl<T: Shareable> SharedArray<T> {
     /// [`ShmError::Index`]; [`ShmError::Invalid`] when another process has written what is no `T`.
     #[inline]
     pub fn get(&self, index: usize) -> Result<T, ShmError> {
-        let bits = self.map.load(self.place(index)?).map_err(|_| ShmError::Index { index, len: self.len })?;
-        checked(bits, index)
+        self.0.get(index)
     }
 
     /// Replaces one element.
@@ -101,58 +169,146 @@ impl<T: Shareable> SharedArray<T> {
     /// [`ShmError::Index`], [`ShmError::ReadOnly`].
     #[inline]
     pub fn set(&self, index: usize, value: T) -> Result<(), ShmError> {
-        self.map.store(self.place(index)?, value).map_err(|_| ShmError::ReadOnly)
+        self.0.set(index, value)
     }
 
-    /// The elements, each as it is when the iterator comes to it.
-    pub fn iter(&self) -> impl Iterator<Item = T> + '_ {
-        const { assert!(T::ANY_BITS, "not all bits are a value of this type: use `get`, which checks them") };
-        (0..self.len).map_while(|index| self.get(index).ok())
+    /// Copies elements out, as many as `into` has, from `index` on.
+    ///
+    /// # Errors
+    /// [`ShmError::Range`]; [`ShmError::Invalid`], after copying what stands before that element.
+    pub fn read(&self, index: usize, into: &mut [T]) -> Result<(), ShmError> {
+        self.0.read(index, into)
     }
 
-    #[inline]
-    fn place(&self, index: usize) -> Result<usize, ShmError> {
-        if index < self.len { Ok(index * size_of::<T>()) } else { Err(ShmError::Index { index, len: self.len }) }
+    /// Copies elements in, as many as `from` has, from `index` on.
+    ///
+    /// # Errors
+    /// [`ShmError::Range`], [`ShmError::ReadOnly`].
+    pub fn write(&self, index: usize, from: &[T]) -> Result<(), ShmError> {
+        self.0.write(index, from)
     }
-}
 
-/// The value that these bits are, if they are one.
-#[inline]
-fn checked<T: Shareable>(bits: MaybeUninit<T>, index: usize) -> Result<T, ShmError> {
-    // SAFETY: the bits come from memory, so each of them is one or the other.
-    let bytes = unsafe { std::slice::from_raw_parts(bits.as_ptr().cast::<u8>(), size_of::<T>()) };
-    if !T::ANY_BITS && !T::is_valid(bytes) {
-        return Err(ShmError::Invalid { index, type_name: std::any::type_name::<T>() });
+    /// Copies all elements to a slice of the same length.
+    ///
+    /// # Errors
+    /// [`ShmError::Length`]; [`ShmError::Invalid`], after copying what stands before that element.
+    pub fn copy_to(&self, into: &mut [T]) -> Result<(), ShmError> {
+        self.0.copy_to(into)
     }
-    // SAFETY: the type has said that these bits are a value, or that all are.
-    Ok(unsafe { bits.assume_init() })
+
+    /// Replaces all elements by those of a slice of the same length.
+    ///
+    /// # Errors
+    /// [`ShmError::Length`], [`ShmError::ReadOnly`].
+    pub fn copy_from(&self, from: &[T]) -> Result<(), ShmError> {
+        self.0.copy_from(from)
+    }
+
+    /// A copy of all elements.
+    ///
+    /// # Errors
+    /// [`ShmError::Invalid`] when another process has written what is no `T`.
+    pub fn to_vec(&self) -> Result<Vec<T>, ShmError> {
+        self.0.to_vec()
+    }
+
+    /// Replaces all elements by one value.
+    ///
+    /// # Errors
+    /// [`ShmError::ReadOnly`].
+    pub fn fill(&self, value: T) -> Result<(), ShmError> {
+        self.0.fill(value)
+    }
+
+    /// The elements, at the speed of memory: methods that go through all of them, such as `sum` and `for_each`, cost
+    /// little more than those of a vector.
+    ///
+    /// For types that any bits are a value of, such as numbers; for others it does not compile, and
+    /// [`try_iter`](Self::try_iter) does.
+    ///
+    /// ```compile_fail,E0080
+    /// let flags = procession_shm::SharedArray::from_slice(&[true])?;
+    /// flags.iter(); // Another process may have written what is no `bool`.
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn iter(&self) -> SharedIter<'_, T> {
+        SharedIter::new(&self.0)
+    }
+
+    /// The elements, each checked as [`get`](Self::get) does it.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedArray;
+    ///
+    /// let flags = SharedArray::from_slice(&[true, false, true])?;
+    /// let flags: Vec<bool> = flags.try_iter().collect::<Result<_, _>>()?;
+    /// assert_eq!(flags, [true, false, true]);
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    #[must_use]
+    pub fn try_iter(&self) -> SharedTryIter<'_, T> {
+        SharedTryIter::new(&self.0)
+    }
+
+    /// As many parts as asked for, which together are all elements and of which no two have one in common: one to write
+    /// for each worker. The first ones have one element more where it does not come out even, and where there are fewer
+    /// elements than parts the last ones have none.
+    ///
+    /// This handle still reads and writes everything, and splitting again gives parts that overlap these.
+    ///
+    /// # Errors
+    /// [`ShmError::NoParts`] for none, [`ShmError::ReadOnly`] for a handle that cannot write.
+    ///
+    /// # Python
+    /// `numpy.array_split`, whose parts travel by copy.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedArray;
+    ///
+    /// let array = SharedArray::from_slice(&[1, 2, 3, 4, 5])?;
+    /// for (number, mut part) in array.split_into(2)?.enumerate() {
+    ///     part.fill(number)?; // Or let a worker do it: a part is an argument.
+    /// }
+    /// assert_eq!(array.to_vec()?, [0, 0, 0, 1, 1]);
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn split_into(&self, parts: usize) -> Result<SharedParts<T>, ShmError> {
+        SharedPart::whole(self.0.clone())?.split_into(parts)
+    }
 }
 
 impl<T> Clone for SharedArray<T> {
     fn clone(&self) -> Self {
-        Self { memory: self.memory.clone(), map: Arc::clone(&self.map), len: self.len, values: PhantomData }
+        Self(self.0.clone())
     }
 }
 
 impl<T> fmt::Debug for SharedArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let name = std::any::type_name::<T>();
-        f.debug_struct("SharedArray").field("type", &name).field("len", &self.len).finish_non_exhaustive()
+        self.0.describe("SharedArray", f)
+    }
+}
+
+impl<'a, T: Shareable> IntoIterator for &'a SharedArray<T> {
+    type Item = T;
+    type IntoIter = SharedIter<'a, T>;
+
+    fn into_iter(self) -> SharedIter<'a, T> {
+        self.iter()
     }
 }
 
 impl<T: Shareable> Serialize for SharedArray<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.memory, self.len as u64, T::SIGNATURE).serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de, T: Shareable> Deserialize<'de> for SharedArray<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (memory, len, signature) = <(SharedMemory, u64, u64)>::deserialize(deserializer)?;
-        let wanted = std::any::type_name::<T>();
-        let of_type = (signature == T::SIGNATURE).then_some(len).and_then(|len| usize::try_from(len).ok());
-        let len = of_type.ok_or_else(|| ShmError::foreign(format!("its elements are not of the type {wanted}")));
-        len.and_then(|len| Self::over(memory, len)).map_err(serde::de::Error::custom)
+        View::deserialize(deserializer).map(Self)
     }
 }

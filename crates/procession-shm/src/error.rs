@@ -4,6 +4,8 @@ use std::io;
 
 use procession_sys::AccessError;
 
+use crate::ListError;
+
 /// Why shared memory could not be had or used. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -16,6 +18,19 @@ pub enum ShmError {
     Create {
         /// The size that was asked for.
         bytes: u64,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The system has not enough huge pages.
+    #[error(
+        "cannot create shared memory of {bytes} bytes in huge pages of {page_bytes}: {error}; an administrator sets \
+         them aside by writing their number to /proc/sys/vm/nr_hugepages"
+    )]
+    HugePages {
+        /// The size that was asked for, in whole pages.
+        bytes: u64,
+        /// The size of a page.
+        page_bytes: usize,
         /// What the system said.
         error: io::Error,
     },
@@ -96,9 +111,62 @@ pub enum ShmError {
         /// How many elements there are.
         len: usize,
     },
+    /// A range that reaches beyond the end.
+    #[error("there are no {count} elements from {start} on in a shared array of {len}")]
+    Range {
+        /// Its first index.
+        start: usize,
+        /// How many elements it has.
+        count: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+    /// A slice that is to be copied to or from all elements, and has more of them or fewer.
+    #[error(
+        "a slice of {given} elements is no copy of a shared array of {len}: use one of the same length, or a range"
+    )]
+    Length {
+        /// How many it has.
+        given: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+    /// More elements than an address can tell apart.
+    #[error("cannot have {len} elements of {size} bytes each: they are more than this process can address")]
+    TooLarge {
+        /// How many elements there were to be.
+        len: usize,
+        /// The bytes of one.
+        size: usize,
+    },
+    /// Elements were to begin where their type cannot stand.
+    #[error("elements of the type {type_name} cannot begin at byte {at}: they need a multiple of {align}")]
+    Misaligned {
+        /// Where they were to begin.
+        at: usize,
+        /// What the type needs.
+        align: usize,
+        /// The type's name.
+        type_name: &'static str,
+    },
+    /// An array of zeros was asked for, of a type of which zero is no value.
+    #[error("zero is no value of the type {type_name}: make the array from elements that you have")]
+    NoZero {
+        /// The type's name.
+        type_name: &'static str,
+    },
+    /// An array was to be split into no part at all.
+    #[error("cannot split a shared array into 0 parts: ask for one or more")]
+    NoParts,
     /// A write through a handle that is for reading.
     #[error("cannot write to shared memory through a handle that is read-only: ask its owner for a writable one")]
     ReadOnly,
+    /// An array that somebody can still write to was to be made constant.
+    #[error(
+        "cannot freeze a shared array that another handle can write to: drop the clones and parts of it in this process, \
+         and join the processes that were given it"
+    )]
+    StillShared,
     /// What came from another process, or lies in the memory, is not what it should be.
     #[error("this is no shared memory of the kind expected: {reason}")]
     Foreign {
@@ -113,6 +181,9 @@ pub enum ShmError {
         /// The type's name.
         type_name: &'static str,
     },
+    /// A list could not be made, or an item of it read or written.
+    #[error(transparent)]
+    List(#[from] ListError),
     /// The system refused another operation.
     #[error("cannot {action} shared memory: {error}")]
     System {

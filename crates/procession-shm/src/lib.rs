@@ -21,18 +21,30 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+extern crate self as procession_shm; // Derived code calls this crate by its name, also in here.
+
 mod error;
 mod shareable; // What may live in shared memory.
 
-mod array;
-mod memory; // Segments of bytes, // and of values.
-mod names; // Those that have a name.
+mod builder; // Segments of bytes,
+mod memory;
+mod names; // and those that have a name;
 
-pub use crate::array::SharedArray;
+mod array; // segments of values,
+mod frozen; // also such as nobody changes any more;
+mod list; // and lists as Python has them.
+
+pub mod arena; // Slots, for building what processes share.
+
+pub use crate::array::{SharedArray, SharedElement, SharedIter, SharedIterMut, SharedPart, SharedParts, SharedTryIter};
+pub use crate::builder::{HugePages, SharedMemoryBuilder};
 pub use crate::error::ShmError;
+pub use crate::frozen::{FreezeError, FrozenArray};
+pub use crate::list::{LIST_ITEM_BYTES_MAX, LIST_ITEMS_MAX, ListError, ShareableItem, ShareableList};
 pub use crate::memory::SharedMemory;
 pub use crate::names::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, TRACKED_OWNERS_MAX, sweep};
-pub use crate::shareable::Shareable;
+pub use crate::shareable::{SHAREABLE_ALIGN_MAX, Shareable};
+pub use procession_macros::Shareable;
 
 /// What derived code calls.
 #[doc(hidden)]

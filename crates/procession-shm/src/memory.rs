@@ -3,15 +3,16 @@
 //! Relies on `procession-sys` for the file and the mapping. Bytes are copied in and out; nothing here refers to them.
 
 use std::fmt;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard};
-use procession_sys::{Access, MemoryFile, SharedMap, file_size, is_writable, memory_file, reopen};
-use procession_wire::Descriptor;
+use procession_sys::{Access, SharedMap, file_size, is_writable, reopen, reserve_file, set_file_size};
+use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::ShmError;
 use crate::names::{self, Name};
+use crate::{SharedMemoryBuilder, ShmError};
 
 /// Bytes that several processes map: a handle, whose clones are the same memory.
 ///
@@ -50,8 +51,8 @@ struct Segment {
     map: RwLock<Arc<SharedMap>>,
 }
 
-/// The name that `/proc/PID/maps` shows for segments.
-const LABEL: &str = "procession-shm";
+/// Tells the keys of segments in messages, which are their descriptors' numbers, from those of others.
+const SEGMENT_KEY: u64 = 0x7365_676d_656e_7400;
 
 impl SharedMemory {
     /// A new segment of `bytes` zeros, without a name, sparse: pages take memory when they are first written.
@@ -59,12 +60,21 @@ impl SharedMemory {
     /// # Errors
     /// [`ShmError::Empty`] for 0 bytes, [`ShmError::Create`] beyond what the system has or allows, [`ShmError::Map`].
     pub fn create(bytes: usize) -> Result<Self, ShmError> {
-        if bytes == 0 {
-            return Err(ShmError::Empty);
-        }
-        let bytes = bytes as u64;
-        let file = memory_file(LABEL, &MemoryFile { bytes, huge_page_bits: None });
-        Self::over(file.map_err(|error| ShmError::Create { bytes, error })?.into(), None)
+        Self::builder(bytes).create()
+    }
+
+    /// A segment of `bytes` zeros with choices: see [`SharedMemoryBuilder`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedMemory;
+    ///
+    /// let memory = SharedMemory::builder(1 << 20).prefault(true).create()?; // No page is missing later.
+    /// assert_eq!(memory.len(), 1 << 20);
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn builder(bytes: usize) -> SharedMemoryBuilder {
+        SharedMemoryBuilder::new(bytes)
     }
 
     /// A handle for a file that is known to be a segment.
@@ -105,6 +115,44 @@ impl SharedMemory {
         map.write(at, from).map_err(|error| ShmError::access(error, at, from.len(), map.len()))
     }
 
+    /// Makes it `bytes` long, for all its holders; new bytes are zero. One that is as long already stays as it is.
+    ///
+    /// Other handles see the new length at once, and reach the new bytes at their next access. A segment never becomes
+    /// shorter, so nobody's access to what there was ever fails.
+    ///
+    /// # Errors
+    /// [`ShmError::Create`] beyond what the system has or allows, [`ShmError::ReadOnly`], [`ShmError::Map`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedMemory;
+    ///
+    /// let memory = SharedMemory::create(10)?;
+    /// let other = memory.clone();
+    /// memory.grow(1 << 20)?;
+    /// other.write((1 << 20) - 3, b"end")?;
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn grow(&self, bytes: usize) -> Result<(), ShmError> {
+        if self.is_read_only() {
+            return Err(ShmError::ReadOnly);
+        }
+        if self.len() < bytes {
+            let grown = match self.0.name {
+                // Of files with names a system has only so much room: it is set aside, or refused, now.
+                Some(_) => reserve_file(&self.0.file, bytes as u64),
+                None => set_file_size(&self.0.file, bytes as u64),
+            };
+            // Another process may have made it longer still, and then the seal refused what would shrink it.
+            if let Err(error) = grown
+                && self.len() < bytes
+            {
+                return Err(ShmError::Create { bytes: bytes as u64, error });
+            }
+        }
+        self.reaching(0, bytes).map(drop)
+    }
+
     /// True for a handle that cannot write.
     #[must_use]
     pub fn is_read_only(&self) -> bool {
@@ -134,6 +182,15 @@ impl SharedMemory {
         Ok(self.0.map.read())
     }
 
+    /// The file, if this is its only handle in this process, and unmaps it; the handle back otherwise. One with a name
+    /// is never the only one.
+    pub(crate) fn into_file(self) -> Result<Descriptor, Self> {
+        if self.0.name.is_some() {
+            return Err(self);
+        }
+        Arc::try_unwrap(self.0).map(|segment| segment.file).map_err(Self)
+    }
+
     /// The mapping as it is now; it stays mapped as long as somebody holds it.
     pub(crate) fn mapping(&self) -> Arc<SharedMap> {
         Arc::clone(&self.0.map.read())
@@ -160,13 +217,16 @@ impl fmt::Debug for SharedMemory {
 
 impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (&self.0.file, self.0.name.as_ref().map(Name::as_str)).serialize(serializer)
+        let key = (self.0.file.as_fd().as_raw_fd() as u64, SEGMENT_KEY);
+        let position = once::attach_shared(key, &self.0.file).map_err(serde::ser::Error::custom)?;
+        (position, self.name()).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for SharedMemory {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (file, name) = <(Descriptor, Option<String>)>::deserialize(deserializer)?;
+        let (position, name) = <(u32, Option<String>)>::deserialize(deserializer)?;
+        let file = once::detach(position).map_err(serde::de::Error::custom)?;
         let name = names::check_arrived(&file, name).map_err(serde::de::Error::custom)?;
         Self::over(file, name).map_err(serde::de::Error::custom)
     }

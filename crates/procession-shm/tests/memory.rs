@@ -1,17 +1,39 @@
-//! Segments as users see them: made here, used there.
+//! Segments as users see them: made here, used there, gone with the last holder.
 //!
 //! Relies on the test kit; each case runs for each start method.
 
 mod common;
 
-use common::{methods, start};
+use std::collections::HashMap;
+use std::fs;
+use std::os::fd::{AsFd, OwnedFd};
+
+use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
 use procession_launch::StartMethod;
-use procession_shm::{SharedArray, SharedMemory};
+use procession_shm::{FrozenArray, HugePages, SharedArray, SharedMemory, ShmError};
+use procession_sys::{MemoryFile, Signal, memory_file, reopen, sealed_file};
+use procession_wire::{Descriptor, decode, encode};
+use serde::{Deserialize, Serialize};
 
 procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
         a_child_reads_and_writes_the_parents_memory,
+        handles_travel_in_structs_vectors_and_options,
+        a_child_that_is_killed_leaves_what_it_wrote,
+        the_last_holder_frees_the_memory,
+        what_one_process_makes_grow_the_others_reach,
+        a_read_only_handle_reads_in_the_child_and_cannot_write,
+        what_is_frozen_is_a_slice_that_nobody_can_change,
+        what_a_child_can_write_to_cannot_be_frozen,
+    ];
+    cases: [
+        what_does_not_fit_is_an_error_and_changes_nothing,
+        a_segment_of_nothing_and_one_of_too_much_are_errors,
+        what_is_reserved_takes_its_memory_at_once,
+        huge_pages_are_given_or_refused_by_name,
+        what_is_no_segment_is_refused_on_arrival,
+        frozen_bits_that_are_no_value_are_refused_on_arrival,
     ];
 }
 
@@ -28,8 +50,282 @@ fn a_child_reads_and_writes_the_parents_memory(method: StartMethod) {
     let numbers = SharedArray::from_slice(&[1, 2, 3]).unwrap();
     let child = start(method, double, (memory.clone(), numbers.clone()));
     assert_eq!(child.join().unwrap(), 12);
-    let mut bytes = [0; 14];
-    memory.read(0, &mut bytes).unwrap();
-    assert_eq!(&bytes, b"from the child");
+    assert_eq!(text(&memory, 0, 14), "from the child");
     assert_eq!(numbers.iter().collect::<Vec<_>>(), [2, 4, 6]);
+}
+
+/// Bytes of a segment as text.
+fn text(memory: &SharedMemory, at: usize, len: usize) -> String {
+    let mut bytes = vec![0; len];
+    memory.read(at, &mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[derive(Serialize, Deserialize)]
+struct Job {
+    name: String,
+    input: Option<SharedMemory>,
+    parts: Vec<SharedMemory>,
+    by_name: HashMap<String, SharedArray<u8>>,
+    nothing: Option<SharedMemory>,
+}
+
+fn answer(job: Job) -> Job {
+    let mut input = [0; 2];
+    job.input.as_ref().unwrap().read(0, &mut input).unwrap();
+    for (index, part) in job.parts.iter().enumerate() {
+        part.write(index, &input).unwrap();
+    }
+    job.by_name["answer"].set(0, 42).unwrap();
+    job
+}
+
+fn handles_travel_in_structs_vectors_and_options(method: StartMethod) {
+    let input = SharedMemory::create(2).unwrap();
+    input.write(0, b"in").unwrap();
+    let common = SharedMemory::create(8).unwrap();
+    let job = Job {
+        name: "job".into(),
+        input: Some(input),
+        parts: vec![common.clone(), SharedMemory::create(3).unwrap(), common.clone()],
+        by_name: [("answer".into(), SharedArray::zeroed(1).unwrap())].into(),
+        nothing: None,
+    };
+    let message = encode(&job).unwrap();
+    assert_eq!(message.descriptor_count(), 4, "one for each segment, however often it is named");
+    let back = start(method, answer, (job,)).join().unwrap();
+    assert_eq!((back.name.as_str(), back.nothing.is_none()), ("job", true));
+    assert_eq!(text(&common, 0, 4), "inin", "the first and the third are the same memory");
+    assert_eq!(text(&back.parts[1], 0, 3), "\0in");
+    assert_eq!(back.by_name["answer"].get(0).unwrap(), 42);
+}
+
+fn write_and_block(memory: SharedMemory, ready: Descriptor) {
+    memory.write(0, b"written").unwrap();
+    tell(&ready);
+    loop {
+        memory.write(100, b"again and again").unwrap();
+    }
+}
+
+fn a_child_that_is_killed_leaves_what_it_wrote(method: StartMethod) {
+    let memory = SharedMemory::create(200).unwrap();
+    let (from, ready) = pipe();
+    let child = start(method, write_and_block, (memory.clone(), ready));
+    hear(&from);
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(Signal::KILL.number()));
+    assert_eq!(text(&memory, 0, 7), "written");
+    memory.write(0, b"goes on").unwrap();
+}
+
+fn hold_until_told(memory: SharedMemory, ready: Descriptor, end: Descriptor) {
+    tell(&ready);
+    hear(&end);
+    drop(memory);
+    tell(&ready);
+    hear(&end);
+}
+
+fn the_last_holder_frees_the_memory(method: StartMethod) {
+    let memory = SharedMemory::create(1 << 16).unwrap();
+    let inode = only_segment();
+    let ((from, ready), (end, ending)) = (pipe(), pipe());
+    let child = start(method, hold_until_told, (memory.clone(), ready, end));
+    hear(&from);
+    assert!(holders(inode).contains(&child.pid()));
+    drop(memory);
+    assert!(!holds(std::process::id(), inode), "neither a descriptor nor a mapping is left here");
+    tell(&ending);
+    hear(&from);
+    // A forked child has a copy of its parent's handle besides the one that it was given, and that until its end.
+    assert_eq!(holders(inode).is_empty(), method != StartMethod::Fork);
+    tell(&ending);
+    child.join().unwrap();
+    assert_eq!(holders(inode), [0_u32; 0]);
+}
+
+fn grow_twice(memory: SharedMemory) -> usize {
+    memory.grow(1 << 16).unwrap();
+    memory.grow(10).unwrap();
+    memory.write((1 << 16) - 3, b"end").unwrap();
+    memory.len()
+}
+
+fn what_one_process_makes_grow_the_others_reach(method: StartMethod) {
+    let memory = SharedMemory::create(10).unwrap();
+    memory.write(7, b"old").unwrap();
+    assert!(matches!(memory.write(8, b"old"), Err(ShmError::OutOfRange { at: 8, len: 3, size: 10 })));
+    assert_eq!(start(method, grow_twice, (memory.clone(),)).join().unwrap(), 1 << 16);
+    assert_eq!(memory.len(), 1 << 16);
+    assert_eq!(text(&memory, (1 << 16) - 4, 4), "\0end");
+    assert_eq!(text(&memory, 6, 5), "\0old\0");
+}
+
+fn try_to_write(memory: SharedMemory) -> (String, bool, String) {
+    let read = text(&memory, 0, 5);
+    let refused = memory.write(0, b"x").unwrap_err();
+    assert!(matches!(memory.grow(1 << 20), Err(ShmError::ReadOnly)));
+    (read, memory.is_read_only(), refused.to_string())
+}
+
+fn a_read_only_handle_reads_in_the_child_and_cannot_write(method: StartMethod) {
+    let memory = SharedMemory::create(10).unwrap();
+    memory.write(0, b"hello").unwrap();
+    let view = memory.read_only().unwrap();
+    let (read, read_only, refused) = start(method, try_to_write, (view.clone(),)).join().unwrap();
+    assert_eq!((read.as_str(), read_only), ("hello", true));
+    assert!(refused.contains("read-only"), "{refused}");
+    assert!(!memory.is_read_only() && view.is_read_only());
+    memory.write(0, b"HELLO").unwrap();
+    assert_eq!(text(&view, 0, 5), "HELLO");
+}
+
+fn search(table: FrozenArray<u64>, numbers: Vec<FrozenArray<u64>>) -> (Option<usize>, u64) {
+    (table.binary_search(&81).ok(), numbers.iter().flat_map(|numbers| numbers.iter()).sum())
+}
+
+fn what_is_frozen_is_a_slice_that_nobody_can_change(method: StartMethod) {
+    let squares = SharedArray::<u64>::zeroed(1000).unwrap();
+    for index in 0..squares.len() {
+        squares.set(index, (index * index) as u64).unwrap();
+    }
+    let segment = only_segment();
+    let table = squares.freeze().unwrap();
+    assert_eq!(table.len(), 1000);
+    let given = (table.clone(), vec![table.clone(), table.clone()]);
+    let (found, sum) = start(method, search, given).join().unwrap();
+    assert_eq!((found, sum), (Some(9), 2 * table.iter().sum::<u64>()));
+    // Nor can whoever opens the file anew.
+    let own = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let file = own
+        .map(|fd| fd.path())
+        .find(|path| fs::metadata(path).is_ok_and(|file| std::os::unix::fs::MetadataExt::ino(&file) == segment));
+    let file = fs::OpenOptions::new().write(true).open(file.unwrap()).unwrap();
+    assert!(std::os::unix::fs::FileExt::write_at(&file, b"x", 0).is_err());
+    assert!(file.set_len(0).is_err() && file.set_len(1 << 20).is_err());
+    let empty = SharedArray::<u64>::zeroed(0).unwrap().freeze().unwrap();
+    assert!(empty.is_empty());
+}
+
+fn hold(numbers: SharedArray<u64>, ready: Descriptor, end: Descriptor) {
+    tell(&ready);
+    hear(&end);
+    drop(numbers);
+}
+
+fn what_a_child_can_write_to_cannot_be_frozen(method: StartMethod) {
+    let numbers = SharedArray::from_slice(&[1_u64, 2]).unwrap();
+    let ((from, ready), (end, ending)) = (pipe(), pipe());
+    let child = start(method, hold, (numbers.clone(), ready, end));
+    hear(&from);
+    let refused = numbers.freeze().unwrap_err();
+    assert!(matches!(refused.error(), ShmError::StillShared), "{refused}");
+    let numbers = refused.into_array().unwrap();
+    numbers.set(0, 3).unwrap();
+    tell(&ending);
+    child.join().unwrap();
+    let clone = numbers.clone();
+    let numbers = numbers.freeze().unwrap_err().into_array().unwrap();
+    drop(clone);
+    assert_eq!(*numbers.freeze().unwrap(), [3, 2]);
+}
+
+fn what_does_not_fit_is_an_error_and_changes_nothing() {
+    let memory = SharedMemory::create(8).unwrap();
+    memory.write(0, b"12345678").unwrap();
+    for at in [5, 8, 9, usize::MAX] {
+        assert!(matches!(memory.write(at, b"abcd"), Err(ShmError::OutOfRange { len: 4, size: 8, .. })));
+        let mut bytes = *b"mine";
+        assert!(memory.read(at, &mut bytes).is_err());
+        assert_eq!(&bytes, b"mine");
+    }
+    memory.write(8, b"").unwrap();
+    assert_eq!(text(&memory, 0, 8), "12345678");
+}
+
+fn a_segment_of_nothing_and_one_of_too_much_are_errors() {
+    assert!(matches!(SharedMemory::create(0), Err(ShmError::Empty)));
+    for bytes in [usize::MAX, 1 << 63, 1 << 62] {
+        let error = SharedMemory::create(bytes).unwrap_err();
+        assert!(matches!(error, ShmError::Create { .. } | ShmError::Map { .. }), "{error}");
+    }
+    assert!(SharedArray::<u64>::zeroed(usize::MAX).is_err());
+    let memory = SharedMemory::create(1).unwrap();
+    assert!(memory.grow(usize::MAX).is_err());
+    assert_eq!(memory.len(), 1);
+}
+
+/// Bytes of segments that this process has in memory and mapped.
+fn resident() -> u64 {
+    let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+    let own = maps.lines().skip_while(|line| !line.contains("procession-shm"));
+    let line = own.into_iter().find_map(|line| line.strip_prefix("Rss:")).expect("a mapped segment");
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
+}
+
+fn what_is_reserved_takes_its_memory_at_once() {
+    const BYTES: usize = 8 << 20;
+    let sparse = SharedMemory::create(BYTES).unwrap();
+    assert_eq!(resident(), 0);
+    drop(sparse);
+    let reserved = SharedMemory::builder(BYTES).prefault(true).create().unwrap();
+    assert_eq!(resident(), BYTES as u64);
+    drop(reserved);
+    let error = SharedMemory::builder(1 << 60).prefault(true).create().unwrap_err();
+    assert!(matches!(error, ShmError::Create { .. }), "{error}");
+}
+
+fn huge_pages_are_given_or_refused_by_name() {
+    match SharedMemory::builder(1).huge_pages(HugePages::Size2MiB).create() {
+        Ok(memory) => {
+            assert_eq!(memory.len(), HugePages::Size2MiB.bytes());
+            memory.write(memory.len() - 1, b"x").unwrap();
+        }
+        Err(error) => {
+            assert!(matches!(error, ShmError::HugePages { .. }), "{error}");
+            assert!(error.to_string().contains("nr_hugepages"), "{error}");
+        }
+    }
+}
+
+fn what_is_no_segment_is_refused_on_arrival() {
+    let arrives = |file: OwnedFd| decode::<SharedMemory>(encode(&(Descriptor::from(file), None::<String>)).unwrap());
+    let (read, _write) = procession_sys::pipe().unwrap();
+    let strangers = [
+        fs::File::open("/dev/null").unwrap().into(),
+        fs::File::open("/dev/zero").unwrap().into(),
+        fs::File::open("/proc/self").unwrap().into(),
+        fs::File::open("/proc/self/exe").unwrap().into(),
+        read,
+    ];
+    for stranger in strangers {
+        let error = arrives(stranger).unwrap_err();
+        assert!(error.to_string().contains("no shared memory"), "{error}");
+    }
+    let file = memory_file("empty", &MemoryFile { bytes: 0, huge_page_bits: None }).unwrap();
+    assert!(arrives(file).is_err());
+    let constant = sealed_file("constant", &[b"constant"]).unwrap();
+    let view = arrives(reopen(&constant, procession_sys::Access::ReadOnly).unwrap()).unwrap();
+    assert_eq!(text(&view, 0, 8), "constant");
+    assert!(arrives(constant).is_err(), "a writable descriptor of what cannot be written");
+}
+
+fn frozen_bits_that_are_no_value_are_refused_on_arrival() {
+    let bools = SharedArray::from_slice(&[true, false]).unwrap().freeze().unwrap();
+    let message = encode(&bools).unwrap();
+    let bytes = message.bytes().to_vec();
+    let arrives = |content: &[u8]| {
+        let file = sealed_file("hostile", &[content]).unwrap();
+        procession_wire::decode_slice::<FrozenArray<bool>>(&bytes, vec![file])
+    };
+    assert_eq!(*arrives(&[0, 1]).unwrap(), [false, true]);
+    for content in [&[0, 2][..], &[1], &[]] {
+        assert!(arrives(content).is_err(), "{content:?}");
+    }
+    let unsealed = memory_file("hostile", &MemoryFile { bytes: 2, huge_page_bits: None }).unwrap();
+    let error = procession_wire::decode_slice::<FrozenArray<bool>>(&bytes, vec![unsealed]).unwrap_err();
+    assert!(error.to_string().contains("sealed"), "{error}");
+    let file = message.descriptors().next().unwrap().as_fd().try_clone_to_owned().unwrap();
+    assert!(procession_wire::decode_slice::<FrozenArray<u8>>(&bytes, vec![file]).is_err(), "another type");
 }

@@ -62,3 +62,25 @@ pub unsafe fn on_fork(hook: unsafe extern "C" fn()) -> io::Result<()> {
         errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
+
+/// Runs hooks around every fork that this process makes through libc from now on, whoever forks: `prepare` before it,
+/// `parent` after it in this process, also if it failed, and `child` in the child. All three run in the thread that
+/// forks. pthread_atfork(3).
+///
+/// # Errors
+/// `ENOMEM`.
+///
+/// # Safety
+/// None of them unwinds. `prepare` waits for nothing that the forking thread may hold. `child` is async-signal-safe, as
+/// that of [`on_fork`].
+pub unsafe fn around_fork(
+    prepare: unsafe extern "C" fn(),
+    parent: unsafe extern "C" fn(),
+    child: unsafe extern "C" fn(),
+) -> io::Result<()> {
+    // SAFETY: function items live as long as the image; that they may run there is the caller's promise.
+    match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}

@@ -43,14 +43,20 @@ mod title;
 mod futex;
 mod listener;
 mod memfd;
+mod memory;
 mod named;
 mod packet;
 mod pages;
+mod record_lock;
 mod shared;
 mod unshared;
 
 mod confine; // For tests: less than a library may expect.
 mod harness;
+
+mod fail_point;
+#[cfg(feature = "fail-points")]
+pub mod fail_points;
 
 pub use crate::auxv::{is_privileged, program_headers};
 pub use crate::clock::Deadline;
@@ -63,10 +69,10 @@ pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
 pub use crate::exit::{at_exit, current_thread, exit_now, flush_c_streams, leave_out_exit_handlers};
 pub use crate::fd::{
     adopt, arm_kill_on_close, close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
-    open_standard_streams, pipe, place, reopen_read,
+    open_standard_streams, pipe, place, reopen_read, replace,
 };
 pub use crate::flags::{is_append, is_writable, set_nonblocking};
-pub use crate::fork::{fork, on_fork};
+pub use crate::fork::{around_fork, fork, on_fork};
 pub use crate::futex::{futex_wait, futex_wake};
 pub use crate::harness::{
     Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on, send_signal,
@@ -81,12 +87,14 @@ pub use crate::memfd::{
     Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks, reopen,
     reserve_file, seal_constant, sealed_file, set_file_size,
 };
+pub use crate::memory::available_memory;
 pub use crate::named::{give_name, is_regular, open_regular, unnamed_file, write_at};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one, poll_readable};
 pub use crate::random::random_bytes;
+pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, threads_of};
 pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,

@@ -9,7 +9,7 @@
 
 use std::io::{self, Write};
 use std::ops::Deref;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
@@ -107,14 +107,48 @@ pub fn set_file_size(file: impl AsFd, bytes: u64) -> io::Result<()> {
     Ok(rustix::fs::ftruncate(file, bytes)?)
 }
 
-/// Has the kernel set memory aside for the first `bytes` of a file, so that writing them cannot fail later.
+/// Has the kernel set memory aside for the first `bytes` of a file in memory, which has them then, so that writing them
+/// cannot fail later.
+///
+/// Of its usual pages the kernel gives as many as are asked for, and when there are no more it does not refuse but ends
+/// processes, whosever they are. So this asks before whether they are there.
 ///
 /// # Errors
-/// `ENOSPC` and `ENOMEM` when there is not that much.
+/// `ENOSPC` when the file system has not that much room, `ENOMEM` when the system has not that much memory.
 pub fn reserve_file(file: impl AsFd, bytes: u64) -> io::Result<()> {
     check_file_limit(bytes)?;
+    let file = file.as_fd();
+    let stat = rustix::fs::fstat(file)?;
+    let has = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+    let wanted = bytes.saturating_sub(has);
+    let system = rustix::fs::fstatfs(file)?;
+    // One of memory files without names has no size.
+    if system.f_blocks > 0 && wanted > system.f_bavail.saturating_mul(system.f_bsize.unsigned_abs()) {
+        return Err(rustix::io::Errno::NOSPC.into());
+    }
+    let counted_apart = system.f_type == HUGE_PAGE_FILES;
+    for start in (0..bytes).step_by(RESERVE_STEP as usize) {
+        if !counted_apart && crate::available_memory()? < wanted.min(bytes - start) {
+            return Err(rustix::io::Errno::NOMEM.into());
+        }
+        reserve(file, start, RESERVE_STEP.min(bytes - start))?;
+    }
+    Ok(())
+}
+
+/// What files' blocks are counted in, whatever the file system's are.
+const BLOCK_BYTES: u64 = 512;
+
+/// The kind of file system that huge pages come from (`HUGETLBFS_MAGIC`): they are set aside beforehand, and refused when
+/// there are none left.
+const HUGE_PAGE_FILES: rustix::fs::FsWord = 0x9584_58f6;
+
+/// Memory is set aside in steps of this many bytes, and looked for before each.
+const RESERVE_STEP: u64 = 256 << 20;
+
+fn reserve(file: BorrowedFd<'_>, start: u64, bytes: u64) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes) {
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), start, bytes) {
             Err(rustix::io::Errno::INTR) => {}
             done => return Ok(done?),
         }

@@ -114,7 +114,7 @@ impl AsFd for Descriptor {
 
 impl Serialize for Descriptor {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let index = scope::attach(self).map_err(serde::ser::Error::custom)?;
+        let index = scope::attach(self, None).map_err(serde::ser::Error::custom)?;
         serializer.serialize_u32(index)
     }
 }

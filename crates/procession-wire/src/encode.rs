@@ -2,7 +2,10 @@
 //!
 //! Relies on [`scope`](crate::scope) for descriptors and on [`Serializer`] for the form.
 
-use crate::{Descriptor, EncodeError, EncodeErrorKind, Message, bulk, names, scope::SendScope};
+use crate::{
+    EncodeError, EncodeErrorKind, Message, bulk, names,
+    scope::{Attached, SendScope},
+};
 use serde::{Serialize, ser};
 use serializer::Serializer;
 use std::{
@@ -49,7 +52,7 @@ pub const UNSIZED_ITEMS_MAX: usize = 1 << 20;
 /// ```
 pub struct Encoder {
     output: Output,
-    descriptors: Vec<Descriptor>,
+    descriptors: Vec<Attached>,
 }
 
 impl Encoder {
@@ -139,7 +142,8 @@ impl Encoder {
     /// ```
     #[must_use]
     pub fn finish(self) -> Message {
-        Message::new(self.output.postcard.output.0, self.descriptors)
+        let descriptors = self.descriptors.into_iter().map(|attached| attached.descriptor).collect();
+        Message::new(self.output.postcard.output.0, descriptors)
     }
 }
 

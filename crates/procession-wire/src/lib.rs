@@ -12,6 +12,7 @@
 //! * one value to bytes and back: [`Encoder`], [`Message`], [`Decoder`], or [`encode`] and [`decode`];
 //! * a descriptor inside a value: [`Descriptor`], or [`fd`] for a `File` or a socket;
 //! * an untagged, flattened or partly skipped type: [`Described`];
+//! * one descriptor for many handles: [`once`];
 //! * a field of many numbers: [`bulk`];
 //! * messages over a packet socket: [`frame`];
 //! * any error at all as a value: [`Fault`].
@@ -55,6 +56,7 @@ mod fault;
 
 pub mod bulk;
 pub mod frame;
+pub mod once;
 
 pub use crate::{
     decode::Decoder,

@@ -17,29 +17,60 @@ use std::{
 /// that a table of hostile size costs nothing to hold.
 pub const DESCRIPTORS_MAX: usize = 4096;
 
+/// What several handles of one message call a descriptor that they have in common.
+pub(crate) type Key = (u64, u64);
+
+/// A descriptor that goes with a message.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) descriptor: Descriptor,
+    /// Set for one that several handles of the message may have in common.
+    key: Option<Key>,
+}
+
 /// Puts a descriptor into the table of the message that this thread is encoding; gives its position.
-pub(crate) fn attach(descriptor: &Descriptor) -> Result<u32, DescriptorError> {
+pub(crate) fn attach(descriptor: &Descriptor, key: Option<Key>) -> Result<u32, DescriptorError> {
     with_current(|table| match table {
-        Table::Sending { descriptors, refused } => {
-            if descriptors.len() >= DESCRIPTORS_MAX {
+        Table::Sending { attached, refused } => {
+            if attached.len() >= DESCRIPTORS_MAX {
                 *refused = Some(DescriptorError::TooMany);
                 return Err(DescriptorError::TooMany);
             }
-            let index = descriptors.len() as u32; // At most DESCRIPTORS_MAX.
-            descriptors.push(descriptor.clone());
+            let index = attached.len() as u32; // At most DESCRIPTORS_MAX.
+            attached.push(Attached { descriptor: descriptor.clone(), key });
             Ok(index)
         }
         Table::None | Table::Receiving { .. } => Err(DescriptorError::OutsideMessage),
     })
 }
 
+/// What is attached under this key to the message that this thread is encoding, and its position.
+pub(crate) fn attached(wanted: Key) -> Option<(u32, Descriptor)> {
+    with_current(|table| match table {
+        Table::Sending { attached, .. } => {
+            let index = attached.iter().position(|one| one.key == Some(wanted))?;
+            Some((index as u32, attached[index].descriptor.clone())) // At most DESCRIPTORS_MAX.
+        }
+        Table::None | Table::Receiving { .. } => None,
+    })
+}
+
 /// Takes a descriptor out of the table of the message that this thread is decoding.
 pub(crate) fn detach(index: u32) -> Result<Descriptor, DescriptorError> {
+    take(index, Slot::take)
+}
+
+/// Gives out a descriptor of the message that this thread is decoding, which stays for others that ask the same way.
+pub(crate) fn share(index: u32) -> Result<Descriptor, DescriptorError> {
+    take(index, |slot, _| slot.share())
+}
+
+fn take(index: u32, how: impl FnOnce(&mut Slot, bool) -> Option<Descriptor>) -> Result<Descriptor, DescriptorError> {
     with_current(|table| match table {
         Table::Receiving { slots, refused, attempts } => {
             let taken = match slots.get_mut(index as usize) {
                 None => Err(DescriptorError::Missing { index }),
-                Some(slot) => slot.take(*attempts > 0).ok_or(DescriptorError::Taken { index }),
+                Some(slot) => how(slot, *attempts > 0).ok_or(DescriptorError::Taken { index }),
             };
             *refused = refused.or(taken.as_ref().err().copied());
             taken
@@ -56,6 +87,8 @@ pub(crate) enum Slot {
     /// Given out inside a [`Described`](crate::Described) value, whose type may still throw it away and ask
     /// anew: `untagged` tries one variant after the other.
     Lent(Descriptor),
+    /// Given out to handles that have it in common, and kept for the next one.
+    Shared(Descriptor),
     /// Given out for good.
     Taken,
 }
@@ -77,7 +110,25 @@ impl Slot {
                 *self = Slot::Lent(descriptor.clone());
                 Some(descriptor)
             }
+            Slot::Shared(descriptor) => {
+                *self = Slot::Shared(descriptor);
+                None
+            }
             Slot::Taken => None,
+        }
+    }
+
+    /// Gives the descriptor out and keeps it, unless it is somebody's own.
+    fn share(&mut self) -> Option<Descriptor> {
+        match mem::replace(self, Slot::Taken) {
+            Slot::Here(descriptor) | Slot::Shared(descriptor) => {
+                *self = Slot::Shared(descriptor.clone());
+                Some(descriptor)
+            }
+            other => {
+                *self = other;
+                None
+            }
         }
     }
 
@@ -95,7 +146,7 @@ impl Slot {
 ///
 /// What they attached is dropped again with the scope unless it was kept.
 pub(crate) struct SendScope<'o> {
-    owner: &'o mut Vec<Descriptor>,
+    owner: &'o mut Vec<Attached>,
     before: usize,
     outer: Outer,
     keep: bool,
@@ -103,11 +154,11 @@ pub(crate) struct SendScope<'o> {
 
 impl<'o> SendScope<'o> {
     #[inline]
-    pub(crate) fn enter(owner: &'o mut Vec<Descriptor>) -> Self {
+    pub(crate) fn enter(owner: &'o mut Vec<Attached>) -> Self {
         let before = owner.len();
         let outer = Outer::suspend(Mode::Sending);
         if before > 0 {
-            with_current(|table| *table = Table::Sending { descriptors: mem::take(owner), refused: None });
+            with_current(|table| *table = Table::Sending { attached: mem::take(owner), refused: None });
         }
         SendScope { owner, before, outer, keep: false }
     }
@@ -127,8 +178,8 @@ impl<'o> SendScope<'o> {
 impl Drop for SendScope<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(Table::Sending { descriptors, .. }) = self.outer.resume() {
-            *self.owner = descriptors;
+        if let Some(Table::Sending { attached, .. }) = self.outer.resume() {
+            *self.owner = attached;
         }
         if !self.keep {
             self.owner.truncate(self.before);
@@ -215,7 +266,7 @@ enum Table {
     /// There is no message.
     None,
     Sending {
-        descriptors: Vec<Descriptor>,
+        attached: Vec<Attached>,
         refused: Option<DescriptorError>,
     },
     Receiving {
@@ -267,7 +318,7 @@ fn replace(table: Table) -> Table {
 fn with_current<R>(look: impl FnOnce(&mut Table) -> R) -> R {
     let mut table = match MODE.get() {
         Mode::Idle => Table::None,
-        Mode::Sending => Table::Sending { descriptors: Vec::new(), refused: None },
+        Mode::Sending => Table::Sending { attached: Vec::new(), refused: None },
         Mode::Receiving => Table::Receiving { slots: Vec::new(), refused: None, attempts: 0 },
         Mode::Tabled => replace(Table::None),
     };

@@ -7,6 +7,7 @@ use procession_wire::{
     DESCRIPTORS_MAX, DecodeErrorKind, Decoder, Described, Descriptor, DescriptorError, EncodeErrorKind, Encoder,
     decode, decode_slice, encode, fd,
     frame::{Assembler, Body, BodyPlace, FrameError, PACKET_DESCRIPTORS_MAX, Packet, plan},
+    once,
 };
 use serde::{Deserialize, Serialize};
 use std::{
@@ -31,6 +32,8 @@ fn main() -> ExitCode {
         ("a_shared_descriptor_is_duplicated", a_shared_descriptor_is_duplicated),
         ("descriptors_nobody_asked_for_are_closed", descriptors_nobody_asked_for_are_closed),
         ("bad_and_repeated_positions_are_refused", bad_and_repeated_positions_are_refused),
+        ("what_handles_have_in_common_travels_once", what_handles_have_in_common_travels_once),
+        ("what_is_in_common_and_what_is_not_are_told_apart", what_is_in_common_and_what_is_not_are_told_apart),
         ("outside_a_message_there_is_no_table", outside_a_message_there_is_no_table),
         ("one_message_carries_so_many_and_no_more", one_message_carries_so_many_and_no_more),
         ("untagged_types_may_ask_again", untagged_types_may_ask_again),
@@ -193,6 +196,62 @@ fn bad_and_repeated_positions_are_refused() {
     assert_eq!(refused(&[3, 0, 1, 0]), DecodeErrorKind::Descriptor(DescriptorError::Taken { index: 0 }));
     let error = decode_slice::<Descriptor>(&[0], Vec::new()).unwrap_err();
     assert_eq!(error.kind(), &missing(0));
+}
+
+/// A handle of something in a file that other handles have in common with it.
+#[derive(Debug)]
+struct Part(Descriptor);
+
+impl Serialize for Part {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let key = (std::os::fd::AsRawFd::as_raw_fd(&self.0.as_fd()) as u64, 0);
+        let position = once::attach_shared(key, &self.0).map_err(serde::ser::Error::custom)?;
+        position.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Part {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        once::detach(u32::deserialize(deserializer)?).map(Part).map_err(serde::de::Error::custom)
+    }
+}
+
+fn what_handles_have_in_common_travels_once() {
+    let (one, other) = (descriptor(), descriptor());
+    let parts = || vec![Part(one.clone()), Part(other.clone()), Part(one.clone())];
+    let mut encoder = Encoder::new();
+    encoder.value(&parts()).unwrap();
+    encoder.value(&(parts(), one.clone())).unwrap();
+    let message = encoder.finish();
+    assert_eq!(message.descriptor_count(), 3, "two in common, in both values, and one by itself");
+    let received = message.descriptors().map(|fd| fd.try_clone_to_owned().unwrap()).collect();
+    let mut decoder = Decoder::new(message.bytes().to_vec(), received);
+    drop((message, one, other));
+    let first: Vec<Part> = decoder.value().unwrap();
+    let (second, own): (Vec<Part>, Descriptor) = decoder.value().unwrap();
+    decoder.finish().unwrap();
+    let number = |part: &Part| std::os::fd::AsRawFd::as_raw_fd(&part.0.as_fd());
+    assert_eq!(number(&first[0]), number(&second[2]));
+    assert_ne!(number(&first[0]), number(&first[1]));
+    drop((second, own));
+    assert_eq!(number(&first[0]), number(&first[2]));
+}
+
+fn what_is_in_common_and_what_is_not_are_told_apart() {
+    // A hostile sender makes two positions one.
+    let error = decode_slice::<(Part, Descriptor)>(&[0, 0], vec![null(), null()]).unwrap_err();
+    assert_eq!(*error.kind(), DecodeErrorKind::Descriptor(DescriptorError::Taken { index: 0 }));
+    let error = decode_slice::<(Descriptor, Part)>(&[1, 1], vec![null(), null()]).unwrap_err();
+    assert_eq!(*error.kind(), DecodeErrorKind::Descriptor(DescriptorError::Taken { index: 1 }));
+    let error = decode_slice::<Part>(&[7], vec![null()]).unwrap_err();
+    assert_eq!(*error.kind(), DecodeErrorKind::Descriptor(DescriptorError::Missing { index: 7 }));
+    // What one value had attached is gone with it when it fails, and attached anew by the next.
+    let common = descriptor();
+    let mut encoder = Encoder::new();
+    let not_text = std::path::PathBuf::from(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&[0xff]));
+    assert!(encoder.value(&(Part(common.clone()), not_text)).is_err());
+    encoder.value(&Part(common)).unwrap();
+    assert_eq!(encoder.finish().descriptor_count(), 1);
 }
 
 fn outside_a_message_there_is_no_table() {

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
+use procession_shm::{FreezeError, ShmError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -29,6 +30,9 @@ pub enum Error {
     /// Logging could not be set up.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// Shared memory could not be had or used.
+    #[error(transparent)]
+    Shm(#[from] ShmError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -41,6 +45,13 @@ pub enum Error {
     /// What the system said to something that is not ours.
     #[error(transparent)]
     Io(#[from] std::io::Error),
+}
+
+impl<T> From<FreezeError<T>> for Error {
+    /// The array that could not be frozen is dropped.
+    fn from(error: FreezeError<T>) -> Self {
+        Error::Shm(error.into())
+    }
 }
 
 impl From<Fault> for Error {

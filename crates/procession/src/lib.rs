@@ -38,4 +38,11 @@ pub use procession_launch::{
     set_start_method,
 };
 #[doc(no_inline)]
+pub use procession_shm as shm; // Derived code finds what it calls under this path.
+#[doc(no_inline)]
+pub use procession_shm::{
+    FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedElement, SharedIter, SharedIterMut,
+    SharedMemory, SharedPart, SharedParts, SharedTryIter, ShmError,
+};
+#[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};

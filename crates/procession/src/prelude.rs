@@ -10,5 +10,8 @@ pub use procession_launch::{
     Resource, StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, log_level,
     log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
 };
+pub use procession_shm::{
+    FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedMemory, SharedPart, ShmError,
+};
 pub use procession_wire::{Described, Descriptor, Fault};
 pub use tracing::level_filters::LevelFilter;

@@ -5,9 +5,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Arc;
 
 use procession_sys::{
-    Access, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file, unnamed_file,
+    Access, SharedMap, file_identity, file_size, give_name, is_regular, never_shrinks, open_regular, reserve_file,
+    unnamed_file,
 };
 use procession_wire::Descriptor;
 
@@ -52,9 +54,20 @@ impl SharedMemory {
     /// # Ok::<(), procession_shm::ShmError>(())
     /// ```
     pub fn create_named(name: &str, bytes: usize) -> Result<Self, ShmError> {
+        Self::create_named_filled(name, bytes, |_| Ok(()))
+    }
+
+    /// The same with something in it before it gets its name.
+    pub(crate) fn create_named_filled(
+        name: &str,
+        bytes: usize,
+        fill: impl FnOnce(Arc<SharedMap>) -> Result<(), ShmError>,
+    ) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
         owner::sweep_once();
         let file = whole_file(&name, bytes)?;
+        let map = SharedMap::map(&file, bytes, Access::ReadWrite);
+        fill(Arc::new(map.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?))?;
         Self::publish(file, name, bytes as u64)
     }
 
@@ -65,14 +78,10 @@ impl SharedMemory {
     /// As [`SharedMemory::create_named`].
     pub fn create_with_new_name(bytes: usize) -> Result<Self, ShmError> {
         owner::sweep_once();
-        loop {
-            let name = Name::generate().map_err(ShmError::system("name"))?;
+        under_free_name(Name::generate, |name| {
             let file = whole_file(&name, bytes)?;
-            match Self::publish(file, name, bytes as u64) {
-                Err(ShmError::Exists { .. }) => {}
-                other => return other,
-            }
-        }
+            Self::publish(file, name, bytes as u64)
+        })
     }
 
     /// Gives a file its name, and maps it.
@@ -168,6 +177,20 @@ impl SharedMemory {
     }
 }
 
+/// What is created under the first of the names that nobody has.
+fn under_free_name<T>(
+    mut generate: impl FnMut() -> io::Result<Name>,
+    mut create: impl FnMut(Name) -> Result<T, ShmError>,
+) -> Result<T, ShmError> {
+    loop {
+        let name = generate().map_err(ShmError::system("name"))?;
+        match create(name) {
+            Err(ShmError::Exists { .. }) => {}
+            other => return other,
+        }
+    }
+}
+
 /// A file of this many bytes, all of them set aside, that has no name yet.
 fn whole_file(name: &Name, bytes: usize) -> Result<OwnedFd, ShmError> {
     if bytes == 0 {
@@ -233,4 +256,23 @@ pub(crate) fn check_arrived(file: &Descriptor, name: Option<String>) -> Result<O
         )));
     }
     Ok(Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_name_that_is_taken_is_followed_by_another() {
+        let taken = ["psm_1", "psm_2"];
+        let mut names = ["psm_1", "psm_2", "psm_1", "psm_3", "psm_4"].into_iter();
+        let mut create = |name: Name| match taken.contains(&name.as_str()) {
+            true => Err(ShmError::Exists { name: name.as_str().to_owned() }),
+            false => Ok(name),
+        };
+        let mut next = || names.next().map(|name| Name::new(name).unwrap()).ok_or_else(|| io::Error::other("no more"));
+        assert_eq!(under_free_name(&mut next, &mut create).unwrap().as_str(), "psm_3");
+        assert!(matches!(under_free_name(&mut next, |_| Err::<(), _>(ShmError::Empty)), Err(ShmError::Empty)));
+        assert!(matches!(under_free_name(next, create), Err(ShmError::System { .. })), "no more names");
+    }
 }

@@ -6,10 +6,11 @@
 
 pub(crate) mod owner;
 
-use std::fs::File;
-use std::io::{self, Read, Write};
+use std::fs::{self, File};
+use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Command, Stdio};
+use std::os::unix::fs::MetadataExt;
+use std::process::Command;
 
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
 use procession_wire::Descriptor;
@@ -56,20 +57,38 @@ pub(crate) fn hear(from: &Descriptor) {
     File::from(again(from)).read_exact(&mut [0]).expect("a byte");
 }
 
-/// What a Python program prints, and nothing else: neither it nor its own tracker may complain. `None` where there is no
-/// Python.
-pub(crate) fn python(program: &str, arguments: &[&str]) -> Option<String> {
-    let mut command = Command::new("python3");
-    command.arg("-c").arg(program).args(arguments).stdin(Stdio::null());
-    let output = match command.output() {
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            eprintln!("left out: there is no python3");
-            return None;
-        }
-        Err(error) => panic!("{error}"),
+/// The processes that hold this file, as an open descriptor or mapped.
+pub(crate) fn holders(inode: u64) -> Vec<u32> {
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|&pid| holds(pid, inode)).collect()
+}
+
+/// Whether a process does.
+pub(crate) fn holds(pid: u32, inode: u64) -> bool {
+    let open = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten();
+    let mut open = open.filter_map(|fd| fs::metadata(fd.path()).ok());
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).unwrap_or_default();
+    let mapped = |line: &str| {
+        line.contains("procession-shm") && line.split_ascii_whitespace().nth(4) == Some(&inode.to_string())
     };
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
-    assert!(output.status.success());
-    Some(String::from_utf8(output.stdout).unwrap().trim_end().to_owned())
+    open.any(|file| file.ino() == inode) || maps.lines().any(mapped)
+}
+
+/// The number of the one segment that this process maps.
+pub(crate) fn only_segment() -> u64 {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let mut lines = maps.lines().filter(|line| line.contains("procession-shm"));
+    let line = lines.next().expect("a segment");
+    assert!(lines.next().is_none(), "only one: {maps}");
+    line.split_ascii_whitespace().nth(4).unwrap().parse().unwrap()
+}
+
+/// Runs a script with Python, whose `sys.argv[1:]` are the arguments; what it prints, without the last line's end.
+pub(crate) fn python(script: &str, arguments: &[&str]) -> String {
+    let output = Command::new("python3").arg("-c").arg(script).args(arguments).output().expect("python3");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "python3: {}\n{errors}", output.status);
+    assert!(errors.is_empty(), "python3 complains: {errors}");
+    String::from_utf8(output.stdout).expect("text").trim_end().to_owned()
 }

@@ -1,0 +1,167 @@
+//! Contestants that are measured in turn, and what came of it: what the groups have in common.
+//!
+//! Relies on [`rounds`](crate::rounds) for the turns and on [`runner`](crate::runner) for the processes.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::Result;
+use crate::page::{digits, line, time};
+use crate::rounds::{Plan, alternate, median, ratio};
+use crate::runner::Runner;
+
+/// Does the same as the others of its table, in its own way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contestant {
+    /// What the table calls it.
+    pub name: String,
+    /// True if it is what this project makes.
+    pub is_ours: bool,
+    /// In which runner it runs.
+    pub side: Side,
+    /// What its runner is asked for.
+    pub method: String,
+}
+
+/// In which runner a contestant runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// A program of Rust.
+    Ours,
+    /// The same program by itself: what our forks do once for all later ones would be done for a bare fork as well.
+    Others,
+    /// A script.
+    CPython,
+}
+
+/// The processes in which the contestants run, each with the same amount of memory.
+#[derive(Debug)]
+pub struct Runners {
+    ours: Runner,
+    others: Runner,
+    cpython: Runner,
+}
+
+impl Runners {
+    /// Starts them: a program beside this one, twice, and a script of the folder `python`.
+    ///
+    /// # Errors
+    /// Names the one that is missing or does not hold so much.
+    pub fn start(program: &Path, script: &str, mib: u64) -> Result<Self> {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("python").join(script);
+        Ok(Self {
+            ours: Runner::start("our runner", program.as_os_str(), &[], mib)?,
+            others: Runner::start("the runner of the others", program.as_os_str(), &[], mib)?,
+            cpython: Runner::start("CPython", OsStr::new("python3"), &[script.as_os_str()], mib)?,
+        })
+    }
+
+    /// Has a contestant run so many times in turn.
+    ///
+    /// # Errors
+    /// A run failed.
+    pub fn run(&mut self, contestant: &Contestant, times: u64) -> Result<Duration> {
+        let runner = match contestant.side {
+            Side::Ours => &mut self.ours,
+            Side::Others => &mut self.others,
+            Side::CPython => &mut self.cpython,
+        };
+        runner.run(&contestant.method, times)
+    }
+
+    /// The version of the Python that takes part.
+    #[must_use]
+    pub fn python(&self) -> &str {
+        self.cpython.version()
+    }
+}
+
+/// What one column of a table gave.
+#[derive(Debug, Clone)]
+pub struct Measured {
+    /// What stands at its head.
+    pub column: String,
+    /// A run's seconds in each round, for each contestant.
+    pub times: Vec<Vec<f64>>,
+}
+
+/// Measures the contestants of one column.
+///
+/// # Errors
+/// What the runners say.
+pub fn measure(runners: &mut Runners, contestants: &[Contestant], column: &str, plan: Plan) -> Result<Measured> {
+    let times = alternate(contestants.len(), plan, |idx, times| runners.run(&contestants[idx], times))?;
+    Ok(Measured { column: column.to_owned(), times })
+}
+
+/// A promise: how much longer than its limit one of ours may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Figure {
+    /// What the table calls it.
+    pub title: &'static str,
+    /// One of ours.
+    pub ours: &'static str,
+    /// Another contestant.
+    pub limit: &'static str,
+    /// The column in which it holds.
+    pub column: &'static str,
+    /// How many times the limit's time ours may take.
+    pub at_most: f64,
+}
+
+/// What the contestants of one table were promised to do, and did.
+#[derive(Debug)]
+pub struct Results {
+    /// What stands at the head of their names.
+    pub head: &'static str,
+    /// Who took part, by name the same in all columns.
+    pub contestants: Vec<Contestant>,
+    /// What was promised.
+    pub figures: Vec<Figure>,
+    /// What came out.
+    pub measured: Vec<Measured>,
+}
+
+impl Results {
+    /// A contestant's times in one column.
+    fn times(&self, name: &str, column: &str) -> Option<&[f64]> {
+        let idx = self.contestants.iter().position(|contestant| contestant.name == name)?;
+        let measured = self.measured.iter().find(|measured| measured.column == column)?;
+        measured.times.get(idx).map(Vec::as_slice)
+    }
+
+    /// Every contestant's median in every column, as a table.
+    #[must_use]
+    pub fn all(&self) -> String {
+        let columns = self.measured.iter().map(|measured| measured.column.clone());
+        let head: Vec<String> = std::iter::once(self.head.to_owned()).chain(columns).collect();
+        let mut text = String::new();
+        line(&mut text, &head);
+        text.push_str(&"|---".repeat(head.len()));
+        text.push_str("|\n");
+        for (idx, contestant) in self.contestants.iter().enumerate() {
+            let name = if contestant.is_ours { format!("**{}**", contestant.name) } else { contestant.name.clone() };
+            let times = self.measured.iter().map(|measured| time(median(&measured.times[idx])));
+            line(&mut text, &std::iter::once(name).chain(times).collect::<Vec<_>>());
+        }
+        text
+    }
+}
+
+/// The promises with what came of them. One about a column that was not measured is left out.
+#[must_use]
+pub fn figures(results: &[Results]) -> String {
+    let mut text = String::from("| figure | target | measured | met | ours | limit |\n|---|---|---|---|---|---|\n");
+    let all = results.iter().flat_map(|results| results.figures.iter().map(move |figure| (results, figure)));
+    for (results, Figure { title, ours, limit, column, at_most }) in all {
+        let (Some(our_times), Some(limit_times)) = (results.times(ours, column), results.times(limit, column)) else {
+            continue;
+        };
+        let measured = ratio(our_times, limit_times);
+        let met = if measured <= *at_most { "yes" } else { "no" };
+        let [ours, theirs] = [our_times, limit_times].map(|times| time(median(times)));
+        line(&mut text, &[*title, &format!("≤ {at_most} × {limit}"), &digits(measured), met, &ours, &theirs]);
+    }
+    text
+}

@@ -1,0 +1,147 @@
+//! Group `shared_memory`: segments are shared with children, made and taken away, and arrays in them read, by whoever
+//! can.
+//!
+//! What the runners are asked for is told here and in `src/bin/sharer.rs`.
+
+use crate::contest::{Contestant, Figure, Side};
+
+/// Contestants at each of some sizes or types: one table of the page.
+#[derive(Debug)]
+pub struct Table {
+    /// What stands at the head of the contestants' names.
+    pub head: &'static str,
+    /// What stands at the heads of the columns.
+    pub columns: &'static [&'static str],
+    /// Who takes part in a column.
+    pub contestants: fn(&str) -> Vec<Contestant>,
+    /// What is promised.
+    pub figures: Vec<Figure>,
+}
+
+/// What segments are made of: their names, and bytes.
+const SIZES: [(&str, usize); 4] = [("4 KiB", 4 << 10), ("1 MiB", 1 << 20), ("1 GiB", 1 << 30), ("4 GiB", 4 << 30)];
+
+const SMALL: &str = "an array of 4 KiB";
+const LARGE: &str = "an array of 4 GiB";
+const CREATE: &str = "SharedMemory";
+const SYSTEM_CALLS: &str = "the system calls";
+const SUM: &str = "SharedArray: sum of all";
+const SUM_OF_VEC: &str = "Vec: sum of all";
+const COPY: &str = "SharedArray: copy_to";
+const COPY_OF_VEC: &str = "Vec: copy_from_slice";
+
+/// Bytes of the arrays that are gone through.
+const ARRAY_BYTES: usize = 1 << 20;
+
+/// All of them.
+#[must_use]
+pub fn tables() -> Vec<Table> {
+    vec![sharing(), mapping(), reading()]
+}
+
+fn sharing() -> Table {
+    let flat = |title, column| Figure { title, ours: LARGE, limit: SMALL, column, at_most: 1.2 };
+    Table {
+        head: "shared with a child that is started",
+        columns: &["forkserver", "spawn", "fork"],
+        contestants: |column| {
+            let [small, large] = [SIZES[0].1, SIZES[3].1].map(|bytes| format!("share {bytes} {column}"));
+            vec![
+                ours(SMALL, &small),
+                ours(LARGE, &large),
+                cpython("CPython: SharedMemory of 4 KiB", &small),
+                cpython("CPython: SharedMemory of 4 GiB", &large),
+            ]
+        },
+        figures: vec![
+            flat("4 GiB shared with a child, by forkserver", "forkserver"),
+            flat("4 GiB shared with a child, by spawn", "spawn"),
+            flat("4 GiB shared with a child, by fork", "fork"),
+        ],
+    }
+}
+
+fn mapping() -> Table {
+    let figure = |title, column| Figure { title, ours: CREATE, limit: SYSTEM_CALLS, column, at_most: 1.5 };
+    Table {
+        head: "created, mapped and unmapped",
+        columns: &["4 KiB", "1 MiB", "1 GiB"],
+        contestants: |column| {
+            let bytes = SIZES.iter().find(|(name, _)| *name == column).map_or(0, |(_, bytes)| *bytes);
+            vec![
+                ours(CREATE, &format!("create {bytes}")),
+                other(SYSTEM_CALLS, &format!("calls {bytes}")),
+                cpython("CPython: create, close, unlink", &format!("create {bytes}")),
+                cpython("CPython: open, close", &format!("open {bytes}")),
+            ]
+        },
+        figures: vec![figure("a segment of 4 KiB", "4 KiB"), figure("a segment of 1 GiB", "1 GiB")],
+    }
+}
+
+fn reading() -> Table {
+    let sum = |title, column| Figure { title, ours: SUM, limit: SUM_OF_VEC, column, at_most: 1.25 };
+    let copy = |title, column| Figure { title, ours: COPY, limit: COPY_OF_VEC, column, at_most: 1.25 };
+    Table {
+        head: "1 MiB of elements",
+        columns: &["f64", "u64", "u8"],
+        // All in one runner: they are the same code over memory of two kinds.
+        contestants: |column| {
+            let asked = |what: &str| format!("{what} {ARRAY_BYTES} {column}");
+            vec![
+                ours(SUM, &asked("sum")),
+                Contestant { is_ours: false, ..ours(SUM_OF_VEC, &asked("sum-vec")) },
+                ours(COPY, &asked("copy")),
+                Contestant { is_ours: false, ..ours(COPY_OF_VEC, &asked("copy-vec")) },
+            ]
+        },
+        figures: vec![
+            sum("sum of 1 MiB of f64", "f64"),
+            sum("sum of 1 MiB of u64", "u64"),
+            sum("sum of 1 MiB of u8", "u8"),
+            copy("copy of 1 MiB of f64", "f64"),
+        ],
+    }
+}
+
+fn ours(name: &str, method: &str) -> Contestant {
+    Contestant { name: name.to_owned(), is_ours: true, side: Side::Ours, method: method.to_owned() }
+}
+
+fn other(name: &str, method: &str) -> Contestant {
+    Contestant { is_ours: false, side: Side::Others, ..ours(name, method) }
+}
+
+fn cpython(name: &str, method: &str) -> Contestant {
+    Contestant { is_ours: false, side: Side::CPython, ..ours(name, method) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_figure_is_about_contestants_and_a_column_that_are_there() {
+        for table in tables() {
+            let contestants = (table.contestants)(table.columns[0]);
+            for figure in &table.figures {
+                assert!(table.columns.contains(&figure.column), "{}", figure.title);
+                let is_there = |name| contestants.iter().any(|contestant| contestant.name == name);
+                assert!(is_there(figure.ours) && is_there(figure.limit), "{}", figure.title);
+            }
+        }
+    }
+
+    #[test]
+    fn the_contestants_are_the_same_in_all_columns_and_asked_for_different_things() {
+        for Table { columns, contestants, .. } in tables() {
+            let named = |column: &str| contestants(column).into_iter().map(|one| one.name).collect::<Vec<_>>();
+            let asked: Vec<_> =
+                columns.iter().flat_map(|column| contestants(column)).map(|one| (one.side as u8, one.method)).collect();
+            for (idx, method) in asked.iter().enumerate() {
+                assert!(!asked[..idx].contains(method), "{method:?}");
+            }
+            assert!(columns.iter().all(|column| named(column) == named(columns[0])));
+        }
+    }
+}

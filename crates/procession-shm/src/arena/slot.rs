@@ -1,0 +1,209 @@
+//! The handle of a slot.
+//!
+//! Relies on `process.rs` for the arena, and on `procession_wire::once` for one descriptor in a message, however many
+//! slots.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64};
+
+use procession_sys::AccessError;
+use procession_wire::once;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use super::books::Found;
+use super::error::ArenaError;
+use super::layout::{class_for, storage_of};
+use super::process::{self, Arena};
+
+/// A few bytes that several processes share: a handle, whose clones are the same bytes.
+///
+/// For building what processes share; see [the module](self) for what holds it. Passed to a child or through a channel it
+/// costs no descriptor of its own: one goes with the message, however many slots are in it. When its process
+/// dies, its references are given up with it; the bytes stay as they are for the others.
+///
+/// Bytes are zero at first. They are aligned to 64 bytes.
+///
+/// Source: fcntl_locking(2), memfd_create(2).
+///
+/// # Examples
+/// ```
+/// use procession_shm::arena::Slot;
+///
+/// let slot = Slot::allocate(16, 7)?;
+/// slot.write(4, b"text")?;
+/// let mut bytes = [0; 4];
+/// slot.clone().read(4, &mut bytes)?;
+/// assert_eq!(&bytes, b"text");
+/// assert!(slot.write(13, b"text").is_err());
+/// # Ok::<(), procession_shm::arena::ArenaError>(())
+/// ```
+pub struct Slot {
+    arena: Arc<Arena>,
+    pub(super) found: Found,
+    /// Where its bytes are in the arena's mapping.
+    at: usize,
+}
+
+impl Slot {
+    /// A slot of `bytes` zeros, at most [`SLOT_BYTES_MAX`](super::SLOT_BYTES_MAX). `kind` tells those who receive it what
+    /// it holds: a number of the caller's, which [`Slot::expect`] compares.
+    ///
+    /// # Errors
+    /// [`ArenaError::TooLarge`]; [`ArenaError::System`] when a new arena is needed and there is no descriptor or no memory.
+    pub fn allocate(bytes: usize, kind: u64) -> Result<Self, ArenaError> {
+        let class = class_for(bytes).ok_or(ArenaError::TooLarge { bytes })?;
+        let (arena, found) = process::allocate(class, bytes as u32, kind)?; // At most a class's bytes.
+        Ok(Self::of(arena, found))
+    }
+
+    /// A handle for a reference that was counted.
+    pub(super) fn of(arena: Arc<Arena>, found: Found) -> Self {
+        let at = storage_of(found.slot).unwrap_or_default(); // Whoever found it has checked its number.
+        Self { arena, found, at }
+    }
+
+    /// Itself if it holds what is expected.
+    ///
+    /// # Errors
+    /// [`ArenaError::WrongKind`].
+    pub fn expect(self, kind: u64) -> Result<Self, ArenaError> {
+        let Found { slot, kind: found, .. } = self.found;
+        if found == kind { Ok(self) } else { Err(ArenaError::WrongKind { slot, expected: kind, found }) }
+    }
+
+    /// Bytes in it, as many as were asked for.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.found.len as usize
+    }
+
+    /// True for a slot without bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.found.len == 0
+    }
+
+    /// What it says it holds.
+    #[must_use]
+    pub fn kind(&self) -> u64 {
+        self.found.kind
+    }
+
+    /// True for handles of the same bytes.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let identity = |slot: &Self| (slot.arena.identity(), slot.found.slot, slot.found.generation);
+        identity(self) == identity(other)
+    }
+
+    /// A word in it.
+    ///
+    /// # Errors
+    /// [`ArenaError::OutOfRange`], [`ArenaError::NotCounted`].
+    #[inline]
+    pub fn atomic_u32(&self, at: usize) -> Result<&AtomicU32, ArenaError> {
+        let place = self.place(at, 4)?;
+        self.arena.books.map().atomic_u32(place).map_err(|error| self.refused(error, at, 4))
+    }
+
+    /// A double word in it.
+    ///
+    /// # Errors
+    /// As [`Slot::atomic_u32`].
+    #[inline]
+    pub fn atomic_u64(&self, at: usize) -> Result<&AtomicU64, ArenaError> {
+        let place = self.place(at, 8)?;
+        self.arena.books.map().atomic_u64(place).map_err(|error| self.refused(error, at, 8))
+    }
+
+    /// Copies bytes out. What others write meanwhile may be seen in part.
+    ///
+    /// # Errors
+    /// As [`Slot::atomic_u32`].
+    pub fn read(&self, at: usize, into: &mut [u8]) -> Result<(), ArenaError> {
+        let place = self.place(at, into.len())?;
+        let len = into.len();
+        self.arena.books.map().read(place, into).map_err(|error| self.refused(error, at, len))
+    }
+
+    /// Copies bytes in.
+    ///
+    /// # Errors
+    /// As [`Slot::atomic_u32`].
+    pub fn write(&self, at: usize, from: &[u8]) -> Result<(), ArenaError> {
+        let place = self.place(at, from.len())?;
+        self.arena.books.map().write(place, from).map_err(|error| self.refused(error, at, from.len()))
+    }
+
+    /// Where its bytes are mapped in this process, for whoever guards them by a lock. What is done with the address is
+    /// theirs to justify.
+    ///
+    /// # Errors
+    /// [`ArenaError::NotCounted`].
+    pub fn as_ptr(&self) -> Result<*mut u8, ArenaError> {
+        Ok(self.arena.books.map().as_ptr().wrapping_add(self.place(0, 0)?))
+    }
+
+    /// Where `len` bytes are in the mapping, if they are the slot's.
+    #[inline]
+    fn place(&self, at: usize, len: usize) -> Result<usize, ArenaError> {
+        self.arena.owner().ok_or(ArenaError::NotCounted)?;
+        match at.checked_add(len) {
+            Some(end) if end <= self.len() => Ok(self.at + at),
+            _ => Err(ArenaError::OutOfRange { at, len, size: self.len() }),
+        }
+    }
+
+    #[cold]
+    fn refused(&self, _: AccessError, at: usize, len: usize) -> ArenaError {
+        ArenaError::OutOfRange { at, len, size: self.len() }
+    }
+}
+
+impl Clone for Slot {
+    fn clone(&self) -> Self {
+        self.arena.add(self.found.slot, self.found.generation);
+        Self { arena: Arc::clone(&self.arena), found: self.found, at: self.at }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.arena.give_up(self.found.slot);
+    }
+}
+
+impl fmt::Debug for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Found { slot, generation, kind, len } = self.found;
+        let mut text = f.debug_struct("Slot");
+        text.field("slot", &slot).field("generation", &generation).field("kind", &kind).field("len", &len);
+        text.finish_non_exhaustive()
+    }
+}
+
+/// What a message says of a slot: where its arena's descriptor is, which slot, which generation.
+type Sent = (u32, u32, u32);
+
+impl Serialize for Slot {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.arena.owner().ok_or_else(|| ser::Error::custom(ArenaError::NotCounted))?;
+        let open = || self.arena.open_for_message();
+        let (position, message) = once::attach(self.arena.identity(), open).map_err(ser::Error::custom)?;
+        self.arena.books.send(message, self.found.slot).map_err(ser::Error::custom)?;
+        let sent: Sent = (position, self.found.slot, self.found.generation);
+        sent.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Slot {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (position, slot, generation) = Sent::deserialize(deserializer)?;
+        // Held until the reference is counted, though the message holds it, too.
+        let message = once::detach(position).map_err(de::Error::custom)?;
+        let arena = process::arrive(&message).map_err(de::Error::custom)?;
+        let found = arena.receive(slot, generation).map_err(de::Error::custom)?;
+        Ok(Self::of(arena, found))
+    }
+}
