@@ -80,13 +80,14 @@ The last two execute the same image as the start methods do.
 
 An array is shared with a child by being its argument; the child looks at its last element, and is joined.
 A segment is created, mapped and unmapped again; nothing is written to it.
-Iterating adds up the elements of an array of 1 MiB, and copying copies them out of it, beside a plain `Vec` of the same elements in the same process.
+The elements of an array are added up one after the other, and copied out of it, beside those of a plain `Vec` in the same process.
 
 {sharing}
 {shared}
 Names in bold are this project's.
 The system calls of the second table are `memfd_create`, `ftruncate`, `mmap`, `munmap` and `close`.
 CPython's segments have a name, by which its children open them.
+A name costs ours more than the file: room for all of it is set aside at once, and its owner is entered where a tracker finds it.
 "
     )
 }

@@ -25,18 +25,28 @@ const SMALL: &str = "an array of 4 KiB";
 const LARGE: &str = "an array of 4 GiB";
 const CREATE: &str = "SharedMemory";
 const SYSTEM_CALLS: &str = "the system calls";
+const CPYTHON_CREATE: &str = "CPython: create, close, unlink";
+const NAME: &str = "SharedMemory: create, drop, unlink";
+const OPEN: &str = "SharedMemory: open, drop";
+const CPYTHON_OPEN: &str = "CPython: open, close";
 const SUM: &str = "SharedArray: sum of all";
 const SUM_OF_VEC: &str = "Vec: sum of all";
 const COPY: &str = "SharedArray: copy_to";
 const COPY_OF_VEC: &str = "Vec: copy_from_slice";
 
-/// Bytes of the arrays that are gone through.
-const ARRAY_BYTES: usize = 1 << 20;
+/// Arrays that are gone through, as what a runner is asked for: three that no processor's cache holds, and one that it
+/// does, so that the copy from there to a block is seen.
+const ARRAYS: [(&str, &str); 4] = [
+    ("64 MiB of f64", "67108864 f64"),
+    ("64 MiB of u64", "67108864 u64"),
+    ("64 MiB of u8", "67108864 u8"),
+    ("1 MiB of u64", "1048576 u64"),
+];
 
 /// All of them.
 #[must_use]
 pub fn tables() -> Vec<Table> {
-    vec![sharing(), mapping(), reading()]
+    vec![sharing(), mapping(), naming(), reading()]
 }
 
 fn sharing() -> Table {
@@ -67,15 +77,32 @@ fn mapping() -> Table {
         head: "created, mapped and unmapped",
         columns: &["4 KiB", "1 MiB", "1 GiB"],
         contestants: |column| {
-            let bytes = SIZES.iter().find(|(name, _)| *name == column).map_or(0, |(_, bytes)| *bytes);
+            let bytes = bytes(column);
             vec![
                 ours(CREATE, &format!("create {bytes}")),
                 other(SYSTEM_CALLS, &format!("calls {bytes}")),
-                cpython("CPython: create, close, unlink", &format!("create {bytes}")),
-                cpython("CPython: open, close", &format!("open {bytes}")),
+                cpython(CPYTHON_CREATE, &format!("create {bytes}")),
             ]
         },
         figures: vec![figure("a segment of 4 KiB", "4 KiB"), figure("a segment of 1 GiB", "1 GiB")],
+    }
+}
+
+fn naming() -> Table {
+    let opened = "a named segment of 4 KiB, opened";
+    Table {
+        head: "segments that have a name",
+        columns: &["4 KiB", "1 MiB"],
+        contestants: |column| {
+            let bytes = bytes(column);
+            vec![
+                ours(NAME, &format!("name {bytes}")),
+                ours(OPEN, &format!("open {bytes}")),
+                cpython(CPYTHON_CREATE, &format!("create {bytes}")),
+                cpython(CPYTHON_OPEN, &format!("open {bytes}")),
+            ]
+        },
+        figures: vec![Figure { title: opened, ours: OPEN, limit: CPYTHON_OPEN, column: "4 KiB", at_most: 1.0 }],
     }
 }
 
@@ -83,11 +110,12 @@ fn reading() -> Table {
     let sum = |title, column| Figure { title, ours: SUM, limit: SUM_OF_VEC, column, at_most: 1.25 };
     let copy = |title, column| Figure { title, ours: COPY, limit: COPY_OF_VEC, column, at_most: 1.25 };
     Table {
-        head: "1 MiB of elements",
-        columns: &["f64", "u64", "u8"],
+        head: "elements read",
+        columns: const { &[ARRAYS[0].0, ARRAYS[1].0, ARRAYS[2].0, ARRAYS[3].0] },
         // All in one runner: they are the same code over memory of two kinds.
         contestants: |column| {
-            let asked = |what: &str| format!("{what} {ARRAY_BYTES} {column}");
+            let array = ARRAYS.iter().find(|(name, _)| *name == column).map_or("", |(_, array)| *array);
+            let asked = |what: &str| format!("{what} {array}");
             vec![
                 ours(SUM, &asked("sum")),
                 Contestant { is_ours: false, ..ours(SUM_OF_VEC, &asked("sum-vec")) },
@@ -96,12 +124,17 @@ fn reading() -> Table {
             ]
         },
         figures: vec![
-            sum("sum of 1 MiB of f64", "f64"),
-            sum("sum of 1 MiB of u64", "u64"),
-            sum("sum of 1 MiB of u8", "u8"),
-            copy("copy of 1 MiB of f64", "f64"),
+            sum("sum of 64 MiB of f64", "64 MiB of f64"),
+            sum("sum of 64 MiB of u64", "64 MiB of u64"),
+            sum("sum of 64 MiB of u8", "64 MiB of u8"),
+            copy("copy of 64 MiB of f64", "64 MiB of f64"),
         ],
     }
+}
+
+/// The bytes of one of the sizes.
+fn bytes(size: &str) -> usize {
+    SIZES.iter().find(|(name, _)| *name == size).map_or(0, |(_, bytes)| *bytes)
 }
 
 fn ours(name: &str, method: &str) -> Contestant {

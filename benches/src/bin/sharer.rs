@@ -7,6 +7,7 @@
 
 #![expect(unsafe_code, reason = "the bare system calls are the limit that segments are measured against")]
 
+use std::any::Any;
 use std::ffi::{c_char, c_int, c_uint, c_void};
 use std::fs::File;
 use std::hint::black_box;
@@ -21,12 +22,13 @@ use procession_benches::Result;
 use procession_benches::runner::{answer_all, timed};
 
 fn main() -> Result<ExitCode> {
-    answer_all(0, env!("CARGO_PKG_NAME"), run)?;
+    let mut held = None;
+    answer_all(0, env!("CARGO_PKG_NAME"), |asked, times| run(&mut held, asked, times))?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// Does what it is asked so many times, and says how long it took.
-fn run(asked: &str, times: u64) -> Result<Duration> {
+fn run(held: &mut Option<Box<dyn Any>>, asked: &str, times: u64) -> Result<Duration> {
     match asked.split(' ').collect::<Vec<_>>()[..] {
         ["share", bytes, method] => share(bytes.parse()?, method, times),
         ["create", bytes] => {
@@ -37,10 +39,23 @@ fn run(asked: &str, times: u64) -> Result<Duration> {
             let bytes = bytes.parse()?;
             timed(times, || system_calls(bytes))
         }
-        [what, bytes, "f64"] => read(what, bytes.parse()?, times, |number| number as f64, |sum: f64, x| sum + x),
-        [what, bytes, "u64"] => read(what, bytes.parse()?, times, |number| number as u64, u64::wrapping_add),
+        ["name", bytes] => {
+            let bytes = bytes.parse()?;
+            timed(times, || Ok(SharedMemory::create_with_new_name(bytes)?.unlink()?))
+        }
+        ["open", bytes] => {
+            let memory = SharedMemory::create_with_new_name(bytes.parse()?)?;
+            let name = memory.name().ok_or("it has no name")?;
+            let took = timed(times, || Ok(SharedMemory::open(name)?));
+            memory.unlink()?;
+            took
+        }
+        [what, bytes, "f64"] => {
+            read(held, [what, bytes], times, |number| number as f64, |sum: f64, number| sum + number)
+        }
+        [what, bytes, "u64"] => read(held, [what, bytes], times, |number| number as u64, u64::wrapping_add),
         [what, bytes, "u8"] => {
-            read(what, bytes.parse()?, times, |number| number as u8, |sum: u64, x: u8| sum + u64::from(x))
+            read(held, [what, bytes], times, |number| number as u8, |sum: u64, number: u8| sum + u64::from(number))
         }
         _ => Err("there is no such contestant".into()),
     }
@@ -96,10 +111,17 @@ fn system_calls(bytes: usize) -> Result {
     }
 }
 
-/// Reads elements, which count up, from an array or from a vector.
+/// The same elements three times.
+struct Elements<T> {
+    array: SharedArray<T>,
+    vec: Vec<T>,
+    copy: Vec<T>,
+}
+
+/// Reads elements, which count up, from an array or from a vector. They are made once, and kept for later requests.
 fn read<T, S>(
-    what: &str,
-    bytes: usize,
+    held: &mut Option<Box<dyn Any>>,
+    [what, bytes]: [&str; 2],
     times: u64,
     make: impl Fn(usize) -> T,
     add: impl Fn(S, T) -> S + Copy,
@@ -108,22 +130,33 @@ where
     T: Shareable + PartialEq + Default,
     S: Default + PartialEq,
 {
-    let elements: Vec<T> = (0..bytes / size_of::<T>()).map(make).collect();
-    let array = SharedArray::from_slice(&elements)?;
-    let mut copy = vec![T::default(); elements.len()];
-    let (ours, theirs) = (array.iter().fold(S::default(), add), elements.iter().copied().fold(S::default(), add));
-    array.copy_to(&mut copy)?;
-    if ours != theirs || copy != elements {
-        return Err("the array is not what was put into it".into());
-    }
+    let len = bytes.parse::<usize>()? / size_of::<T>();
+    let is_same = |held: &Box<dyn Any>| held.downcast_ref::<Elements<T>>().is_some_and(|held| held.vec.len() == len);
+    let held = match held {
+        Some(same) if is_same(same) => same,
+        other => other.insert(Box::new(elements(len, make)?)),
+    };
+    let Elements { array, vec, copy } = held.downcast_mut::<Elements<T>>().ok_or("they are of another type")?;
     match what {
-        "sum" => timed(times, || Ok(black_box(&array).iter().fold(S::default(), add))),
-        "sum-vec" => timed(times, || Ok(black_box(&elements).iter().copied().fold(S::default(), add))),
-        "copy" => timed(times, || Ok(array.copy_to(black_box(&mut copy))?)),
+        "sum" => timed(times, || Ok(black_box(&*array).iter().fold(S::default(), add))),
+        "sum-vec" => timed(times, || Ok(black_box(&*vec).iter().copied().fold(S::default(), add))),
+        "copy" => timed(times, || Ok(array.copy_to(black_box(copy))?)),
         "copy-vec" => timed(times, || {
-            black_box(&mut copy).copy_from_slice(black_box(&elements));
+            black_box(&mut *copy).copy_from_slice(black_box(vec));
             Ok(())
         }),
         _ => Err("there is no such contestant".into()),
     }
+}
+
+/// So many, of which none is lost.
+fn elements<T: Shareable + PartialEq + Default>(len: usize, make: impl Fn(usize) -> T) -> Result<Elements<T>> {
+    let vec: Vec<T> = (0..len).map(make).collect();
+    let array = SharedArray::from_slice(&vec)?;
+    let mut copy = vec![T::default(); len];
+    array.copy_to(&mut copy)?;
+    if copy != vec || !array.iter().eq(vec.iter().copied()) {
+        return Err("the array is not what was put into it".into());
+    }
+    Ok(Elements { array, vec, copy })
 }

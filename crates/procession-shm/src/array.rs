@@ -21,8 +21,9 @@ use crate::{Shareable, SharedMemory, ShmError};
 /// A typed array that several processes map: a handle, whose clones are the same elements.
 ///
 /// Passing it to a child costs the same for 4 KiB and for 4 GiB. Elements are read and written by value, each access
-/// checked against the bounds; values of up to eight bytes are read and written in one piece by [`get`](Self::get) and
-/// [`set`](Self::set), all else may be seen half written. To have several processes write, give each a part of its own
+/// checked against the bounds; values of 1, 2, 4 or 8 bytes are read and written in one piece by [`get`](Self::get) and
+/// [`set`](Self::set), unless [`from_memory`](Self::from_memory) has them begin at no multiple of their size; all else
+/// may be seen half written. To have several processes write, give each a part of its own
 /// by [`split_into`](Self::split_into).
 ///
 /// A process that dies while it writes leaves what it has written. The memory is gone with the last handle in the last

@@ -6,7 +6,7 @@ use std::fmt;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 use procession_sys::{Access, SharedMap, file_size, is_writable, reopen, reserve_file, set_file_size};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -92,8 +92,8 @@ impl SharedMemory {
     #[expect(clippy::len_without_is_empty, reason = "it never is")]
     #[must_use]
     pub fn len(&self) -> usize {
-        let mapped = self.0.map.read().len();
-        file_size(&self.0.file).ok().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or(mapped)
+        let bytes = file_size(&self.0.file).ok().and_then(|bytes| usize::try_from(bytes).ok());
+        bytes.unwrap_or_else(|| self.0.map.read().len())
     }
 
     /// Copies bytes out, from `at` on.
@@ -138,6 +138,9 @@ impl SharedMemory {
             return Err(ShmError::ReadOnly);
         }
         if self.len() < bytes {
+            // It never becomes shorter again: one that is too long to be mapped could not be passed on any more.
+            let room = SharedMap::check_room(&self.0.file, bytes);
+            room.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?;
             let grown = match self.0.name {
                 // Of files with names a system has only so much room: it is set aside, or refused, now.
                 Some(_) => reserve_file(&self.0.file, bytes as u64),
@@ -170,16 +173,23 @@ impl SharedMemory {
         Self::over(file.into(), self.0.name.clone())
     }
 
-    /// The mapping, which after this reaches `at + len` if the segment does.
+    /// The mapping, which reaches `at + len` if the segment does.
     fn reaching(&self, at: usize, len: usize) -> Result<RwLockReadGuard<'_, Arc<SharedMap>>, ShmError> {
-        let map = self.0.map.read();
         let end = at.saturating_add(len);
-        if end <= map.len() || end > self.len() {
+        let map = self.0.map.read();
+        if end <= map.len() {
             return Ok(map);
         }
-        drop(map);
-        *self.0.map.write() = Arc::new(map_whole(&self.0.file)?);
-        Ok(self.0.map.read())
+        drop(map); // Who locks it twice waits for a writer between the two, who waits for them.
+        if end > self.len() {
+            return Ok(self.0.map.read());
+        }
+        let mut map = self.0.map.write();
+        // Another thread may have replaced it meanwhile, by one that reaches farther than what is mapped now would.
+        if end > map.len() {
+            *map = Arc::new(map_whole(&self.0.file)?);
+        }
+        Ok(RwLockWriteGuard::downgrade(map))
     }
 
     /// The file, if this is its only handle in this process, and unmaps it; the handle back otherwise. One with a name
@@ -194,6 +204,11 @@ impl SharedMemory {
     /// The mapping as it is now; it stays mapped as long as somebody holds it.
     pub(crate) fn mapping(&self) -> Arc<SharedMap> {
         Arc::clone(&self.0.map.read())
+    }
+
+    /// The mapping, which reaches so far if the segment does: whoever holds another handle may have made it grow.
+    pub(crate) fn mapping_to(&self, end: usize) -> Result<Arc<SharedMap>, ShmError> {
+        self.reaching(end, 0).map(|map| Arc::clone(&map))
     }
 }
 

@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
 use procession_launch::StartMethod;
@@ -35,6 +36,8 @@ procession_testkit::main! {
         slices_have_to_fit,
         an_array_of_nothing_is_one,
         elements_of_any_size_and_alignment_are_kept,
+        values_of_a_words_size_are_never_half_written,
+        large_elements_do_not_need_as_much_stack,
         what_cannot_be_had_is_an_error,
         bits_that_are_no_value_are_found_wherever_they_are_read,
         iterators_give_each_element_once_from_both_ends,
@@ -324,6 +327,44 @@ fn elements_of_any_size_and_alignment_are_kept() {
     kept(|n| [n as u32; 511]);
     kept(|n| [n as u64; 513]);
     kept(|n| [[n % 2 == 0; 41]; 300]);
+}
+
+fn values_of_a_words_size_are_never_half_written() {
+    #[derive(Clone, Copy, Shareable)]
+    #[repr(C)]
+    struct Twins(u32, u32);
+
+    fn kept_whole<T: Shareable>(make: fn(u16) -> T, is_whole: fn(T) -> bool) {
+        let array = SharedArray::from_slice(&[make(0)]).unwrap();
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                (0..200_000_u32).for_each(|number| array.set(0, make(number as u16)).unwrap());
+                is_done.store(true, Ordering::Relaxed);
+            });
+            while !is_done.load(Ordering::Relaxed) {
+                assert!(is_whole(array.get(0).unwrap()), "half of a {}", std::any::type_name::<T>());
+            }
+        });
+    }
+    kept_whole(|n| Twins(n.into(), n.into()), |twins| twins.0 == twins.1);
+    kept_whole(|n| [n; 4], |all| all == [all[0]; 4]);
+    kept_whole(|n| [n as u8; 8], |all| all == [all[0]; 8]);
+    kept_whole(|n| [[n as u8; 2]; 2], |all| all == [[all[0][0]; 2]; 2]);
+    kept_whole(|n| [n as u8; 2], |all| all[0] == all[1]);
+}
+
+fn large_elements_do_not_need_as_much_stack() {
+    type Frame = [u8; 16 << 20];
+    let frames = SharedArray::<Frame>::zeroed(3).unwrap();
+    let bytes = SharedArray::<u8>::from_memory(frames.memory().clone(), 0, 3 * size_of::<Frame>()).unwrap();
+    bytes.set(size_of::<Frame>(), 1).unwrap();
+    let mut copy = frames.split_into(3).unwrap().nth(1).unwrap().to_vec().unwrap();
+    assert_eq!((copy.len(), copy[0][0]), (1, 1));
+    copy[0][1] = 2;
+    frames.write(2, &copy).unwrap();
+    assert_eq!(bytes.get(2 * size_of::<Frame>() + 1).unwrap(), 2);
+    assert!(matches!(SharedArray::<[char; 4 << 20]>::zeroed(1).map(|array| array.len()), Ok(1)));
 }
 
 fn what_cannot_be_had_is_an_error() {

@@ -5,8 +5,6 @@
 
 mod common;
 
-use std::process::Command;
-
 use common::{methods, start};
 use procession_launch::StartMethod;
 use procession_shm::{LIST_ITEM_BYTES_MAX, ListError, ShareableItem, ShareableList, SharedMemory, ShmError};
@@ -29,6 +27,7 @@ procession_testkit::main! {
         we_write_to_pythons_lists,
         text_that_is_cut_is_an_error_with_its_bytes,
         a_list_is_passed_in_a_few_bytes,
+        a_list_is_found_in_memory_that_another_handle_made_grow,
     ];
     cases for methods(), [
         a_passed_list_is_the_same_list,
@@ -129,7 +128,7 @@ fn a_list_may_be_empty() {
     assert!(list.is_empty() && same.is_empty());
     assert_eq!(same.to_vec().unwrap(), []);
     assert_eq!(same.index(&1.into()).unwrap(), None);
-    assert_eq!(python(&[&name], "print(len(attach()), attach().format == '')"), "0 True\n");
+    assert_eq!(python(&[&name], "print(len(attach()), attach().format == '')"), "0 True");
     list.unlink().unwrap();
     assert!(matches!(ShareableList::open(&name), Err(ShmError::NotFound { .. })));
 }
@@ -156,13 +155,9 @@ name = sys.argv[1]
 attach = lambda: ShareableList(name=name)
 ";
 
-/// What a script prints.
+/// What a script prints, which has the list of the name that is its first argument.
 fn python(arguments: &[&str], script: &str) -> String {
-    let output = Command::new("python3").args(["-c", &format!("{PRELUDE}{script}")]).args(arguments).output();
-    let output = output.expect("python3");
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{script}\n{stdout}{stderr}");
-    stdout.into_owned()
+    common::python(&format!("{PRELUDE}{script}"), arguments)
 }
 
 /// The items as Python shows them, without the NULs that it does not keep.
@@ -173,7 +168,7 @@ fn python_reads_our_lists() {
     let list = ShareableList::create_named(&name, assorted()).unwrap();
     let script = "sys.stdout.reconfigure(encoding='utf8'); print(list(attach())); print(attach().format)";
     let formats: String = (0..list.len()).map(|index| list.format(index).unwrap()).collect();
-    assert_eq!(python(&[&name], script), format!("{ASSORTED_IN_PYTHON}\n{formats}\n"));
+    assert_eq!(python(&[&name], script), format!("{ASSORTED_IN_PYTHON}\n{formats}"));
     list.unlink().unwrap();
 }
 
@@ -200,7 +195,7 @@ fn python_writes_to_our_lists() {
     assert!(matches!(items[5], ShareableItem::Float(number) if number.is_nan()));
     list.set(3, "ours\0again").unwrap();
     list.set(5, b"8 bytes!").unwrap();
-    assert_eq!(python(&[&name], "l = attach(); print(repr(l[3]), l[5])"), "'ours\\x00again' b'8 bytes!'\n");
+    assert_eq!(python(&[&name], "l = attach(); print(repr(l[3]), l[5])"), "'ours\\x00again' b'8 bytes!'");
     python(&[&name], "l = attach(); l[0] = 'b'; l[3] = None; l[2] = b'\\0\\0'");
     assert_eq!((list.get(0).unwrap(), list.get(3).unwrap()), ("b".into(), ShareableItem::None));
     assert_eq!(list.get(2).unwrap(), b"\0\0".into(), "the very bytes that we wrote last are ours");
@@ -245,7 +240,7 @@ fn we_write_to_pythons_lists() {
     list.set(6, "NULs\0\0").unwrap();
     assert!(matches!(list.set(6, "123456789"), Err(ShmError::List(ListError::DoesNotFit { slot: 8, .. }))));
     let script = "sys.stdout.reconfigure(encoding='utf8'); print(list(attach()))";
-    let shown = "['ΑΒΓ', -9223372036854775808, '12345678', False, -0.0, b'\\x01\\x00\\x02', 'NULs']\n";
+    let shown = "['ΑΒΓ', -9223372036854775808, '12345678', False, -0.0, b'\\x01\\x00\\x02', 'NULs']";
     assert_eq!(python(&[&name], script), shown);
     assert_eq!(list.to_vec().unwrap()[..6], new);
     assert_eq!(list.get(6).unwrap(), "NULs".into(), "a list of Python's has no place for more");
@@ -277,6 +272,17 @@ fn a_list_is_passed_in_a_few_bytes() {
         assert_eq!(list.get(0).unwrap(), 77.into());
     }
     short.unlink().unwrap();
+}
+
+fn a_list_is_found_in_memory_that_another_handle_made_grow() {
+    let list = ShareableList::from_items(assorted()).unwrap();
+    let mut bytes = vec![0; list.memory().len()];
+    list.memory().read(0, &mut bytes).unwrap();
+    let memory = SharedMemory::create(8).unwrap();
+    let other: SharedMemory = decode(encode(&memory).unwrap()).unwrap();
+    other.grow(bytes.len()).unwrap();
+    other.write(0, &bytes).unwrap();
+    assert_eq!(ShareableList::from_memory(memory).unwrap().to_vec().unwrap(), assorted());
 }
 
 fn change(list: ShareableList, name: Option<String>) -> Vec<ShareableItem> {

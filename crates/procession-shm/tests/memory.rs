@@ -7,6 +7,7 @@ mod common;
 use std::collections::HashMap;
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
 use procession_launch::StartMethod;
@@ -29,6 +30,8 @@ procession_testkit::main! {
     ];
     cases: [
         what_does_not_fit_is_an_error_and_changes_nothing,
+        threads_that_make_it_grow_reach_what_they_made,
+        what_cannot_be_mapped_does_not_grow,
         a_segment_of_nothing_and_one_of_too_much_are_errors,
         what_is_reserved_takes_its_memory_at_once,
         huge_pages_are_given_or_refused_by_name,
@@ -242,6 +245,42 @@ fn what_does_not_fit_is_an_error_and_changes_nothing() {
     }
     memory.write(8, b"").unwrap();
     assert_eq!(text(&memory, 0, 8), "12345678");
+}
+
+fn threads_that_make_it_grow_reach_what_they_made() {
+    const PAGE: usize = 4096;
+    const ROUNDS: usize = 3000;
+    let memory = SharedMemory::create(PAGE).unwrap();
+    let (pages, growing) = (AtomicUsize::new(1), AtomicUsize::new(3));
+    let grow = || {
+        for _ in 0..ROUNDS {
+            let bytes = PAGE * pages.fetch_add(1, Ordering::Relaxed);
+            memory.grow(bytes).unwrap();
+            let last = SharedArray::<u8>::from_memory(memory.clone(), bytes - 3, 3).unwrap();
+            memory.write(bytes - 3, b"end").unwrap();
+            assert_eq!(last.iter().collect::<Vec<_>>(), b"end");
+        }
+        growing.fetch_sub(1, Ordering::Relaxed);
+    };
+    let look_beyond = || {
+        while growing.load(Ordering::Relaxed) > 0 {
+            assert!(matches!(memory.read(1 << 40, &mut [0]), Err(ShmError::OutOfRange { .. })));
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..3).for_each(|_| drop(scope.spawn(grow)));
+        scope.spawn(look_beyond);
+    });
+    assert_eq!(memory.len(), 3 * ROUNDS * PAGE);
+}
+
+fn what_cannot_be_mapped_does_not_grow() {
+    let memory = SharedMemory::create(10).unwrap();
+    let error = memory.grow(1 << 60).unwrap_err(); // A file may have as many, a process has not so many addresses.
+    assert!(matches!(error, ShmError::Map { .. } | ShmError::Create { .. }), "{error}");
+    assert_eq!(memory.len(), 10);
+    decode::<SharedMemory>(encode(&memory).unwrap()).unwrap().write(7, b"end").unwrap();
+    assert_eq!(text(&memory, 7, 3), "end");
 }
 
 fn a_segment_of_nothing_and_one_of_too_much_are_errors() {

@@ -183,6 +183,9 @@ pub struct Mapping(memmap2::Mmap);
 
 /// Maps the first `len` bytes of a file that a peer sent, if it is a sealed memory file of at least that size.
 ///
+/// The mapping is private, which of bytes that nobody changes is the same: a shared one of a file that is sealed against
+/// writing is refused before Linux 6.7 (`EPERM`), unless the descriptor is for reading alone.
+///
 /// # Errors
 /// `InvalidData` when it is not, `ENOMEM`.
 pub fn map_sealed(file: impl AsFd, len: u64) -> io::Result<Mapping> {
@@ -196,7 +199,7 @@ pub fn map_sealed(file: impl AsFd, len: u64) -> io::Result<Mapping> {
     let len = len_fits.ok_or_else(|| invalid("a message's body is shorter than its header says"))?;
     // SAFETY: the seals that were just checked can never be removed, so the mapped bytes exist and stay as they are
     // for as long as the mapping does, whatever any other process does.
-    let mapping = unsafe { memmap2::MmapOptions::new().len(len).map(&file.as_fd()) };
+    let mapping = unsafe { memmap2::MmapOptions::new().len(len).no_reserve_swap().map_copy_read_only(&file.as_fd()) };
     Ok(Mapping(mapping?))
 }
 
@@ -228,6 +231,15 @@ mod tests {
         let file = sealed_file("test", &[b"ab", b"", b"cd"]).unwrap();
         assert_eq!(&*map_sealed(&file, 4).unwrap(), b"abcd");
         assert!(std::fs::File::from(file).write_all(b"x").is_err());
+    }
+
+    #[test]
+    fn a_sealed_file_is_mapped_as_every_kernel_allows_it() {
+        let file = sealed_file("every-kernel", &[b"ab"]).unwrap();
+        let mapping = map_sealed(&file, 2).unwrap();
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let line = maps.lines().find(|line| line.starts_with(&format!("{:x}-", mapping.as_ptr().addr()))).unwrap();
+        assert!(line.contains(" r--p ") && line.contains("every-kernel"), "{line}");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Two handles of one object, or of two objects that lie in one file, need the file once. They attach it under a key
 //! that they have in common, and each writes the position that it got; on arrival each gets a clone. Relies on
-//! [`scope`](crate::scope) for the table of the message that is being written or read.
+//! `scope.rs` for the table of the message that is being written or read.
 
 use crate::{Descriptor, DescriptorError, scope};
 use std::{io, os::fd::OwnedFd};

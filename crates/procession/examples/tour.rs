@@ -33,6 +33,7 @@ fn main() -> procession::Result<()> {
     section("start methods", start_methods)?;
     section("a fork with what its closure captures", captures)?;
     section("large data, built once for all children", preload)?;
+    section("memory that processes share", shared_memory)?;
     section("settings of a child", settings)?;
     section("exit hooks", exit_hooks)?;
     section("a child with all that it has started", whole_tree)?;
@@ -316,6 +317,59 @@ fn preload() -> procession::Result<()> {
     println!("  this process has built nothing: {:?}", square(3));
     Ok(())
 }
+
+/// Fills a part of an array with the square roots of the indices that it has there.
+fn square_roots(mut part: SharedPart<f64>) -> Result<(), Fault> {
+    let mut indices = part.range();
+    part.for_each_block(|numbers| {
+        for (number, index) in numbers.iter_mut().zip(&mut indices) {
+            *number = (index as f64).sqrt();
+        }
+    })?;
+    Ok(())
+}
+
+/// How many numbers of a table are below a bound.
+fn count_below(table: FrozenArray<f64>, bound: f64) -> usize {
+    table.partition_point(|&number| number < bound)
+}
+
+fn shared_memory() -> procession::Result<()> {
+    let numbers = SharedArray::<f64>::zeroed(4_000_000)?;
+    let began = Instant::now();
+    let mut workers = Vec::new();
+    for part in numbers.split_into(cpu_count())? {
+        workers.push(Process::start(square_roots, (part,))?);
+    }
+    for worker in workers {
+        worker.join()??;
+    }
+    println!("  {} processes filled 32 MB of one array in {:.0?}", cpu_count(), began.elapsed());
+
+    let table = numbers.freeze()?; // For ever, in all processes: a slice.
+    let below = Process::start(count_below, (table.clone(), 1000.0))?.join()?;
+    println!("  a child found {below} numbers below {} in it, without a copy", table[below]);
+
+    let name = format!("tour-{}", current_process().pid());
+    let list = ShareableList::create_named(&name, ["Ada".into(), 36.into(), None::<f64>.into()])?;
+    match Command::new("python3").args(["-c", CELEBRATE, &name]).output() {
+        Ok(output) => print!("  Python reads {}", String::from_utf8_lossy(&output.stdout)),
+        Err(error) => println!("  no Python reads the list: {error}"),
+    }
+    println!("  and this process reads {:?}", list.to_vec()?);
+    list.unlink()?;
+    Ok(())
+}
+
+/// What Python does to a list of ours, whose name it is not to remove.
+const CELEBRATE: &str = "
+import sys
+from multiprocessing import resource_tracker, shared_memory
+people = shared_memory.ShareableList(name=sys.argv[1])
+resource_tracker.unregister(people.shm._name, 'shared_memory')
+print(list(people))
+people[1] += 1
+";
 
 /// What the kernel says of this process under these headings.
 fn status(headings: Vec<String>) -> Result<Vec<String>, Fault> {

@@ -160,4 +160,26 @@ mod tests {
         }
         assert_eq!(class_for(SLOT_BYTES_MAX + 1), None);
     }
+
+    #[test]
+    fn the_book_has_these_places() {
+        let page = include_str!("../../../../docs/src/reference/segment-layout.md").replace(',', "");
+        let sizes = CLASS.map(|class| format!("{} of {}", class.slots, class.bytes)).join(" ");
+        let sizes = sizes.replacen(" of 64", " of 64 bytes", 1);
+        for row in [
+            format!("the size of the file: {FILE_BYTES} |"),
+            format!("| {VERSION_AT} | 4 | the version of this layout: {VERSION} |"),
+            format!("| {OWNERS_USED_AT} | 4 |"),
+            format!("| {HINTS_AT} | 4 × {CLASSES} |"),
+            format!("| {REACHES_AT} | 4 × {CLASSES} |"),
+            format!("| {OWNERS_AT} | {OWNER_BYTES} × {OWNERS_MAX} |"),
+            format!("| {SLOTS_AT} | {SLOT_BYTES} × {SLOTS} |"),
+            format!("| {COUNTS_AT} | {COUNTS_STRIDE} × {OWNERS_MAX} |"),
+            format!("| {STORAGE_AT} | 2 MiB | the slots: {sizes} |"),
+            format!("| 0 to {} | the process", OWNERS_MAX - 1),
+            format!("| {SLOT_LOCKS_AT} + i | each message"),
+        ] {
+            assert!(page.contains(&row), "the page lacks: {row}");
+        }
+    }
 }

@@ -18,7 +18,7 @@ use super::process::{self, Arena};
 
 /// A few bytes that several processes share: a handle, whose clones are the same bytes.
 ///
-/// For building what processes share; see [the module](self) for what holds it. Passed to a child or through a channel it
+/// For building what processes share; see [the module](super) for what holds it. Passed to a child or through a channel it
 /// costs no descriptor of its own: one goes with the message, however many slots are in it. When its process
 /// dies, its references are given up with it; the bytes stay as they are for the others.
 ///

@@ -33,8 +33,8 @@ pub(super) struct Block<T: Copy> {
     len: usize,
 }
 
-/// As many bytes as a block has, or one element where that is more; aligned for elements.
-#[repr(C)]
+/// As many bytes as a block has, or one element where that is more; aligned for elements, and as memory is fetched.
+#[repr(C, align(64))]
 union Room<T: Copy> {
     bytes: [MaybeUninit<u8>; BLOCK_BYTES],
     element: MaybeUninit<T>,
@@ -146,17 +146,18 @@ pub(super) fn to_vec<T: Shareable>(map: &SharedMap, place: Place, len: usize) ->
 
 /// Whether memory that nobody has written to holds values.
 pub(super) fn zero_is_valid<T: Shareable>() -> bool {
-    check(&[MaybeUninit::<T>::zeroed()], 0).is_ok()
+    // A value on the stack may be more than there is stack.
+    T::ANY_BITS || T::is_valid(&vec![0; size_of::<T>()])
 }
 
-/// Asks the type whether bits, all of them copied from memory or made zero, are values; the first is that of `index`.
+/// Asks the type whether bits, all of them copied from memory, are values; the first is that of `index`.
 #[inline]
 fn check<T: Shareable>(bits: &[MaybeUninit<T>], index: usize) -> Result<(), ShmError> {
     if T::ANY_BITS {
         return Ok(());
     }
     for (offset, bits) in bits.iter().enumerate() {
-        // SAFETY: the callers have copied memory to all of it, or made it zero.
+        // SAFETY: the callers have copied memory to all of it.
         let bytes = unsafe { std::slice::from_raw_parts(bits.as_ptr().cast::<u8>(), size_of::<T>()) };
         if !T::is_valid(bytes) {
             return Err(ShmError::Invalid { index: index + offset, type_name: type_name::<T>() });

@@ -1,6 +1,6 @@
-//! SharedParts of an array that do not overlap, one for each process that writes.
+//! Parts of an array that do not overlap, one for each process that writes.
 //!
-//! Relies on `view.rs` for the bounds, which are checked anew in the process that a part arrives in. SharedParts of one split
+//! Relies on `view.rs` for the bounds, which are checked anew in the process that a part arrives in. Parts of one split
 //! have no element in common by arithmetic alone: the n-th of so many is always the same range, and is made once.
 
 use std::fmt;

@@ -33,10 +33,10 @@ impl<T: Shareable> View<T> {
         // One without bytes among others: a message could say that there are any number of them, and no size disprove it.
         const { assert_layout::<T>() };
         let bytes = bytes_of::<T>(len)?;
-        let size = memory.len();
-        let end = at.checked_add(bytes).ok_or(ShmError::OutOfRange { at, len: bytes, size })?;
-        memory.read(end, &mut [])?; // Whoever holds another handle may have made it grow: the mapping has to reach so far.
-        let map = memory.mapping();
+        let map = memory.mapping_to(at.saturating_add(bytes))?;
+        if at.checked_add(bytes).is_none_or(|end| end > map.len()) {
+            return Err(ShmError::OutOfRange { at, len: bytes, size: memory.len() });
+        }
         let address = map.as_ptr().addr().wrapping_add(at);
         if !address.is_multiple_of(align_of::<T>()) {
             return Err(ShmError::Misaligned { at, align: align_of::<T>(), type_name: type_name::<T>() });

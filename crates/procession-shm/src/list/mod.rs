@@ -129,7 +129,7 @@ impl ShareableList {
     /// # Errors
     /// [`ListError::Damaged`].
     pub fn from_memory(memory: SharedMemory) -> Result<Self, ShmError> {
-        let cells = Cells::find(memory.mapping())?;
+        let cells = Cells::find(memory.mapping_to(memory.len())?)?;
         Ok(Self { memory, cells })
     }
 

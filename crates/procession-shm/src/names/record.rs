@@ -200,4 +200,18 @@ mod tests {
         let slot = Slot { number: u64::MAX, name: Name::new(&"x".repeat(SEGMENT_NAME_BYTES_MAX)).unwrap() };
         assert_eq!(read(&[&MAGIC[..], &slot.encode()].concat()), Some(vec![slot]));
     }
+
+    #[test]
+    fn the_book_has_these_places() {
+        let page = include_str!("../../../../docs/src/reference/segment-layout.md");
+        let magic = String::from_utf8_lossy(MAGIC);
+        for row in [
+            format!("| 0 | {} | `{magic}` |", MAGIC.len()),
+            format!("| {} + {SLOT_BYTES} × i | {NUMBER_BYTES} |", MAGIC.len()),
+            format!("| {} + {SLOT_BYTES} × i | {LENGTH_BYTES} |", MAGIC.len() + NUMBER_BYTES),
+            format!("| {} + {SLOT_BYTES} × i | {SEGMENT_NAME_BYTES_MAX} |", MAGIC.len() + NUMBER_BYTES + LENGTH_BYTES),
+        ] {
+            assert!(page.contains(&row), "the page lacks: {row}");
+        }
+    }
 }
