@@ -1,7 +1,7 @@
 //! Segments that have a name, as users see them: here, in children, and in Python.
 //!
 //! Relies on the test kit; names have the case's unique name in them, so what is left fails the case. The cases with
-//! Python need a `python3` and say so where there is none.
+//! Python need a `python3`.
 
 mod common;
 

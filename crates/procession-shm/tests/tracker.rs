@@ -21,7 +21,7 @@ use common::owner::{
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::StartMethod;
 use procession_shm::{SharedMemory, ShmError, sweep};
-use procession_sys::{Signal, borrow_rights_of, is_root, pid, send_signal};
+use procession_sys::{Signal, borrow_rights_of, is_root, parent_pid, pid, send_signal};
 use procession_testkit::{children_of, process, program};
 use procession_wire::Descriptor;
 
@@ -283,27 +283,30 @@ fn what_a_stopped_tracker_missed_it_does_later() {
     let (first, second) = (name("first"), name("second"));
     let mut owner = Owner::of(&[&first]);
     send_signal(owner.tracker, Signal::STOP.number()).unwrap();
-    owner.create(&second); // It is not asked.
     let tracker = owner.tracker;
+    eventually("the tracker is stopped", || process(tracker).unwrap().state == 'T');
+    owner.create(&second); // It is not asked.
     owner.kill();
-    assert!(exists(&first) && exists(&second), "nobody has noticed");
+    assert_eq!(process(tracker).unwrap().state, 'T', "it has not died with whoever started it");
     send_signal(tracker, CONTINUE).unwrap();
     wait_gone(&first);
     wait_gone(&second);
 }
 
-/// Whom nobody is.
-const NOBODY: u32 = 65534;
+/// A user whom nobody is, not even the same case of another run: the number is made of its body's.
+fn nobody() -> u32 {
+    10_000 + parent_pid() % 50_000
+}
 
 /// An owner with rights that its user has not, for whom no role is started.
 fn borrows() {
-    borrow_rights_of(NOBODY).unwrap();
+    borrow_rights_of(nobody()).unwrap();
     owns();
 }
 
 /// Removes what such an owner has left.
 fn borrows_and_sweeps() {
-    borrow_rights_of(NOBODY).unwrap();
+    borrow_rights_of(nobody()).unwrap();
     sweep().unwrap();
 }
 
