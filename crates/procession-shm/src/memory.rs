@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use procession_sys::{Access, SharedMap, file_size, is_writable, reopen, reserve_file, set_file_size};
+use procession_sys::{Access, SharedMap, file_size, is_writable, reopen, reserve_file, set_file_size, whole_pages};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -118,7 +118,7 @@ impl SharedMemory {
     /// Makes it `bytes` long, for all its holders; new bytes are zero. One that is as long already stays as it is.
     ///
     /// Other handles see the new length at once, and reach the new bytes at their next access. A segment never becomes
-    /// shorter, so nobody's access to what there was ever fails.
+    /// shorter, so nobody's access to what there was ever fails. One of huge pages has whole ones.
     ///
     /// # Errors
     /// [`ShmError::Create`] beyond what the system has or allows, [`ShmError::ReadOnly`], [`ShmError::Map`].
@@ -138,22 +138,24 @@ impl SharedMemory {
             return Err(ShmError::ReadOnly);
         }
         if self.len() < bytes {
-            // It never becomes shorter again: one that is too long to be mapped could not be passed on any more.
-            let room = SharedMap::check_room(&self.0.file, bytes);
-            room.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?;
-            let grown = match self.0.name {
-                // Of files with names a system has only so much room: it is set aside, or refused, now.
-                Some(_) => reserve_file(&self.0.file, bytes as u64),
-                None => set_file_size(&self.0.file, bytes as u64),
-            };
-            // Another process may have made it longer still, and then the seal refused what would shrink it.
-            if let Err(error) = grown
-                && self.len() < bytes
-            {
-                return Err(ShmError::Create { bytes: bytes as u64, error });
-            }
+            self.lengthen(bytes)?;
         }
         self.reaching(0, bytes).map(drop)
+    }
+
+    fn lengthen(&self, bytes: usize) -> Result<(), ShmError> {
+        let file = &self.0.file;
+        let refused = |error| ShmError::Create { bytes: bytes as u64, error };
+        let whole = whole_pages(file, bytes as u64).map_err(refused)?;
+        // It never becomes shorter again: one that is too long to be mapped could not be passed on any more.
+        SharedMap::check_room(file, whole as usize).map_err(|error| ShmError::Map { bytes: whole, error })?;
+        let grown = match self.0.name {
+            // Of files with names a system has only so much room: it is set aside, or refused, now.
+            Some(_) => reserve_file(file, whole),
+            None => set_file_size(file, whole),
+        };
+        // Another process may have made it longer still, and then the seal refused what would shrink it.
+        grown.or_else(|error| if self.len() < bytes { Err(refused(error)) } else { Ok(()) })
     }
 
     /// True for a handle that cannot write.

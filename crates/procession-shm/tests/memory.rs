@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
 use procession_launch::StartMethod;
-use procession_shm::{FrozenArray, HugePages, Shareable, SharedArray, SharedMemory, ShmError};
-use procession_sys::{MemoryFile, Signal, memory_file, reopen, sealed_file};
+use procession_shm::{FrozenArray, HugePages, Shareable, ShareableList, SharedArray, SharedMemory, ShmError};
+use procession_sys::{MemoryFile, Scarcity, Signal, limit, memory_file, reopen, sealed_file};
 use procession_wire::{Descriptor, decode, encode};
 use serde::{Deserialize, Serialize};
 
@@ -38,7 +38,12 @@ procession_testkit::main! {
         what_is_no_segment_is_refused_on_arrival,
         frozen_bits_that_are_no_value_are_refused_on_arrival,
         what_cannot_be_frozen_comes_back_with_the_reason,
+        a_message_that_lies_about_frozen_elements_is_refused,
+        frozen_arrays_and_segments_of_one_message_are_told_apart,
         what_is_under_way_when_it_is_frozen_does_not_arrive,
+        without_descriptors_all_that_needs_one_is_an_error,
+        without_addresses_nothing_is_made_longer_or_kept,
+        beyond_the_limit_of_file_sizes_is_an_error_and_no_signal,
     ];
 }
 
@@ -322,10 +327,15 @@ fn huge_pages_are_given_or_refused_by_name() {
         Ok(memory) => {
             assert_eq!(memory.len(), HugePages::Size2MiB.bytes());
             memory.write(memory.len() - 1, b"x").unwrap();
+            match memory.grow(memory.len() + 1) {
+                Ok(()) => assert_eq!(memory.len(), 2 * HugePages::Size2MiB.bytes()),
+                Err(error) => assert!(matches!(error, ShmError::Map { .. }), "{error}"),
+            }
         }
         Err(error) => {
-            assert!(matches!(error, ShmError::HugePages { .. }), "{error}");
             assert!(error.to_string().contains("nr_hugepages"), "{error}");
+            let ShmError::HugePages { bytes, page_bytes, .. } = error else { panic!("{error}") };
+            assert_eq!((bytes, page_bytes), (2 << 20, 2 << 20));
         }
     }
 }
@@ -391,10 +401,110 @@ fn what_cannot_be_frozen_comes_back_with_the_reason() {
     assert_eq!((arrived.len(), arrived[0].0), (2, 2));
 }
 
+fn a_message_that_lies_about_frozen_elements_is_refused() {
+    let arrives = |start: u64, end: u64| {
+        let file = Descriptor::from(sealed_file("hostile", &[&[1, 0, 2, 0, 3, 0, 0]]).unwrap());
+        decode::<FrozenArray<u16>>(encode(&(file, start, end, u16::SIGNATURE)).unwrap())
+    };
+    assert_eq!(*arrives(0, 6).unwrap(), [1, 2, 3]);
+    assert_eq!((&*arrives(2, 4).unwrap(), arrives(4, 4).unwrap().len()), (&[2][..], 0));
+    for (start, end) in [(1, 3), (0, 7), (0, 8), (6, 8), (4, 2), (0, u64::MAX), (u64::MAX - 1, u64::MAX)] {
+        let error = arrives(start, end).unwrap_err().to_string();
+        assert!(error.contains("do not lie within it"), "{start} {end}: {error}");
+    }
+}
+
+fn frozen_arrays_and_segments_of_one_message_are_told_apart() {
+    let array = |number: u8| SharedArray::from_slice(&[number]).unwrap();
+    let frozen = |number| array(number).freeze().unwrap();
+    let (first, second) = (frozen(1), array(2));
+    let message = encode(&(first.clone(), second.clone(), frozen(3), array(4), first, second)).unwrap();
+    assert_eq!(message.descriptor_count(), 4);
+    type Frozen = FrozenArray<u8>;
+    type Array = SharedArray<u8>;
+    let (a, b, c, d, e, f) = decode::<(Frozen, Array, Frozen, Array, Frozen, Array)>(message).unwrap();
+    assert_eq!([a[0], b.get(0).unwrap(), c[0], d.get(0).unwrap(), e[0], f.get(0).unwrap()], [1, 2, 3, 4, 1, 2]);
+}
+
 fn what_is_under_way_when_it_is_frozen_does_not_arrive() {
     let array = SharedArray::from_slice(&[1_u8, 2]).unwrap();
     let message = encode(&(array.clone(), 1)).unwrap();
     let frozen = array.freeze().unwrap();
     assert!(decode::<(SharedArray<u8>, i32)>(message).is_err());
     assert_eq!(*frozen, [1, 2]);
+}
+
+/// How many descriptors this process has open, and how many segments mapped.
+fn held() -> (usize, usize) {
+    let maps = fs::read_to_string("/proc/self/maps").unwrap();
+    let segments = maps.lines().filter(|line| line.contains("procession-shm")).count();
+    (fs::read_dir("/proc/self/fd").unwrap().count(), segments)
+}
+
+/// What happens while this process has not more than so much of something.
+fn with_at_most<R>(what: Scarcity, bytes: u64, work: impl FnOnce() -> R) -> R {
+    let before = limit(what, Some(bytes)).unwrap();
+    let result = work();
+    limit(what, before).unwrap();
+    result
+}
+
+fn without_descriptors_all_that_needs_one_is_an_error() {
+    let memory = SharedMemory::create(4096).unwrap();
+    let array = SharedArray::from_slice(&[1_u8, 2]).unwrap();
+    let message = encode(&(memory.clone(), array.clone())).unwrap();
+    let before = held();
+    let errors = with_at_most(Scarcity::OpenFiles, 0, || {
+        let refused = [
+            SharedMemory::create(1).map(drop),
+            SharedMemory::builder(1).prefault(true).create().map(drop),
+            SharedMemory::create_with_new_name(1).map(drop),
+            SharedArray::<u8>::zeroed(1).map(drop),
+            ShareableList::from_items(["a".into()]).map(drop),
+            memory.read_only().map(drop),
+            array.read_only().map(drop),
+        ];
+        // What has its descriptor already needs no other.
+        memory.grow(8192).unwrap();
+        memory.write(8191, b"x").unwrap();
+        let (_, arrived) = decode::<(SharedMemory, SharedArray<u8>)>(message).unwrap();
+        assert_eq!(arrived.get(1).unwrap(), 2);
+        refused.map(|refused| refused.unwrap_err().to_string())
+    });
+    assert!(errors.iter().all(|error| error.contains("Too many open files")), "{errors:?}");
+    assert_eq!(held(), before);
+    assert_eq!(*with_at_most(Scarcity::OpenFiles, 0, || array.freeze().unwrap()), [1, 2]);
+}
+
+fn without_addresses_nothing_is_made_longer_or_kept() {
+    const MUCH: usize = 1 << 40;
+    let memory = SharedMemory::create(4096).unwrap();
+    let large = SharedMemory::create(MUCH).unwrap();
+    let message = encode(&large).unwrap();
+    drop(large);
+    let before = held();
+    let errors = with_at_most(Scarcity::AddressSpace, 1 << 39, || {
+        let arrived = decode::<SharedMemory>(message).unwrap_err().to_string();
+        let refused = [SharedMemory::create(MUCH).map(drop), memory.grow(MUCH)];
+        assert!(refused.iter().all(|refused| matches!(refused, Err(ShmError::Map { .. }))), "{refused:?}");
+        [arrived].into_iter().chain(refused.map(|refused| refused.unwrap_err().to_string())).collect::<Vec<_>>()
+    });
+    assert!(errors.iter().all(|error| error.contains("cannot map 1099511627776 bytes")), "{errors:?}");
+    assert_eq!((held(), memory.len()), ((before.0 - 1, before.1), 4096), "the message's descriptor is gone as well");
+}
+
+fn beyond_the_limit_of_file_sizes_is_an_error_and_no_signal() {
+    let memory = SharedMemory::create(4096).unwrap();
+    let before = held();
+    let builder = SharedMemory::builder(4097);
+    let refused = with_at_most(Scarcity::File, 4096, || {
+        [
+            builder.clone().create().map(drop),
+            builder.prefault(true).create().map(drop),
+            SharedMemory::create_with_new_name(4097).map(drop),
+            memory.grow(4097),
+        ]
+    });
+    assert!(refused.iter().all(|refused| matches!(refused, Err(ShmError::Create { bytes: 4097, .. }))), "{refused:?}");
+    assert_eq!((held(), memory.len()), (before, 4096));
 }

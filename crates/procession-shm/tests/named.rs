@@ -16,7 +16,7 @@ use std::thread;
 use common::owner::{Owner, eventually, exists, name, owns, path, trackers, wait_gone, warm_up};
 use common::{methods, python, start};
 use procession_launch::StartMethod;
-use procession_shm::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, SharedMemory, ShmError};
+use procession_shm::{NAMED_SEGMENTS_MAX, SEGMENT_NAME_BYTES_MAX, SharedArray, SharedMemory, ShmError};
 use procession_testkit::unique_name;
 use procession_wire::{Descriptor, encode};
 
@@ -40,6 +40,7 @@ procession_testkit::main! {
         python_reads_what_is_created_here,
         what_python_creates_is_read_here,
         a_name_that_python_has_removed_is_not_found,
+        a_named_array_cannot_be_frozen_and_keeps_its_name,
     ];
     cases for methods(), [
         a_handle_that_was_passed_is_the_same_segment,
@@ -425,4 +426,14 @@ fn a_name_that_python_has_removed_is_not_found() {
     python(OPEN_AND_END, &[&name]);
     assert!(matches!(memory.unlink(), Err(ShmError::NotFound { .. })));
     SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
+}
+
+fn a_named_array_cannot_be_frozen_and_keeps_its_name() {
+    let name = name("");
+    let memory = SharedMemory::create_named(&name, 4).unwrap();
+    let refused = SharedArray::<u16>::from_memory(memory, 0, 2).unwrap().freeze().unwrap_err();
+    assert!(matches!(refused.error(), ShmError::StillShared), "{refused}");
+    let array = refused.into_array().unwrap();
+    assert_eq!(array.memory().name(), Some(name.as_str()));
+    array.memory().unlink().unwrap();
 }

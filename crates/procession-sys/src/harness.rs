@@ -58,6 +58,8 @@ pub enum Scarcity {
     AddressSpace,
     /// The largest core file (`RLIMIT_CORE`).
     CoreFile,
+    /// The largest file (`RLIMIT_FSIZE`).
+    File,
 }
 
 /// Sets this process's soft limit and returns the one before; `None` means no limit.
@@ -69,6 +71,7 @@ pub fn limit(what: Scarcity, wanted: Option<u64>) -> io::Result<Option<u64>> {
         Scarcity::OpenFiles => Resource::Nofile,
         Scarcity::AddressSpace => Resource::As,
         Scarcity::CoreFile => Resource::Core,
+        Scarcity::File => Resource::Fsize,
     };
     let before = rustix::process::getrlimit(resource);
     rustix::process::setrlimit(resource, Rlimit { current: wanted, maximum: before.maximum })?;

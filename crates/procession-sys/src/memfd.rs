@@ -107,6 +107,16 @@ pub fn set_file_size(file: impl AsFd, bytes: u64) -> io::Result<()> {
     Ok(rustix::fs::ftruncate(file, bytes)?)
 }
 
+/// The length that a file has when it is made this long: as much, or whole huge pages where it is of such.
+///
+/// # Errors
+/// `EFBIG` for more than a file can have.
+pub fn whole_pages(file: impl AsFd, bytes: u64) -> io::Result<u64> {
+    let system = rustix::fs::fstatfs(file)?;
+    let page = if system.f_type == HUGE_PAGE_FILES { system.f_bsize.unsigned_abs() } else { 1 };
+    bytes.checked_next_multiple_of(page).ok_or_else(|| rustix::io::Errno::FBIG.into())
+}
+
 /// Has the kernel set memory aside for the first `bytes` of a file in memory, which has them then, so that writing them
 /// cannot fail later.
 ///
@@ -236,6 +246,21 @@ mod tests {
         let file = sealed_file("test", &[b"ab", b"", b"cd"]).unwrap();
         assert_eq!(&*map_sealed(&file, 4).unwrap(), b"abcd");
         assert!(std::fs::File::from(file).write_all(b"x").is_err());
+    }
+
+    #[test]
+    fn a_file_of_huge_pages_has_whole_ones() {
+        const HUGE: u64 = 2 << 20;
+        let usual = memory_file("usual", &MemoryFile { bytes: 10, huge_page_bits: None }).unwrap();
+        assert_eq!(whole_pages(&usual, 11).unwrap(), 11);
+        // Its length alone takes none of the pages that the system has set aside. Some systems know none.
+        let Ok(huge) = memory_file("huge", &MemoryFile { bytes: HUGE, huge_page_bits: Some(21) }) else { return };
+        for (asked, given) in [(1, HUGE), (HUGE, HUGE), (HUGE + 1, 2 * HUGE)] {
+            assert_eq!(whole_pages(&huge, asked).unwrap(), given);
+        }
+        assert!(whole_pages(&huge, u64::MAX).is_err());
+        assert!(set_file_size(&huge, HUGE + 1).is_err());
+        set_file_size(&huge, 2 * HUGE).unwrap();
     }
 
     #[test]
