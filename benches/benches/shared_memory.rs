@@ -19,7 +19,7 @@ fn main() -> Result {
     for table in tables() {
         for column in table.columns {
             for contestant in (table.contestants)(column) {
-                let id = BenchmarkId::new(&contestant.name, column);
+                let id = BenchmarkId::new(&contestant.name, format!("{}: {column}", table.head));
                 group.bench_function(id, |bencher| {
                     bencher.iter_custom(|times| {
                         let took = runners.run(&contestant, times);

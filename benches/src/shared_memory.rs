@@ -175,6 +175,8 @@ mod tests {
                 assert!(!asked[..idx].contains(method), "{method:?}");
             }
             assert!(columns.iter().all(|column| named(column) == named(columns[0])));
+            let names: std::collections::BTreeSet<_> = named(columns[0]).into_iter().collect();
+            assert_eq!(names.len(), contestants(columns[0]).len(), "{names:?}");
         }
     }
 }

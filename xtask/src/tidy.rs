@@ -57,6 +57,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-shm/src/array/bits.rs", "makes values of bits that their type has declared valid"),
     ("crates/procession-shm/src/frozen.rs", "shows elements that nobody can change as a slice"),
     ("crates/procession-shm/src/names/tracker.rs", "forks a tracker that is nobody's child"),
+    ("crates/procession-shm/tests/arena.rs", "forks a process with threads"),
     ("crates/procession-shm/tests/tracker.rs", "forks a process that outlives the one it is a copy of"),
     ("crates/procession-shm/src/shareable.rs", "vouches for the layout of the language's own types"),
     ("xtask/images/plugin/src/lib.rs", "exports a function that a C program can look up"),

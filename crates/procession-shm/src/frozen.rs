@@ -8,6 +8,7 @@
 
 #![expect(unsafe_code, reason = "shows elements that nobody can change as what they are")]
 
+use std::any::type_name;
 use std::fmt;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
@@ -57,12 +58,16 @@ impl<T: Shareable> SharedArray<T> {
     /// Makes the array constant for ever, in all processes, at no cost for its size.
     ///
     /// Nobody may be able to write to it at that moment: this handle is the last one in this process, and other
-    /// processes have dropped theirs, or have ended.
+    /// processes have dropped theirs, or have ended. A handle that is still under way in a message cannot write yet: it
+    /// is an error where it arrives.
     ///
     /// # Errors
-    /// [`FreezeError`], which gives the array back: while another handle can write, and for a named segment, which any
-    /// program may open.
+    /// [`FreezeError`], which gives the array back: while another handle can write, through a handle that is read-only,
+    /// and for a named segment, which any program may open.
     pub fn freeze(self) -> Result<FrozenArray<T>, FreezeError<T>> {
+        if self.is_read_only() {
+            return Err(FreezeError { array: Some(self), error: ShmError::ReadOnly });
+        }
         let (memory, elements) = self.into_parts();
         let refused = |memory, elements, error| {
             let array = Self::from_parts(memory, elements).ok();
@@ -100,7 +105,7 @@ impl<T: Shareable> FrozenArray<T> {
         if !T::ANY_BITS {
             let invalid = shown.chunks_exact(size_of::<T>()).position(|bits| !T::is_valid(bits));
             if let Some(index) = invalid {
-                return Err(ShmError::Invalid { index, type_name: std::any::type_name::<T>() });
+                return Err(ShmError::Invalid { index, type_name: type_name::<T>() });
             }
         }
         Ok(array)
@@ -131,9 +136,10 @@ impl<T> Clone for FrozenArray<T> {
     }
 }
 
-impl<T: Shareable + fmt::Debug> fmt::Debug for FrozenArray<T> {
+impl<T: Shareable> fmt::Debug for FrozenArray<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FrozenArray").field("len", &self.len()).finish_non_exhaustive()
+        let mut shown = f.debug_struct("FrozenArray");
+        shown.field("type", &type_name::<T>()).field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -149,7 +155,7 @@ impl<'de, T: Shareable> Deserialize<'de> for FrozenArray<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (position, start, end, signature) = <(u32, u64, u64, u64)>::deserialize(deserializer)?;
         let file = once::detach(position).map_err(de::Error::custom)?;
-        let wanted = std::any::type_name::<T>();
+        let wanted = type_name::<T>();
         if signature != T::SIGNATURE {
             let error = ShmError::foreign(format!("its elements are not of the type {wanted}"));
             return Err(de::Error::custom(error));

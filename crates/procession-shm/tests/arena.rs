@@ -1,6 +1,11 @@
 //! Slots between processes: who holds them, and what is left when a process is killed.
 //!
 //! Relies on the test kit, whose fail points kill a child where its books are half written; order is told by pipes.
+//!
+//! # Safety
+//! Two cases fork beside threads, which hold no lock at that moment but libc's own and those of what is tested.
+
+#![expect(unsafe_code, reason = "forks a process with threads")]
 
 mod common;
 
@@ -11,7 +16,10 @@ use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::rc::Rc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::mpsc::channel;
+use std::thread;
 use std::time::Duration;
 
 use common::{hear, methods, pipe, start, tell};
@@ -37,6 +45,8 @@ procession_testkit::main! {
         a_fork_without_descriptors_makes_handles_that_do_nothing,
         a_copy_that_is_killed_at_any_step_leaves_whole_books within 120,
         copies_that_are_killed_at_any_time_leave_whole_books within 120,
+        copies_of_a_process_whose_threads_are_busy_have_what_they_need within 120,
+        nobody_collects_while_a_thread_forks,
     ];
     cases for methods(), [
         a_child_counts_in_its_parents_slot,
@@ -71,7 +81,7 @@ fn assert_live(expected: u32) {
 fn wait_until_alone() {
     let deadline = Deadline::after(Duration::from_secs(10));
     while statistics().owners > 1 && !deadline.has_passed() {
-        std::thread::yield_now();
+        thread::yield_now();
     }
     assert_eq!((statistics().arenas, statistics().owners), (1, 1));
 }
@@ -452,4 +462,67 @@ fn copies_that_are_killed_at_any_time_leave_whole_books() {
     }
     assert_live(2);
     assert_eq!(statistics().owners, 1);
+}
+
+/// How often a process forks while its threads do all there is.
+const BUSY_FORKS: u32 = 100;
+
+fn copies_of_a_process_whose_threads_are_busy_have_what_they_need() {
+    let slots = make(vec![1, 2]);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_over.load(SeqCst) {
+                    all_there_is(&slots);
+                }
+            });
+        }
+        for _ in 0..BUSY_FORKS {
+            let copied = slots.clone();
+            let use_them = move || {
+                all_there_is(&copied);
+                copied.iter().map(value).collect::<Vec<_>>()
+            };
+            // SAFETY: what the copy calls waits for locks of libc, which its fork makes free, and of the list of arenas,
+            // which is the forking thread's meanwhile.
+            let child = unsafe { Context::new(StartMethod::Fork).fork_unchecked(use_them) };
+            assert_eq!(child.unwrap().join().unwrap(), [1, 2]);
+        }
+        is_over.store(true, SeqCst);
+    });
+    assert_live(2);
+    wait_until_alone();
+}
+
+/// How long a thread waits for what another one is kept from.
+const PAUSE: Duration = Duration::from_millis(100);
+
+fn nobody_collects_while_a_thread_forks() {
+    let slot = make(vec![1]).remove(0);
+    let ((begin, begun), (enter, entered)) = (channel(), channel());
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            let (_open, never) = channel::<()>();
+            fail_points::arm("free: at an owner", 0, move || {
+                let _ = enter.send(());
+                assert!(never.recv_timeout(PAUSE).is_err());
+            });
+            begun.recv().unwrap();
+            collect();
+        });
+        fail_points::arm("fork: prepared", 0, move || {
+            begin.send(()).unwrap();
+            assert!(entered.recv_timeout(PAUSE).is_err(), "the other thread collects");
+        });
+        let copied = slot.clone();
+        let collects = move || {
+            collect();
+            value(&copied)
+        };
+        // SAFETY: as above.
+        let child = unsafe { Context::new(StartMethod::Fork).fork_unchecked(collects) };
+        assert_eq!(child.unwrap().join().unwrap(), 1);
+    });
+    assert_live(1);
 }

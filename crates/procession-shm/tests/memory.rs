@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
 use procession_launch::StartMethod;
-use procession_shm::{FrozenArray, HugePages, SharedArray, SharedMemory, ShmError};
+use procession_shm::{FrozenArray, HugePages, Shareable, SharedArray, SharedMemory, ShmError};
 use procession_sys::{MemoryFile, Signal, memory_file, reopen, sealed_file};
 use procession_wire::{Descriptor, decode, encode};
 use serde::{Deserialize, Serialize};
@@ -37,6 +37,8 @@ procession_testkit::main! {
         huge_pages_are_given_or_refused_by_name,
         what_is_no_segment_is_refused_on_arrival,
         frozen_bits_that_are_no_value_are_refused_on_arrival,
+        what_cannot_be_frozen_comes_back_with_the_reason,
+        what_is_under_way_when_it_is_frozen_does_not_arrive,
     ];
 }
 
@@ -367,4 +369,32 @@ fn frozen_bits_that_are_no_value_are_refused_on_arrival() {
     assert!(error.to_string().contains("sealed"), "{error}");
     let file = message.descriptors().next().unwrap().as_fd().try_clone_to_owned().unwrap();
     assert!(procession_wire::decode_slice::<FrozenArray<u8>>(&bytes, vec![file]).is_err(), "another type");
+}
+
+fn what_cannot_be_frozen_comes_back_with_the_reason() {
+    #[derive(Clone, Copy, Shareable)]
+    #[repr(C)]
+    struct Bare(u32); // Without `Debug`, which no result of ours asks for.
+    let array = SharedArray::from_slice(&[Bare(1), Bare(2), Bare(3)]).unwrap();
+    let view = SharedArray::<Bare>::from_memory(array.memory().clone(), 4, 2).unwrap();
+    let refused = view.freeze().unwrap_err();
+    assert!(matches!(refused.error(), ShmError::StillShared), "{refused}");
+    let view = refused.into_array().unwrap();
+    assert_eq!((view.byte_offset(), view.len(), view.get(0).unwrap().0), (4, 2, 2));
+    let refused = array.read_only().unwrap().freeze().unwrap_err();
+    assert!(matches!(refused.error(), ShmError::ReadOnly), "{refused}");
+    assert_eq!(refused.into_array().unwrap().get(2).unwrap().0, 3);
+    drop(array);
+    let frozen = view.freeze().unwrap();
+    assert_eq!((frozen.len(), frozen[1].0), (2, 3), "the elements of the view alone");
+    let arrived: FrozenArray<Bare> = decode(encode(&frozen).unwrap()).unwrap();
+    assert_eq!((arrived.len(), arrived[0].0), (2, 2));
+}
+
+fn what_is_under_way_when_it_is_frozen_does_not_arrive() {
+    let array = SharedArray::from_slice(&[1_u8, 2]).unwrap();
+    let message = encode(&(array.clone(), 1)).unwrap();
+    let frozen = array.freeze().unwrap();
+    assert!(decode::<(SharedArray<u8>, i32)>(message).is_err());
+    assert_eq!(*frozen, [1, 2]);
 }

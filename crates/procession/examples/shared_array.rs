@@ -19,7 +19,8 @@ const MIB: usize = 1024;
 const PERIOD: usize = 1000;
 
 fn main() -> procession::Result<()> {
-    let mib = std::env::args().nth(1).map_or(MIB, |arg| arg.parse().expect("usage: shared_array [MIB]"));
+    let usage = |error| Fault::new(format!("usage: shared_array [MIB]: {error}"));
+    let mib = std::env::args().nth(1).map_or(Ok(MIB), |arg| arg.parse()).map_err(usage)?;
     let numbers = SharedArray::<f64>::zeroed((mib << 20) / size_of::<f64>())?;
     let all = cpu_count();
     println!("{} numbers of 8 bytes, {:.2} GiB, shared and not copied", numbers.len(), gib(mib));

@@ -125,10 +125,17 @@ impl Arena {
     }
 }
 
+/// A view, known by its arena's file.
+#[derive(Debug)]
+struct View {
+    identity: (u64, u64),
+    arena: Weak<Arena>,
+}
+
 /// The views of this process.
 #[derive(Debug)]
 pub(super) struct Registry {
-    views: Vec<Weak<Arena>>,
+    views: Vec<View>,
     /// Where this process allocates.
     current: Weak<Arena>,
 }
@@ -162,14 +169,14 @@ pub(super) fn lock() -> Locked {
 impl Locked {
     /// Every view that is in use.
     pub(super) fn views(&self) -> Vec<Arc<Arena>> {
-        self.0.views.iter().filter_map(Weak::upgrade).collect()
+        self.0.views.iter().filter_map(|view| view.arena.upgrade()).collect()
     }
 
     fn enter(&mut self, books: Books) -> Result<Arc<Arena>, ArenaError> {
         fork::hook().map_err(ArenaError::system("prepare for forks"))?;
         let arena = Arc::new(Arena::over(books)?);
-        self.0.views.retain(|view| view.strong_count() > 0);
-        self.0.views.push(Arc::downgrade(&arena));
+        self.0.views.retain(|view| view.arena.strong_count() > 0);
+        self.0.views.push(View { identity: arena.identity, arena: Arc::downgrade(&arena) });
         Ok(arena)
     }
 
@@ -212,8 +219,8 @@ pub(super) fn allocate(class: usize, len: u32, kind: u64) -> Result<(Arc<Arena>,
 pub(super) fn arrive(file: impl AsFd) -> Result<Arc<Arena>, ArenaError> {
     let identity = file_identity(&file).map_err(ArenaError::system("look at"))?;
     let mut registry = lock();
-    let known = registry.views().into_iter().find(|view| view.identity == identity && view.owner().is_some());
-    match known {
+    let mut known = registry.0.views.iter().filter(|view| view.identity == identity);
+    match known.find_map(|view| view.arena.upgrade().filter(|arena| arena.owner().is_some())) {
         Some(arena) => Ok(arena),
         None => registry.enter(Books::open(file)?),
     }

@@ -24,6 +24,9 @@ use super::process::{self, Arena};
 ///
 /// Bytes are zero at first. They are aligned to 64 bytes.
 ///
+/// Cloning and dropping take no lock, so they may happen anywhere, also in a signal handler unless it drops the last
+/// handle of all slots: that frees memory of this process.
+///
 /// Source: fcntl_locking(2), memfd_create(2).
 ///
 /// # Examples

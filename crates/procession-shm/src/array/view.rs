@@ -1,7 +1,7 @@
 //! Where the elements of an array, or of a part of one, stand in a segment.
 //!
 //! Relies on `bits.rs` to make values of what is there. A view is checked once, when it is made: that the segment has so
-//! many elements there, at addresses that suit the type. A segment never gets shorter, so this stays true.
+//! many elements there, at addresses that suit the type. A mapping never gets shorter, so this stays true.
 
 use std::any::type_name;
 use std::fmt;
