@@ -63,10 +63,15 @@ impl<T: Shareable> SharedArray<T> {
     ///
     /// # Errors
     /// [`FreezeError`], which gives the array back: while another handle can write, through a handle that is read-only,
-    /// and for a named segment, which any program may open.
+    /// for a named segment, which any program may open, and for bits that are no value.
     pub fn freeze(self) -> Result<FrozenArray<T>, FreezeError<T>> {
         if self.is_read_only() {
             return Err(FreezeError { array: Some(self), error: ShmError::ReadOnly });
+        }
+        // Once it is constant nobody can put right what is no value. Whether it still is none is looked at again then.
+        let invalid = (!T::ANY_BITS).then(|| self.try_iter().find_map(Result::err)).flatten();
+        if let Some(error) = invalid {
+            return Err(FreezeError { array: Some(self), error });
         }
         let (memory, elements) = self.into_parts();
         let refused = |memory, elements, error| {
@@ -174,7 +179,7 @@ pub struct FreezeError<T> {
 }
 
 impl<T> FreezeError<T> {
-    /// The array; none if the system has no memory left to map it again.
+    /// The array; none if it cannot be mapped again, or another process wrote bits that are no value at that moment.
     #[must_use]
     pub fn into_array(self) -> Option<SharedArray<T>> {
         self.array

@@ -106,8 +106,8 @@ pub const fn signature(name: &str, parts: &[u64]) -> u64 {
 }
 
 /// The constants of FNV-1a for 64 bits.
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
+pub(crate) const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+pub(crate) const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 macro_rules! numbers {
     ($($number:ty),* $(,)?) => {$(

@@ -385,6 +385,7 @@ fn bits_that_are_no_value_are_found_wherever_they_are_read() {
     is_found(flags.get(4500).unwrap_err());
     is_found(flags.to_vec().unwrap_err());
     is_found(flags.copy_to(&mut [true; 5000]).unwrap_err());
+    is_found(flags.read(300, &mut [true; 4700]).unwrap_err());
     is_found(flags.try_iter().find_map(Result::err).unwrap());
     is_found(flags.try_iter().rev().find_map(Result::err).unwrap());
     let mut part = flags.split_into(1).unwrap().next().unwrap();

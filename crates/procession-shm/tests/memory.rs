@@ -39,6 +39,7 @@ procession_testkit::main! {
         frozen_bits_that_are_no_value_are_refused_on_arrival,
         what_cannot_be_frozen_comes_back_with_the_reason,
         a_message_that_lies_about_frozen_elements_is_refused,
+        bits_that_are_no_value_are_found_before_it_is_too_late_to_mend_them,
         frozen_arrays_and_segments_of_one_message_are_told_apart,
         what_is_under_way_when_it_is_frozen_does_not_arrive,
         without_descriptors_all_that_needs_one_is_an_error,
@@ -412,6 +413,16 @@ fn a_message_that_lies_about_frozen_elements_is_refused() {
         let error = arrives(start, end).unwrap_err().to_string();
         assert!(error.contains("do not lie within it"), "{start} {end}: {error}");
     }
+}
+
+fn bits_that_are_no_value_are_found_before_it_is_too_late_to_mend_them() {
+    let flags = SharedArray::from_slice(&[true, false, true]).unwrap();
+    flags.memory().write(1, &[2]).unwrap();
+    let refused = flags.freeze().unwrap_err();
+    assert!(matches!(refused.error(), ShmError::Invalid { index: 1, type_name: "bool" }), "{refused}");
+    let flags = refused.into_array().expect("the array, which can still be written to");
+    flags.set(1, true).unwrap();
+    assert_eq!(*flags.freeze().unwrap(), [true; 3]);
 }
 
 fn frozen_arrays_and_segments_of_one_message_are_told_apart() {

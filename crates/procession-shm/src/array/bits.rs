@@ -113,7 +113,7 @@ pub(super) fn load<T: Shareable>(map: &SharedMap, place: Place) -> Result<T, Shm
 /// Copies elements out.
 ///
 /// # Errors
-/// [`ShmError::Invalid`]; what stands before that element has been copied.
+/// [`ShmError::Invalid`]; some of what stands before that element may have been copied.
 pub(super) fn read<T: Shareable>(map: &SharedMap, place: Place, into: &mut [T]) -> Result<(), ShmError> {
     if T::ANY_BITS {
         let len = into.len();

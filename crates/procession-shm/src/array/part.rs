@@ -115,7 +115,7 @@ impl<T: Shareable> SharedPart<T> {
     /// Copies elements out, as many as `into` has, from `index` on.
     ///
     /// # Errors
-    /// [`ShmError::Range`]; [`ShmError::Invalid`], after copying what stands before that element.
+    /// [`ShmError::Range`]; [`ShmError::Invalid`], after copying some of what stands before that element.
     pub fn read(&self, index: usize, into: &mut [T]) -> Result<(), ShmError> {
         self.view.read(index, into)
     }
@@ -131,7 +131,7 @@ impl<T: Shareable> SharedPart<T> {
     /// Copies all elements to a slice of the same length.
     ///
     /// # Errors
-    /// [`ShmError::Length`]; [`ShmError::Invalid`], after copying what stands before that element.
+    /// [`ShmError::Length`]; [`ShmError::Invalid`], after copying some of what stands before that element.
     pub fn copy_to(&self, into: &mut [T]) -> Result<(), ShmError> {
         self.view.copy_to(into)
     }

@@ -7,6 +7,7 @@
 
 use super::kind::Kind;
 use super::layout::{ENTRY_BYTES, WORD};
+use crate::shareable::{FNV_OFFSET, FNV_PRIME};
 
 /// A length and the fingerprint of what it belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,10 +59,6 @@ fn mixed(hash: u64, word: u64) -> u64 {
     let product = (hash ^ word).wrapping_mul(FNV_PRIME);
     product ^ (product >> 32)
 }
-
-/// The constants of FNV-1a for 64 bits.
-const FNV_OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
-const FNV_PRIME: u64 = 0x0100_0000_01b3;
 
 #[cfg(test)]
 mod tests {

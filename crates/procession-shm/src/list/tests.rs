@@ -181,9 +181,20 @@ fn a_mark_that_no_writer_leaves_is_an_error_of_its_item_until_it_is_set() {
         list.memory.write(list.cells.layout.code(0), &[code]).unwrap();
         assert!(is_damaged_item(list.get(0), 0), "{format:?} {code}");
         assert!(is_damaged_item(list.format(0), 0), "{format:?} {code}");
+        assert!(is_damaged_item(list.index(&1.into()), 0) && is_damaged_item(list.count(&1.into()), 0));
         assert_eq!(list.get(1).unwrap(), 1.into());
         list.set(0, "b").unwrap();
         assert_eq!(list.get(0).unwrap(), "b".into());
+    }
+}
+
+#[test]
+fn any_byte_but_zero_is_true_as_in_python() {
+    let list = ShareableList::from_items([false.into()]).unwrap();
+    for byte in [1, 2, 0x80, 0xff] {
+        // The last byte of the one slot, which is followed by the formats.
+        list.memory.write(list.cells.layout.format(0) - 1, &[byte]).unwrap();
+        assert_eq!(list.get(0).unwrap(), true.into(), "{byte}");
     }
 }
 
