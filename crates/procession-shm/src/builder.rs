@@ -70,7 +70,7 @@ impl SharedMemoryBuilder {
 
     /// Whether all pages are reserved and mapped here at creation, so that neither a missing page nor a first touch
     /// comes later. It takes as long as writing to all of it: half a second to two seconds per GiB. Other processes map the
-    /// same pages without waiting for them.
+    /// same pages without waiting for them. What [`SharedMemory::grow`] adds later is sparse.
     pub fn prefault(mut self, prefault: bool) -> Self {
         self.prefault = prefault;
         self

@@ -42,6 +42,9 @@ use crate::{Shareable, SharedArray, SharedMemory, ShmError};
 /// let table = SharedArray::from_slice(&[1_u32, 4, 9, 16])?;
 /// let table = table.freeze()?;
 /// assert_eq!(table.binary_search(&9), Ok(2)); // A slice.
+/// for square in &table {
+///     assert_eq!(square.isqrt().pow(2), *square);
+/// }
 /// # Ok::<(), procession_shm::ShmError>(())
 /// ```
 pub struct FrozenArray<T> {
@@ -131,6 +134,15 @@ impl<T: Shareable> Deref for FrozenArray<T> {
         let Some(bytes) = self.bytes().filter(|bytes| !bytes.is_empty()) else { return &[] };
         // SAFETY: constant for as long as it is mapped, aligned, and checked to be values when the array was made.
         unsafe { std::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len() / size_of::<T>()) }
+    }
+}
+
+impl<'a, T: Shareable> IntoIterator for &'a FrozenArray<T> {
+    type Item = &'a T;
+    type IntoIter = std::slice::Iter<'a, T>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

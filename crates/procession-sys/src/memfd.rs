@@ -249,6 +249,24 @@ mod tests {
     }
 
     #[test]
+    fn no_memory_file_is_left_to_other_programs() {
+        let file = memory_file("test", &MemoryFile { bytes: 10, huge_page_bits: None }).unwrap();
+        let again = [Access::ReadOnly, Access::ReadWrite].map(|access| reopen(&file, access).unwrap());
+        for file in [file, sealed_file("test", &[b"ab"]).unwrap()].iter().chain(&again) {
+            assert_eq!(rustix::io::fcntl_getfd(file).unwrap(), rustix::io::FdFlags::CLOEXEC);
+        }
+    }
+
+    #[test]
+    fn what_is_reserved_in_several_steps_is_all_there() {
+        const BYTES: u64 = RESERVE_STEP + 1;
+        let file = memory_file("test", &MemoryFile { bytes: BYTES, huge_page_bits: None }).unwrap();
+        reserve_file(&file, BYTES).unwrap();
+        let has = rustix::fs::fstat(&file).unwrap().st_blocks.unsigned_abs() * BLOCK_BYTES;
+        assert!(has >= BYTES && file_size(&file).unwrap() == BYTES, "{has}");
+    }
+
+    #[test]
     fn a_file_of_huge_pages_has_whole_ones() {
         const HUGE: u64 = 2 << 20;
         let usual = memory_file("usual", &MemoryFile { bytes: 10, huge_page_bits: None }).unwrap();

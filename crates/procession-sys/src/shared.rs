@@ -501,6 +501,20 @@ mod tests {
     }
 
     #[test]
+    fn any_range_is_made_zero_and_nothing_else() {
+        let (here, there) = maps();
+        for range in [0..0, 0..1, 3..14, 5..12, 8..16, 1..300, 7..BYTES, 0..BYTES] {
+            here.write(0, &[0xff; BYTES]).unwrap();
+            here.zero(range.clone()).unwrap();
+            let mut all = vec![1; BYTES];
+            there.read(0, &mut all).unwrap();
+            for (at, byte) in all.into_iter().enumerate() {
+                assert_eq!(byte, if range.contains(&at) { 0 } else { 0xff }, "{range:?} {at}");
+            }
+        }
+    }
+
+    #[test]
     fn values_and_atomics_are_the_same_memory() {
         let (here, there) = maps();
         here.store(8, 0x0102_0304_u32).unwrap();

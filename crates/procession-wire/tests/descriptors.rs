@@ -294,6 +294,8 @@ fn untagged_types_may_ask_again() {
     let twice = postcard::to_stdvec(&vec![0x82_u8, 0, 0]).unwrap();
     let error = decode_slice::<Described<Vec<Descriptor>>>(&twice, vec![null()]).unwrap_err();
     assert_eq!(error.kind(), &DecodeErrorKind::Descriptor(DescriptorError::Taken { index: 0 }));
+    let error = decode_slice::<Described<(Descriptor, Part)>>(&twice, vec![null()]).unwrap_err();
+    assert_eq!(error.kind(), &DecodeErrorKind::Descriptor(DescriptorError::Taken { index: 0 }));
 }
 
 /// What a receiver gets for a planned packet.
