@@ -65,7 +65,7 @@ pub enum StartError {
         /// File, line and column of the panic.
         location: Option<String>,
         /// The frames at the panic.
-        backtrace: Option<String>,
+        backtrace: Option<Box<str>>,
     },
     /// The context's start method cannot do what the context asks for.
     #[error("cannot start process {name:?} by {method}: {problem}")]
@@ -150,7 +150,7 @@ pub enum JoinError {
         /// File, line and column of the panic.
         location: Option<String>,
         /// The frames at the panic.
-        backtrace: Option<String>,
+        backtrace: Option<Box<str>>,
         /// What it said last, if it was started with [`Stdio::tail`](crate::Stdio::tail) as its standard error.
         stderr: Option<String>,
     },

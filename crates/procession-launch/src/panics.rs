@@ -84,7 +84,7 @@ fn print(info: &PanicHookInfo<'_>) {
 }
 
 /// The frames of a backtrace that are the target's own: those below the panic machinery and above our call.
-fn trim(backtrace: &str) -> String {
+fn trim(backtrace: &str) -> Box<str> {
     let is_frame = |line: &str| line.trim_start().split_once(':').is_some_and(|(n, _)| n.parse::<u32>().is_ok());
     let mut frames: Vec<String> = Vec::new();
     for line in backtrace.lines() {
@@ -96,7 +96,7 @@ fn trim(backtrace: &str) -> String {
     let machinery = |frame: &String| PANIC_MACHINERY.iter().any(|name| frame.contains(name));
     let first = frames.iter().rposition(machinery).map_or(0, |last| last + 1);
     let end = frames[first..].iter().position(|frame| frame.contains(OUR_CALL)).map_or(frames.len(), |n| first + n);
-    if first < end { frames[first..end].join("\n") } else { backtrace.to_owned() }
+    if first < end { frames[first..end].join("\n").into() } else { backtrace.into() }
 }
 
 /// The last functions of core and std that a panic goes through before the hook.
@@ -114,8 +114,8 @@ mod tests {
         let whole = "   0: procession_launch::panics::catch\n   1: rust_begin_unwind\n             at lib.rs:1:1\n   \
                      2: core::panicking::panic_fmt\n   3: app::divide\n             at main.rs:3:5\n   \
                      4: procession_calls_target<F, A>\n   5: main";
-        assert_eq!(trim(whole), "   3: app::divide\n             at main.rs:3:5");
-        assert_eq!(trim("what is no backtrace"), "what is no backtrace");
-        assert_eq!(trim("   0: core::panicking::panic"), "   0: core::panicking::panic");
+        assert_eq!(&*trim(whole), "   3: app::divide\n             at main.rs:3:5");
+        assert_eq!(&*trim("what is no backtrace"), "what is no backtrace");
+        assert_eq!(&*trim("   0: core::panicking::panic"), "   0: core::panicking::panic");
     }
 }

@@ -87,7 +87,7 @@ pub(crate) enum Report {
     /// It returned the value that follows.
     Returned,
     /// It panicked.
-    Panicked { message: String, location: Option<String>, backtrace: Option<String> },
+    Panicked { message: String, location: Option<String>, backtrace: Option<Box<str>> },
     /// The arguments could not be decoded.
     BadArguments(String),
     /// The result could not be encoded.

@@ -3,11 +3,15 @@
 //! Relies on `procession-sys` for the file and the mapping. Bytes are copied in and out; nothing here refers to them.
 
 use std::fmt;
+use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
-use procession_sys::{Access, SharedMap, file_size, is_writable, reopen, reserve_file, set_file_size, whole_pages};
+use procession_sys::{
+    Access, RecordLock, SharedMap, file_identity, file_size, is_record_locked, is_writable, reopen, reserve_file,
+    set_file_size, try_lock_record, whole_pages,
+};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -51,7 +55,13 @@ struct Segment {
     map: RwLock<Arc<SharedMap>>,
 }
 
-/// Tells the keys of segments in messages, which are their descriptors' numbers, from those of others.
+/// The byte of a segment that those lock who were given a handle that can write. Locks keep nobody from accessing it.
+const HOLDERS_BYTE: u64 = 0;
+
+/// Tells the keys in messages of segments that can be written to, which are their files' numbers, from those of others.
+const HELD_KEY: u64 = 0x7365_676d_656e_7401;
+
+/// Tells the keys in messages of other segments, which are their descriptors' numbers, from those of others.
 const SEGMENT_KEY: u64 = 0x7365_676d_656e_7400;
 
 impl SharedMemory {
@@ -194,10 +204,29 @@ impl SharedMemory {
         Ok(RwLockWriteGuard::downgrade(map))
     }
 
-    /// The file, if this is its only handle in this process, and unmaps it; the handle back otherwise. One with a name
+    /// Attaches the file to the message in work; gives its position.
+    ///
+    /// What can write travels by a description of its own, which is locked for as long as it is under way or held by the
+    /// receiver: who freezes the memory sees by that lock that somebody else has it, or will.
+    fn enclose(&self) -> io::Result<u32> {
+        if self.0.name.is_some() || self.is_read_only() {
+            let key = (self.0.file.as_fd().as_raw_fd() as u64, SEGMENT_KEY);
+            return once::attach_shared(key, &self.0.file).map_err(io::Error::other);
+        }
+        // The file's number, as the descriptor's may be another file's when the message's next value is written.
+        let (_, number) = file_identity(&self.0.file)?;
+        let locked = || {
+            let file = reopen(&self.0.file, Access::ReadWrite)?;
+            try_lock_record(&file, HOLDERS_BYTE, RecordLock::Shared)?;
+            Ok(file)
+        };
+        once::attach((number, HELD_KEY), locked).map(|(position, _)| position)
+    }
+
+    /// The file, if nobody else has a handle that can write, and unmaps it; the handle back otherwise. One with a name
     /// is never the only one.
     pub(crate) fn into_file(self) -> Result<Descriptor, Self> {
-        if self.0.name.is_some() {
+        if self.0.name.is_some() || is_record_locked(&self.0.file, HOLDERS_BYTE).unwrap_or(true) {
             return Err(self);
         }
         Arc::try_unwrap(self.0).map(|segment| segment.file).map_err(Self)
@@ -234,8 +263,7 @@ impl fmt::Debug for SharedMemory {
 
 impl Serialize for SharedMemory {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let key = (self.0.file.as_fd().as_raw_fd() as u64, SEGMENT_KEY);
-        let position = once::attach_shared(key, &self.0.file).map_err(serde::ser::Error::custom)?;
+        let position = self.enclose().map_err(serde::ser::Error::custom)?;
         (position, self.name()).serialize(serializer)
     }
 }

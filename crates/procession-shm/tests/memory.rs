@@ -27,6 +27,7 @@ procession_testkit::main! {
         a_read_only_handle_reads_in_the_child_and_cannot_write,
         what_is_frozen_is_a_slice_that_nobody_can_change,
         what_a_child_can_write_to_cannot_be_frozen,
+        what_a_child_is_about_to_get_cannot_be_frozen,
     ];
     cases: [
         what_does_not_fit_is_an_error_and_changes_nothing,
@@ -41,7 +42,8 @@ procession_testkit::main! {
         a_message_that_lies_about_frozen_elements_is_refused,
         bits_that_are_no_value_are_found_before_it_is_too_late_to_mend_them,
         frozen_arrays_and_segments_of_one_message_are_told_apart,
-        what_is_under_way_when_it_is_frozen_does_not_arrive,
+        what_is_under_way_cannot_be_frozen,
+        one_message_tells_segments_apart_that_are_gone_by_then,
         without_descriptors_all_that_needs_one_is_an_error,
         without_addresses_nothing_is_made_longer_or_kept,
         beyond_the_limit_of_file_sizes_is_an_error_and_no_signal,
@@ -437,12 +439,52 @@ fn frozen_arrays_and_segments_of_one_message_are_told_apart() {
     assert_eq!([a[0], b.get(0).unwrap(), c[0], d.get(0).unwrap(), e[0], f.get(0).unwrap()], [1, 2, 3, 4, 1, 2]);
 }
 
-fn what_is_under_way_when_it_is_frozen_does_not_arrive() {
+fn what_is_under_way_cannot_be_frozen() {
     let array = SharedArray::from_slice(&[1_u8, 2]).unwrap();
     let message = encode(&(array.clone(), 1)).unwrap();
-    let frozen = array.freeze().unwrap();
-    assert!(decode::<(SharedArray<u8>, i32)>(message).is_err());
-    assert_eq!(*frozen, [1, 2]);
+    let refused = array.freeze().unwrap_err();
+    assert!(matches!(refused.error(), ShmError::StillShared), "{refused}");
+    let arrived: (SharedArray<u8>, i32) = decode(message).unwrap();
+    let array = refused.into_array().unwrap();
+    let array = array.freeze().unwrap_err().into_array().unwrap();
+    drop(arrived);
+    assert_eq!(*array.freeze().unwrap(), [1, 2]);
+    let array = SharedArray::from_slice(&[3_u8]).unwrap();
+    drop(encode(&array).unwrap());
+    let view = encode(&array.read_only().unwrap()).unwrap();
+    assert_eq!(*array.freeze().unwrap(), [3], "who reads is in nobody's way");
+    assert_eq!(decode::<SharedArray<u8>>(view).unwrap().get(0).unwrap(), 3);
+}
+
+fn one_message_tells_segments_apart_that_are_gone_by_then() {
+    let mut encoder = procession_wire::Encoder::new();
+    for number in 0..3_u8 {
+        // The descriptor's number is free for the next one, the message has its own.
+        encoder.value(&SharedArray::from_slice(&[number]).unwrap()).unwrap();
+    }
+    let mut decoder = encoder.finish().into_decoder();
+    for number in 0..3 {
+        assert_eq!(decoder.value::<SharedArray<u8>>().unwrap().get(0).unwrap(), number);
+    }
+}
+
+fn give_back(array: SharedArray<u64>, ready: Descriptor, end: Descriptor) {
+    tell(&ready);
+    hear(&end);
+    drop(array);
+}
+
+fn what_a_child_is_about_to_get_cannot_be_frozen(method: StartMethod) {
+    let array = SharedArray::from_slice(&[1_u64, 2]).unwrap();
+    let ((from, ready), (end, ending)) = (pipe(), pipe());
+    let child = start(method, give_back, (array.clone(), ready, end));
+    // Wherever the child is: the handle is under way, or it has it.
+    let array = array.freeze().unwrap_err().into_array().unwrap();
+    hear(&from);
+    let array = array.freeze().unwrap_err().into_array().unwrap();
+    tell(&ending);
+    child.join().unwrap();
+    assert_eq!(*array.freeze().unwrap(), [1, 2]);
 }
 
 /// How many descriptors this process has open, and how many segments mapped.
@@ -483,7 +525,7 @@ fn without_descriptors_all_that_needs_one_is_an_error() {
         refused.map(|refused| refused.unwrap_err().to_string())
     });
     assert!(errors.iter().all(|error| error.contains("Too many open files")), "{errors:?}");
-    assert_eq!(held(), before);
+    assert_eq!(held(), (before.0 - 2, before.1), "the message's own are gone with it");
     assert_eq!(*with_at_most(Scarcity::OpenFiles, 0, || array.freeze().unwrap()), [1, 2]);
 }
 

@@ -74,12 +74,31 @@ impl<T: Shareable> Block<T> {
         Ok(unsafe { self.bits(len).assume_init_mut() })
     }
 
+    /// As [`Block::load`], for a type of which all bits are a value; how many were copied. Nothing is in it when the view
+    /// has not checked that so many are mapped.
+    #[inline]
+    pub(super) fn load_any_bits(&mut self, map: &SharedMap, place: Place, len: usize) -> usize {
+        const { assert!(T::ANY_BITS) };
+        let len = len.min(Self::CAPACITY);
+        self.len = 0;
+        if map.read_values(place.at, self.bits(len)).is_ok() {
+            self.len = len; // All of them were copied from memory, and any bits are a value.
+        }
+        self.len
+    }
+
     /// What is in it.
     #[inline]
     pub(super) fn values(&self) -> &[T] {
         let first = (&raw const self.room).cast::<T>();
         // SAFETY: the room is aligned for elements, and begins with so many values; see `len`.
         unsafe { std::slice::from_raw_parts(first, self.len) }
+    }
+
+    /// One of what is in it.
+    #[inline]
+    pub(super) fn get(&self, index: usize) -> Option<T> {
+        self.values().get(index).copied()
     }
 
     /// Takes the last one out, unless it is one of the first `kept`.

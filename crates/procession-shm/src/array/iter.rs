@@ -19,7 +19,9 @@ pub struct SharedIter<'a, T: Shareable> {
     view: &'a View<T>,
     /// Those that are still to come and in no block.
     rest: Range<usize>,
-    block: Block<T>,
+    /// Not here but boxed, and filled without a call: so what changes with each element, here and in the loop around it,
+    /// can stay in registers.
+    block: Box<Block<T>>,
     /// How many of the block's have been given out.
     taken: usize,
 }
@@ -27,7 +29,7 @@ pub struct SharedIter<'a, T: Shareable> {
 impl<'a, T: Shareable> SharedIter<'a, T> {
     pub(super) fn new(view: &'a View<T>) -> Self {
         const { assert!(T::ANY_BITS, "not all bits are a value of this type: use `try_iter`, which checks them") };
-        Self { view, rest: 0..view.len(), block: Block::new(), taken: 0 }
+        Self { view, rest: 0..view.len(), block: Box::new(Block::new()), taken: 0 }
     }
 
     /// What is in the block and not given out yet.
@@ -39,13 +41,9 @@ impl<'a, T: Shareable> SharedIter<'a, T> {
     /// Fills the block with the next elements. False if there are none.
     #[inline]
     fn refill(&mut self) -> bool {
-        if self.rest.is_empty() {
-            return false;
-        }
-        self.taken = 0;
-        // The view's elements are mapped and all bits are values, so there is nothing to refuse.
-        let loaded = self.view.load(&mut self.block, self.rest.start, self.rest.len()).map_or(0, |values| values.len());
+        let loaded = self.view.load_any_bits(&mut self.block, self.rest.start, self.rest.len());
         self.rest.start += loaded;
+        self.taken = 0;
         loaded > 0
     }
 }
@@ -55,12 +53,15 @@ impl<T: Shareable> Iterator for SharedIter<'_, T> {
 
     #[inline]
     fn next(&mut self) -> Option<T> {
-        if self.at_hand().is_empty() && !self.refill() {
-            return None;
+        loop {
+            if let Some(value) = self.block.get(self.taken) {
+                self.taken += 1;
+                return Some(value);
+            }
+            if !self.refill() {
+                return None;
+            }
         }
-        let value = self.at_hand()[0];
-        self.taken += 1;
-        Some(value)
     }
 
     #[inline]

@@ -154,6 +154,12 @@ impl<T: Shareable> View<T> {
         block.load(&self.map, self.place(index), len.min(self.len - index))
     }
 
+    /// As [`View::load`], for a type of which all bits are a value; how many were copied.
+    #[inline]
+    pub(super) fn load_any_bits(&self, block: &mut Block<T>, index: usize, len: usize) -> usize {
+        block.load_any_bits(&self.map, self.place(index), len.min(self.len.saturating_sub(index)))
+    }
+
     /// Where an element is. It is one that there is, or the one after the last.
     #[inline]
     fn place(&self, index: usize) -> Place {
