@@ -42,6 +42,7 @@ procession_testkit::main! {
         bits_that_are_no_value_are_found_before_it_is_too_late_to_mend_them,
         frozen_arrays_and_segments_of_one_message_are_told_apart,
         what_is_under_way_when_it_is_frozen_does_not_arrive,
+        a_frozen_copy_of_a_slice_is_constant_everywhere,
         without_descriptors_all_that_needs_one_is_an_error,
         without_addresses_nothing_is_made_longer_or_kept,
         beyond_the_limit_of_file_sizes_is_an_error_and_no_signal,
@@ -445,6 +446,14 @@ fn what_is_under_way_when_it_is_frozen_does_not_arrive() {
     assert_eq!(*frozen, [1, 2]);
 }
 
+fn a_frozen_copy_of_a_slice_is_constant_everywhere() {
+    let primes = FrozenArray::from_slice(&[2_u16, 3, 5]).unwrap();
+    assert_eq!(*primes, [2, 3, 5]);
+    let arrived: FrozenArray<u16> = decode(encode(&primes).unwrap()).unwrap();
+    assert_eq!(*arrived, [2, 3, 5]);
+    assert!(FrozenArray::<bool>::from_slice(&[]).unwrap().is_empty());
+}
+
 /// How many descriptors this process has open, and how many segments mapped.
 fn held() -> (usize, usize) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -483,6 +492,7 @@ fn without_descriptors_all_that_needs_one_is_an_error() {
         refused.map(|refused| refused.unwrap_err().to_string())
     });
     assert!(errors.iter().all(|error| error.contains("Too many open files")), "{errors:?}");
+    assert!(errors.iter().all(|error| error.contains("RLIMIT_NOFILE")), "the remedy: {errors:?}");
     assert_eq!(held(), before);
     assert_eq!(*with_at_most(Scarcity::OpenFiles, 0, || array.freeze().unwrap()), [1, 2]);
 }

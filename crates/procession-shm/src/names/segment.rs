@@ -299,6 +299,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_forbidden_is_told_with_name_and_path() {
+        let name = Name::new("wanted").unwrap();
+        for code in [13, 30] {
+            let error = || io::Error::from_raw_os_error(code);
+            for told in [not_opened(&name, error()), refused(&name, 1, error()), not_removed(&name, NO_NUMBER, error())]
+            {
+                assert!(matches!(told, ShmError::Named { .. }), "{told}");
+                let told = told.to_string();
+                assert!(told.contains("\"wanted\"") && told.contains("/dev/shm/wanted"), "{told}");
+            }
+        }
+    }
+
+    #[test]
     fn a_generated_name_that_is_taken_is_followed_by_another() {
         let taken = ["psm_1", "psm_2"];
         let mut names = ["psm_1", "psm_2", "psm_1", "psm_3", "psm_4"].into_iter();
