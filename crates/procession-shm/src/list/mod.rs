@@ -41,8 +41,8 @@ pub const LIST_ITEM_BYTES_MAX: usize = 9_999_991;
 /// it does not keep them; where Python leaves the very bytes that we wrote last, they count as ours.
 ///
 /// An item is read and written as a whole, but not at once: while one process writes, others may see an error, a text
-/// that is half of each, or the bits of one kind as another, such as an integer's as a float. Where that matters, take a lock of `procession-sync`. A process that dies while it writes
-/// an item leaves that item so; it can be set anew.
+/// that is half of each, or the bits of one kind as another, such as an integer's as a float. Where that matters, take a
+/// lock of `procession-sync`. A process that dies while it writes an item leaves that item so; it can be set anew.
 ///
 /// # Python
 /// `multiprocessing.shared_memory.ShareableList`.
@@ -178,6 +178,8 @@ impl ShareableList {
     ///
     /// # Errors
     /// [`ListError::Index`]; [`ListError::NotText`] and [`ListError::DamagedItem`] for what another process has written.
+    /// Text that Python has cut, which counts characters where its slots count bytes, is `NotText` if it is cut within a
+    /// character; cut between two it is a shorter text, which nobody can tell from what was meant.
     pub fn get(&self, index: usize) -> Result<ShareableItem, ShmError> {
         self.cells.get(index)
     }
