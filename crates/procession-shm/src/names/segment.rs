@@ -23,12 +23,12 @@ impl SharedMemory {
     /// It is the file `/dev/shm/NAME`, of exactly this size, and readable and writable for its owner alone. The room for
     /// it is set aside now. It appears under its name whole: whoever finds it finds it ready.
     ///
-    /// The name is this process's: it is removed by [`SharedMemory::unlink`], at the end of a normal end of this process
-    /// (`main` or a child's target returns, or `exit` is called), or within a second when it has ended in any other way,
-    /// by whatever signal, or has executed another program. Whoever has the memory open keeps it. Children, forked ones
-    /// too, own none of it.
+    /// The name is this process's: it is removed by [`SharedMemory::unlink`], by this process itself at its normal end
+    /// (`main` or a child's target returns, or `exit` is called; after exit hooks and children), or within a second when
+    /// it has ended in any other way, by whatever signal, or has executed another program. A forked child's end is of the
+    /// second kind. Whoever has the memory open keeps it. Children, forked ones too, own none of it.
     ///
-    /// A small process of its own, the tracker, looks after the ends that are not normal: it is started with the first
+    /// A small process of its own, the tracker, looks after the ends of the second kind: it is started with the first
     /// name in a tree of processes, is nobody's child, and ends with its last owner. It serves what descends from the
     /// process that has started it; siblings that each create a name start one each, unless an ancestor has created a
     /// name before. If it was killed as well, as by a container's end, the next process that uses names removes what was
