@@ -18,7 +18,7 @@ use procession_sys::{
 };
 
 use crate::mark::{Mark, VARIABLE};
-use crate::{BootError, image, open_lifeline, resolve, tie_to_lifeline};
+use crate::{BootError, end, image, open_lifeline, resolve, tie_to_lifeline};
 
 /// The exit code of a child that its image refuses to run.
 const REFUSED: i32 = 255;
@@ -65,6 +65,7 @@ pub(crate) fn check() -> Result<(), BootError> {
 /// Returns in an unmarked process. In a marked one it runs the role and exits.
 extern "C" fn construct(argc: c_int, argv: *const *const c_char, envp: *const *const c_char) {
     HAS_RUN.store(true, Ordering::Relaxed);
+    end::prepare();
     let Some(text) = std::env::var_os(VARIABLE) else { return };
     if !image::own().is_main_executable() {
         return;

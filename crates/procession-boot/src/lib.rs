@@ -40,10 +40,12 @@ mod lifeline; // How a child ends with its owner.
 mod mark; // What a parent tells the constructor.
 
 mod constructor;
+mod end; // What is done last.
 mod launch; // The parent's side: how a child of this image is started.
 
 pub use crate::bequest::{BEQUESTS_BYTES_MAX, Bequest, bequeath, bequest, bequests, inherit};
 pub use crate::constructor::Boot;
+pub use crate::end::at_very_end;
 pub use crate::error::BootError;
 pub use crate::image::ImageId;
 pub use crate::launch::Launch;

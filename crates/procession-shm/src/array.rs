@@ -52,9 +52,9 @@ impl<T: Shareable> SharedArray<T> {
     ///
     /// # Errors
     /// [`ShmError::NoZero`] for a type of which zero is no value, [`ShmError::TooLarge`], and as
-    /// [`SharedMemory::create`]. No elements at all are an array, too.
+    /// [`SharedMemory::create`]. No elements at all are an array of any type.
     pub fn zeroed(len: usize) -> Result<Self, ShmError> {
-        if !bits::zero_is_valid::<T>() {
+        if len > 0 && !bits::zero_is_valid::<T>() {
             return Err(ShmError::NoZero { type_name: type_name::<T>() });
         }
         View::fresh(len).map(Self)
@@ -68,6 +68,46 @@ impl<T: Shareable> SharedArray<T> {
         let view = View::fresh(elements.len())?;
         view.copy_from(elements)?;
         Ok(Self(view))
+    }
+
+    /// An array of `len` elements whose bytes are zero, which any process of this user can open by its name, also one in
+    /// Python or C. The elements are all that is in it, and the name is this process's, as
+    /// [`SharedMemory::create_named`] tells, whose `unlink` is that of [`memory`](Self::memory).
+    ///
+    /// # Errors
+    /// [`ShmError::NoZero`], [`ShmError::TooLarge`]; [`ShmError::Empty`] for no elements, as a named segment has at least
+    /// one byte; otherwise as [`SharedMemory::create_named`].
+    ///
+    /// # Python
+    /// `numpy.ndarray((len,), dtype, buffer=SharedMemory(name, create=True, size=bytes).buf)`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedArray;
+    ///
+    /// let name = format!("example-array-{}", std::process::id());
+    /// let numbers = SharedArray::<f64>::create_named(&name, 1000)?;
+    /// let found = SharedArray::<f64>::open(&name)?; // Any process of this user.
+    /// numbers.set(999, 0.5)?;
+    /// assert_eq!((found.len(), found.get(999)?), (1000, 0.5));
+    /// numbers.memory().unlink()?;
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn create_named(name: &str, len: usize) -> Result<Self, ShmError> {
+        if !bits::zero_is_valid::<T>() {
+            return Err(ShmError::NoZero { type_name: type_name::<T>() });
+        }
+        View::named(name, len).map(Self)
+    }
+
+    /// All elements of the segment of this name, whoever created it: as many as its size is of.
+    ///
+    /// Nothing in the segment tells the type: it must be that of whoever writes there.
+    ///
+    /// # Errors
+    /// [`ShmError::Foreign`] for a size that is no multiple of an element's; otherwise as [`SharedMemory::open`].
+    pub fn open(name: &str) -> Result<Self, ShmError> {
+        View::whole(SharedMemory::open(name)?).map(Self)
     }
 
     /// The elements that stand in a segment from a byte on, whoever made it: a view, which copies nothing.
@@ -221,8 +261,8 @@ impl<T: Shareable> SharedArray<T> {
         self.0.fill(value)
     }
 
-    /// The elements, at the speed of memory: methods that go through all of them, such as `sum` and `for_each`, cost
-    /// little more than those of a vector.
+    /// The elements: methods that go through all of them, such as `sum`, `fold` and `for_each`, are as fast as a
+    /// vector's; a plain `for` loop costs somewhat more.
     ///
     /// For types that any bits are a value of, such as numbers; for others it does not compile, and
     /// [`try_iter`](Self::try_iter) does.

@@ -14,7 +14,7 @@ pub enum ShmError {
     #[error("cannot create shared memory of 0 bytes: a segment has at least one")]
     Empty,
     /// The system has no room for it, or no descriptor.
-    #[error("cannot create shared memory of {bytes} bytes: {error}")]
+    #[error("cannot create shared memory of {bytes} bytes: {error}{}", remedy(.error))]
     Create {
         /// The size that was asked for.
         bytes: u64,
@@ -23,8 +23,8 @@ pub enum ShmError {
     },
     /// The system has not enough huge pages.
     #[error(
-        "cannot create shared memory of {bytes} bytes in huge pages of {page_bytes}: {error}; an administrator sets \
-         them aside by writing their number to /proc/sys/vm/nr_hugepages"
+        "cannot create shared memory of {bytes} bytes in huge pages of {page_bytes}: {error}{}",
+        remedy_of_pages(.error)
     )]
     HugePages {
         /// The size that was asked for, in whole pages.
@@ -35,7 +35,7 @@ pub enum ShmError {
         error: io::Error,
     },
     /// A segment cannot be mapped into this process.
-    #[error("cannot map {bytes} bytes of shared memory: {error}")]
+    #[error("cannot map {bytes} bytes of shared memory: {error}{}", remedy(.error))]
     Map {
         /// Its size.
         bytes: u64,
@@ -84,7 +84,7 @@ pub enum ShmError {
         max: usize,
     },
     /// The name could not be written down for removal after this process's end, so the segment was not created.
-    #[error("cannot create shared memory {name:?}: its name cannot be {action}: {error}")]
+    #[error("cannot create shared memory {name:?}: its name cannot be {action}: {error}{}", remedy(.error))]
     Untracked {
         /// The name.
         name: String,
@@ -184,8 +184,18 @@ pub enum ShmError {
     /// A list could not be made, or an item of it read or written.
     #[error(transparent)]
     List(#[from] ListError),
+    /// The system refused what was to be done with a name, such as for lack of rights.
+    #[error("cannot {action} shared memory {name:?}, which is /dev/shm/{name}: {error}{}", remedy(.error))]
+    Named {
+        /// The name.
+        name: String,
+        /// What was to be done.
+        action: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The system refused another operation.
-    #[error("cannot {action} shared memory: {error}")]
+    #[error("cannot {action} shared memory: {error}{}", remedy(.error))]
     System {
         /// What was to be done.
         action: &'static str,
@@ -210,5 +220,25 @@ impl ShmError {
     /// For `map_err`: what the system said to an action.
     pub(crate) fn system(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::System { action, error }
+    }
+}
+
+/// What helps against what the system said, where something does.
+pub(crate) fn remedy(error: &io::Error) -> &'static str {
+    /// `EACCES`, `EMFILE`, `ENFILE`, `EROFS`.
+    const REMEDIES: [(i32, &str); 4] = [
+        (13, "; whoever it belongs to must give this user access"),
+        (24, "; raise the limit of open files (RLIMIT_NOFILE) or drop some segments: each takes a descriptor"),
+        (23, "; the system's table of open files is full"),
+        (30, "; it must be a file system that can be written to, as a tmpfs is"),
+    ];
+    REMEDIES.iter().find(|(errno, _)| error.raw_os_error() == Some(*errno)).map_or("", |(_, remedy)| remedy)
+}
+
+/// The same where huge pages were wanted.
+fn remedy_of_pages(error: &io::Error) -> &'static str {
+    match remedy(error) {
+        "" => "; an administrator sets them aside by writing their number to /proc/sys/vm/nr_hugepages",
+        other => other,
     }
 }

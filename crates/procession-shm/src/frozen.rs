@@ -25,7 +25,7 @@ use crate::{Shareable, SharedArray, SharedMemory, ShmError};
 
 /// Elements that no process can change any more: a plain `[T]`, the same memory everywhere it is passed to.
 ///
-/// Made by [`SharedArray::freeze`]. What is built once and read by many is best frozen: readers get a slice, with
+/// Made by [`SharedArray::freeze`], or by [`FrozenArray::from_slice`]. What is built once and read by many is best frozen: readers get a slice, with
 /// everything that slices can do and at their speed, and a hostile process cannot change what they see, not even one of
 /// the same user. A clone is the same memory, and passing it to a child copies nothing. With the last handle in the last
 /// process the memory is gone.
@@ -100,6 +100,23 @@ impl<T: Shareable> SharedArray<T> {
 }
 
 impl<T: Shareable> FrozenArray<T> {
+    /// A frozen copy of these elements.
+    ///
+    /// # Errors
+    /// As [`SharedArray::from_slice`]; [`ShmError::StillShared`] when another thread forks at that moment: try again.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::FrozenArray;
+    ///
+    /// let primes = FrozenArray::from_slice(&[2_u32, 3, 5, 7])?;
+    /// assert!(primes.contains(&5));
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn from_slice(elements: &[T]) -> Result<Self, ShmError> {
+        Ok(SharedArray::from_slice(elements)?.freeze()?)
+    }
+
     /// Maps elements of a file that says it is constant.
     fn over(file: Descriptor, elements: Range<usize>) -> Result<Self, ShmError> {
         const { assert_layout::<T>() };

@@ -125,13 +125,15 @@ impl SharedMemory {
         map.write(at, from).map_err(|error| ShmError::access(error, at, from.len(), map.len()))
     }
 
-    /// Makes it `bytes` long, for all its holders; new bytes are zero. One that is as long already stays as it is.
+    /// Makes it `bytes` long, for all its holders; new bytes are zero. One that is as long already, or longer,
+    /// stays as it is, and that is no error.
     ///
     /// Other handles see the new length at once, and reach the new bytes at their next access. A segment never becomes
     /// shorter, so nobody's access to what there was ever fails. One of huge pages has whole ones.
     ///
     /// # Errors
-    /// [`ShmError::Create`] beyond what the system has or allows, [`ShmError::ReadOnly`], [`ShmError::Map`].
+    /// [`ShmError::Create`] beyond what the system has or allows, [`ShmError::NoSpace`] for a named one where `/dev/shm`
+    /// is full, [`ShmError::ReadOnly`], [`ShmError::Map`].
     ///
     /// # Examples
     /// ```
@@ -155,7 +157,10 @@ impl SharedMemory {
 
     fn lengthen(&self, bytes: usize) -> Result<(), ShmError> {
         let file = &self.0.file;
-        let refused = |error| ShmError::Create { bytes: bytes as u64, error };
+        let refused = |error| match &self.0.name {
+            Some(name) => names::refused(name, bytes as u64, error),
+            None => ShmError::Create { bytes: bytes as u64, error },
+        };
         let whole = whole_pages(file, bytes as u64).map_err(refused)?;
         // It never becomes shorter again: one that is too long to be mapped could not be passed on any more.
         SharedMap::check_room(file, whole as usize).map_err(|error| ShmError::Map { bytes: whole, error })?;

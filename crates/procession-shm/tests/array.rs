@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::{hear, holders, holds, methods, only_segment, pipe, start, tell};
@@ -368,6 +369,9 @@ fn large_elements_do_not_need_as_much_stack() {
 }
 
 fn what_cannot_be_had_is_an_error() {
+    assert!(matches!(SharedArray::<NonZero<u8>>::zeroed(1), Err(ShmError::NoZero { .. })));
+    assert!(SharedArray::<NonZero<u8>>::zeroed(0).unwrap().is_empty(), "no element is no wrong one");
+
     assert!(matches!(SharedArray::<u64>::zeroed(usize::MAX), Err(ShmError::TooLarge { size: 8, .. })));
     assert!(matches!(SharedArray::<u64>::zeroed(1 << 61), Err(ShmError::TooLarge { .. })));
     assert!(matches!(SharedArray::<u8>::zeroed(usize::MAX), Err(ShmError::Create { .. })));

@@ -19,6 +19,7 @@ procession_testkit::main! {
         count_and_index_find_equal_items,
         a_duplicate_is_a_list_of_its_own,
         a_list_may_be_empty,
+        a_list_with_a_new_name_is_found_by_it,
         what_python_cannot_describe_is_refused,
         our_bytes_are_pythons,
         python_reads_our_lists,
@@ -60,6 +61,18 @@ fn assorted() -> Vec<ShareableItem> {
         b"\0\0\0\0\0\0\0\0\0".into(),
         b"".into(),
     ]
+}
+
+fn a_list_with_a_new_name_is_found_by_it() {
+    let list = ShareableList::create_with_new_name(assorted()).unwrap();
+    let other = ShareableList::create_with_new_name([]).unwrap();
+    let name = list.name().unwrap();
+    assert!(name.starts_with("psm_") && Some(name) != other.name(), "{name}");
+    assert_eq!(ShareableList::open(name).unwrap().to_vec().unwrap(), assorted());
+    assert_eq!(ShareableList::open(name).unwrap().name(), Some(name));
+    assert_eq!(ShareableList::from_items([]).unwrap().name(), None);
+    list.unlink().unwrap();
+    other.unlink().unwrap();
 }
 
 fn items_of_every_kind_are_read_as_they_were_written() {

@@ -30,6 +30,7 @@ procession_testkit::main! {
         what_a_child_is_about_to_get_cannot_be_frozen,
     ];
     cases: [
+        a_frozen_copy_of_a_slice_is_constant_everywhere,
         what_does_not_fit_is_an_error_and_changes_nothing,
         threads_that_make_it_grow_reach_what_they_made,
         what_cannot_be_mapped_does_not_grow,
@@ -487,6 +488,14 @@ fn what_a_child_is_about_to_get_cannot_be_frozen(method: StartMethod) {
     assert_eq!(*array.freeze().unwrap(), [1, 2]);
 }
 
+fn a_frozen_copy_of_a_slice_is_constant_everywhere() {
+    let primes = FrozenArray::from_slice(&[2_u16, 3, 5]).unwrap();
+    assert_eq!(*primes, [2, 3, 5]);
+    let arrived: FrozenArray<u16> = decode(encode(&primes).unwrap()).unwrap();
+    assert_eq!(*arrived, [2, 3, 5]);
+    assert!(FrozenArray::<bool>::from_slice(&[]).unwrap().is_empty());
+}
+
 /// How many descriptors this process has open, and how many segments mapped.
 fn held() -> (usize, usize) {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
@@ -522,7 +531,9 @@ fn without_descriptors_all_that_needs_one_is_an_error() {
         memory.write(8191, b"x").unwrap();
         let (_, arrived) = decode::<(SharedMemory, SharedArray<u8>)>(message).unwrap();
         assert_eq!(arrived.get(1).unwrap(), 2);
-        refused.map(|refused| refused.unwrap_err().to_string())
+        let errors = refused.map(|refused| refused.unwrap_err().to_string());
+        assert!(errors.iter().all(|error| error.contains("RLIMIT_NOFILE")), "the remedy: {errors:?}");
+        errors
     });
     assert!(errors.iter().all(|error| error.contains("Too many open files")), "{errors:?}");
     assert_eq!(held(), (before.0 - 2, before.1), "the message's own are gone with it");

@@ -6,6 +6,7 @@
 mod common;
 
 use std::fs::{self, File};
+use std::num::NonZero;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -40,6 +41,7 @@ procession_testkit::main! {
         python_reads_what_is_created_here,
         what_python_creates_is_read_here,
         a_name_that_python_has_removed_is_not_found,
+        a_named_array_is_as_long_as_its_file,
         a_named_array_cannot_be_frozen_and_keeps_its_name,
     ];
     cases for methods(), [
@@ -135,7 +137,7 @@ fn what_does_not_fit_is_refused_at_once_and_leaves_nothing() {
     let bytes = python(ask, &[]);
     match SharedMemory::create_named(&name, bytes.parse().unwrap()) {
         Err(ShmError::NoSpace { name: named, bytes: asked }) => {
-            assert_eq!((named, asked.to_string()), (name.clone(), bytes));
+            assert_eq!((named, asked.to_string()), (name.clone(), bytes.clone()));
         }
         other => panic!("{other:?}"),
     }
@@ -144,7 +146,12 @@ fn what_does_not_fit_is_refused_at_once_and_leaves_nothing() {
         let error = SharedMemory::create_named(&name, bytes).unwrap_err();
         assert!(matches!(error, ShmError::Create { .. } | ShmError::NoSpace { .. }), "{error}");
     }
-    SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
+    let memory = SharedMemory::create_named(&name, 1).unwrap();
+    let error = memory.grow(bytes.parse().unwrap()).unwrap_err();
+    assert!(matches!(&error, ShmError::NoSpace { name: named, .. } if *named == name), "{error}");
+    memory.grow(0).unwrap();
+    assert_eq!(memory.len(), 1);
+    memory.unlink().unwrap();
 }
 
 fn one_name_too_many_is_refused_until_others_are_gone() {
@@ -168,12 +175,18 @@ fn a_handle_without_a_name_has_none_to_remove() {
 fn what_others_have_in_the_directory_is_not_mapped() {
     let name = name("");
     fs::create_dir(path(&name)).unwrap();
-    assert!(SharedMemory::open(&name).is_err());
+    assert!(matches!(SharedMemory::open(&name), Err(ShmError::Foreign { .. })));
     assert!(matches!(SharedMemory::open_read_only(&name), Err(ShmError::Foreign { .. })));
     assert!(matches!(SharedMemory::create_named(&name, 1), Err(ShmError::Exists { .. })));
     fs::remove_dir(path(&name)).unwrap();
     std::os::unix::fs::symlink("/proc/self/exe", path(&name)).unwrap();
-    assert!(SharedMemory::open_read_only(&name).is_err());
+    for open in [SharedMemory::open, SharedMemory::open_read_only] {
+        assert!(matches!(open(&name), Err(ShmError::Foreign { .. })), "a link");
+    }
+    fs::remove_file(path(&name)).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(path(&name)).unwrap();
+    assert!(matches!(SharedMemory::open(&name), Err(ShmError::Foreign { .. })), "a socket");
+    drop(listener);
     SharedMemory::unlink_named(&name).unwrap();
 }
 
@@ -426,6 +439,22 @@ fn a_name_that_python_has_removed_is_not_found() {
     python(OPEN_AND_END, &[&name]);
     assert!(matches!(memory.unlink(), Err(ShmError::NotFound { .. })));
     SharedMemory::create_named(&name, 1).unwrap().unlink().unwrap();
+}
+
+fn a_named_array_is_as_long_as_its_file() {
+    let name = name("");
+    assert!(matches!(SharedArray::<u64>::open(&name), Err(ShmError::NotFound { .. })));
+    assert!(matches!(SharedArray::<u64>::create_named(&name, 0), Err(ShmError::Empty)));
+    assert!(matches!(SharedArray::<NonZero<u8>>::create_named(&name, 1), Err(ShmError::NoZero { .. })));
+    assert!(!exists(&name));
+    let array = SharedArray::<u32>::create_named(&name, 3).unwrap();
+    array.copy_from(&[1, 2, 3]).unwrap();
+    assert!(matches!(SharedArray::<u32>::create_named(&name, 3), Err(ShmError::Exists { .. })));
+    assert_eq!(SharedArray::<u32>::open(&name).unwrap().to_vec().unwrap(), [1, 2, 3]);
+    assert_eq!(SharedArray::<u16>::open(&name).unwrap().len(), 6);
+    let error = SharedArray::<u64>::open(&name).unwrap_err();
+    assert!(matches!(error, ShmError::Foreign { .. }) && error.to_string().contains("12 bytes"), "{error}");
+    array.memory().unlink().unwrap();
 }
 
 fn a_named_array_cannot_be_frozen_and_keeps_its_name() {

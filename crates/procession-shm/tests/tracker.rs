@@ -30,6 +30,9 @@ procession_testkit::main! {
     cases: [
         names_are_gone_when_their_owner_was_killed,
         names_are_gone_when_their_owner_has_ended,
+        a_normal_end_removes_names_without_a_tracker,
+        names_are_there_until_children_and_exit_hooks_are_done,
+        the_end_of_a_copy_removes_no_names,
         names_are_gone_when_their_owner_was_stopped_and_killed,
         names_are_gone_when_their_owner_executes_another_program,
         an_owner_that_is_killed_at_any_moment_leaves_nothing,
@@ -49,9 +52,10 @@ procession_testkit::main! {
     cases for methods(), [
         children_use_their_parents_tracker,
         a_child_that_is_killed_leaves_no_name,
+        a_child_that_ends_normally_removes_its_names_itself,
         a_child_whose_inherited_tracker_is_gone_starts_one,
     ];
-    programs: [owns, owns_and_forks, executes, borrows, borrows_and_sweeps];
+    programs: [owns, owns_and_forks, owns_until_the_very_end, executes, borrows, borrows_and_sweeps];
 }
 
 fn names_are_gone_when_their_owner_was_killed() {
@@ -69,6 +73,52 @@ fn names_are_gone_when_their_owner_was_killed() {
 fn names_are_gone_when_their_owner_has_ended() {
     let name = name("");
     Owner::of(&[&name]).end();
+    wait_gone(&name);
+}
+
+/// As for the first process of a pid namespace, with which its tracker dies.
+fn a_normal_end_removes_names_without_a_tracker() {
+    let (one, other) = (name("one"), name("other"));
+    let owner = Owner::of(&[&one, &other]);
+    let pid = owner.pid();
+    kill_tracker(owner.tracker);
+    owner.end();
+    assert!(!exists(&one) && !exists(&other), "they are gone when it is");
+    assert_eq!(records_of(pid).len(), 0);
+}
+
+/// Creates a name after whatever libc is to call at the end is registered, and says at its end whether it is there.
+fn owns_until_the_very_end() {
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line).unwrap();
+    let name = line.trim().to_owned();
+    start(StartMethod::ForkServer, || (), ()).join().unwrap();
+    let memory = SharedMemory::create_named(&name, 1).unwrap();
+    println!("done");
+    procession_launch::at_exit(move || assert!(SharedMemory::open(memory.name().unwrap()).is_ok()));
+    procession_launch::at_exit(move || drop(fs::write(path(&format!("{name}-hook")), exists(&name).to_string())));
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn names_are_there_until_children_and_exit_hooks_are_done() {
+    let name = name("");
+    let owner = Owner::start(program("owns_until_the_very_end"), &[&name]);
+    kill_tracker(owner.tracker);
+    owner.end();
+    let hook = path(&format!("{name}-hook"));
+    assert_eq!(fs::read_to_string(&hook).unwrap(), "true");
+    fs::remove_file(hook).unwrap();
+    assert!(!exists(&name));
+}
+
+fn the_end_of_a_copy_removes_no_names() {
+    let name = name("");
+    let mut owner = Owner::start(program("owns_and_forks"), &[&name]);
+    let copy = children_of(owner.pid())[0].pid;
+    drop(owner.give_input());
+    eventually("the copy has ended", || process(copy).is_none_or(|copy| copy.is_zombie()));
+    assert!(exists(&name), "its owner lives");
+    owner.kill();
     wait_gone(&name);
 }
 
@@ -323,7 +373,7 @@ fn without_a_tracker_a_sweep_removes_names() {
     assert_eq!(records_of(pid).len(), 1, "another user's record is left alone");
     let owner = Owner::start(program("borrows"), &[&new]);
     assert!(!exists(&old) && exists(&new), "the first use of a name sweeps");
-    owner.end();
+    owner.kill();
     assert!(exists(&new));
     Owner::start(program("borrows_and_sweeps"), &[]).end();
     assert!(!exists(&new));
@@ -346,6 +396,29 @@ fn trackers_while_a_child_owns(method: StartMethod, name: &str) -> Vec<u32> {
     tell(&enough);
     child.join().unwrap();
     trackers
+}
+
+/// In a child: creates a name, says so, and ends when it is told to.
+fn own_and_end(name: String, created: Descriptor, enough: Descriptor) {
+    let _memory = SharedMemory::create_named(&name, 1).unwrap();
+    tell(&created);
+    hear(&enough);
+}
+
+fn a_child_that_ends_normally_removes_its_names_itself(method: StartMethod) {
+    let ((created, tell_created), (hear_enough, enough)) = (pipe(), pipe());
+    let name = name("");
+    let child = start(method, own_and_end, (name.clone(), tell_created, hear_enough));
+    hear(&created);
+    let tracker = trackers()[0].pid;
+    send_signal(tracker, Signal::STOP.number()).unwrap();
+    eventually("the tracker is stopped", || process(tracker).unwrap().state == 'T');
+    tell(&enough);
+    child.join().unwrap();
+    // A forked child leaves at once, without what libc calls at a normal end: the tracker removes its names.
+    assert_eq!(exists(&name), method == StartMethod::Fork, "it is gone when its owner is");
+    send_signal(tracker, CONTINUE).unwrap();
+    wait_gone(&name);
 }
 
 fn children_use_their_parents_tracker(method: StartMethod) {

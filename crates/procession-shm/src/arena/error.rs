@@ -3,6 +3,7 @@
 use std::io;
 
 use super::layout::{OWNERS_MAX, SLOT_BYTES_MAX};
+use crate::error::remedy;
 
 /// Why a slot could not be had or used. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -56,7 +57,7 @@ pub enum ArenaError {
         size: usize,
     },
     /// The system refused something.
-    #[error("cannot {action} an arena of shared memory: {error}")]
+    #[error("cannot {action} an arena of shared memory: {error}{}", remedy(.error))]
     System {
         /// What was to be done.
         action: &'static str,

@@ -50,6 +50,23 @@ impl<T: Shareable> View<T> {
         Self::new(SharedMemory::create(bytes.max(1))?, 0, len) // A segment has at least one byte.
     }
 
+    /// The same with a name.
+    pub(super) fn named(name: &str, len: usize) -> Result<Self, ShmError> {
+        Self::new(SharedMemory::create_named(name, bytes_of::<T>(len)?)?, 0, len)
+    }
+
+    /// All elements of a segment that others may have made.
+    pub(super) fn whole(memory: SharedMemory) -> Result<Self, ShmError> {
+        const { assert_layout::<T>() };
+        let (bytes, size) = (memory.len(), size_of::<T>());
+        if !bytes.is_multiple_of(size) {
+            let (name, type_name) = (memory.name().unwrap_or_default(), type_name::<T>());
+            let reason = format!("{name:?} has {bytes} bytes, no multiple of the {size} of the type {type_name}");
+            return Err(ShmError::foreign(reason));
+        }
+        Self::new(memory, 0, bytes / size)
+    }
+
     /// The elements of a range, which is within this one.
     pub(super) fn within(&self, range: &Range<usize>) -> Self {
         Self { at: self.at + range.start * size_of::<T>(), len: range.len(), ..self.clone() }

@@ -55,10 +55,10 @@ impl Plan {
     ///
     /// # Errors
     /// [`ShmError::OutOfRange`] for memory that is shorter than [`Plan::bytes`], [`ShmError::ReadOnly`].
-    pub(super) fn fill(self, map: Arc<SharedMap>) -> Result<(), ShmError> {
+    pub(super) fn fill(&self, map: Arc<SharedMap>) -> Result<(), ShmError> {
         let Self { items, offsets, layout } = self;
-        let cells = Cells { map, layout, has_lengths: true };
-        for (index, offset) in offsets.into_iter().enumerate() {
+        let cells = Cells { map, layout: *layout, has_lengths: true };
+        for (index, &offset) in offsets.iter().enumerate() {
             cells.write(layout.offset(index), &(offset as i64).to_ne_bytes())?;
         }
         for (index, item) in items.iter().enumerate() {

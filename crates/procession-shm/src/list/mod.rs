@@ -40,9 +40,9 @@ pub const LIST_ITEM_BYTES_MAX: usize = 9_999_991;
 /// with the exact length that they were written with, trailing NULs included. Only what Python has written has none, as
 /// it does not keep them; where Python leaves the very bytes that we wrote last, they count as ours.
 ///
-/// An item is read and written as a whole, but not at once: while one process writes, others may see an error or a
-/// text that is half of each. Where that matters, take a lock of `procession-sync`. A process that dies while it writes
-/// an item leaves that item so; it can be set anew.
+/// An item is read and written as a whole, but not at once: while one process writes, others may see an error, a text
+/// that is half of each, or the bits of one kind as another, such as an integer's as a float. Where that matters, take a
+/// lock of `procession-sync`. A process that dies while it writes an item leaves that item so; it can be set anew.
 ///
 /// # Python
 /// `multiprocessing.shared_memory.ShareableList`.
@@ -102,6 +102,35 @@ impl ShareableList {
         Self::from_memory(SharedMemory::create_named_filled(name, plan.bytes(), |map| plan.fill(map))?)
     }
 
+    /// The same under a name that nobody has yet, as [`SharedMemory::create_with_new_name`] makes it: see
+    /// [`ShareableList::name`].
+    ///
+    /// # Errors
+    /// As [`ShareableList::create_named`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::ShareableList;
+    ///
+    /// let list = ShareableList::create_with_new_name(["Ada".into()])?;
+    /// let name = list.name().unwrap_or_default(); // For whoever is to open it.
+    /// assert_eq!(ShareableList::open(name)?.get(0)?, "Ada".into());
+    /// list.unlink()?;
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    pub fn create_with_new_name(items: impl IntoIterator<Item = ShareableItem>) -> Result<Self, ShmError> {
+        let plan = Plan::new(items)?;
+        Self::from_memory(SharedMemory::create_with_new_name_filled(plan.bytes(), |map| plan.fill(map))?)
+    }
+
+    /// The name that others can open it by, if it was created or opened by one. It may have been removed since.
+    ///
+    /// Python's `ShareableList.shm.name`.
+    #[must_use]
+    pub fn name(&self) -> Option<&str> {
+        self.memory.name()
+    }
+
     /// The list of this name, also one that Python has made.
     ///
     /// Python's `ShareableList(name=name)`.
@@ -112,7 +141,7 @@ impl ShareableList {
         Self::from_memory(SharedMemory::open(name)?)
     }
 
-    /// Removes the list's name. Those who have the list keep it.
+    /// Removes the list's name, also through a handle that is read-only. Those who have the list keep it.
     ///
     /// Python's `ShareableList.shm.unlink`.
     ///
@@ -149,6 +178,8 @@ impl ShareableList {
     ///
     /// # Errors
     /// [`ListError::Index`]; [`ListError::NotText`] and [`ListError::DamagedItem`] for what another process has written.
+    /// Text that Python has cut, which counts characters where its slots count bytes, is `NotText` if it is cut within a
+    /// character; cut between two it is a shorter text, which nobody can tell from what was meant.
     pub fn get(&self, index: usize) -> Result<ShareableItem, ShmError> {
         self.cells.get(index)
     }

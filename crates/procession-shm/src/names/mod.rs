@@ -14,6 +14,6 @@ mod tracker; // at once, by a process that waits for it, // which the owner star
 pub(crate) use self::name::Name;
 pub use self::name::SEGMENT_NAME_BYTES_MAX;
 pub use self::record::NAMED_SEGMENTS_MAX;
-pub(crate) use self::segment::check_arrived;
+pub(crate) use self::segment::{check_arrived, refused};
 pub use self::sweep::sweep;
 pub use self::tracker::TRACKED_OWNERS_MAX;

@@ -62,7 +62,8 @@ fn fault_of(name: &str) -> Option<String> {
         return Some("it names a directory: add a character".to_owned());
     }
     if let Some(wrong) = name.chars().find(|&character| character == '/' || character == '\0') {
-        return Some(format!("it contains {wrong:?}: leave it out (Python's names have no slash either)"));
+        let python = if wrong == '/' { " (Python's names have no slash either)" } else { "" };
+        return Some(format!("it contains {wrong:?}: leave it out{python}"));
     }
     if name.len() > SEGMENT_NAME_BYTES_MAX {
         return Some(format!("it has {} bytes: use at most {SEGMENT_NAME_BYTES_MAX}", name.len()));
@@ -100,6 +101,7 @@ mod tests {
             let error = Name::new(name).unwrap_err();
             assert!(matches!(error, ShmError::Name { .. }), "{error}");
             assert!(error.to_string().contains(remedy) && error.to_string().len() < 200, "{error}");
+            assert_eq!(error.to_string().contains("slash"), name.contains('/'), "{error}");
         }
     }
 

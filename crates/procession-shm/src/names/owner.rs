@@ -7,10 +7,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use procession_boot::{BootError, Launch, bequeath, bequest};
+use procession_boot::{BootError, Launch, at_very_end, bequeath, bequest};
 use procession_sys::{
     Deadline, Interest, PacketSocket, PidFd, Signal, SignalMask, Unshared, dev_null, discard_child, effective_user,
     pid, poll_one,
@@ -18,7 +19,7 @@ use procession_sys::{
 
 use super::name::{DIRECTORY, Name};
 use super::record::{self, NAMED_SEGMENTS_MAX, Record, Slot};
-use super::sweep::{names_its_file, sweep};
+use super::sweep::{Proof, names_its_file, sweep, sweep_record};
 use super::tracker::{ADDRESS_BYTES, KEPT, Track};
 use crate::ShmError;
 
@@ -30,6 +31,9 @@ const TRACKER_START_MAX: Duration = Duration::from_secs(10);
 
 /// How long a running tracker may take to answer before another one is started.
 const TRACKER_ANSWER_MAX: Duration = Duration::from_secs(1);
+
+/// How long a normal end waits for another thread that is creating or removing a name. After that the tracker does it.
+const END_MAX: Duration = Duration::from_secs(1);
 
 /// The state of one process.
 struct Own {
@@ -49,6 +53,9 @@ impl Own {
 }
 
 static OWN: Mutex<Own> = Mutex::new(Own::of(0));
+
+/// The process that has a record: what is locked in a forked child may be so for ever.
+static RECORDED: AtomicU32 = AtomicU32::new(0);
 
 /// That of this very process.
 fn own() -> MutexGuard<'static, Own> {
@@ -88,7 +95,11 @@ pub(super) fn enter(name: &Name, number: u64, bytes: u64) -> Result<(), ShmError
     }
     let record = match &mut own.record {
         Some(record) => record,
-        none => none.insert(Record::create(&directory.join(record_name)).map_err(failed("written down"))?),
+        none => {
+            let _ = at_very_end(end); // Otherwise there is the tracker.
+            RECORDED.store(pid(), Ordering::Relaxed);
+            none.insert(Record::create(&directory.join(record_name)).map_err(failed("written down"))?)
+        }
     };
     let is_alive =
         |slot: &Slot| fs::metadata(directory).is_ok_and(|place| names_its_file(directory, slot, place.dev()));
@@ -103,6 +114,19 @@ pub(super) fn enter(name: &Name, number: u64, bytes: u64) -> Result<(), ShmError
 pub(super) fn strike_out(number: u64) {
     if let Some(record) = &mut own().record {
         let _ = record.strike_out(number);
+    }
+}
+
+/// A normal end: removes the names at once. Where the owner is the first process of a pid namespace, its tracker does not
+/// live to do it.
+fn end() {
+    if RECORDED.load(Ordering::Relaxed) != pid() {
+        return;
+    }
+    let Some(mut own) = OWN.try_lock_for(END_MAX) else { return };
+    // A thread that creates another name meanwhile makes a new record of the same name, which the tracker knows.
+    if let (Some(name), Some(_held)) = (own.record_name.clone(), own.record.take()) {
+        let _ = sweep_record(Path::new(DIRECTORY), &name, Proof::Known);
     }
 }
 

@@ -23,13 +23,17 @@ impl SharedMemory {
     /// It is the file `/dev/shm/NAME`, of exactly this size, and readable and writable for its owner alone. The room for
     /// it is set aside now. It appears under its name whole: whoever finds it finds it ready.
     ///
-    /// The name is this process's: it is removed by [`SharedMemory::unlink`], or within a second when this process has
-    /// ended, by whatever signal, or has executed another program. Whoever has the memory open keeps it. Children,
-    /// forked ones too, own none of it. A small process of its own, the tracker, looks after that: it is started with the
-    /// first name in a tree of processes, is nobody's child, and ends with its last owner. If it was killed as well, as
-    /// by a container's end, the next process that uses names removes what was left ([`sweep`](crate::sweep)); and so
-    /// it is where no tracker can be started: when this library is part of a shared object in another program, or the
-    /// process has rights that its user has not.
+    /// The name is this process's: it is removed by [`SharedMemory::unlink`], by this process itself at its normal end
+    /// (`main` or a child's target returns, or `exit` is called; after exit hooks and children), or within a second when
+    /// it has ended in any other way, by whatever signal, or has executed another program. A forked child's end is of the
+    /// second kind. Whoever has the memory open keeps it. Children, forked ones too, own none of it.
+    ///
+    /// A small process of its own, the tracker, looks after the ends of the second kind: it is started with the first
+    /// name in a tree of processes, is nobody's child, and ends with its last owner. It serves what descends from the
+    /// process that has started it; siblings that each create a name start one each, unless an ancestor has created a
+    /// name before. If it was killed as well, as by a container's end, the next process that uses names removes what was
+    /// left ([`sweep`](crate::sweep)); and so it is where no tracker can be started: when this library is part of a
+    /// shared object in another program, or the process has rights that its user has not.
     ///
     /// Such a file cannot be sealed: if a process of this user makes it shorter, whoever touches what is gone is killed
     /// (SIGBUS). Segments without a name have no such weakness.
@@ -38,6 +42,7 @@ impl SharedMemory {
     ///
     /// # Errors
     /// [`ShmError::Empty`] for 0 bytes, [`ShmError::Name`], [`ShmError::Exists`], [`ShmError::NoSpace`],
+    /// [`ShmError::Named`] where `/dev/shm` cannot be written to, [`ShmError::TooManyNames`], [`ShmError::Untracked`],
     /// [`ShmError::Create`], [`ShmError::Map`]. Nothing is left behind.
     ///
     /// # Examples
@@ -65,9 +70,7 @@ impl SharedMemory {
     ) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
         owner::sweep_once();
-        let file = whole_file(&name, bytes)?;
-        let map = SharedMap::map(&file, bytes, Access::ReadWrite);
-        fill(Arc::new(map.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?))?;
+        let file = filled_file(&name, bytes, fill)?;
         Self::publish(file, name, bytes as u64)
     }
 
@@ -77,9 +80,17 @@ impl SharedMemory {
     /// # Errors
     /// As [`SharedMemory::create_named`].
     pub fn create_with_new_name(bytes: usize) -> Result<Self, ShmError> {
+        Self::create_with_new_name_filled(bytes, |_| Ok(()))
+    }
+
+    /// The same with something in it before it gets its name.
+    pub(crate) fn create_with_new_name_filled(
+        bytes: usize,
+        fill: impl Fn(Arc<SharedMap>) -> Result<(), ShmError>,
+    ) -> Result<Self, ShmError> {
         owner::sweep_once();
         under_free_name(Name::generate, |name| {
-            let file = whole_file(&name, bytes)?;
+            let file = filled_file(&name, bytes, &fill)?;
             Self::publish(file, name, bytes as u64)
         })
     }
@@ -106,7 +117,7 @@ impl SharedMemory {
     ///
     /// # Errors
     /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::Foreign`] for what is no file or has no bytes (C
-    /// programs and Python give it its size only after its name: try again), [`ShmError::System`] when it is
+    /// programs and Python give it its size only after its name: try again), [`ShmError::Named`] when it is
     /// another user's, [`ShmError::Map`].
     pub fn open(name: &str) -> Result<Self, ShmError> {
         Self::attach(name, Access::ReadWrite)
@@ -123,11 +134,7 @@ impl SharedMemory {
     fn attach(name: &str, access: Access) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
         owner::sweep_once();
-        let file = open_regular(&name.path(), access).map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => not_found(&name),
-            io::ErrorKind::InvalidData => ShmError::foreign(format!("{:?} is no regular file", name.as_str())),
-            _ => ShmError::System { action: "open named", error },
-        })?;
+        let file = open_regular(&name.path(), access).map_err(|error| not_opened(&name, error))?;
         if file_size(&file).map_err(ShmError::system("look at"))? == 0 {
             return Err(ShmError::foreign(format!("{:?} has no bytes yet: try again", name.as_str())));
         }
@@ -140,7 +147,7 @@ impl SharedMemory {
         self.named_file().1.map(Name::as_str)
     }
 
-    /// Removes the segment's name. Those who have it open keep it; the memory is gone with the last of them.
+    /// Removes the segment's name, also through a handle that is read-only. Those who have it open keep it; the memory is gone with the last of them.
     ///
     /// A segment that was created under the same name since is another one, and stays.
     ///
@@ -148,7 +155,7 @@ impl SharedMemory {
     ///
     /// # Errors
     /// [`ShmError::NotFound`] when the name is gone already, [`ShmError::Name`] for a segment that has none,
-    /// [`ShmError::System`] when it is another user's.
+    /// [`ShmError::Named`] when it is another user's.
     pub fn unlink(&self) -> Result<(), ShmError> {
         let (file, name) = self.named_file();
         let Some(name) = name else {
@@ -169,7 +176,7 @@ impl SharedMemory {
     /// Source: `shm_unlink(3)`.
     ///
     /// # Errors
-    /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::System`] when it is another user's.
+    /// [`ShmError::Name`], [`ShmError::NotFound`], [`ShmError::Named`] when it is another user's.
     pub fn unlink_named(name: &str) -> Result<(), ShmError> {
         let name = Name::new(name)?;
         let found = fs::symlink_metadata(name.path()).map_err(|error| not_removed(&name, NO_NUMBER, error))?;
@@ -202,13 +209,42 @@ fn whole_file(name: &Name, bytes: usize) -> Result<OwnedFd, ShmError> {
     Ok(file)
 }
 
+/// The same with something in it.
+fn filled_file(
+    name: &Name,
+    bytes: usize,
+    fill: impl FnOnce(Arc<SharedMap>) -> Result<(), ShmError>,
+) -> Result<OwnedFd, ShmError> {
+    let file = whole_file(name, bytes)?;
+    let map = SharedMap::map(&file, bytes, Access::ReadWrite);
+    fill(Arc::new(map.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?))?;
+    Ok(file)
+}
+
 /// Why a segment could not be created.
-fn refused(name: &Name, bytes: u64, error: io::Error) -> ShmError {
+pub(crate) fn refused(name: &Name, bytes: u64, error: io::Error) -> ShmError {
     let name = name.as_str().to_owned();
     match error.kind() {
         io::ErrorKind::AlreadyExists => ShmError::Exists { name },
         io::ErrorKind::StorageFull => ShmError::NoSpace { name, bytes },
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::NotFound => {
+            ShmError::Named { name, action: "create", error }
+        }
         _ => ShmError::Create { bytes, error },
+    }
+}
+
+/// Why a segment could not be opened: a socket, a directory and a link are refused before they can be looked at.
+fn not_opened(name: &Name, error: io::Error) -> ShmError {
+    /// `ENXIO`, `EISDIR`, `ELOOP`.
+    const NO_FILE: [i32; 3] = [6, 21, 40];
+    let is_no_file = error.raw_os_error().is_some_and(|code| NO_FILE.contains(&code));
+    match error.kind() {
+        io::ErrorKind::NotFound => not_found(name),
+        kind if is_no_file || kind == io::ErrorKind::InvalidData => {
+            ShmError::foreign(format!("{:?} is no regular file", name.as_str()))
+        }
+        _ => ShmError::Named { name: name.as_str().to_owned(), action: "open", error },
     }
 }
 
@@ -226,7 +262,7 @@ fn not_removed(name: &Name, number: u64, error: io::Error) -> ShmError {
             owner::strike_out(number); // Somebody else has removed it.
             not_found(name)
         }
-        _ => ShmError::System { action: "remove the name of", error },
+        _ => ShmError::Named { name: name.as_str().to_owned(), action: "remove the name of", error },
     }
 }
 
@@ -261,6 +297,20 @@ pub(crate) fn check_arrived(file: &Descriptor, name: Option<String>) -> Result<O
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_forbidden_is_told_with_name_and_path() {
+        let name = Name::new("wanted").unwrap();
+        for code in [13, 30] {
+            let error = || io::Error::from_raw_os_error(code);
+            for told in [not_opened(&name, error()), refused(&name, 1, error()), not_removed(&name, NO_NUMBER, error())]
+            {
+                assert!(matches!(told, ShmError::Named { .. }), "{told}");
+                let told = told.to_string();
+                assert!(told.contains("\"wanted\"") && told.contains("/dev/shm/wanted"), "{told}");
+            }
+        }
+    }
 
     #[test]
     fn a_generated_name_that_is_taken_is_followed_by_another() {

@@ -56,8 +56,8 @@ fn sweep_directory(directory: &Path) -> io::Result<Vec<String>> {
 pub(super) enum Proof {
     /// The record's lock must be free.
     Lock,
-    /// Its pidfd has said so.
-    Pidfd,
+    /// Its pidfd has said so, or it is this very process, at its end.
+    Known,
 }
 
 /// What became of a record.

@@ -142,7 +142,7 @@ impl Owner {
         let directory = Path::new(DIRECTORY);
         if life.wait_ended(Deadline::NOW).unwrap_or(false) {
             self.connection = None; // Its descriptor may be the one that is needed now.
-            let _ = sweep_record(directory, record, Proof::Pidfd);
+            let _ = sweep_record(directory, record, Proof::Known);
             return false;
         }
         self.retry = self.retry.filter(|retry| !retry.has_passed());
