@@ -469,16 +469,10 @@ fn one_message_tells_segments_apart_that_are_gone_by_then() {
     }
 }
 
-fn give_back(array: SharedArray<u64>, ready: Descriptor, end: Descriptor) {
-    tell(&ready);
-    hear(&end);
-    drop(array);
-}
-
 fn what_a_child_is_about_to_get_cannot_be_frozen(method: StartMethod) {
     let array = SharedArray::from_slice(&[1_u64, 2]).unwrap();
     let ((from, ready), (end, ending)) = (pipe(), pipe());
-    let child = start(method, give_back, (array.clone(), ready, end));
+    let child = start(method, hold, (array.clone(), ready, end));
     // Wherever the child is: the handle is under way, or it has it.
     let array = array.freeze().unwrap_err().into_array().unwrap();
     hear(&from);

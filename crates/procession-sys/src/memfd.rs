@@ -175,12 +175,8 @@ fn reserve(file: BorrowedFd<'_>, start: u64, bytes: u64) -> io::Result<()> {
 /// # Errors
 /// `ENOENT` without `/proc`, `EACCES`, `EMFILE`.
 pub fn reopen(file: impl AsFd, access: Access) -> io::Result<OwnedFd> {
-    let rights = match access {
-        Access::ReadOnly => rustix::fs::OFlags::RDONLY,
-        Access::ReadWrite => rustix::fs::OFlags::RDWR,
-    };
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file.as_fd()));
-    Ok(rustix::fs::open(path, rights | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
+    Ok(rustix::fs::open(path, access.rights() | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?)
 }
 
 /// The kernel would not only refuse to write beyond the limit but kill this process (SIGXFSZ).

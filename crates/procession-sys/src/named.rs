@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
 
 use crate::Access;
 use crate::fd::out_of_the_way;
@@ -35,18 +36,18 @@ pub fn give_name(file: impl AsFd, path: &Path) -> io::Result<()> {
 /// Opens a regular file by a name that may be anything: a link is not followed, a device or pipe is not waited for.
 ///
 /// # Errors
-/// `ENOENT`, `EACCES`, `EMFILE`; `ELOOP` for a link, `InvalidData` for anything else that is no regular file.
+/// `ENOENT`, `EACCES`, `EMFILE`; `InvalidData` for what is no regular file.
 pub fn open_regular(path: &Path, access: Access) -> io::Result<OwnedFd> {
-    let rights = match access {
-        Access::ReadOnly => OFlags::RDONLY,
-        Access::ReadWrite => OFlags::RDWR,
-    };
+    let no_file = || io::Error::new(io::ErrorKind::InvalidData, "it is no regular file");
     let careful = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = out_of_the_way(rustix::fs::open(path, rights | careful, Mode::empty())?)?;
-    if !is_regular(&file)? {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
-    }
-    Ok(file)
+    let opened = rustix::fs::open(path, access.rights() | careful, Mode::empty());
+    let file = opened.map_err(|error| match error {
+        // A socket, a directory and a link are refused before they can be looked at.
+        Errno::NXIO | Errno::ISDIR | Errno::LOOP => no_file(),
+        other => other.into(),
+    })?;
+    let file = out_of_the_way(file)?;
+    if is_regular(&file)? { Ok(file) } else { Err(no_file()) }
 }
 
 /// True for a regular file.
@@ -94,11 +95,13 @@ mod tests {
 
     #[test]
     fn what_is_no_regular_file_is_refused() {
-        assert_eq!(
-            open_regular("/dev/null".as_ref(), Access::ReadOnly).unwrap_err().kind(),
-            io::ErrorKind::InvalidData
-        );
-        assert!(open_regular("/proc/self/exe".as_ref(), Access::ReadOnly).is_err());
-        assert!(open_regular("/".as_ref(), Access::ReadOnly).is_err());
+        for (path, access) in [
+            ("/dev/null", Access::ReadOnly),
+            ("/proc/self/exe", Access::ReadOnly),
+            ("/", Access::ReadOnly),
+            ("/", Access::ReadWrite),
+        ] {
+            assert_eq!(open_regular(path.as_ref(), access).unwrap_err().kind(), io::ErrorKind::InvalidData, "{path}");
+        }
     }
 }

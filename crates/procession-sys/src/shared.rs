@@ -21,6 +21,7 @@ use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use memmap2::{MmapOptions, MmapRaw};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 /// What a mapping is for.
@@ -30,6 +31,16 @@ pub enum Access {
     ReadOnly,
     /// Reading and writing.
     ReadWrite,
+}
+
+impl Access {
+    /// What a file is opened for.
+    pub(crate) fn rights(self) -> OFlags {
+        match self {
+            Self::ReadOnly => OFlags::RDONLY,
+            Self::ReadWrite => OFlags::RDWR,
+        }
+    }
 }
 
 /// Why an access did not take place. Nothing was read or written.

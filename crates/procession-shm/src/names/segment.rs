@@ -70,8 +70,7 @@ impl SharedMemory {
     ) -> Result<Self, ShmError> {
         let name = Name::new(name)?;
         owner::sweep_once();
-        let file = filled_file(&name, bytes, fill)?;
-        Self::publish(file, name, bytes as u64)
+        Self::create_filled(name, bytes, fill)
     }
 
     /// The same under a name that nobody has yet: `psm_` and eight hexadecimal digits, as in Python. See
@@ -89,24 +88,26 @@ impl SharedMemory {
         fill: impl Fn(Arc<SharedMap>) -> Result<(), ShmError>,
     ) -> Result<Self, ShmError> {
         owner::sweep_once();
-        under_free_name(Name::generate, |name| {
-            let file = filled_file(&name, bytes, &fill)?;
-            Self::publish(file, name, bytes as u64)
-        })
+        under_free_name(Name::generate, |name| Self::create_filled(name, bytes, &fill))
     }
 
-    /// Gives a file its name, and maps it.
-    fn publish(file: OwnedFd, name: Name, bytes: u64) -> Result<Self, ShmError> {
+    /// One that is mapped and filled, and then gets its name.
+    fn create_filled(
+        name: Name,
+        bytes: usize,
+        fill: impl FnOnce(Arc<SharedMap>) -> Result<(), ShmError>,
+    ) -> Result<Self, ShmError> {
+        let file = whole_file(&name, bytes)?;
         let (_, number) = file_identity(&file).map_err(ShmError::system("look at"))?;
+        let memory = Self::over(file.into(), Some(name.clone()))?;
+        fill(memory.mapping())?;
+        let bytes = bytes as u64;
         owner::enter(&name, number, bytes)?; // First: whatever happens from here on, the name stands in the record.
-        let named = give_name(&file, &name.path()).map_err(|error| refused(&name, bytes, error));
-        if let Err(error) = named {
+        if let Err(error) = give_name(memory.named_file().0, &name.path()) {
             owner::strike_out(number);
-            return Err(error);
+            return Err(refused(&name, bytes, error));
         }
-        Self::over(file.into(), Some(name.clone())).inspect_err(|_| {
-            let _ = remove(&name, number);
-        })
+        Ok(memory)
     }
 
     /// The segment of this name, whoever created it, as large as it is.
@@ -209,18 +210,6 @@ fn whole_file(name: &Name, bytes: usize) -> Result<OwnedFd, ShmError> {
     Ok(file)
 }
 
-/// The same with something in it.
-fn filled_file(
-    name: &Name,
-    bytes: usize,
-    fill: impl FnOnce(Arc<SharedMap>) -> Result<(), ShmError>,
-) -> Result<OwnedFd, ShmError> {
-    let file = whole_file(name, bytes)?;
-    let map = SharedMap::map(&file, bytes, Access::ReadWrite);
-    fill(Arc::new(map.map_err(|error| ShmError::Map { bytes: bytes as u64, error })?))?;
-    Ok(file)
-}
-
 /// Why a segment could not be created.
 pub(crate) fn refused(name: &Name, bytes: u64, error: io::Error) -> ShmError {
     let name = name.as_str().to_owned();
@@ -234,16 +223,11 @@ pub(crate) fn refused(name: &Name, bytes: u64, error: io::Error) -> ShmError {
     }
 }
 
-/// Why a segment could not be opened: a socket, a directory and a link are refused before they can be looked at.
+/// Why a segment could not be opened.
 fn not_opened(name: &Name, error: io::Error) -> ShmError {
-    /// `ENXIO`, `EISDIR`, `ELOOP`.
-    const NO_FILE: [i32; 3] = [6, 21, 40];
-    let is_no_file = error.raw_os_error().is_some_and(|code| NO_FILE.contains(&code));
     match error.kind() {
         io::ErrorKind::NotFound => not_found(name),
-        kind if is_no_file || kind == io::ErrorKind::InvalidData => {
-            ShmError::foreign(format!("{:?} is no regular file", name.as_str()))
-        }
+        io::ErrorKind::InvalidData => ShmError::foreign(format!("{:?} is no regular file", name.as_str())),
         _ => ShmError::Named { name: name.as_str().to_owned(), action: "open", error },
     }
 }
