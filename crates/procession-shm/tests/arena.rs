@@ -386,12 +386,12 @@ fn live(slots: Vec<Slot>, before: u32) -> bool {
     is_over
 }
 
-fn a_child_that_is_killed_at_any_step_leaves_whole_books(method: StartMethod) {
-    let slots = make(vec![1, 2]);
-    let mut before = 0;
-    loop {
-        match start(method, live, (slots.clone(), before)).join() {
-            Ok(true) => break,
+/// Has children killed at the first step, at the second, and so on, until one lives to its end; after each the books are
+/// whole. Says how many were killed.
+fn kill_at_each_step(slots: &[Slot], mut child: impl FnMut(u32) -> Result<bool, JoinError>) -> u32 {
+    for before in 0.. {
+        match child(before) {
+            Ok(true) => return before,
             Ok(false) => panic!("it went on after it was killed"),
             Err(JoinError::Signaled { .. }) => {}
             Err(error) => panic!("step {before}: {error}"),
@@ -399,34 +399,29 @@ fn a_child_that_is_killed_at_any_step_leaves_whole_books(method: StartMethod) {
         wait_until_alone();
         assert_live(2);
         assert_eq!(slots.iter().map(value).collect::<Vec<_>>(), [1, 2]);
-        before += 1;
     }
-    assert!(before > 100, "it was no more than {before} steps");
+    unreachable!("one of them lives")
+}
+
+fn a_child_that_is_killed_at_any_step_leaves_whole_books(method: StartMethod) {
+    let slots = make(vec![1, 2]);
+    let steps = kill_at_each_step(&slots, |before| start(method, live, (slots.clone(), before)).join());
+    assert!(steps > 100, "it was no more than {steps} steps");
     assert_live(2);
 }
 
 /// As above, where the child is a copy and allocates in its parent's own arena.
 fn a_copy_that_is_killed_at_any_step_leaves_whole_books() {
     let slots = Rc::new(make(vec![1, 2]));
-    let mut before = 0;
-    loop {
+    kill_at_each_step(&slots, |before| {
         let childs = Rc::clone(&slots);
         let child = Context::new(StartMethod::Fork).fork(move || {
             let own: Vec<Slot> = childs.to_vec();
             drop(childs);
             live(own, before)
         });
-        match child.unwrap().join() {
-            Ok(true) => break,
-            Ok(false) => panic!("it went on after it was killed"),
-            Err(JoinError::Signaled { .. }) => {}
-            Err(error) => panic!("step {before}: {error}"),
-        }
-        wait_until_alone();
-        assert_live(2);
-        assert_eq!(slots.iter().map(value).collect::<Vec<_>>(), [1, 2]);
-        before += 1;
-    }
+        child.unwrap().join()
+    });
     wait_until_alone();
     assert_live(2);
 }
