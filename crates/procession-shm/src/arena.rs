@@ -49,7 +49,8 @@
 //! ```
 
 mod error;
-mod layout; // Where everything stands. Read this and the next first.
+mod layout; // Where everything stands. Read this and the next two first.
+mod owner;
 mod state;
 
 mod books;
@@ -66,5 +67,6 @@ mod races; // The orders that the rules are for, one by one.
 
 pub use error::ArenaError;
 pub use layout::{OWNERS_MAX, SLOT_BYTES_MAX};
+pub use owner::Owner;
 pub use process::{Statistics, collect, statistics};
 pub use slot::Slot;

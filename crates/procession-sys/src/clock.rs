@@ -76,6 +76,14 @@ impl Deadline {
     }
 }
 
+/// The monotonic clock, in nanoseconds: the same in all processes of a machine, and in a word. It is never zero.
+#[must_use]
+pub fn monotonic_nanos() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    // Neither is negative, and the sum is enough for five centuries.
+    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64).max(1)
+}
+
 /// A duration in the kernel's form; what does not fit is the largest that does.
 fn timespec(wait: Duration) -> Timespec {
     Timespec { tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX), tv_nsec: wait.subsec_nanos().into() }

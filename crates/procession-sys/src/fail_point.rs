@@ -4,7 +4,7 @@
 #[cfg(feature = "fail-points")]
 #[macro_export]
 macro_rules! fail_point {
-    ($name:literal) => {
+    ($name:expr) => {
         $crate::fail_points::pass($name)
     };
 }
@@ -13,5 +13,7 @@ macro_rules! fail_point {
 #[cfg(not(feature = "fail-points"))]
 #[macro_export]
 macro_rules! fail_point {
-    ($name:literal) => {};
+    ($name:expr) => {
+        let _: &str = $name;
+    };
 }

@@ -37,6 +37,7 @@ mod records;
 mod settings;
 mod signal;
 mod stack;
+mod thread_id;
 mod threads;
 mod title;
 
@@ -59,7 +60,7 @@ mod fail_point;
 pub mod fail_points;
 
 pub use crate::auxv::{is_privileged, program_headers};
-pub use crate::clock::Deadline;
+pub use crate::clock::{Deadline, monotonic_nanos};
 pub use crate::confine::{
     CONTAINER_DENIES_TO_HAVE, CONTAINER_REFUSES, NO_SUCH_CALL, NOT_PERMITTED, become_user, borrow_rights_of, is_root,
     renounce_new_rights,
@@ -73,7 +74,7 @@ pub use crate::fd::{
 };
 pub use crate::flags::{is_append, is_writable, set_nonblocking};
 pub use crate::fork::{around_fork, fork, on_fork};
-pub use crate::futex::{futex_wait, futex_wake};
+pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{
     Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_on, send_signal,
     send_signal_to_group, set_variable, take_signal,
@@ -103,6 +104,7 @@ pub use crate::settings::{
 pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
+pub use crate::thread_id::{THREAD_IDS_END, thread_id};
 pub use crate::threads::is_single_threaded;
 pub use crate::title::set_command_line;
 pub use crate::unshared::{UNSHARED_MAX, Unshared};

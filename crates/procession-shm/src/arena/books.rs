@@ -19,9 +19,10 @@ use procession_sys::{
 use super::error::ArenaError;
 use super::layout::{
     CLASS, CLASSES, COUNTS_AT, COUNTS_STRIDE, FILE_BYTES, HINTS_AT, KIND_AT, LEN_AT, MAGIC, MAGIC_AT, OWNER_BYTES,
-    OWNERS_AT, OWNERS_MAX, OWNERS_USED_AT, REACHES_AT, SENT_AT, SIZE_AT, SLOT_BYTES, SLOT_LOCKS_AT, SLOTS_AT, STATE_AT,
-    VERSION, VERSION_AT, class_of, storage_of,
+    OWNERS_AT, OWNERS_MAX, OWNERS_USED_AT, PID_AT, REACHES_AT, SENT_AT, SIZE_AT, SLOT_BYTES, SLOT_LOCKS_AT, SLOTS_AT,
+    STATE_AT, TIMES_AT, VERSION, VERSION_AT, class_of, storage_of,
 };
+use super::owner::Owner;
 use super::state::{State, Tag};
 
 /// The name that `/proc/PID/maps` shows for arenas.
@@ -97,7 +98,7 @@ impl Books {
     // Owners.
 
     /// Becomes an owner for as long as the description of `file` lives, and clears what the last one has left.
-    pub(super) fn take_seat(&self, file: &OwnedFd, pid: u32) -> Result<u32, ArenaError> {
+    pub(super) fn take_seat(&self, file: &OwnedFd) -> Result<u32, ArenaError> {
         let mut owners = 0..OWNERS_MAX;
         let owner = loop {
             let Some(owner) = owners.next() else { return Err(ArenaError::NoOwner) };
@@ -107,12 +108,36 @@ impl Books {
             }
         };
         fail_point!("seat: locked");
+        // Before anything else, so that no word that names the last owner of this number ever names this one.
+        self.word(of_owner(owner, TIMES_AT)).fetch_add(1, SeqCst);
         if self.word(OWNERS_USED_AT).fetch_max(owner + 1, SeqCst) > owner {
             self.recover(owner);
         }
-        self.word(OWNERS_AT + OWNER_BYTES * owner as usize).store(pid, SeqCst);
         fail_point!("seat: taken");
         Ok(owner)
+    }
+
+    /// Enters the number of the process that an owner is.
+    pub(super) fn enter(&self, owner: u32, pid: u32) {
+        self.word(of_owner(owner, PID_AT)).store(pid, SeqCst);
+    }
+
+    /// The name of who has this number now.
+    pub(super) fn name(&self, owner: u32) -> Owner {
+        Owner::new(owner, self.word(of_owner(owner, TIMES_AT)).load(SeqCst))
+    }
+
+    /// Whether a process is an owner still, which this one is not. When nobody can tell, it is.
+    pub(super) fn is_alive(&self, owner: Owner) -> bool {
+        let number = owner.number();
+        // The number is not given away again while it is locked, so the name is compared last.
+        number < OWNERS_MAX && is_record_locked(&self.file, number.into()).unwrap_or(true) && self.name(number) == owner
+    }
+
+    /// The process that an owner is, by its number in its own namespace.
+    pub(super) fn pid(&self, owner: Owner) -> Option<u32> {
+        let pid = self.word(of_owner(owner.number().min(OWNERS_MAX - 1), PID_AT)).load(SeqCst);
+        (self.name(owner.number()) == owner).then_some(pid)
     }
 
     /// Owners that were ever used: all below this.
@@ -388,4 +413,9 @@ impl Books {
     fn double_word(&self, at: usize) -> &AtomicU64 {
         self.map.atomic_u64(at).expect("the books are within the mapping")
     }
+}
+
+/// Where something is kept of an owner.
+fn of_owner(owner: u32, at: usize) -> usize {
+    OWNERS_AT + OWNER_BYTES * owner as usize + at
 }

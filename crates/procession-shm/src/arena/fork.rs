@@ -22,7 +22,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock};
 
-use procession_sys::{Access, around_fork, fail_point, pid, reopen, replace};
+use procession_sys::{Access, around_fork, fail_point, reopen, replace};
 
 use super::process::{Arena, FORKS, Locked, NOBODY, is_inside, lock};
 
@@ -72,7 +72,7 @@ unsafe extern "C" fn prepare() {
 pub(super) fn make_twin(arena: &Arena) -> Option<(OwnedFd, u32)> {
     let owner = arena.owner()?;
     let file = reopen(&arena.books.file, Access::ReadWrite).ok()?;
-    let twin = arena.books.take_seat(&file, pid()).ok()?;
+    let twin = arena.books.take_seat(&file).ok()?;
     // Before anything is copied: what another thread adds from now on is either seen or added by it.
     arena.twin.store(twin, SeqCst);
     arena.books.double(owner, twin);

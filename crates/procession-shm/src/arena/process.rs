@@ -17,6 +17,7 @@ use super::books::{Books, Found};
 use super::error::ArenaError;
 use super::fork;
 use super::layout::SLOTS;
+use super::owner::Owner;
 use super::state::Tag;
 
 /// One process's view of one arena.
@@ -25,8 +26,8 @@ pub(super) struct Arena {
     pub(super) books: Books,
     /// The file's device and number.
     identity: (u64, u64),
-    /// As which owner this process counts: the number in the lower half, and in the upper how many forks had been made
-    /// when it became one. A copy of this word in a forked child is no number of the child's.
+    /// As which owner this process counts: the name in the lower half, and in the upper how many forks had been made
+    /// when it became one. A copy of this word in a forked child is no name of the child's.
     seat: AtomicU64,
     /// As which owner a child counts that this process is forking: its number, or [`NOBODY`].
     pub(super) twin: AtomicU32,
@@ -43,7 +44,7 @@ const FORKS_SHIFT: u32 = 32;
 impl Arena {
     /// A view through these books, which makes this process one of their owners.
     pub(super) fn over(books: Books) -> Result<Self, ArenaError> {
-        let owner = books.take_seat(&books.file, pid())?;
+        let owner = books.take_seat(&books.file)?;
         Self::seated(books, owner)
     }
 
@@ -57,15 +58,29 @@ impl Arena {
 
     /// Says as which owner this process counts.
     pub(super) fn sit(&self, owner: u32) {
-        self.seat.store(u64::from(FORKS.load(Relaxed)) << FORKS_SHIFT | u64::from(owner), Relaxed);
+        self.books.enter(owner, pid());
+        let name = self.books.name(owner).word();
+        self.seat.store(u64::from(FORKS.load(Relaxed)) << FORKS_SHIFT | u64::from(name), Relaxed);
+    }
+
+    /// As which owner this process counts, by its number; none for a forked child that could not become one.
+    #[inline]
+    pub(super) fn owner(&self) -> Option<u32> {
+        self.name().map(Owner::number)
     }
 
     /// As which owner this process counts; none for a forked child that could not become one.
     #[inline]
-    pub(super) fn owner(&self) -> Option<u32> {
+    pub(super) fn name(&self) -> Option<Owner> {
         let seat = self.seat.load(Relaxed);
         let is_own = seat >> FORKS_SHIFT == u64::from(FORKS.load(Relaxed));
-        is_own.then_some(seat as u32) // The lower half.
+        if is_own { Owner::from_word(seat as u32) } else { None } // The lower half.
+    }
+
+    /// Whether a process is an owner still.
+    pub(super) fn is_alive(&self, owner: Owner) -> bool {
+        // A lock excludes others than who has it, so one's own cannot be asked for.
+        self.name() == Some(owner) || self.books.is_alive(owner)
     }
 
     /// Which file it is.

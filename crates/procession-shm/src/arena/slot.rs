@@ -2,8 +2,15 @@
 //!
 //! Relies on `process.rs` for the arena, and on `procession_wire::once` for one descriptor in a message, however many
 //! slots.
+//!
+//! # Safety
+//! A handle keeps its arena's view, and so the mapping, for as long as it lives. The address that it keeps of its slot is
+//! within the mapping by the slot's number and class, which do not change.
+
+#![expect(unsafe_code, reason = "has at hand where a slot's words are, for whoever counts in nanoseconds")]
 
 use std::fmt;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
@@ -14,6 +21,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use super::books::Found;
 use super::error::ArenaError;
 use super::layout::{class_for, storage_of};
+use super::owner::Owner;
 use super::process::{self, Arena};
 
 /// A few bytes that several processes share: a handle, whose clones are the same bytes.
@@ -46,7 +54,14 @@ pub struct Slot {
     pub(super) found: Found,
     /// Where its bytes are in the arena's mapping.
     at: usize,
+    /// The same as an address, and how many whole double words there are.
+    words: (*const AtomicU64, usize),
 }
+
+// SAFETY: the address is that of atomics in a mapping that any thread may use and that lives as long as the handle.
+unsafe impl Send for Slot {}
+// SAFETY: as above.
+unsafe impl Sync for Slot {}
 
 impl Slot {
     /// A slot of `bytes` zeros, at most [`SLOT_BYTES_MAX`](super::SLOT_BYTES_MAX). `kind` tells those who receive it what
@@ -63,7 +78,10 @@ impl Slot {
     /// A handle for a reference that was counted.
     pub(super) fn of(arena: Arc<Arena>, found: Found) -> Self {
         let at = storage_of(found.slot).unwrap_or_default(); // Whoever found it has checked its number.
-        Self { arena, found, at }
+        let count = found.len as usize / size_of::<AtomicU64>();
+        let words: &[AtomicU64] = arena.books.map().atomic_u64s(at, count).unwrap_or_default();
+        let words = (words.as_ptr(), words.len());
+        Self { arena, found, at, words }
     }
 
     /// Itself if it holds what is expected.
@@ -98,6 +116,45 @@ impl Slot {
     pub fn is_same(&self, other: &Self) -> bool {
         let identity = |slot: &Self| (slot.arena.identity(), slot.found.slot, slot.found.generation);
         identity(self) == identity(other)
+    }
+
+    /// As whom the slot's arena knows this process: what a word of the slot may say to name it.
+    ///
+    /// A forked child is known by another name than its parent. So is a process that comes back to an arena after it has
+    /// dropped its last handle there.
+    ///
+    /// # Errors
+    /// [`ArenaError::NotCounted`].
+    #[inline]
+    pub fn own_name(&self) -> Result<Owner, ArenaError> {
+        self.arena.name().ok_or(ArenaError::NotCounted)
+    }
+
+    /// Whether a process is alive that a word of the slot names, runs the same program still, and has a handle of any slot
+    /// of the arena. The kernel tells, at once when it ends, for the price of a system call.
+    #[must_use]
+    pub fn is_alive(&self, owner: Owner) -> bool {
+        self.arena.is_alive(owner)
+    }
+
+    /// The number of a process that a word of the slot names, in the namespace that it runs in; `None` when its place in
+    /// the arena is another's by now.
+    #[must_use]
+    pub fn pid_of(&self, owner: Owner) -> Option<u32> {
+        self.arena.books.pid(owner)
+    }
+
+    /// All of it in double words, without what is left when its bytes are no multiple of eight.
+    ///
+    /// Nothing is checked on the way: also a handle that is not counted ([`ArenaError::NotCounted`]) shows words, which may
+    /// be another object's by now.
+    #[inline]
+    #[must_use]
+    pub fn words(&self) -> &[AtomicU64] {
+        let (first, count) = self.words;
+        // SAFETY: as many are mapped there for as long as `self` lives (see the top of this file), writable and aligned;
+        // others may change atomics meanwhile.
+        unsafe { slice::from_raw_parts(first, count) }
     }
 
     /// A word in it.
@@ -167,7 +224,7 @@ impl Slot {
 impl Clone for Slot {
     fn clone(&self) -> Self {
         self.arena.add(self.found.slot, self.found.generation);
-        Self { arena: Arc::clone(&self.arena), found: self.found, at: self.at }
+        Self { arena: Arc::clone(&self.arena), found: self.found, at: self.at, words: self.words }
     }
 }
 

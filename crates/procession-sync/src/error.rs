@@ -1,0 +1,89 @@
+//! What can go wrong with what is waited for.
+
+use std::fmt;
+
+use procession_shm::arena::ArenaError;
+
+/// Why a guard, a permit or a turn was not had, or under which circumstances it was.
+///
+/// `G` is what was asked for. Through `?` into `procession::Error` a guard is dropped, so its lock is free again, and the
+/// error is the news.
+#[derive(thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError<G = ()> {
+    /// The process that held it died, so what it guards may be half changed. The guard is in here: repair what it guards, or
+    /// drop it. Nobody but this taker is told.
+    #[error(
+        "the process that held the lock died while it did: check what the lock guards, and go on with the guard in this error"
+    )]
+    OwnerDied(G),
+    /// Somebody else holds it.
+    #[error("the lock is held: wait for it with `lock` or `lock_timeout`")]
+    WouldBlock,
+    /// Somebody else has held it all the time.
+    #[error("the lock was held for as long as was waited: wait longer, or ask `holder` who holds it")]
+    Timeout,
+    /// The calling thread itself holds it, so it would wait for ever.
+    #[error("this thread holds the lock already: drop its guard first, or use an `RLock`")]
+    HeldByThisThread,
+    /// As many processes hold or have held it as it has room for.
+    #[error(
+        "{limit} processes use this object already, which is what it was made for: make it with a larger `holders`"
+    )]
+    TooManyHolders {
+        /// How many it has room for.
+        limit: u32,
+    },
+    /// The object's memory could not be had or used.
+    #[error(transparent)]
+    Arena(#[from] ArenaError),
+}
+
+impl<G> LockError<G> {
+    /// The same with something else made of the guard; with `drop` the lock is free again.
+    pub fn map<H>(self, change: impl FnOnce(G) -> H) -> LockError<H> {
+        match self {
+            Self::OwnerDied(guard) => LockError::OwnerDied(change(guard)),
+            Self::WouldBlock => LockError::WouldBlock,
+            Self::Timeout => LockError::Timeout,
+            Self::HeldByThisThread => LockError::HeldByThisThread,
+            Self::TooManyHolders { limit } => LockError::TooManyHolders { limit },
+            Self::Arena(error) => LockError::Arena(error),
+        }
+    }
+
+    /// The guard, if the error is that its former holder died.
+    ///
+    /// # Errors
+    /// Every other error, as it is.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_sync::{Lock, LockError};
+    ///
+    /// let lock = Lock::new()?;
+    /// // A program that can go on whatever its lock's last holder was about to do.
+    /// let guard = lock.lock().or_else(LockError::into_guard)?;
+    /// # drop(guard);
+    /// # Ok::<(), LockError>(())
+    /// ```
+    pub fn into_guard(self) -> Result<G, LockError> {
+        match self {
+            Self::OwnerDied(guard) => Ok(guard),
+            error => Err(error.map(drop)),
+        }
+    }
+}
+
+impl<G> fmt::Debug for LockError<G> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OwnerDied(_) => f.write_str("OwnerDied(..)"),
+            Self::WouldBlock => f.write_str("WouldBlock"),
+            Self::Timeout => f.write_str("Timeout"),
+            Self::HeldByThisThread => f.write_str("HeldByThisThread"),
+            Self::TooManyHolders { limit } => f.debug_struct("TooManyHolders").field("limit", limit).finish(),
+            Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
+        }
+    }
+}

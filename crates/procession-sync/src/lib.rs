@@ -1,0 +1,34 @@
+//! Locks, semaphores, events, conditions, barriers and values that processes share, and that survive their holders.
+//!
+//! Layer 3. Uses `procession-sys`, `procession-wire` and `procession-shm`. Used by everything that processes do
+//! together.
+//!
+//! **Invariant:** maps no memory itself; every object lives in a slot of shm's arena, or in a segment that it is given.
+//! **Invariant:** no sleep is unbounded: who waits looks at its word, and at its holder's life, every [`RECHECK`].
+//! **Invariant:** words of shared memory are hostile: at worst nobody gets any further.
+//!
+//! # Examples
+//! ```
+//! use procession_sync::Lock;
+//!
+//! let lock = Lock::new()?; // A handle: a child that gets it has the same lock.
+//! let guard = lock.lock()?;
+//! assert!(lock.try_lock().is_err());
+//! drop(guard);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+#![doc(test(attr(deny(warnings))))]
+
+mod error;
+
+mod protocol; // What may become of the words, without a process or a system call. Read this first.
+mod waiting; // The same with both.
+
+mod keep; // What guards have of their objects.
+
+mod lock; // The objects.
+
+pub use crate::error::LockError;
+pub use crate::lock::{Holder, Lock, LockGuard};
+pub use crate::waiting::RECHECK;

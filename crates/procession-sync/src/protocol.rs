@@ -1,0 +1,65 @@
+//! What may become of the words of shared memory: each object's protocol, without a process or a system call.
+//!
+//! A protocol is functions over a [`Word`] and a [`World`]. In a program the world is the kernel (`waiting.rs`); in the
+//! tests beside each protocol it is `loom`, which tries every order of their steps. Each has a page beside it that names
+//! its races, and each of these is a test.
+//!
+//! A word has 64 bits. The kernel's futexes have 32, so who sleeps sleeps on the lower half: what waiters look at must
+//! change that half.
+
+pub(crate) mod lock;
+
+#[cfg(test)]
+mod loom_world; // The kernel, as far as the protocols know it, in a model.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+
+use procession_shm::arena::Owner;
+
+/// 64 bits that several processes change.
+pub(crate) trait Word {
+    fn load(&self, order: Ordering) -> u64;
+    fn exchange(&self, seen: u64, next: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
+}
+
+impl Word for AtomicU64 {
+    #[inline]
+    fn load(&self, order: Ordering) -> u64 {
+        self.load(order)
+    }
+
+    #[inline]
+    fn exchange(&self, seen: u64, next: u64, success: Ordering, failure: Ordering) -> Result<u64, u64> {
+        self.compare_exchange(seen, next, success, failure)
+    }
+}
+
+/// What a protocol needs of the world, for one wait of one thread.
+pub(crate) trait World {
+    /// The words there.
+    type Word: Word;
+
+    /// Whether a process is alive that a word names.
+    fn is_alive(&self, owner: Owner) -> bool;
+
+    /// Lets a moment pass without sleeping; false when it is time to sleep instead.
+    fn spin(&self) -> bool;
+
+    /// True when nobody wants to wait any longer.
+    fn is_over(&self) -> bool;
+
+    /// Sleeps while the word's lower half is `low`, until somebody wakes this thread, or it is time to look again.
+    fn park(&self, word: &Self::Word, low: u32);
+
+    /// Wakes at most `count` of those that sleep on the word, and says how many.
+    fn wake(&self, word: &Self::Word, count: u32) -> usize;
+
+    /// A place at which tests end the process.
+    fn at(&self, place: &'static str);
+}
+
+/// The half of a word that sleepers watch.
+pub(crate) const fn low(word: u64) -> u32 {
+    word as u32 // The upper half is cut off.
+}
