@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, JoinError, Process, StartMethod};
-use procession_shm::arena::{ArenaError, OWNERS_MAX, SLOT_BYTES_MAX, Slot, collect, statistics};
+use procession_shm::arena::{ArenaError, OWNERS_MAX, Owner, SLOT_BYTES_MAX, Slot, collect, statistics};
 use procession_sys::{Deadline, PacketSocket, Scarcity, fail_points, limit};
 use procession_wire::{Decoder, Descriptor, Message, decode, encode};
 use serde::{Deserialize, Serialize};
@@ -43,6 +43,7 @@ procession_testkit::main! {
         a_copy_keeps_what_its_parent_drops,
         a_program_that_a_child_executes_holds_nothing,
         a_fork_without_descriptors_makes_handles_that_do_nothing,
+        a_copy_does_not_keep_its_parent_alive,
         a_copy_that_is_killed_at_any_step_leaves_whole_books within 120,
         copies_that_are_killed_at_any_time_leave_whole_books within 120,
         copies_of_a_process_whose_threads_are_busy_have_what_they_need within 120,
@@ -294,6 +295,37 @@ fn a_fork_without_descriptors_makes_handles_that_do_nothing() {
     limit(Scarcity::OpenFiles, before).unwrap();
     assert_eq!(value(&slot), 3);
     assert_live(1);
+}
+
+/// Says in the slot who it is, forks a copy that outlives it, and is killed.
+fn leave_a_copy_behind(slot: Slot, with_descriptors: bool, wait: Descriptor, told: Descriptor) {
+    slot.atomic_u32(0).unwrap().store(slot.own_name().unwrap().word(), SeqCst);
+    if !with_descriptors {
+        fail_points::arm("fork: begins", 0, || assert!(limit(Scarcity::OpenFiles, Some(0)).is_ok()));
+        fail_points::arm("fork: prepared", 0, || assert!(limit(Scarcity::OpenFiles, Some(1 << 10)).is_ok()));
+    }
+    let copy = || {
+        tell(&told);
+        hear(&wait); // Until nobody can write there any more.
+        0
+    };
+    // SAFETY: a child of the fork server has one thread.
+    unsafe { procession_sys::fork(copy) }.unwrap();
+    fail_points::kill();
+}
+
+fn a_copy_does_not_keep_its_parent_alive() {
+    for with_descriptors in [true, false] {
+        let slot = slot();
+        let ((wait, end), (told, tells)) = (pipe(), pipe());
+        let target = (slot.clone(), with_descriptors, wait, tells);
+        assert!(start(StartMethod::ForkServer, leave_a_copy_behind, target).join().is_err());
+        hear(&told);
+        let parent = Owner::from_word(slot.atomic_u32(0).unwrap().load(SeqCst)).unwrap();
+        assert!(!slot.is_alive(parent), "descriptors for the copy: {with_descriptors}");
+        assert!(slot.is_alive(slot.own_name().unwrap()));
+        drop(end);
+    }
 }
 
 fn make(values: Vec<u64>) -> Vec<Slot> {

@@ -104,16 +104,16 @@ pub unsafe fn adopt(fd: RawFd) -> io::Result<OwnedFd> {
     Ok(owned)
 }
 
-/// Has the number of `at` refer to the open file of `with` from now on, close-on-exec, in one step; `with` is closed.
+/// Has the number of `at` refer to the open file of `with` from now on, close-on-exec, in one step.
 ///
 /// # Errors
 /// What `dup3` says; the number refers to what it did then.
 ///
 /// # Safety
 /// Whoever owns the number expects it.
-pub unsafe fn replace(at: BorrowedFd<'_>, with: OwnedFd) -> io::Result<()> {
+pub unsafe fn replace(at: BorrowedFd<'_>, with: impl AsFd) -> io::Result<()> {
     // SAFETY: both numbers are open; that the first may refer to something else is the caller's promise.
-    match unsafe { libc::dup3(with.as_raw_fd(), at.as_raw_fd(), libc::O_CLOEXEC) } {
+    match unsafe { libc::dup3(with.as_fd().as_raw_fd(), at.as_raw_fd(), libc::O_CLOEXEC) } {
         -1 => Err(io::Error::last_os_error()),
         _ => Ok(()),
     }

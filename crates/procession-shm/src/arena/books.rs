@@ -86,7 +86,10 @@ impl Books {
 
     /// Those of a file that is as long as an arena.
     pub(super) fn over(file: OwnedFd) -> Result<Self, ArenaError> {
-        let map = SharedMap::map(&file, FILE_BYTES, Access::ReadWrite).map_err(ArenaError::system("map"))?;
+        // A mapping holds its description, and a forked child has a copy of the mapping: the locks of this one would
+        // outlive this process.
+        let for_mapping = reopen(&file, Access::ReadWrite).map_err(ArenaError::system("open"))?;
+        let map = SharedMap::map(&for_mapping, FILE_BYTES, Access::ReadWrite).map_err(ArenaError::system("map"))?;
         Ok(Self { map, file })
     }
 

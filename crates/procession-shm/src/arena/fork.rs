@@ -17,7 +17,7 @@
 #![expect(unsafe_code, reason = "is called by libc's fork, and replaces a description in the child")]
 
 use std::cell::RefCell;
-use std::io;
+use std::io::{self, stderr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 use std::sync::{Arc, OnceLock};
@@ -96,13 +96,17 @@ unsafe extern "C" fn child() {
     let Some(mut held) = held else { return };
     for Copied { arena, twin } in held.copied.drain(..) {
         arena.twin.store(NOBODY, SeqCst);
-        if let Some((file, owner)) = twin {
-            // SAFETY: the number is the view's, for which one description of the file is as good as the other.
-            let replaced = unsafe { replace(arena.books.file.as_fd(), file) };
-            if replaced.is_ok() {
-                arena.sit(owner);
-                fail_point!("fork: adopted");
-            }
+        let Some((file, owner)) = twin else {
+            // Its parent's life must not be prolonged, so the description goes, for one that is open already.
+            // SAFETY: the number is the view's, which has no use for it without an owner's number.
+            let _ = unsafe { replace(arena.books.file.as_fd(), stderr()) };
+            continue;
+        };
+        // SAFETY: the number is the view's, for which one description of the file is as good as the other.
+        let replaced = unsafe { replace(arena.books.file.as_fd(), file) };
+        if replaced.is_ok() {
+            arena.sit(owner);
+            fail_point!("fork: adopted");
         }
     }
 }
