@@ -56,8 +56,12 @@ impl World for Kernel<'_> {
     }
 
     fn park(&self, word: &AtomicU64, low: u32) {
+        fail_point!("park: sleeps");
+        let woken = futex_wait(lower_half(word), low, self.deadline.min(Deadline::after(RECHECK)));
         // What a futex refuses it refuses at once: then this is a spin.
-        let _ = futex_wait(lower_half(word), low, self.deadline.min(Deadline::after(RECHECK)));
+        if !woken.unwrap_or(true) {
+            fail_point!("park: looks again");
+        }
     }
 
     fn wake(&self, word: &AtomicU64, count: u32) -> usize {
