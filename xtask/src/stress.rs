@@ -133,13 +133,11 @@ fn test(subjects: &[String], profile: &str, kills: u64, seed: u64) -> Command {
 fn try_plant(plant: &Plant, seed: u64) -> Result {
     println!("-- {}: {}", plant.name, plant.about);
     let copy = copy(plant)?;
-    // With a target directory of its own: cargo takes two copies of a workspace for one and mixes what it has built.
-    let target = copy.join("target");
     let mut build = cargo(&["test", "--package", "procession-sync", "--test", "stress", "--no-run"]);
-    build.current_dir(&copy).env("CARGO_TARGET_DIR", &target);
+    in_copy(&mut build, &copy);
     check(build)?;
     let mut command = test(&[plant.subject.to_string()], "--profile=dev", PLANT_KILLS, seed);
-    command.current_dir(&copy).env("CARGO_TARGET_DIR", &target);
+    in_copy(&mut command, &copy);
     let text = Text::default();
     let outcome = watch_into(&mut command, PLANT_TIME_MAX, text.clone(), io::stderr())?;
     let text = text.take();
@@ -148,6 +146,14 @@ fn try_plant(plant: &Plant, seed: u64) -> Result {
         true => Err("the loop has not noticed it".into()),
         false => Ok(()),
     }
+}
+
+/// Has cargo build there.
+fn in_copy(command: &mut Command, copy: &Path) {
+    // With a target directory of its own: cargo takes two copies of a workspace for one and mixes what it has built.
+    command.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
+    // Nobody looks at it in a debugger, and it builds in two thirds of the time.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
 }
 
 /// A copy of the repository with the bug. It stays, with what is built of it, so that the next build is a short one.
