@@ -34,6 +34,17 @@ pub enum LockError<G = ()> {
         /// How many it has room for.
         limit: u32,
     },
+    /// As many threads wait at a condition as it has room for.
+    #[error("{limit} threads wait at this condition, which is the most there is room for: let fewer wait at once")]
+    TooManyWaiters {
+        /// How many it has room for.
+        limit: u32,
+    },
+    /// The guard is another lock's, or a copy that fork made of one that the parent holds.
+    #[error(
+        "this guard does not hold the condition's lock: take it with the condition's `lock`, in the process that waits"
+    )]
+    NotHeld,
     /// The object's memory could not be had or used.
     #[error(transparent)]
     Arena(#[from] ArenaError),
@@ -48,6 +59,8 @@ impl<G> LockError<G> {
             Self::Timeout => LockError::Timeout,
             Self::HeldByThisThread => LockError::HeldByThisThread,
             Self::TooManyHolders { limit } => LockError::TooManyHolders { limit },
+            Self::TooManyWaiters { limit } => LockError::TooManyWaiters { limit },
+            Self::NotHeld => LockError::NotHeld,
             Self::Arena(error) => LockError::Arena(error),
         }
     }
@@ -83,6 +96,8 @@ impl<G> fmt::Debug for LockError<G> {
             Self::Timeout => f.write_str("Timeout"),
             Self::HeldByThisThread => f.write_str("HeldByThisThread"),
             Self::TooManyHolders { limit } => f.debug_struct("TooManyHolders").field("limit", limit).finish(),
+            Self::TooManyWaiters { limit } => f.debug_struct("TooManyWaiters").field("limit", limit).finish(),
+            Self::NotHeld => f.write_str("NotHeld"),
             Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
         }
     }
