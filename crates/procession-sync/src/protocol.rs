@@ -8,6 +8,8 @@
 //! change that half.
 
 pub(crate) mod ledger; // Counts that belong to processes.
+pub(crate) mod condition;
+pub(crate) mod event;
 pub(crate) mod lock;
 pub(crate) mod rwlock;
 pub(crate) mod semaphore;
