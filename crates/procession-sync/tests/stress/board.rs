@@ -37,13 +37,19 @@ pub(crate) enum Common {
     CountOut,
     /// When a worker was killed that had it, until the next one has been told.
     DiedAt,
-    /// Kills from outside that were begun.
-    Outside,
+    /// When one was last killed from outside.
+    OutsideAt,
+    /// When one was killed that may have been told and whose own death is not: a reader.
+    NewsLostAt,
+    /// Kills of which the next one may be told or not, as only the killed could say whether they had it.
+    Vague,
     /// What might explain that nobody was woken: each kill, before it and after it.
     Deaths,
+    /// Kills that left sleepers to look by themselves, as is documented; from outside, they may have.
+    Strandings,
     /// Takers that were told of a death,
     Told,
-    /// and those of them for whose news the only reason can be a kill from outside.
+    /// and those of them for whose news the only reason can be one of the vague kills.
     ToldVaguely,
     /// The longest time between a death and the next taker, in nanoseconds.
     Slowest,
@@ -66,8 +72,14 @@ pub(crate) enum Own {
     Turns,
     /// The place that it came to last, counted from one.
     Place,
-    /// Not zero once it has killed itself, there.
+    /// Not zero once it is about to kill itself, there.
     Killed,
+    /// Not zero once it is about to be killed from outside.
+    Doomed,
+    /// What it has of the object.
+    Has,
+    /// Not zero while it waits for what another one must do, and when it is dead.
+    Rests,
 }
 
 /// The words.
@@ -95,9 +107,19 @@ impl Board {
         &self.0.words()[LINES_AT + worker * LINE + word as usize]
     }
 
-    #[expect(dead_code, reason = "the subjects that are to come use it")]
     pub(crate) fn spare(&self, at: usize) -> &AtomicU64 {
         &self.0.words()[SPARE_AT + at]
+    }
+
+    pub(crate) fn set(&self, worker: usize, word: Own, value: u64) {
+        self.own(worker, word).store(value, SeqCst);
+    }
+
+    /// A word of each worker that nobody is about to kill.
+    pub(crate) fn of_the_living(&self, word: Own) -> impl Iterator<Item = (usize, u64)> {
+        let get = |worker, word| self.own(worker, word).load(SeqCst);
+        let all = (0..WORKERS_MAX).map(move |worker| (worker, get(worker, word)));
+        all.filter(move |&(worker, _)| get(worker, Own::Killed) == 0 && get(worker, Own::Doomed) == 0)
     }
 
     /// Forgets a worker's predecessor.

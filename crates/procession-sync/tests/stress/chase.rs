@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use procession_launch::{Context, JoinError, Process, StartMethod};
-use procession_sys::{Deadline, poll_readable};
+use procession_sys::{Deadline, monotonic_nanos, poll_readable};
 
 use crate::board::{Board, Common, Own, WORKERS_MAX};
 use crate::plan::{Fate, Random};
@@ -74,7 +74,9 @@ struct Chase<'a, S> {
 /// Kills as many workers as ordered.
 pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     let board = Board::new();
-    let subject = S::new(&board);
+    // Nobody is there yet.
+    (0..WORKERS_MAX).for_each(|worker| board.set(worker, Own::Rests, 1));
+    let subject = S::new();
     let report = Report::new(S::NAME, orders.seed, places::<S>());
     let random = Random::new(orders.seed, 0);
     let mut chase = Chase { subject: &subject, board, random, orders, report, serial: 0 };
@@ -170,7 +172,12 @@ impl<S: Subject> Chase<'_, S> {
             let left = after.saturating_sub(worker.started.elapsed());
             if left.is_zero() && !worker.killed {
                 worker.killed = true;
-                self.board.add(Common::Outside);
+                let now = monotonic_nanos();
+                self.board.word(Common::OutsideAt).store(now, SeqCst);
+                self.board.word(Common::NewsLostAt).store(now, SeqCst);
+                self.board.set(worker.number, Own::Doomed, 1);
+                self.board.add(Common::Vague);
+                self.board.add(Common::Strandings);
                 self.board.add(Common::Deaths);
                 worker.process.kill().map_err(|error| error.to_string())?;
             } else if !worker.killed {
@@ -214,6 +221,7 @@ impl<S: Subject> Chase<'_, S> {
         let killed = self.board.own(number, Own::Killed).load(SeqCst);
         let is_inside = self.board.get(Common::Mark) == number as u64 + 1;
         self.board.add(Common::Deaths);
+        self.board.set(number, Own::Rests, 1);
         match worker.process.join() {
             Err(JoinError::Signaled { signal: 9, .. }) if killed != 0 => self.report.killed_at(killed - 1),
             Err(JoinError::Signaled { signal: 9, .. }) if worker.killed => self.report.killed_outside(is_inside),

@@ -2,25 +2,15 @@
 
 use procession_sync::{Lock, LockError};
 
-use crate::board::Board;
-use crate::subject::{Place, Subject};
+use crate::subject::{LOCK, Place, Subject};
 use crate::worker::Worker;
 
 impl Subject for Lock {
     const NAME: &'static str = "lock";
 
-    const PLACES: &'static [Place] = &[
-        Place::outside("lock: marked"),
-        Place::outside("lock: woken"),
-        Place::outside("lock: to take"),
-        Place::inside("lock: taken"),
-        Place::inside("lock: to free"),
-        Place::seldom("lock: freed"), // By a guard, only if a mark goes away meanwhile.
-        Place::outside("lock: freed, not woken"),
-        Place::outside("lock: nobody woken"),
-    ];
+    const PLACES: &'static [&'static [Place]] = &[LOCK];
 
-    fn new(_: &Board) -> Self {
+    fn new() -> Self {
         Self::new().unwrap()
     }
 

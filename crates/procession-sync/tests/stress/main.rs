@@ -13,12 +13,16 @@ mod worker;
 mod chase; // The loop.
 mod report;
 
-mod lock; // The subjects.
+mod condition; // The subjects.
+mod event;
+mod lock;
+mod rwlock;
+mod semaphore;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use procession_sync::Lock;
+use procession_sync::{BoundedSemaphore, Condition, Event, Lock, RwLock, Semaphore};
 use procession_testkit::{Case, Suite};
 
 use crate::chase::Orders;
@@ -37,7 +41,8 @@ const SHORT_MAX: Duration = Duration::from_secs(50);
 type Run = fn(Orders) -> Verdict;
 
 /// Every subject, by its name.
-const SUBJECTS: &[(&str, Run)] = &[of::<Lock>()];
+const SUBJECTS: &[(&str, Run)] =
+    &[of::<Lock>(), of::<RwLock>(), of::<Semaphore>(), of::<BoundedSemaphore>(), of::<Event>(), of::<Condition>()];
 
 const fn of<S: Subject>() -> (&'static str, Run) {
     (S::NAME, chase::run::<S>)

@@ -57,21 +57,28 @@ impl Fate {
     /// when it has been woken to take it.
     pub(crate) fn draw_lone(random: &mut Random, places: &[Place]) -> Self {
         let has_not = places.iter().filter(|place| place.is == Where::Outside);
-        let (woken, others): (Vec<_>, Vec<_>) = has_not.partition(|place| place.name.ends_with(": woken"));
+        let (woken, others): (Vec<_>, Vec<_>) = has_not.partition(|place| place.name.contains(": woken"));
         let from = if woken.is_empty() || random.below(2) == 0 { others } else { woken };
-        Self::At { place: random.choose(&from).name, before: random.below(VISITS_MAX) as u32 }
+        Self::at(random, &from)
     }
 
-    /// That of the next worker.
+    /// That of the next worker: every other one has the object when it dies.
     pub(crate) fn draw(random: &mut Random, places: &[Place]) -> Self {
-        let of = |wanted| places.iter().filter(|place| place.is == wanted).collect::<Vec<_>>();
-        let before = random.below(VISITS_MAX) as u32;
-        let at = |random: &mut Random, wanted| Self::At { place: random.choose(&of(wanted)).name, before };
+        let of = |inside| {
+            places.iter().filter(move |place| place.is != Where::Seldom && (place.is == Where::Inside) == inside)
+        };
         match random.below(16) {
-            0..8 => at(random, Where::Inside),
-            8..13 => at(random, Where::Outside),
-            13 => Self::Anywhere { before: before * 4 },
+            0..8 => Self::at(random, &of(true).collect::<Vec<_>>()),
+            8..13 => Self::at(random, &of(false).collect::<Vec<_>>()),
+            13 => Self::Anywhere { before: random.below(4 * VISITS_MAX) as u32 },
             _ => Self::FromOutside { after: Duration::from_micros(random.below(LIFE_MAX.as_micros() as u64)) },
         }
+    }
+
+    /// At one of these places.
+    fn at(random: &mut Random, places: &[&Place]) -> Self {
+        let place = random.choose(places);
+        let visits = if place.is == Where::Once { 1 } else { VISITS_MAX };
+        Self::At { place: place.name, before: random.below(visits) as u32 }
     }
 }

@@ -1,16 +1,19 @@
 //! What is put to the test: one object, what a worker does with it, and where it may be killed meanwhile.
 
-use crate::board::Board;
 use crate::worker::Worker;
 
-/// Who is killed at a place has the object, or has not.
+/// What a worker that is killed at a place has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Where {
-    /// It has: the next one must be told, or get back what it had.
+    /// It has the object, or is in the middle of changing it: the next one must be told, or have what it had.
     Inside,
-    /// It has not yet, or not any more.
+    /// It has it not yet, or not any more.
     Outside,
-    /// Nobody is sent there to die, because it comes there only after a kill elsewhere.
+    /// The one or the other, as several steps pass there.
+    Either,
+    /// As outside; a worker comes there at most once.
+    Once,
+    /// Nobody is sent there to die, because it comes there by accident only.
     Seldom,
 }
 
@@ -30,10 +33,42 @@ impl Place {
         Self { name, is: Where::Outside }
     }
 
+    pub(crate) const fn either(name: &'static str) -> Self {
+        Self { name, is: Where::Either }
+    }
+
+    pub(crate) const fn once(name: &'static str) -> Self {
+        Self { name, is: Where::Once }
+    }
+
     pub(crate) const fn seldom(name: &'static str) -> Self {
         Self { name, is: Where::Seldom }
     }
 }
+
+/// The places of a lock's word.
+pub(crate) const LOCK: &[Place] = &[
+    Place::outside("lock: marked"),
+    Place::outside("lock: woken"),
+    Place::outside("lock: to take"),
+    Place::inside("lock: taken"),
+    Place::inside("lock: to free"),
+    Place::seldom("lock: freed"), // By a guard, only if a mark goes away meanwhile.
+    Place::outside("lock: freed, not woken"),
+    Place::outside("lock: nobody woken"),
+];
+
+/// The places of a ledger, which are passed by who takes and by who gives.
+pub(crate) const LEDGER: &[Place] = &[
+    Place::either("ledger: to help"),
+    Place::either("ledger: to change"),
+    Place::either("ledger: changed, not noted"),
+    Place::either("ledger: noted"),
+    Place::outside("ledger: marked"),
+    Place::once("ledger: to claim"),
+    Place::once("ledger: claimed"),
+    Place::outside("ledger: given back, not woken"),
+];
 
 /// One primitive.
 pub(crate) trait Subject: Sized {
@@ -41,13 +76,16 @@ pub(crate) trait Subject: Sized {
     const NAME: &'static str;
 
     /// All places of its protocols. One that is missing here is a failure.
-    const PLACES: &'static [Place];
+    const PLACES: &'static [&'static [Place]];
 
-    /// How often what wakes one sleeper may happen while another sleeps on.
+    /// How often what wakes sleepers may happen while one sleeps on: twenty times as often as others can be before it.
     const PASSES_MAX: u64 = 64;
 
+    /// Where a death leaves those asleep that were to be woken, until they look again: as the primitive's docs say.
+    const STRANDS: &'static [&'static str] = &[];
+
     /// A new object.
-    fn new(board: &Board) -> Self;
+    fn new() -> Self;
 
     /// One use of it, and what a survivor must see.
     fn turn(&self, worker: &Worker);

@@ -35,7 +35,7 @@ const LONG: Duration = Duration::from_micros(60);
 
 /// All places at which a worker may be killed.
 pub(crate) fn places<S: Subject>() -> Vec<Place> {
-    [S::PLACES, &COMMON].concat()
+    [S::PLACES.concat().as_slice(), &COMMON].concat()
 }
 
 /// How the last sleep of this turn ended, or has not.
@@ -52,10 +52,12 @@ pub(crate) struct Worker {
     pub(crate) number: usize,
     places: Vec<Place>,
     passes_max: u64,
+    strands: &'static [&'static str],
     random: RefCell<Random>,
     sleep: Cell<Sleep>,
     /// What had happened when the sleep began,
     passes: Cell<u64>,
+    strandings: Cell<u64>,
     /// and when the turn did.
     deaths: Cell<u64>,
     place: Cell<Option<Place>>,
@@ -70,9 +72,11 @@ impl Worker {
             number,
             places: places::<S>(),
             passes_max: S::PASSES_MAX,
+            strands: S::STRANDS,
             random: RefCell::new(random),
             sleep: Cell::new(Sleep::None),
             passes: Cell::new(0),
+            strandings: Cell::new(0),
             deaths: Cell::new(0),
             place: Cell::new(None),
             tells: Cell::new(true),
@@ -156,6 +160,7 @@ impl Worker {
             SLEEPS => {
                 self.sleep.set(Sleep::Begun);
                 self.passes.set(self.board.get(Common::Passes));
+                self.strandings.set(self.board.get(Common::Strandings));
                 self.board.add(Common::Sleeps);
             }
             LOOKS => self.looks_again(),
@@ -176,9 +181,15 @@ impl Worker {
     fn looks_again(&self) {
         self.sleep.set(Sleep::LookedAgain);
         self.board.add(Common::Looks);
-        if self.board.get(Common::Passes) - self.passes.get() > self.passes_max {
+        let is_stranded = self.board.get(Common::Strandings) != self.strandings.get();
+        if !is_stranded && self.board.get(Common::Passes) - self.passes.get() > self.passes_max {
             self.board.add(Common::Overslept);
         }
+    }
+
+    /// It has waited in vain, so that its last sleep says nothing.
+    pub(crate) fn gave_up(&self) {
+        self.sleep.set(Sleep::None);
     }
 
     /// What it waited for is there.
@@ -192,13 +203,25 @@ impl Worker {
         }
     }
 
+    /// Whether others are up that may do what this one would wait for. It is said to rest if so.
+    pub(crate) fn may_rest(&self) -> bool {
+        let mut living = self.board.of_the_living(Own::Rests);
+        let may = living.any(|(worker, rests)| worker != self.number && rests == 0);
+        self.board.set(self.number, Own::Rests, may.into());
+        may
+    }
+
+    /// It rests no longer.
+    pub(crate) fn rises(&self) {
+        self.board.set(self.number, Own::Rests, 0);
+    }
+
     /// Something has happened that wakes a sleeper.
     pub(crate) fn passed(&self) {
         self.board.add(Common::Passes);
     }
 
     /// Whether its death, if it is inside, would be told to the next one.
-    #[expect(dead_code, reason = "the subjects that are to come use it")]
     pub(crate) fn tells(&self, tells: bool) {
         self.tells.set(tells);
     }
@@ -206,8 +229,16 @@ impl Worker {
     /// Ends this process at the place that it has come to.
     fn die(&self) {
         let place = self.place.get();
-        if place.is_some_and(|place| place.is == Where::Inside) && self.tells.get() {
-            self.board.word(Common::DiedAt).store(monotonic_nanos(), SeqCst);
+        match (place.map(|place| place.is), self.tells.get()) {
+            (Some(Where::Inside), true) => self.board.word(Common::DiedAt).store(monotonic_nanos(), SeqCst),
+            (Some(Where::Either), true) => drop(self.board.add(Common::Vague)),
+            (Some(Where::Inside | Where::Either), false) => {
+                self.board.word(Common::NewsLostAt).store(monotonic_nanos(), SeqCst);
+            }
+            _ => {}
+        }
+        if place.is_some_and(|place| self.strands.contains(&place.name)) {
+            self.board.add(Common::Strandings);
         }
         let at = self.board.own(self.number, Own::Place).load(SeqCst);
         self.board.own(self.number, Own::Killed).store(at + 1, SeqCst);
@@ -219,10 +250,10 @@ impl Worker {
     pub(crate) fn inside(&self, told: bool) {
         self.had();
         let board = &self.board;
-        self.compare(told);
+        let is_torn = self.compare(told);
         board.word(Common::Mark).store(self.mark(), SeqCst);
         let (before, after) = (board.get(Common::CountIn), board.get(Common::CountOut));
-        assert!(told || before == after, "a torn count: {before} and {after}");
+        assert!(is_torn || before == after, "a torn count: {before} and {after}");
         board.word(Common::CountIn).store(before + 1, SeqCst);
         fail_point!(INSIDE);
         self.linger();
@@ -232,26 +263,53 @@ impl Worker {
         assert_eq!(board.word(Common::Mark).swap(0, SeqCst), self.mark(), "another one's mark");
     }
 
+    /// Has what others may have at the same time.
+    pub(crate) fn use_it(&self) {
+        self.board.add(Common::CountOut);
+        fail_point!(INSIDE);
+        self.linger();
+    }
+
     fn mark(&self) -> u64 {
         self.number as u64 + 1
     }
 
-    /// Whether what it was told is so.
-    fn compare(&self, told: bool) {
+    /// Is where others may be as well that change nothing.
+    pub(crate) fn beside(&self, told: bool) {
+        self.had();
+        let board = &self.board;
+        if told {
+            self.compare(true);
+            // No other reader does this, and a writer waits.
+            board.word(Common::Mark).store(0, SeqCst);
+            board.word(Common::CountOut).store(board.get(Common::CountIn), SeqCst);
+        }
+        let before = board.get(Common::CountIn);
+        fail_point!(INSIDE);
+        self.linger();
+        assert_eq!(board.get(Common::CountIn), before, "a writer was inside beside a reader");
+    }
+
+    /// Whether a predecessor has left things half done, which must agree with what was told.
+    fn compare(&self, told: bool) -> bool {
         let board = &self.board;
         let died_at = board.word(Common::DiedAt).swap(0, SeqCst);
         let mark = board.get(Common::Mark);
         if !told {
-            assert_eq!(died_at, 0, "a worker died inside, and the next one was not told");
-            assert_eq!(mark, 0, "worker {mark} is inside, or died there and the next one was not told");
-            return;
+            // Unless somebody was told who has died since, and whose death is no news.
+            let since = if died_at == 0 { board.get(Common::OutsideAt) } else { died_at };
+            let is_lost = board.get(Common::NewsLostAt) > since;
+            assert!(is_lost || died_at == 0, "a worker died inside, and the next one was not told");
+            assert!(is_lost || mark == 0, "worker {mark} is inside, or died there and the next one was not told");
+            return is_lost;
         }
         board.add(Common::Told);
         if died_at != 0 {
             board.word(Common::Slowest).fetch_max(monotonic_nanos().saturating_sub(died_at), SeqCst);
         } else if mark == 0 {
             let vaguely = board.add(Common::ToldVaguely);
-            assert!(vaguely < board.get(Common::Outside), "told of a death that never was");
+            assert!(vaguely < board.get(Common::Vague), "told of a death that never was");
         }
+        true
     }
 }
