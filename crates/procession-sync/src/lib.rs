@@ -27,8 +27,24 @@ mod waiting; // The same with both.
 
 mod keep; // What guards have of their objects.
 
+mod guarded;
 mod lock; // The objects.
+mod rlock;
 
+mod cells; // Where values stand,
+mod locked; // with a lock in front.
+
+mod array;
+mod raw; // Without one.
+mod records; // With one inside.
+mod value;
+
+pub use crate::array::{Array, ArrayGuard};
 pub use crate::error::LockError;
+pub use crate::guarded::{Guard, Guarded};
 pub use crate::lock::{Holder, Lock, LockGuard};
+pub use crate::raw::{Number, RawArray, RawValue};
+pub use crate::records::{LockField, LockWord, RecordGuard, Records};
+pub use crate::rlock::{RLOCK_DEPTH_MAX, RLock, RLockGuard};
+pub use crate::value::{Value, ValueGuard};
 pub use crate::waiting::RECHECK;

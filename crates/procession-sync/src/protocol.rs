@@ -8,6 +8,7 @@
 //! change that half.
 
 pub(crate) mod lock;
+pub(crate) mod rlock;
 
 #[cfg(test)]
 mod loom_world; // The kernel, as far as the protocols know it, in a model.
