@@ -13,16 +13,19 @@ mod worker;
 mod chase; // The loop.
 mod report;
 
-mod condition; // The subjects.
+mod barrier; // The subjects.
+mod condition;
 mod event;
 mod lock;
+mod rlock;
 mod rwlock;
 mod semaphore;
+mod value;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use procession_sync::{BoundedSemaphore, Condition, Event, Lock, RwLock, Semaphore};
+use procession_sync::{Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, RwLock, Semaphore, Value};
 use procession_testkit::{Case, Suite};
 
 use crate::chase::Orders;
@@ -41,8 +44,17 @@ const SHORT_MAX: Duration = Duration::from_secs(50);
 type Run = fn(Orders) -> Verdict;
 
 /// Every subject, by its name.
-const SUBJECTS: &[(&str, Run)] =
-    &[of::<Lock>(), of::<RwLock>(), of::<Semaphore>(), of::<BoundedSemaphore>(), of::<Event>(), of::<Condition>()];
+const SUBJECTS: &[(&str, Run)] = &[
+    of::<Lock>(),
+    of::<RLock>(),
+    of::<RwLock>(),
+    of::<Semaphore>(),
+    of::<BoundedSemaphore>(),
+    of::<Event>(),
+    of::<Condition>(),
+    of::<Barrier>(),
+    of::<Value<[u64; 2]>>(),
+];
 
 const fn of<S: Subject>() -> (&'static str, Run) {
     (S::NAME, chase::run::<S>)

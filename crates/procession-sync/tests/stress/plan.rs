@@ -78,7 +78,7 @@ impl Fate {
     /// At one of these places.
     fn at(random: &mut Random, places: &[&Place]) -> Self {
         let place = random.choose(places);
-        let visits = if place.is == Where::Once { 1 } else { VISITS_MAX };
+        let visits = if place.is_rare { 1 } else { VISITS_MAX };
         Self::At { place: place.name, before: random.below(visits) as u32 }
     }
 }

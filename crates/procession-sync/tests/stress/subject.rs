@@ -11,8 +11,6 @@ pub(crate) enum Where {
     Outside,
     /// The one or the other, as several steps pass there.
     Either,
-    /// As outside; a worker comes there at most once.
-    Once,
     /// Nobody is sent there to die, because it comes there by accident only.
     Seldom,
 }
@@ -22,27 +20,33 @@ pub(crate) enum Where {
 pub(crate) struct Place {
     pub(crate) name: &'static str,
     pub(crate) is: Where,
+    /// A worker comes there once in its life, or not often.
+    pub(crate) is_rare: bool,
 }
 
 impl Place {
+    const fn new(name: &'static str, is: Where) -> Self {
+        Self { name, is, is_rare: false }
+    }
+
+    pub(crate) const fn rare(self) -> Self {
+        Self { is_rare: true, ..self }
+    }
+
     pub(crate) const fn inside(name: &'static str) -> Self {
-        Self { name, is: Where::Inside }
+        Self::new(name, Where::Inside)
     }
 
     pub(crate) const fn outside(name: &'static str) -> Self {
-        Self { name, is: Where::Outside }
+        Self::new(name, Where::Outside)
     }
 
     pub(crate) const fn either(name: &'static str) -> Self {
-        Self { name, is: Where::Either }
-    }
-
-    pub(crate) const fn once(name: &'static str) -> Self {
-        Self { name, is: Where::Once }
+        Self::new(name, Where::Either)
     }
 
     pub(crate) const fn seldom(name: &'static str) -> Self {
-        Self { name, is: Where::Seldom }
+        Self::new(name, Where::Seldom)
     }
 }
 
@@ -65,8 +69,8 @@ pub(crate) const LEDGER: &[Place] = &[
     Place::either("ledger: changed, not noted"),
     Place::either("ledger: noted"),
     Place::outside("ledger: marked"),
-    Place::once("ledger: to claim"),
-    Place::once("ledger: claimed"),
+    Place::outside("ledger: to claim").rare(),
+    Place::outside("ledger: claimed").rare(),
     Place::outside("ledger: given back, not woken"),
 ];
 
