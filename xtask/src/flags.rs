@@ -2,7 +2,7 @@
 //!
 //! A command that is not in this table does not exist, and one that is in it is in the help.
 
-use crate::{Result, bench, ci, conformance, docs, images, layers, test_all, tidy};
+use crate::{Result, bench, ci, conformance, docs, images, layers, stress, test_all, tidy};
 
 /// One command of `cargo xtask`.
 pub(crate) struct Command {
@@ -55,6 +55,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "",
         about: "check the book's pages and links, and build the API docs without a warning",
         run: docs::run,
+    },
+    Command {
+        name: "stress",
+        args: "[PRIMITIVE...] [--kills N] [--seed N] [--plant BUG]",
+        about: "kill those that share an object, again and again; with a planted bug, this must be noticed",
+        run: stress::run,
     },
     Command {
         name: "bench",

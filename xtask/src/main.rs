@@ -20,6 +20,7 @@ mod package;
 mod run;
 mod scratch;
 mod steps;
+mod stress;
 mod test_all;
 mod tidy;
 mod tree;

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::count::Tally;
 use crate::run::{answers, cargo, check, watch};
-use crate::{Result, bench, confined, conformance, docs, examples, images, layers, package, tidy};
+use crate::{Result, bench, confined, conformance, docs, examples, images, layers, package, stress, tidy};
 
 /// What a step is, which says how it counts.
 #[derive(Clone, Copy)]
@@ -35,6 +35,7 @@ pub(crate) const DOCTESTS: Step = ("examples in docs and book", Kind::Tests(doct
 pub(crate) const EXAMPLES: Step = ("every example runs, release build", Kind::Tests(examples::run_all));
 pub(crate) const RELEASE: Step = ("launcher's tests, release build", Kind::Tests(release_tests));
 pub(crate) const IMAGES: Step = ("children of programs built in every way", Kind::Tests(images::all));
+pub(crate) const PLANTS: Step = ("bugs that the kill loop must notice", Kind::Tests(stress::plants));
 pub(crate) const CONFORMANCE_PAGE: Step = ("the page of promises", Kind::Check(conformance::check_page));
 pub(crate) const CONFORMANCE: Step = ("a test for each promise", Kind::Check(conformance_check));
 pub(crate) const DOCS: Step = ("docs", Kind::Check(docs_check));

@@ -15,6 +15,7 @@ const STEPS: &[Step] = &[
     steps::TIDY,
     steps::BUILD,
     steps::TESTS,
+    steps::PLANTS,
     steps::CONFORMANCE,
     steps::DOCTESTS,
     steps::EXAMPLES,

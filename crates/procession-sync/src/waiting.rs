@@ -58,9 +58,14 @@ impl World for Kernel<'_> {
     }
 
     fn park(&self, word: &AtomicU64, low: u32) {
-        // What a futex refuses it refuses at once: then this is a spin.
+        fail_point!("park: sleeps");
         let woken = futex_wait(lower_half(word), low, self.deadline.min(Deadline::after(RECHECK)));
-        self.is_rechecking.set(matches!(woken, Ok(false)));
+        // What a futex refuses it refuses at once: then this is a spin.
+        let is_late = matches!(woken, Ok(false));
+        self.is_rechecking.set(is_late);
+        if is_late {
+            fail_point!("park: looks again");
+        }
     }
 
     fn wake(&self, word: &AtomicU64, count: u32) -> usize {

@@ -20,7 +20,11 @@ struct Place {
 thread_local! {
     static ARMED: RefCell<Vec<(Place, Action)>> = const { RefCell::new(Vec::new()) };
     static PASSED: Cell<u32> = const { Cell::new(0) };
+    static WATCH: RefCell<Option<Watch>> = const { RefCell::new(None) };
 }
+
+/// Who is told of each place.
+type Watch = Box<dyn FnMut(&'static str)>;
 
 /// The exit signal of [`kill`].
 const KILLED: i32 = 9;
@@ -42,6 +46,17 @@ fn add(place: Place, action: Action) {
 /// Forgets what has not happened.
 pub fn disarm() {
     ARMED.take();
+}
+
+/// Has `look` called with the name of each place that this thread comes to, before anything else happens there. Places
+/// that it passes itself are not told.
+pub fn watch(look: impl FnMut(&'static str) + 'static) {
+    WATCH.replace(Some(Box::new(look)));
+}
+
+/// Has nobody told any more.
+pub fn unwatch() {
+    WATCH.take();
 }
 
 /// True while something has not happened yet.
@@ -68,10 +83,22 @@ pub fn kill() {
 #[doc(hidden)]
 pub fn pass(name: &'static str) {
     PASSED.set(PASSED.get().wrapping_add(1));
+    tell(name);
     // Outside of the borrow, since what happens may pass other places.
     if let Some(action) = due(name) {
         action();
     }
+}
+
+/// Tells who watches.
+fn tell(name: &'static str) {
+    WATCH.with(|watch| {
+        if let Ok(mut watch) = watch.try_borrow_mut()
+            && let Some(look) = watch.as_mut()
+        {
+            look(name);
+        }
+    });
 }
 
 /// The first action that is due at the place.
@@ -96,6 +123,22 @@ mod tests {
     use std::rc::Rc;
 
     use super::*;
+
+    #[test]
+    fn who_watches_is_told_each_name_until_nobody_does() {
+        let seen = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&seen);
+        watch(move |name| {
+            pass("within");
+            told.borrow_mut().push(name);
+        });
+        let also = Rc::clone(&seen);
+        arm("b", 0, move || also.borrow_mut().push("action"));
+        ["a", "b"].into_iter().for_each(pass);
+        unwatch();
+        pass("c");
+        assert_eq!(*seen.borrow(), ["a", "b", "action"]);
+    }
 
     #[test]
     fn an_action_happens_once_at_its_place_and_time() {

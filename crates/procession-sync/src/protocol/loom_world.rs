@@ -18,7 +18,7 @@ use procession_shm::arena::Owner;
 use super::{Word, World, low};
 
 /// Words in a model.
-pub(crate) const WORDS: usize = 4;
+pub(crate) const WORDS: usize = 7;
 
 /// Processes in a model, the first included, and one number that is none's.
 const PROCESSES: usize = 5;
@@ -42,6 +42,8 @@ pub(crate) enum Fate {
     /// When it first comes to the place and the first word says something else than zero and these bits; nobody looks
     /// again for its sake.
     KilledUnnoticedAt(&'static str, u64),
+    /// When it first comes to the place and this is true of the first word; nobody looks again for its sake.
+    KilledUnnoticedIf(&'static str, fn(u64) -> bool),
 }
 
 /// One sleeper of a futex.
@@ -74,6 +76,8 @@ pub(crate) struct Kernel {
     fate: Fate,
     /// How many deaths it has looked again for.
     looked_for: Cell<u32>,
+    /// Whether its time is over.
+    is_hurried: Cell<bool>,
 }
 
 /// How a killed process unwinds.
@@ -101,7 +105,13 @@ pub(crate) fn model(preemptions: usize, run: impl Fn(Kernel) + Send + Sync + 'st
             dead: std::array::from_fn(|_| AtomicBool::new(false)),
             guarded: UnsafeCell::new(()),
         };
-        run(Kernel { shared: Arc::new(shared), process: 1, fate: Fate::Lives, looked_for: Cell::new(0) });
+        run(Kernel {
+            shared: Arc::new(shared),
+            process: 1,
+            fate: Fate::Lives,
+            looked_for: Cell::new(0),
+            is_hurried: Cell::new(false),
+        });
     });
 }
 
@@ -118,7 +128,13 @@ impl Kernel {
         fate: Fate,
         run: impl FnOnce(&Self) -> R + 'static,
     ) -> Process<R> {
-        let kernel = Self { shared: Arc::clone(&self.shared), process, fate, looked_for: Cell::new(0) };
+        let kernel = Self {
+            shared: Arc::clone(&self.shared),
+            process,
+            fate,
+            looked_for: Cell::new(0),
+            is_hurried: Cell::new(false),
+        };
         Process(thread::spawn(move || {
             let ended: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| run(&kernel)));
             match ended {
@@ -139,9 +155,29 @@ impl Kernel {
         &self.shared.words[which]
     }
 
+    /// All words.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        &self.shared.words
+    }
+
+    /// Has no time to wait from now on.
+    pub(crate) fn hurry(&self) {
+        self.is_hurried.set(true);
+    }
+
+    /// Several words.
+    pub(crate) fn some_words(&self, which: std::ops::Range<usize>) -> &[AtomicU64] {
+        &self.shared.words[which]
+    }
+
     /// Touches what a lock guards.
     pub(crate) fn touch(&self) {
         self.shared.guarded.with_mut(|_| ());
+    }
+
+    /// Looks at what a lock guards, as others may at the same time.
+    pub(crate) fn look(&self) {
+        self.shared.guarded.with(|_| ());
     }
 
     fn die(&self, is_noticed: bool) -> ! {
@@ -169,7 +205,7 @@ impl World for Kernel {
     }
 
     fn is_over(&self) -> bool {
-        false
+        self.is_hurried.get()
     }
 
     fn park(&self, word: &AtomicU64, expected: u32) {
@@ -205,6 +241,11 @@ impl World for Kernel {
             Fate::KilledAt(wanted) if wanted == place => self.die(true),
             Fate::KilledUnnoticedAt(wanted, mask)
                 if wanted == place && self.word(0).load(Ordering::Relaxed) & !mask != 0 =>
+            {
+                self.die(false);
+            }
+            Fate::KilledUnnoticedIf(wanted, is_due)
+                if wanted == place && is_due(self.word(0).load(Ordering::Relaxed)) =>
             {
                 self.die(false);
             }

@@ -1,0 +1,84 @@
+//! What becomes of each worker, which the seed says.
+
+use std::time::Duration;
+
+use crate::subject::{Place, Where};
+
+/// Numbers that a seed gives, always the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    /// The numbers of one purpose.
+    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
+        let mut random = Self(seed ^ purpose.wrapping_mul(0xd134_2543_de82_ef95));
+        random.next();
+        random
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ mixed >> 31
+    }
+
+    /// One of the first `end` numbers.
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        self.next() % end
+    }
+
+    fn choose<'a, T>(&mut self, of: &[&'a T]) -> &'a T {
+        of[self.below(of.len() as u64) as usize]
+    }
+}
+
+/// What becomes of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fate {
+    /// It returns when it is told to.
+    Lives,
+    /// It is killed at the place, when it has been there so often.
+    At { place: &'static str, before: u32 },
+    /// It is killed at the next place after so many.
+    Anywhere { before: u32 },
+    /// It is killed after so long, wherever it is.
+    FromOutside { after: Duration },
+}
+
+/// Visits of a place that a worker survives, at most: it dies in the first contention and in later ones.
+const VISITS_MAX: u64 = 12;
+
+/// The longest life of who is killed from outside.
+const LIFE_MAX: Duration = Duration::from_millis(6);
+
+impl Fate {
+    /// That of one whose death others are to have time to suffer from: it dies without the object, as often as not just
+    /// when it has been woken to take it.
+    pub(crate) fn draw_lone(random: &mut Random, places: &[Place]) -> Self {
+        let has_not = places.iter().filter(|place| place.is == Where::Outside);
+        let (woken, others): (Vec<_>, Vec<_>) = has_not.partition(|place| place.name.contains(": woken"));
+        let from = if woken.is_empty() || random.below(2) == 0 { others } else { woken };
+        Self::at(random, &from)
+    }
+
+    /// That of the next worker: every other one has the object when it dies.
+    pub(crate) fn draw(random: &mut Random, places: &[Place]) -> Self {
+        let of = |inside| {
+            places.iter().filter(move |place| place.is != Where::Seldom && (place.is == Where::Inside) == inside)
+        };
+        match random.below(16) {
+            0..8 => Self::at(random, &of(true).collect::<Vec<_>>()),
+            8..13 => Self::at(random, &of(false).collect::<Vec<_>>()),
+            13 => Self::Anywhere { before: random.below(4 * VISITS_MAX) as u32 },
+            _ => Self::FromOutside { after: Duration::from_micros(random.below(LIFE_MAX.as_micros() as u64)) },
+        }
+    }
+
+    /// At one of these places.
+    fn at(random: &mut Random, places: &[&Place]) -> Self {
+        let place = random.choose(places);
+        let visits = if place.is_rare { 1 } else { VISITS_MAX };
+        Self::At { place: place.name, before: random.below(visits) as u32 }
+    }
+}

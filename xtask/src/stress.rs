@@ -1,0 +1,236 @@
+//! `cargo xtask stress`: kills workers that share an object, thousands of times, and shows that the loop would notice.
+//!
+//! The loop is the test `stress` of procession-sync, which prints its own figures. To show that it can fail, a bug is
+//! planted in a copy of the repository, and the loop run there must fail.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::count::Tally;
+use crate::run::{cargo, check, watch_into};
+use crate::{Result, metadata, tree};
+
+/// A primitive's kills, unless told otherwise.
+const KILLS: u64 = 10_000;
+
+/// The seed, unless told otherwise: figures of two runs can be compared.
+const SEED: u64 = 1;
+
+/// Kills that a planted bug must not survive.
+const PLANT_KILLS: u64 = 2_000;
+
+/// How long a loop with a bug may take: one that hangs says so after ten seconds.
+const PLANT_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// A bug: in this file this text is replaced by that.
+struct Plant {
+    name: &'static str,
+    about: &'static str,
+    file: &'static str,
+    from: &'static str,
+    to: &'static str,
+    /// Which loop must fail,
+    subject: &'static str,
+    /// and what it must say.
+    says: &'static str,
+}
+
+const PLANTS: &[Plant] = &[
+    Plant {
+        name: "owner-check",
+        about: "whoever holds a lock is taken to be alive",
+        file: "crates/procession-sync/src/protocol/lock.rs",
+        from: "    holder.owner().is_some_and(|owner| world.is_alive(owner))\n",
+        to: "    holder.owner().is_some_and(|owner| world.is_alive(owner) || true)\n",
+        subject: "lock",
+        says: "FAILED: ",
+    },
+    Plant {
+        name: "waiters",
+        about: "who frees a lock forgets that others sleep than the one that it wakes",
+        file: "crates/procession-sync/src/protocol/lock.rs",
+        from: "    if word.exchange(own.0 | WAITERS, WAITERS, Release, Relaxed).is_err() {\n",
+        to: "    if word.exchange(own.0 | WAITERS, 0, Release, Relaxed).is_err() {\n",
+        subject: "lock",
+        says: "FAILED: lost wake-ups",
+    },
+];
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+struct Orders {
+    kills: u64,
+    seed: u64,
+    plant: Option<String>,
+    subjects: Vec<String>,
+}
+
+/// Runs the loop for some primitives or for all, or with a planted bug.
+///
+/// # Errors
+///
+/// The loop failed; with a bug, it did not.
+pub(crate) fn run(args: &[String]) -> Result {
+    let orders = read(args)?;
+    let Some(name) = &orders.plant else {
+        let command = test(&orders.subjects, "--release", orders.kills, orders.seed);
+        return check(command);
+    };
+    let plant = PLANTS.iter().find(|plant| plant.name == name);
+    try_plant(plant.ok_or_else(|| format!("no bug is called `{name}`; there are: {}", names()))?, orders.seed)
+}
+
+fn names() -> String {
+    PLANTS.iter().map(|plant| plant.name).collect::<Vec<_>>().join(", ")
+}
+
+/// Plants every bug; each counts as one.
+///
+/// # Errors
+///
+/// There is no place for a copy.
+pub(crate) fn plants() -> Result<Tally> {
+    let mut tally = Tally::default();
+    for plant in PLANTS {
+        let result = try_plant(plant, SEED);
+        if let Err(error) = &result {
+            println!("{}: {error}", plant.name);
+        }
+        tally += Tally::one(result.is_ok());
+    }
+    Ok(tally)
+}
+
+fn read(args: &[String]) -> Result<Orders> {
+    let mut orders = Orders { kills: KILLS, seed: SEED, plant: None, subjects: Vec::new() };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or_else(|| format!("`{arg}` needs a value"));
+        match arg.as_str() {
+            "--kills" => orders.kills = value()?.parse()?,
+            "--seed" => orders.seed = value()?.parse()?,
+            "--plant" => orders.plant = Some(value()?.clone()),
+            option if option.starts_with('-') => return Err(format!("unknown argument `{option}`").into()),
+            subject => orders.subjects.push(subject.to_string()),
+        }
+    }
+    Ok(orders)
+}
+
+/// The loop, as cargo builds and runs it.
+fn test(subjects: &[String], profile: &str, kills: u64, seed: u64) -> Command {
+    let (kills, seed) = (kills.to_string(), seed.to_string());
+    let mut command = cargo(&["test", "--package", "procession-sync", "--test", "stress", profile]);
+    command.args(["--", "--stress", &kills, &seed]).args(subjects);
+    command
+}
+
+/// Succeeds if the loop fails where the bug is.
+fn try_plant(plant: &Plant, seed: u64) -> Result {
+    println!("-- {}: {}", plant.name, plant.about);
+    let copy = copy(plant)?;
+    let mut build = cargo(&["test", "--package", "procession-sync", "--test", "stress", "--no-run"]);
+    in_copy(&mut build, &copy);
+    check(build)?;
+    let mut command = test(&[plant.subject.to_string()], "--profile=dev", PLANT_KILLS, seed);
+    in_copy(&mut command, &copy);
+    let text = Text::default();
+    let outcome = watch_into(&mut command, PLANT_TIME_MAX, text.clone(), io::stderr())?;
+    let text = text.take();
+    print!("{text}");
+    match outcome.success || !text.contains(plant.says) {
+        true => Err("the loop has not noticed it".into()),
+        false => Ok(()),
+    }
+}
+
+/// Has cargo build there.
+fn in_copy(command: &mut Command, copy: &Path) {
+    // With a target directory of its own: cargo takes two copies of a workspace for one and mixes what it has built.
+    command.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
+    // Nobody looks at it in a debugger, and it builds in two thirds of the time.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0");
+}
+
+/// A copy of the repository with the bug. It stays, with what is built of it, so that the next build is a short one.
+fn copy(plant: &Plant) -> Result<PathBuf> {
+    let copy = metadata::target_directory()?.join("planted");
+    for file in tree::files()? {
+        let text = if file.path == plant.file { with_bug(plant, &file.text)? } else { file.text };
+        write(&copy.join(&file.path), &text)?;
+    }
+    Ok(copy)
+}
+
+fn with_bug(plant: &Plant, text: &str) -> Result<String> {
+    match text.matches(plant.from).count() {
+        1 => Ok(text.replace(plant.from, plant.to)),
+        count => Err(format!("the line to plant a bug in is {count} times in {}, not once", plant.file).into()),
+    }
+}
+
+/// Writes a file unless it says that already: what has not changed is not built anew.
+fn write(path: &Path, text: &str) -> Result {
+    if fs::read(path).is_ok_and(|before| before == text.as_bytes()) {
+        return Ok(());
+    }
+    fs::create_dir_all(path.parent().unwrap_or(path))?;
+    Ok(fs::write(path, text)?)
+}
+
+/// What a program printed, kept.
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Text {
+    fn take(&self) -> String {
+        let mut bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&std::mem::take(&mut *bytes)).into_owned()
+    }
+}
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_has_its_line() -> Result {
+        for plant in PLANTS {
+            let text = tree::read(plant.file)?.text;
+            assert_ne!(with_bug(plant, &text)?, text);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_line_that_is_not_there_once_is_an_error() {
+        let plant = &PLANTS[0];
+        assert!(with_bug(plant, "").is_err());
+        assert!(with_bug(plant, &plant.from.repeat(2)).is_err());
+    }
+
+    #[test]
+    fn orders_are_read() -> Result {
+        let args = |text: &str| text.split_whitespace().map(str::to_string).collect::<Vec<_>>();
+        let orders = read(&args("lock --seed 3 event"))?;
+        assert_eq!((orders.kills, orders.seed, orders.plant), (KILLS, 3, None));
+        assert_eq!(orders.subjects, ["lock", "event"]);
+        assert!(read(&args("--kills")).is_err());
+        assert!(read(&args("--kils 3")).is_err());
+        Ok(())
+    }
+}
