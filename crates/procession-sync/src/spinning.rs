@@ -1,56 +1,79 @@
-//! Whether, and for how long, a thread looks at a word before it sleeps: what it has learnt from its last waits there.
+//! Whether a thread looks at a word for a while before it sleeps: what it has learnt from its last waits there.
 //!
-//! Spinning is a wager that the wait is shorter than a sleep and a wake-up take. It is worth it if it wins every other
-//! time, so a thread counts for each object, and stops when it loses more often. Now and then it tries again. Nothing of
+//! Spinning is a wager that the wait is shorter than a sleep and a wake-up take. A thread counts for each object how often
+//! it has lost; after a few losses it sleeps at once, and tries again ever more seldom, until it wins. While it wins it
+//! gives up when a wait takes much longer than others that it won: then whoever it waits for does not run. Nothing of
 //! this is in shared memory: what others do with an object shows in how long one waits for it.
 //!
 //! Relies on the scheduler to say how many processors there are. Nobody spins on the only one, where no other runs
 //! meanwhile.
 
 use std::cell::Cell;
+use std::hint::spin_loop;
 use std::time::Duration;
 
 use procession_sys::{Deadline, processor_count};
 
-/// How long a wait spins at most: about as long as falling asleep and being woken take, so that a wager that is lost
-/// costs as much again as sleeping at once.
-pub(crate) const SPIN_TIME_MAX: Duration = Duration::from_micros(30);
+/// How long a wait spins at most: somewhat longer than it takes to wake a process on an idle virtual processor and to hear
+/// from it. Were it shorter, two that take turns and sleep would never find each other awake.
+pub(crate) const SPIN_TIME_MAX: Duration = Duration::from_micros(100);
 
 /// How often a thread looks at a word between two looks at the clock, which take longer.
 const LOOKS: u32 = 16;
 
+/// How many times as long as at first a thread pauses between looks in the end. Each look takes the word's cache line from
+/// whoever has the lock, who goes the faster the less it is disturbed.
+const PAUSES_MAX: u32 = 32;
+
 /// Habits that a thread has at a time; objects that share one share what is learnt.
 const HABITS: usize = 64;
 
-/// The best that can be thought of spinning, and from where on a thread does it.
-const TRUST_MAX: u8 = 15;
-const TRUST_ENOUGH: u8 = 8;
+/// So many more losses than wins do not matter yet.
+const LOSSES_BORNE: u8 = 3;
 
-/// A thread that does not trust in spinning tries it once in so many waits.
-const TRY_AGAIN: u8 = 32;
+/// From so many on a thread does not try more seldom: once in 1,024 waits.
+const LOSSES_MAX: u8 = LOSSES_BORNE + 9;
 
-/// What a thread thinks of spinning for an object.
+/// How many times as long as usual a thread spins that has mostly won, and how long at least, in looks.
+const PATIENCE: u32 = 8;
+const PATIENCE_MIN: u32 = 64;
+
+/// What a thread knows of spinning for an object.
 #[derive(Clone, Copy, Debug)]
 struct Habit {
-    /// One more for each spin that was worth it, one less for each that was not.
-    trust: u8,
+    /// How many more spins it has lost than won.
+    losses: u8,
     /// How many waits have not spun since the last that did.
-    passed_over: u8,
+    passed_over: u16,
+    /// How many looks the longer ones of its last wins have taken.
+    usual: u32,
 }
 
 impl Habit {
-    /// In doubt, which the first few waits settle.
-    const NEW: Self = Self { trust: TRUST_ENOUGH + 2, passed_over: 0 };
+    const NEW: Self = Self { losses: 0, passed_over: 0, usual: u32::MAX };
 
-    /// Whether the wait that begins is to spin.
-    fn decide(&mut self) -> bool {
-        let spins = self.trust >= TRUST_ENOUGH || self.passed_over + 1 >= TRY_AGAIN;
-        self.passed_over = if spins { 0 } else { self.passed_over + 1 };
-        spins
+    /// How often the wait that begins is to look before it sleeps.
+    fn decide(&mut self) -> u32 {
+        let every = if self.losses < LOSSES_BORNE { 1 } else { 2 << (self.losses - LOSSES_BORNE) };
+        self.passed_over += 1;
+        if self.passed_over < every {
+            return 0;
+        }
+        self.passed_over = 0;
+        // What is usual says nothing when it has become different.
+        if every > 1 { u32::MAX } else { self.usual.saturating_mul(PATIENCE).max(PATIENCE_MIN) }
     }
 
-    fn learn(&mut self, was_worth_it: bool) {
-        self.trust = if was_worth_it { (self.trust + 1).min(TRUST_MAX) } else { self.trust.saturating_sub(1) };
+    /// After so many looks: it is worth another try at once.
+    fn win(&mut self, looks: u32) {
+        self.losses = self.losses.saturating_sub(1).min(LOSSES_BORNE - 1);
+        self.usual = looks.max(self.usual - self.usual / 8);
+    }
+
+    /// It may have been impatient.
+    fn lose(&mut self) {
+        self.losses = (self.losses + 1).min(LOSSES_MAX);
+        self.usual = self.usual.saturating_mul(2);
     }
 }
 
@@ -93,6 +116,7 @@ fn is_alone() -> bool {
 pub(crate) struct Spin {
     object: usize,
     looks: Cell<u32>,
+    looks_max: Cell<u32>,
     until: Cell<Deadline>,
     state: Cell<State>,
 }
@@ -108,8 +132,8 @@ impl Spin {
     /// For the object at an address.
     #[inline]
     pub(crate) fn new(object: usize) -> Self {
-        let (looks, until) = (Cell::new(0), Cell::new(Deadline::NOW));
-        Self { object, looks, until, state: Cell::new(State::NotBegun) }
+        let (looks, looks_max, until) = (Cell::new(0), Cell::new(0), Cell::new(Deadline::NOW));
+        Self { object, looks, looks_max, until, state: Cell::new(State::NotBegun) }
     }
 
     /// Lets a moment pass; false, from then on, when it is time to sleep, or nobody wants to wait any longer.
@@ -120,7 +144,9 @@ impl Spin {
             return false;
         }
         self.looks.set(looks.wrapping_add(1));
-        std::hint::spin_loop();
+        for _ in 0..1 << (looks / LOOKS).min(PAUSES_MAX.ilog2()) {
+            spin_loop();
+        }
         true
     }
 
@@ -129,11 +155,11 @@ impl Spin {
     fn goes_on(&self, deadline: Deadline) -> bool {
         match self.state.get() {
             State::NotBegun => self.begin(deadline),
-            State::Spins if self.until.get().has_passed() => {
+            State::Spins if self.looks.get() >= self.looks_max.get() || self.until.get().has_passed() => {
                 self.state.set(State::IsOver);
                 // A wait that was to be shorter teaches nothing.
                 if !deadline.has_passed() {
-                    with_habit(self.object, |habit| habit.learn(false));
+                    with_habit(self.object, Habit::lose);
                     PROCESSORS.set(0);
                 }
                 false
@@ -144,8 +170,11 @@ impl Spin {
     }
 
     fn begin(&self, deadline: Deadline) -> bool {
-        let spins = deadline != Deadline::NOW && !is_alone() && with_habit(self.object, Habit::decide);
+        let may_spin = deadline != Deadline::NOW && !is_alone();
+        let looks = if may_spin { with_habit(self.object, Habit::decide) } else { 0 };
+        let spins = looks > 0;
         if spins {
+            self.looks_max.set(looks);
             self.until.set(deadline.min(Deadline::after(SPIN_TIME_MAX)));
         }
         self.state.set(if spins { State::Spins } else { State::IsOver });
@@ -158,7 +187,7 @@ impl Drop for Spin {
     #[inline]
     fn drop(&mut self) {
         if self.state.get() == State::Spins {
-            with_habit(self.object, |habit| habit.learn(true));
+            with_habit(self.object, |habit| habit.win(self.looks.get()));
         }
     }
 }
@@ -201,10 +230,10 @@ mod tests {
             if processor_count().unwrap_or(2) < 2 {
                 return;
             }
-            assert_eq!(waits(64, 600, u32::MAX), 600);
-            // A thread that has learnt to sleep does so at once, but for the tries.
-            let slept = waits(64, 320, 1);
-            assert!((200..320).contains(&slept), "{slept}");
+            assert_eq!(waits(64, 60, u32::MAX), 60);
+            // Most of them have not spun, and neither do the next, until one does and wins.
+            let slept = waits(64, 200, 1);
+            assert!((1..100).contains(&slept), "{slept}");
             assert_eq!(waits(64, 100, 1), 0, "short waits are spun for");
         });
     }
@@ -266,15 +295,46 @@ mod tests {
         });
     }
 
-    #[test]
-    fn trust_has_bounds() {
-        let mut habit = Habit::NEW;
-        for was_worth_it in [true, false] {
-            (0..1000).for_each(|_| habit.learn(was_worth_it));
-            assert_eq!(habit.decide(), was_worth_it);
+    /// How many of so many waits spin, each of which is won or lost.
+    fn spins(habit: &mut Habit, count: u32, wins: impl Fn(u32) -> bool) -> u32 {
+        let mut spins = 0;
+        for wait in 0..count {
+            if habit.decide() > 0 {
+                spins += 1;
+                if wins(wait) { habit.win(10) } else { habit.lose() }
+            }
         }
-        let tries = (0..10 * u32::from(TRY_AGAIN)).filter(|_| habit.decide()).count();
-        assert!((9..=11).contains(&tries), "{tries}");
+        spins
+    }
+
+    #[test]
+    fn who_always_loses_tries_ever_more_seldom_and_never_stops() {
+        let mut habit = Habit::NEW;
+        assert!((10..=12).contains(&spins(&mut habit, 1000, |_| false)));
+        assert!((95..=105).contains(&spins(&mut habit, 100 * 1024, |_| false)));
+    }
+
+    #[test]
+    fn who_wins_as_often_as_it_loses_spins_always_and_who_wins_seldom_hardly_ever() {
+        assert_eq!(spins(&mut { Habit::NEW }, 1000, |wait| wait % 2 == 0), 1000);
+        assert!(spins(&mut { Habit::NEW }, 10_000, |wait| wait % 20 == 0) < 1000);
+    }
+
+    #[test]
+    fn who_wins_soon_gives_up_sooner_and_learns_that_it_was_too_soon() {
+        let mut habit = Habit::NEW;
+        for _ in 0..200 {
+            assert!(habit.decide() >= 8 * 50);
+            habit.win(50);
+        }
+        assert_eq!(habit.decide(), 8 * 50);
+        habit.lose();
+        assert_eq!(habit.decide(), 16 * 50);
+        habit.win(700);
+        assert_eq!(habit.decide(), 8 * 700);
+        (0..LOSSES_BORNE).for_each(|_| habit.lose());
+        let tries: Vec<u32> = (0..4).map(|_| habit.decide()).collect();
+        assert_eq!(tries, [0, u32::MAX, 0, u32::MAX], "a try after losses is a patient one");
     }
 
     #[test]
