@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use procession_shm::ShmError;
 use procession_shm::arena::ArenaError;
+
+use crate::{HOLDERS_MAX, PERMITS_MAX};
 
 /// Why a guard, a permit or a turn was not had, or under which circumstances it was.
 ///
@@ -34,6 +37,48 @@ pub enum LockError<G = ()> {
         /// How many it has room for.
         limit: u32,
     },
+    /// There would be more permits than the semaphore can have, so none was added.
+    #[error(
+        "{count} permits are more than the semaphore may get back: release only as many as were forgotten, or make it larger"
+    )]
+    OverRelease {
+        /// How many were to be released.
+        count: u32,
+    },
+    /// No semaphore has so many permits.
+    #[error("a semaphore of {permits} permits: ask for at most {PERMITS_MAX}")]
+    TooManyPermits {
+        /// How many were asked for.
+        permits: u32,
+    },
+    /// No object has room for so many processes, or none for any.
+    #[error("room for {holders} processes: ask for 1 to {HOLDERS_MAX}")]
+    InvalidHolders {
+        /// How many were asked for.
+        holders: u32,
+    },
+    /// A thread holds it as many times as can be counted.
+    #[error(
+        "this thread holds the lock {limit} times, which is as often as can be counted: drop guards that it forgot"
+    )]
+    TooDeep {
+        /// How many times that is.
+        limit: u64,
+    },
+    /// The guard that was given is of another lock than the one that guards this object, or a forked child's copy of
+    /// its parent's guard.
+    #[error(
+        "the guard given is not one of the lock that guards this object, held by this process: take that lock first"
+    )]
+    NotItsLock,
+    /// The record's lock was taken through other records, whose names for processes mean nothing here.
+    #[error(
+        "the lock of this record was taken through other `Records`: pass on the handle that was made first, or a clone"
+    )]
+    OtherNames,
+    /// The array, the index, or the bits that are there. Nothing is held.
+    #[error(transparent)]
+    Memory(#[from] ShmError),
     /// The object's memory could not be had or used.
     #[error(transparent)]
     Arena(#[from] ArenaError),
@@ -48,6 +93,13 @@ impl<G> LockError<G> {
             Self::Timeout => LockError::Timeout,
             Self::HeldByThisThread => LockError::HeldByThisThread,
             Self::TooManyHolders { limit } => LockError::TooManyHolders { limit },
+            Self::OverRelease { count } => LockError::OverRelease { count },
+            Self::TooManyPermits { permits } => LockError::TooManyPermits { permits },
+            Self::InvalidHolders { holders } => LockError::InvalidHolders { holders },
+            Self::TooDeep { limit } => LockError::TooDeep { limit },
+            Self::NotItsLock => LockError::NotItsLock,
+            Self::OtherNames => LockError::OtherNames,
+            Self::Memory(error) => LockError::Memory(error),
             Self::Arena(error) => LockError::Arena(error),
         }
     }
@@ -75,6 +127,16 @@ impl<G> LockError<G> {
     }
 }
 
+impl LockError {
+    /// The same for whoever asked for something else, which it has not.
+    ///
+    /// # Panics
+    /// Not for what `Lock::take` returns, which has no guard.
+    pub(crate) fn without_guard<G>(self) -> LockError<G> {
+        self.map(|()| unreachable!("a lock that was had is no error here"))
+    }
+}
+
 impl<G> fmt::Debug for LockError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -83,6 +145,13 @@ impl<G> fmt::Debug for LockError<G> {
             Self::Timeout => f.write_str("Timeout"),
             Self::HeldByThisThread => f.write_str("HeldByThisThread"),
             Self::TooManyHolders { limit } => f.debug_struct("TooManyHolders").field("limit", limit).finish(),
+            Self::OverRelease { count } => f.debug_struct("OverRelease").field("count", count).finish(),
+            Self::TooManyPermits { permits } => f.debug_struct("TooManyPermits").field("permits", permits).finish(),
+            Self::InvalidHolders { holders } => f.debug_struct("InvalidHolders").field("holders", holders).finish(),
+            Self::TooDeep { limit } => f.debug_struct("TooDeep").field("limit", limit).finish(),
+            Self::NotItsLock => f.write_str("NotItsLock"),
+            Self::OtherNames => f.write_str("OtherNames"),
+            Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),
             Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
         }
     }

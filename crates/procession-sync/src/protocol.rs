@@ -7,7 +7,12 @@
 //! A word has 64 bits. The kernel's futexes have 32, so who sleeps sleeps on the lower half: what waiters look at must
 //! change that half.
 
+pub(crate) mod event;
+pub(crate) mod ledger; // Counts that belong to processes.
 pub(crate) mod lock;
+pub(crate) mod rlock;
+pub(crate) mod rwlock;
+pub(crate) mod semaphore;
 
 #[cfg(test)]
 mod loom_world; // The kernel, as far as the protocols know it, in a model.
