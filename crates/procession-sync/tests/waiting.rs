@@ -5,12 +5,18 @@
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
+use std::fs::File;
+use std::hint::spin_loop;
+use std::io::Read;
+use std::os::fd::AsFd;
+use std::sync::atomic::Ordering::{Acquire, Release};
 use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::StartMethod;
-use procession_sync::{Lock, LockError, RECHECK};
-use procession_sys::processor_time;
+use procession_shm::arena::Slot;
+use procession_sync::{Event, Lock, LockError, RECHECK};
+use procession_sys::{processor_count, processor_time};
 use procession_wire::Descriptor;
 
 procession_testkit::main! {
@@ -21,6 +27,7 @@ procession_testkit::main! {
         a_crowd_on_one_lock_gets_through,
     ];
     cases: [
+        two_that_take_turns_stay_awake,
         no_time_is_no_wait,
         a_wait_is_as_long_as_it_says,
         a_wait_that_is_too_long_for_the_clock_is_for_ever,
@@ -148,4 +155,78 @@ fn a_wait_that_is_too_long_for_the_clock_is_for_ever() {
             waiter.join().unwrap();
         });
     }
+}
+
+/// How often two processes take turns at a time by events, and before by a cache line; and how many times at most.
+const TURNS: u64 = 500;
+const LINE_TURNS: u64 = 10;
+const BATCHES: u64 = 40;
+
+fn by_events(events: &[Event; 2], who: usize) {
+    for _ in 0..TURNS {
+        if who == 0 {
+            events[1].set();
+        }
+        events[who].wait().unwrap();
+        events[who].clear();
+        if who == 1 {
+            events[0].set();
+        }
+    }
+}
+
+fn by_a_cache_line(lines: &[Slot; 2], who: usize, batch: u64) {
+    let [own, other] = [who, 1 - who].map(|which| &lines[which].words()[0]);
+    for turn in batch * LINE_TURNS + 1..=(batch + 1) * LINE_TURNS {
+        if who == 0 {
+            own.store(turn, Release);
+        }
+        while other.load(Acquire) != turn {
+            spin_loop();
+        }
+        if who == 1 {
+            own.store(turn, Release);
+        }
+    }
+}
+
+fn take_turns(events: [Event; 2], lines: [Slot; 2], go_on: Descriptor) {
+    for batch in 0..BATCHES {
+        if File::from(go_on.as_fd().try_clone_to_owned().unwrap()).read(&mut [0]).unwrap() == 0 {
+            return;
+        }
+        by_a_cache_line(&lines, 1, batch);
+        by_events(&events, 1);
+    }
+}
+
+/// How often a process's first thread has gone to sleep.
+fn sleeps(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    count.unwrap().trim().parse().unwrap()
+}
+
+fn two_that_take_turns_stay_awake() {
+    if processor_count().unwrap() < 2 {
+        return;
+    }
+    let events = [Event::new().unwrap(), Event::new().unwrap()];
+    let lines = [Slot::allocate(8, 0).unwrap(), Slot::allocate(8, 0).unwrap()];
+    let (go_on, tells) = pipe();
+    let child = start(StartMethod::ForkServer, take_turns, (events.clone(), lines.clone(), go_on));
+    // Others are at work on the processors, so the two do not always have one each; when both have just looked at a
+    // cache line, which neither can without, they are likely to.
+    // On one processor the kernel may have one of them sleep and never the other.
+    let sleeps = || sleeps(procession_sys::pid()) + sleeps(child.pid());
+    let awake = (0..BATCHES).any(|batch| {
+        tell(&tells);
+        by_a_cache_line(&lines, 0, batch);
+        let before = sleeps();
+        by_events(&events, 0);
+        sleeps() - before < TURNS / 20
+    });
+    drop(tells);
+    child.join().unwrap();
+    assert!(awake, "they sleep at every turn");
 }
