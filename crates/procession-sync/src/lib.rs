@@ -25,6 +25,8 @@ mod error;
 mod protocol; // What may become of the words, without a process or a system call. Read this first.
 mod waiting; // The same with both.
 
+mod spinning; // How long a thread waits without sleeping.
+
 mod keep; // What guards have of their objects.
 mod table; // Which processes have how much of an object.
 

@@ -1,6 +1,7 @@
 //! The kernel as the protocols see it: spin, then sleep, look again, and ask who is alive.
 //!
-//! Relies on `procession_sys` for futexes and on the arena for the life of a process.
+//! Relies on `spinning.rs` for how long a spin is worth it, on `procession_sys` for futexes, and on the arena for the life
+//! of a process.
 
 use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
@@ -10,6 +11,7 @@ use procession_shm::arena::{Owner, Slot};
 use procession_sys::{Deadline, fail_point, futex_wait, futex_wake, lower_half};
 
 use crate::protocol::World;
+use crate::spinning::Spin;
 
 /// How long anything sleeps at most before it looks at its word, and whether its holder is alive, by itself.
 ///
@@ -17,22 +19,20 @@ use crate::protocol::World;
 /// thousandth of a processor.
 pub const RECHECK: Duration = Duration::from_millis(50);
 
-/// How often a thread looks at a word before it sleeps. It takes about as long as falling asleep and being woken does.
-const SPINS_MAX: u32 = 400;
-
 /// The kernel, for one wait of one thread of this process.
 pub(crate) struct Kernel<'a> {
     slot: &'a Slot,
     deadline: Deadline,
-    spins: Cell<u32>,
+    spin: Spin,
     /// It has slept for as long as it may without a look.
     is_rechecking: Cell<bool>,
 }
 
 impl<'a> Kernel<'a> {
-    /// For an object of this slot's arena.
+    /// For the object in a slot.
+    #[inline]
     pub(crate) fn new(slot: &'a Slot, deadline: Deadline) -> Self {
-        Self { slot, deadline, spins: Cell::new(SPINS_MAX), is_rechecking: Cell::new(false) }
+        Self { slot, deadline, spin: Spin::new(slot.words().as_ptr().addr()), is_rechecking: Cell::new(false) }
     }
 }
 
@@ -44,13 +44,7 @@ impl World for Kernel<'_> {
     }
 
     fn spin(&self) -> bool {
-        let left = self.spins.get();
-        if left == 0 {
-            return false;
-        }
-        self.spins.set(left - 1);
-        std::hint::spin_loop();
-        true
+        self.spin.turn(self.deadline)
     }
 
     fn is_over(&self) -> bool {
@@ -74,5 +68,76 @@ impl World for Kernel<'_> {
 
     fn at(&self, place: &'static str) {
         fail_point!(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+    use std::thread;
+    use std::time::Instant;
+
+    use procession_sys::thread_id;
+
+    use super::*;
+    use crate::protocol::lock::{Held, give, take};
+
+    /// The kernel, but whoever waits sleeps at once.
+    struct AtOnce<'a>(Kernel<'a>);
+
+    impl World for AtOnce<'_> {
+        type Word = AtomicU64;
+
+        fn is_alive(&self, owner: Owner) -> bool {
+            self.0.is_alive(owner)
+        }
+        fn spin(&self) -> bool {
+            false
+        }
+        fn is_over(&self) -> bool {
+            self.0.is_over()
+        }
+        fn park(&self, word: &AtomicU64, low: u32) {
+            self.0.park(word, low);
+        }
+        fn wake(&self, word: &AtomicU64, count: u32) -> usize {
+            self.0.wake(word, count)
+        }
+        fn at(&self, place: &'static str) {
+            self.0.at(place);
+        }
+    }
+
+    /// How often so many threads take and free one lock in a while, each in a world that `world` makes.
+    fn hammered<'s, W: World<Word = AtomicU64>>(slot: &'s Slot, threads: u32, world: fn(&'s Slot) -> W) -> u64 {
+        let end = Instant::now() + Duration::from_millis(150);
+        let visits = AtomicU64::new(0);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let own = Held::by(slot.own_name().unwrap(), thread_id());
+                    let word = &slot.words()[0];
+                    while Instant::now() < end {
+                        for _ in 0..100 {
+                            take(&world(slot), word, own).unwrap();
+                            visits.store(visits.load(Relaxed) + 1, Relaxed);
+                            give(&world(slot), word, own);
+                        }
+                    }
+                });
+            }
+        });
+        visits.into_inner()
+    }
+
+    #[test]
+    fn more_spinners_than_processors_do_no_harm() {
+        let slot = Slot::allocate(8, 0).unwrap();
+        let spins = |slot| Kernel::new(slot, Deadline::NEVER);
+        let at_once = |slot| AtOnce(Kernel::new(slot, Deadline::NEVER));
+        // In turns, because others are at work on the machine; the best of each, because that is what each can do.
+        let rounds: Vec<_> = (0..5).map(|_| [hammered(&slot, 8, spins), hammered(&slot, 8, at_once)]).collect();
+        let best = |which: usize| rounds.iter().map(|round| round[which]).max().unwrap_or(0);
+        assert!(2 * best(0) >= best(1), "half as much as without: {rounds:?}");
     }
 }

@@ -10,6 +10,7 @@
 
 use std::io;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 use rustix::io::FdFlags;
 use rustix::process::{Pid, Resource, Rlimit};
@@ -96,6 +97,14 @@ pub fn run_on(processors: &[usize]) -> io::Result<()> {
     let mut set = CpuSet::new();
     processors.iter().for_each(|&processor| set.set(processor));
     Ok(rustix::thread::sched_setaffinity(None, &set)?)
+}
+
+/// The processor time that this process has used, with all its threads.
+#[must_use]
+pub fn processor_time() -> Duration {
+    let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+    // Neither is negative.
+    Duration::new(used.tv_sec as u64, used.tv_nsec as u32)
 }
 
 /// Takes the close-on-exec mark off a descriptor, as careless libraries make them.

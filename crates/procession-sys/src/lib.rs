@@ -76,8 +76,8 @@ pub use crate::flags::{is_append, is_writable, set_nonblocking};
 pub use crate::fork::{around_fork, fork, on_fork};
 pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{
-    Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processors, run_in_handler, run_on,
-    send_signal, send_signal_to_group, set_variable, take_signal,
+    Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processor_time, processors, run_in_handler,
+    run_on, send_signal, send_signal_to_group, set_variable, take_signal,
 };
 pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, pid_namespace,
@@ -99,8 +99,8 @@ pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
 pub use crate::settings::{
-    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,
-    set_niceness, set_processors_of, set_resource_limit, set_umask,
+    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness,
+    processor_count, processors_of, set_niceness, set_processors_of, set_resource_limit, set_umask,
 };
 pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};

@@ -23,6 +23,14 @@ pub fn processors_of(thread: u32) -> io::Result<Vec<usize>> {
     Ok((0..PROCESSORS_MAX).filter(is_set).collect())
 }
 
+/// How many processors the calling thread may run on. Nothing is allocated.
+///
+/// # Errors
+/// `EPERM` where a filter forbids the question, `EINVAL` on a machine with more than 1,024 processors.
+pub fn processor_count() -> io::Result<usize> {
+    Ok(rustix::thread::sched_getaffinity(None)?.count() as usize)
+}
+
 /// Lets a thread, by its number, run on these processors only. Those that do not exist are passed over.
 ///
 /// # Errors
@@ -132,5 +140,17 @@ mod tests {
         let processors = processors_of(me).unwrap();
         set_processors_of(me, &processors).unwrap();
         assert_eq!(processors_of(me).unwrap(), processors);
+    }
+
+    #[test]
+    fn the_calling_threads_processors_are_counted() {
+        let one = processors_of(crate::thread_id()).unwrap()[..1].to_vec();
+        std::thread::spawn(move || {
+            assert_eq!(processor_count().unwrap(), processors_of(crate::thread_id()).unwrap().len());
+            set_processors_of(crate::thread_id(), &one).unwrap();
+            assert_eq!(processor_count().unwrap(), 1);
+        })
+        .join()
+        .unwrap();
     }
 }
