@@ -45,4 +45,8 @@ pub use procession_shm::{
     SharedMemory, SharedPart, SharedParts, SharedTryIter, ShmError,
 };
 #[doc(no_inline)]
+pub use procession_sync as sync;
+#[doc(no_inline)]
+pub use procession_sync::{Holder, Lock, LockError, LockGuard};
+#[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};
