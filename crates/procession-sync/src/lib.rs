@@ -27,8 +27,10 @@ mod waiting; // The same with both.
 
 mod keep; // What guards have of their objects.
 
-mod lock; // The objects.
+mod event; // The objects.
+mod lock;
 
 pub use crate::error::LockError;
+pub use crate::event::Event;
 pub use crate::lock::{Holder, Lock, LockGuard};
 pub use crate::waiting::RECHECK;

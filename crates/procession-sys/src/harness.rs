@@ -1,7 +1,8 @@
 //! What a test harness asks of the kernel, and a library never does: limits, and planted nuisances.
 //!
 //! # Safety
-//! The one handler installed here does nothing, so it is async-signal-safe. The one descriptor closed by number is a
+//! Of the handlers installed here one does nothing, so it is async-signal-safe; the other is the test's, which is there to
+//! show that what it does may be done in a handler. The one descriptor closed by number is a
 //! standard stream, which std's handles take for an end of file. The environment is changed only in a process that
 //! was seen to have one thread.
 
@@ -126,6 +127,20 @@ pub fn interrupt_waits(number: i32) -> io::Result<()> {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = handler as usize;
     // SAFETY: the action is fully set; the handler does nothing.
+    let result = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Has the signal's handler call `handler`, on whichever thread it interrupts; waits that it interrupts go on.
+///
+/// # Errors
+/// As [`interrupt_waits`].
+pub fn run_in_handler(number: i32, handler: extern "C" fn(i32)) -> io::Result<()> {
+    // SAFETY: all-zero is a valid `sigaction` (default action, empty mask, no flags).
+    let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+    action.sa_sigaction = handler as usize;
+    action.sa_flags = libc::SA_RESTART;
+    // SAFETY: the action is fully set; that its handler does only what handlers may is what the test is about.
     let result = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
