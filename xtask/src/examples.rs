@@ -15,7 +15,7 @@ use crate::{Result, tree};
 /// Each example and its arguments, which keep its input small.
 const ARGUMENTS: &[(&str, &[&str])] = &[
     ("compare", &[]),
-    ("graceful", &[]),
+    ("graceful", &["0.2"]),
     ("monitor", &[]),
     ("preload", &[]),
     ("safe_process", &[]),
