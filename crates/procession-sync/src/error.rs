@@ -4,6 +4,8 @@ use std::fmt;
 
 use procession_shm::arena::ArenaError;
 
+use crate::{HOLDERS_MAX, PERMITS_MAX};
+
 /// Why a guard, a permit or a turn was not had, or under which circumstances it was.
 ///
 /// `G` is what was asked for. Through `?` into `procession::Error` a guard is dropped, so its lock is free again, and the
@@ -34,6 +36,26 @@ pub enum LockError<G = ()> {
         /// How many it has room for.
         limit: u32,
     },
+    /// There would be more permits than the semaphore can have, so none was added.
+    #[error(
+        "{count} permits are more than the semaphore may get back: release only as many as were forgotten, or make it larger"
+    )]
+    OverRelease {
+        /// How many were to be released.
+        count: u32,
+    },
+    /// No semaphore has so many permits.
+    #[error("a semaphore of {permits} permits: ask for at most {PERMITS_MAX}")]
+    TooManyPermits {
+        /// How many were asked for.
+        permits: u32,
+    },
+    /// No object has room for so many processes, or none for any.
+    #[error("room for {holders} processes: ask for 1 to {HOLDERS_MAX}")]
+    InvalidHolders {
+        /// How many were asked for.
+        holders: u32,
+    },
     /// The object's memory could not be had or used.
     #[error(transparent)]
     Arena(#[from] ArenaError),
@@ -48,6 +70,9 @@ impl<G> LockError<G> {
             Self::Timeout => LockError::Timeout,
             Self::HeldByThisThread => LockError::HeldByThisThread,
             Self::TooManyHolders { limit } => LockError::TooManyHolders { limit },
+            Self::OverRelease { count } => LockError::OverRelease { count },
+            Self::TooManyPermits { permits } => LockError::TooManyPermits { permits },
+            Self::InvalidHolders { holders } => LockError::InvalidHolders { holders },
             Self::Arena(error) => LockError::Arena(error),
         }
     }
@@ -83,6 +108,9 @@ impl<G> fmt::Debug for LockError<G> {
             Self::Timeout => f.write_str("Timeout"),
             Self::HeldByThisThread => f.write_str("HeldByThisThread"),
             Self::TooManyHolders { limit } => f.debug_struct("TooManyHolders").field("limit", limit).finish(),
+            Self::OverRelease { count } => f.debug_struct("OverRelease").field("count", count).finish(),
+            Self::TooManyPermits { permits } => f.debug_struct("TooManyPermits").field("permits", permits).finish(),
+            Self::InvalidHolders { holders } => f.debug_struct("InvalidHolders").field("holders", holders).finish(),
             Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
         }
     }

@@ -26,11 +26,18 @@ mod protocol; // What may become of the words, without a process or a system cal
 mod waiting; // The same with both.
 
 mod keep; // What guards have of their objects.
+mod table; // Which processes have how much of an object.
 
 mod event; // The objects.
 mod lock;
+mod rwlock;
+mod semaphore;
 
 pub use crate::error::LockError;
 pub use crate::event::Event;
 pub use crate::lock::{Holder, Lock, LockGuard};
+pub use crate::protocol::semaphore::PERMITS_MAX;
+pub use crate::rwlock::{RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard};
+pub use crate::semaphore::{BoundedSemaphore, Permit, Semaphore, SemaphoreBuilder};
+pub use crate::table::{HOLDERS, HOLDERS_MAX};
 pub use crate::waiting::RECHECK;

@@ -8,7 +8,10 @@
 //! change that half.
 
 pub(crate) mod event;
+pub(crate) mod ledger; // Counts that belong to processes.
 pub(crate) mod lock;
+pub(crate) mod rwlock;
+pub(crate) mod semaphore;
 
 #[cfg(test)]
 mod loom_world; // The kernel, as far as the protocols know it, in a model.

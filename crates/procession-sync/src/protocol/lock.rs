@@ -32,6 +32,12 @@ impl Held {
         (held != 0).then_some(Self(held))
     }
 
+    /// The word.
+    #[inline]
+    pub(crate) fn word(self) -> u64 {
+        self.0
+    }
+
     /// The process; `None` for a word that no process of ours has written.
     #[inline]
     pub(crate) fn owner(self) -> Option<Owner> {

@@ -1,0 +1,149 @@
+//! Permits: so many are there, and each process has so many. Relies on the ledger.
+//!
+#![doc = include_str!("semaphore.md")]
+
+use super::ledger::{COUNT_MAX, Change, Entry, Ledger, WAITERS};
+use super::{Word, World, low};
+
+/// How many permits a semaphore can have at most.
+///
+/// It is CPython's limit, `SEM_VALUE_MAX`, and what 31 bits can count.
+pub const PERMITS_MAX: u32 = (1 << 31) - 1;
+
+const _: () = assert!(PERMITS_MAX & WAITERS == 0);
+
+/// The words of a semaphore.
+#[derive(Debug)]
+pub(crate) struct Permits<'a, T> {
+    pub(crate) ledger: Ledger<'a, T>,
+    /// More are never there.
+    pub(crate) maximum: u32,
+    /// Whether those that processes have count as well.
+    pub(crate) is_bounded: bool,
+}
+
+/// How many permits are there.
+pub(crate) fn available(value: u32) -> u32 {
+    value & PERMITS_MAX
+}
+
+impl<T: Word> Permits<'_, T> {
+    /// Takes a permit for an entry if one is there; the main word if not.
+    #[inline]
+    fn take_one<W: World<Word = T>>(&self, world: &W, at: usize) -> Result<(), u64> {
+        loop {
+            let seen = self.ledger.settled(world);
+            let entry = self.ledger.entry(at);
+            if available(low(seen)) == 0 || entry.count() == COUNT_MAX {
+                return Err(seen);
+            }
+            world.at("semaphore: to take");
+            if self.ledger.change(world, seen, (at, entry), Change::Add, low(seen) - 1).is_some() {
+                world.at("semaphore: taken");
+                return Ok(());
+            }
+        }
+    }
+
+    /// Takes a permit for an entry if one is there, or was a dead process's.
+    pub(crate) fn try_take<W: World<Word = T>>(&self, world: &W, at: usize) -> bool {
+        self.take_one(world, at).is_ok() || (self.recover(world) && self.take_one(world, at).is_ok())
+    }
+
+    /// Takes a permit as soon as there is one, unless the world is over first.
+    #[inline]
+    pub(crate) fn take<W: World<Word = T>>(&self, world: &W, at: usize) -> bool {
+        loop {
+            let Err(seen) = self.take_one(world, at) else { return true };
+            if world.spin() || self.recover(world) {
+                continue;
+            }
+            if world.is_over() {
+                return false;
+            }
+            self.ledger.park(world, seen, 0);
+            world.at("semaphore: woken");
+        }
+    }
+
+    /// Gives back what the dead have.
+    #[cold]
+    fn recover<W: World<Word = T>>(&self, world: &W) -> bool {
+        self.ledger.recover_dead(world, |value, entry| self.given_back(value, entry))
+    }
+
+    /// What becomes of the main word's value when a process's permits come back.
+    pub(crate) fn given_back(&self, value: u32, entry: Entry) -> u32 {
+        value & WAITERS | (available(value).saturating_add(entry.count())).min(self.maximum)
+    }
+
+    /// Gives back a permit that an entry has; nothing happens if it has none.
+    #[inline]
+    pub(crate) fn give<W: World<Word = T>>(&self, world: &W, at: usize) {
+        world.at("semaphore: to give");
+        let given = loop {
+            let seen = self.ledger.settled(world);
+            let entry = self.ledger.entry(at);
+            if entry.count() == 0 {
+                return;
+            }
+            let value = low(seen) & WAITERS | (available(low(seen)) + 1).min(self.maximum);
+            if let Some(given) = self.ledger.change(world, seen, (at, entry), Change::Subtract, value) {
+                break given;
+            }
+        };
+        self.wake(world, given, 1);
+    }
+
+    /// Has a permit that an entry has be nobody's.
+    pub(crate) fn forget<W: World<Word = T>>(&self, world: &W, at: usize) {
+        loop {
+            let seen = self.ledger.settled(world);
+            let entry = self.ledger.entry(at);
+            world.at("semaphore: to forget");
+            if entry.count() == 0 || self.ledger.change(world, seen, (at, entry), Change::Subtract, low(seen)).is_some()
+            {
+                return;
+            }
+        }
+    }
+
+    /// Adds permits that are nobody's; false, and none of them, if there would be too many.
+    pub(crate) fn release<W: World<Word = T>>(&self, world: &W, count: u32) -> bool {
+        let given = loop {
+            let seen = self.ledger.settled(world);
+            // While the main word stays as it is, so do the entries.
+            let held: u64 = if self.is_bounded { self.held() } else { 0 };
+            let there = available(low(seen));
+            if held + u64::from(there) + u64::from(count) > u64::from(self.maximum) {
+                return false;
+            }
+            world.at("semaphore: to release");
+            if let Some(given) = self.ledger.set_value(seen, low(seen) + count) {
+                break given;
+            }
+        };
+        self.wake(world, given, count);
+        true
+    }
+
+    /// How many permits processes have.
+    fn held(&self) -> u64 {
+        self.ledger.held().map(|(_, entry)| u64::from(entry.count())).sum()
+    }
+
+    /// Wakes as many as there are new permits, after the main word has become `given`.
+    #[inline]
+    fn wake<W: World<Word = T>>(&self, world: &W, given: u64, count: u32) {
+        if low(given) & WAITERS == 0 {
+            return;
+        }
+        world.at("semaphore: given, not woken");
+        let woken = world.wake(self.ledger.main, count);
+        world.at("semaphore: woke");
+        // Who sleeps from now on has seen another word, and has marked it.
+        if woken < count as usize {
+            let _ = self.ledger.set_value(given, low(given) & !WAITERS);
+        }
+    }
+}
