@@ -47,6 +47,9 @@ pub use procession_shm::{
 #[doc(no_inline)]
 pub use procession_sync as sync;
 #[doc(no_inline)]
-pub use procession_sync::{Event, Holder, Lock, LockError, LockGuard};
+pub use procession_sync::{
+    BoundedSemaphore, Event, Holder, Lock, LockError, LockGuard, Permit, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    Semaphore,
+};
 #[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};
