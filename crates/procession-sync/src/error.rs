@@ -56,6 +56,17 @@ pub enum LockError<G = ()> {
         /// How many were asked for.
         holders: u32,
     },
+    /// As many threads wait at a condition as it has room for.
+    #[error("{limit} threads wait at this condition, which is the most there is room for: let fewer wait at once")]
+    TooManyWaiters {
+        /// How many it has room for.
+        limit: u32,
+    },
+    /// The guard is another lock's, or a copy that fork made of one that the parent holds.
+    #[error(
+        "this guard does not hold the condition's lock: take it with the condition's `lock`, in the process that waits"
+    )]
+    NotHeld,
     /// The object's memory could not be had or used.
     #[error(transparent)]
     Arena(#[from] ArenaError),
@@ -73,6 +84,8 @@ impl<G> LockError<G> {
             Self::OverRelease { count } => LockError::OverRelease { count },
             Self::TooManyPermits { permits } => LockError::TooManyPermits { permits },
             Self::InvalidHolders { holders } => LockError::InvalidHolders { holders },
+            Self::TooManyWaiters { limit } => LockError::TooManyWaiters { limit },
+            Self::NotHeld => LockError::NotHeld,
             Self::Arena(error) => LockError::Arena(error),
         }
     }
@@ -111,6 +124,8 @@ impl<G> fmt::Debug for LockError<G> {
             Self::OverRelease { count } => f.debug_struct("OverRelease").field("count", count).finish(),
             Self::TooManyPermits { permits } => f.debug_struct("TooManyPermits").field("permits", permits).finish(),
             Self::InvalidHolders { holders } => f.debug_struct("InvalidHolders").field("holders", holders).finish(),
+            Self::TooManyWaiters { limit } => f.debug_struct("TooManyWaiters").field("limit", limit).finish(),
+            Self::NotHeld => f.write_str("NotHeld"),
             Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
         }
     }

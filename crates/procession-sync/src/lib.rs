@@ -28,11 +28,16 @@ mod waiting; // The same with both.
 mod keep; // What guards have of their objects.
 mod table; // Which processes have how much of an object.
 
-mod event; // The objects.
+mod base; // What a condition needs of a lock.
+
+mod condition; // The objects.
+mod event;
 mod lock;
 mod rwlock;
 mod semaphore;
 
+pub use crate::base::BaseLock;
+pub use crate::condition::{Condition, WAITERS_MAX};
 pub use crate::error::LockError;
 pub use crate::event::Event;
 pub use crate::lock::{Holder, Lock, LockGuard};

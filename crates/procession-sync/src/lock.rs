@@ -13,6 +13,7 @@ use procession_sys::{Deadline, futex_sleepers, lower_half, monotonic_nanos, thre
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::LockError;
+use crate::base::{BaseLock, Sealed};
 use crate::keep::Keep;
 use crate::protocol::lock::{self, Held, Refused, Taken};
 use crate::waiting::Kernel;
@@ -206,6 +207,29 @@ impl LockGuard<'_> {
     #[cold]
     fn wake(&self) {
         lock::give(&Kernel::new(&self.lock.slot, Deadline::NEVER), self.lock.word(), self.own);
+    }
+}
+
+impl Sealed for Lock {}
+
+impl BaseLock for Lock {
+    type Guard<'a> = LockGuard<'a>;
+    type Saved = ();
+
+    fn take(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
+        self.lock()
+    }
+
+    fn is_held_by(&self, guard: &LockGuard<'_>) -> bool {
+        guard.lock.slot.is_same(&self.slot) && self.slot.own_name().ok() == guard.own.owner()
+    }
+
+    fn release_all(guard: LockGuard<'_>) {
+        drop(guard);
+    }
+
+    fn restore(&self, (): ()) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
+        self.lock()
     }
 }
 

@@ -74,6 +74,8 @@ pub(crate) struct Kernel {
     fate: Fate,
     /// How many deaths it has looked again for.
     looked_for: Cell<u32>,
+    /// Whether its time is over.
+    is_hurried: Cell<bool>,
 }
 
 /// How a killed process unwinds.
@@ -101,7 +103,13 @@ pub(crate) fn model(preemptions: usize, run: impl Fn(Kernel) + Send + Sync + 'st
             dead: std::array::from_fn(|_| AtomicBool::new(false)),
             guarded: UnsafeCell::new(()),
         };
-        run(Kernel { shared: Arc::new(shared), process: 1, fate: Fate::Lives, looked_for: Cell::new(0) });
+        run(Kernel {
+            shared: Arc::new(shared),
+            process: 1,
+            fate: Fate::Lives,
+            looked_for: Cell::new(0),
+            is_hurried: Cell::new(false),
+        });
     });
 }
 
@@ -118,7 +126,13 @@ impl Kernel {
         fate: Fate,
         run: impl FnOnce(&Self) -> R + 'static,
     ) -> Process<R> {
-        let kernel = Self { shared: Arc::clone(&self.shared), process, fate, looked_for: Cell::new(0) };
+        let kernel = Self {
+            shared: Arc::clone(&self.shared),
+            process,
+            fate,
+            looked_for: Cell::new(0),
+            is_hurried: Cell::new(false),
+        };
         Process(thread::spawn(move || {
             let ended: Result<R, Box<dyn Any + Send>> = catch_unwind(AssertUnwindSafe(|| run(&kernel)));
             match ended {
@@ -137,6 +151,16 @@ impl Kernel {
     /// A word.
     pub(crate) fn word(&self, which: usize) -> &AtomicU64 {
         &self.shared.words[which]
+    }
+
+    /// All words.
+    pub(crate) fn words(&self) -> &[AtomicU64] {
+        &self.shared.words
+    }
+
+    /// Has no time to wait from now on.
+    pub(crate) fn hurry(&self) {
+        self.is_hurried.set(true);
     }
 
     /// Touches what a lock guards.
@@ -169,7 +193,7 @@ impl World for Kernel {
     }
 
     fn is_over(&self) -> bool {
-        false
+        self.is_hurried.get()
     }
 
     fn park(&self, word: &AtomicU64, expected: u32) {
