@@ -48,7 +48,7 @@ pub use procession_shm::{
 pub use procession_sync as sync;
 #[doc(no_inline)]
 pub use procession_sync::{
-    BoundedSemaphore, Event, Holder, Lock, LockError, LockGuard, Permit, RwLock, RwLockReadGuard, RwLockWriteGuard,
+    BoundedSemaphore, Condition, Event, Holder, Lock, LockError, LockGuard, Permit, RwLock, RwLockReadGuard, RwLockWriteGuard,
     Semaphore,
 };
 #[doc(no_inline)]

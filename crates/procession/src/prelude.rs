@@ -13,6 +13,6 @@ pub use procession_launch::{
 pub use procession_shm::{
     FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedMemory, SharedPart, ShmError,
 };
-pub use procession_sync::{BoundedSemaphore, Event, Lock, LockError, RwLock, Semaphore};
+pub use procession_sync::{BoundedSemaphore, Condition, Event, Lock, LockError, RwLock, Semaphore};
 pub use procession_wire::{Described, Descriptor, Fault};
 pub use tracing::level_filters::LevelFilter;
