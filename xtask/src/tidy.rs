@@ -37,6 +37,8 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-launch/tests/constructors.rs", "has a constructor of its own, to see when it runs"),
     ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
     ("crates/procession-macros/src/shareable.rs", "implements an unsafe trait for a type whose layout it asserts"),
+    ("crates/procession-sync/src/cells.rs", "knows where values stand in shared memory"),
+    ("crates/procession-sync/src/locked.rs", "shows as references what a lock that is held guards"),
     ("crates/procession-sync/src/keep.rs", "says in the bit of an address whether a guard owns its object"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
     ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),

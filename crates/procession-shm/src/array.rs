@@ -10,6 +10,7 @@ mod view; // Where elements stand, checked once.
 use std::any::type_name;
 use std::fmt;
 use std::ops::Range;
+use std::sync::atomic::AtomicU64;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -145,6 +146,34 @@ impl<T: Shareable> SharedArray<T> {
     #[must_use]
     pub fn byte_offset(&self) -> usize {
         self.0.byte_offset()
+    }
+
+    /// Where the first element is mapped in this process, for as long as this handle lives, for whoever guards the
+    /// elements by a lock. What is done with the address is theirs to justify.
+    #[must_use]
+    pub fn as_ptr(&self) -> *mut T {
+        self.0.as_ptr()
+    }
+
+    /// A double word inside of an element, for building what processes share: `byte` is where it is in the element.
+    ///
+    /// # Errors
+    /// [`ShmError::Index`]; [`ShmError::OutOfRange`] for one that is not within the element, [`ShmError::Misaligned`],
+    /// [`ShmError::ReadOnly`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::SharedArray;
+    /// use std::sync::atomic::Ordering;
+    ///
+    /// let pairs = SharedArray::from_slice(&[[1_u64, 2], [3, 4]])?;
+    /// pairs.atomic_u64(1, 8)?.fetch_add(10, Ordering::Relaxed);
+    /// assert_eq!(pairs.get(1)?, [3, 14]);
+    /// # Ok::<(), procession_shm::ShmError>(())
+    /// ```
+    #[inline]
+    pub fn atomic_u64(&self, index: usize, byte: usize) -> Result<&AtomicU64, ShmError> {
+        self.0.atomic_u64(index, byte)
     }
 
     /// The segment, and where in it the elements' bytes are; this handle's hold on the mapping is gone.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use procession_shm::ShmError;
 use procession_shm::arena::ArenaError;
 
 use crate::{HOLDERS_MAX, PERMITS_MAX};
@@ -67,6 +68,28 @@ pub enum LockError<G = ()> {
         "this guard does not hold the condition's lock: take it with the condition's `lock`, in the process that waits"
     )]
     NotHeld,
+    /// A thread holds it as many times as can be counted.
+    #[error(
+        "this thread holds the lock {limit} times, which is as often as can be counted: drop guards that it forgot"
+    )]
+    TooDeep {
+        /// How many times that is.
+        limit: u64,
+    },
+    /// The guard that was given is of another lock than the one that guards this object, or a forked child's copy of
+    /// its parent's guard.
+    #[error(
+        "the guard given is not one of the lock that guards this object, held by this process: take that lock first"
+    )]
+    NotItsLock,
+    /// The record's lock was taken through other records, whose names for processes mean nothing here.
+    #[error(
+        "the lock of this record was taken through other `Records`: pass on the handle that was made first, or a clone"
+    )]
+    OtherNames,
+    /// The array, the index, or the bits that are there. Nothing is held.
+    #[error(transparent)]
+    Memory(#[from] ShmError),
     /// The object's memory could not be had or used.
     #[error(transparent)]
     Arena(#[from] ArenaError),
@@ -86,6 +109,10 @@ impl<G> LockError<G> {
             Self::InvalidHolders { holders } => LockError::InvalidHolders { holders },
             Self::TooManyWaiters { limit } => LockError::TooManyWaiters { limit },
             Self::NotHeld => LockError::NotHeld,
+            Self::TooDeep { limit } => LockError::TooDeep { limit },
+            Self::NotItsLock => LockError::NotItsLock,
+            Self::OtherNames => LockError::OtherNames,
+            Self::Memory(error) => LockError::Memory(error),
             Self::Arena(error) => LockError::Arena(error),
         }
     }
@@ -113,6 +140,16 @@ impl<G> LockError<G> {
     }
 }
 
+impl LockError {
+    /// The same for whoever asked for something else, which it has not.
+    ///
+    /// # Panics
+    /// Not for what `Lock::take` returns, which has no guard.
+    pub(crate) fn without_guard<G>(self) -> LockError<G> {
+        self.map(|()| unreachable!("a lock that was had is no error here"))
+    }
+}
+
 impl<G> fmt::Debug for LockError<G> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -126,6 +163,10 @@ impl<G> fmt::Debug for LockError<G> {
             Self::InvalidHolders { holders } => f.debug_struct("InvalidHolders").field("holders", holders).finish(),
             Self::TooManyWaiters { limit } => f.debug_struct("TooManyWaiters").field("limit", limit).finish(),
             Self::NotHeld => f.write_str("NotHeld"),
+            Self::TooDeep { limit } => f.debug_struct("TooDeep").field("limit", limit).finish(),
+            Self::NotItsLock => f.write_str("NotItsLock"),
+            Self::OtherNames => f.write_str("OtherNames"),
+            Self::Memory(error) => f.debug_tuple("Memory").field(error).finish(),
             Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
         }
     }

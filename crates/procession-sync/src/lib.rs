@@ -32,17 +32,33 @@ mod base; // What a condition needs of a lock.
 
 mod condition; // The objects.
 mod event;
+mod guarded;
 mod lock;
+mod rlock;
 mod rwlock;
 mod semaphore;
 
+mod cells; // Where values stand,
+mod locked; // with a lock in front.
+
+mod array;
+mod raw; // Without one.
+mod records; // With one inside.
+mod value;
+
+pub use crate::array::{Array, ArrayGuard};
 pub use crate::base::BaseLock;
 pub use crate::condition::{Condition, WAITERS_MAX};
 pub use crate::error::LockError;
 pub use crate::event::Event;
+pub use crate::guarded::{Guard, Guarded};
 pub use crate::lock::{Holder, Lock, LockGuard};
 pub use crate::protocol::semaphore::PERMITS_MAX;
+pub use crate::raw::{Number, RawArray, RawValue};
+pub use crate::records::{LockField, LockWord, RecordGuard, Records};
+pub use crate::rlock::{RLOCK_DEPTH_MAX, RLock, RLockGuard};
 pub use crate::rwlock::{RwLock, RwLockBuilder, RwLockReadGuard, RwLockWriteGuard};
 pub use crate::semaphore::{BoundedSemaphore, Permit, Semaphore, SemaphoreBuilder};
 pub use crate::table::{HOLDERS, HOLDERS_MAX};
+pub use crate::value::{Value, ValueGuard};
 pub use crate::waiting::RECHECK;

@@ -20,11 +20,14 @@ use crate::waiting::Kernel;
 
 /// What tells locks from other objects in the arena.
 const KIND: u64 = u64::from_le_bytes(*b"lock\0\0\0\x01");
+/// What tells locks that stand in front of what they guard.
+pub(crate) const KIND_GUARDING: u64 = u64::from_le_bytes(*b"locked\0\x01");
 
 const WORD: usize = 0;
 /// Since when it is held, as nanoseconds of the monotonic clock; zero when nobody has asked.
 const SINCE: usize = 1;
-const WORDS: usize = 2;
+/// How many words a lock has.
+pub(crate) const WORDS: usize = 2;
 
 /// Who holds a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +44,13 @@ pub struct Holder {
     pub is_alive: bool,
 }
 
+/// For how long to wait.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait {
+    Not,
+    Until(Deadline),
+}
+
 /// A lock that several processes share, and that survives whoever holds it: a handle, whose clones are the same lock.
 pub struct Lock {
     slot: Slot,
@@ -55,8 +65,11 @@ impl Lock {
         Self::over(Slot::allocate(WORDS * size_of::<u64>(), KIND)?)
     }
 
-    /// The lock that is in a slot.
+    /// The lock that is in a slot, alone or in front of what it guards.
     fn over(slot: Slot) -> Result<Self, LockError> {
+        if slot.kind() == KIND_GUARDING {
+            return Self::in_front(slot);
+        }
         let slot = slot.expect(KIND)?;
         match slot.words().len() {
             WORDS => Ok(Self { slot }),
@@ -64,108 +77,166 @@ impl Lock {
         }
     }
 
+    /// The lock whose words are the first ones of a slot.
+    pub(crate) fn in_front(slot: Slot) -> Result<Self, LockError> {
+        match slot.words().len() {
+            ..WORDS => Err(ArenaError::Foreign { reason: "there is no room for a lock" }.into()),
+            WORDS.. => Ok(Self { slot }),
+        }
+    }
+
+    /// Where it is.
+    #[inline]
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
     /// Waits until the lock is free and takes it.
+    ///
+    /// A holder that has died is noticed within 100 ms, whatever it died of. Whoever takes the lock then gets it in
+    /// [`LockError::OwnerDied`], once; a waiter that dies is as if it had not waited.
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] with the guard, [`LockError::HeldByThisThread`]; [`LockError::Arena`] in a forked child
     /// whose handles could not be counted.
+    ///
+    /// # Python
+    /// `Lock.acquire()`, `with lock:`.
     #[inline]
     pub fn lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
-        let own = self.own()?;
-        if lock::take_free(self.word(), own) { Ok(self.begun(own, 0)) } else { self.wait(own, Deadline::NEVER) }
+        match self.take_now() {
+            Some(own) => Ok(self.guard(own)),
+            None => self.settle(Wait::Until(Deadline::NEVER)),
+        }
     }
 
-    /// Takes the lock if it is free.
+    /// Takes the lock if it is free, or its holder dead.
     ///
     /// # Errors
     /// [`LockError::WouldBlock`], also for a thread that holds it itself; [`LockError::OwnerDied`] with the guard.
+    ///
+    /// # Python
+    /// `Lock.acquire(block=False)`.
     #[inline]
     pub fn try_lock(&self) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
-        let own = self.own()?;
-        if lock::take_free(self.word(), own) { Ok(self.begun(own, 0)) } else { self.look(own) }
+        match self.take_now() {
+            Some(own) => Ok(self.guard(own)),
+            None => self.settle(Wait::Not),
+        }
     }
 
-    /// Waits until the lock is free, for so long at most, and takes it.
+    /// Waits until the lock is free, for so long at most, and takes it. One that is free is taken whatever the time is;
+    /// a time that no clock can tell is for ever.
     ///
     /// # Errors
     /// [`LockError::Timeout`], [`LockError::OwnerDied`] with the guard, [`LockError::HeldByThisThread`].
+    ///
+    /// # Python
+    /// `Lock.acquire(timeout=seconds)`.
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
-        let own = self.own()?;
-        if lock::take_free(self.word(), own) {
-            Ok(self.begun(own, 0))
-        } else {
-            self.wait(own, Deadline::after(timeout))
+        match self.take_now() {
+            Some(own) => Ok(self.guard(own)),
+            None => self.settle(Wait::Until(Deadline::after(timeout))),
         }
     }
 
     #[cold]
-    fn look(&self, own: Held) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
-        let taken = lock::try_take(&Kernel::new(&self.slot, Deadline::NOW), self.word(), own);
-        self.settle(own, taken.map_err(|_| LockError::WouldBlock))
-    }
-
-    #[cold]
-    fn wait(&self, own: Held, deadline: Deadline) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
-        // Whoever waits for it notes since when at the latest it has been held.
-        self.since();
-        let taken = lock::take(&Kernel::new(&self.slot, deadline), self.word(), own);
-        self.settle(
-            own,
-            taken.map_err(|refused| match refused {
-                Refused::Held => LockError::Timeout,
-                Refused::HeldBySelf => LockError::HeldByThisThread,
-            }),
-        )
-    }
-
-    fn settle(
-        &self,
-        own: Held,
-        taken: Result<Taken, LockError<LockGuard<'static>>>,
-    ) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
-        let taken = taken?;
-        let guard = self.begun(own, monotonic_nanos());
+    fn settle(&self, wait: Wait) -> Result<LockGuard<'_>, LockError<LockGuard<'static>>> {
+        let (own, taken) = self.take(wait).map_err(LockError::without_guard)?;
+        let guard = self.guard(own);
         match taken {
             Taken::Free => Ok(guard),
             Taken::FromDead => Err(LockError::OwnerDied(guard.detach())),
         }
     }
 
+    /// Takes it if it is free, and says as whom.
+    #[inline]
+    pub(crate) fn take_now(&self) -> Option<Held> {
+        let own = self.own().ok()?;
+        if !lock::take_free(self.word(), own) {
+            return None;
+        }
+        self.slot.words()[SINCE].store(0, Relaxed);
+        Some(own)
+    }
+
+    /// Takes it as soon as it can be had, and says as whom and from whom.
+    #[cold]
+    pub(crate) fn take(&self, wait: Wait) -> Result<(Held, Taken), LockError> {
+        let own = self.own()?;
+        let taken = match wait {
+            Wait::Not => self.look(own)?,
+            Wait::Until(deadline) => self.wait(own, deadline)?,
+        };
+        self.begin_now();
+        Ok((own, taken))
+    }
+
+    /// Notes that it is held from now on.
+    pub(crate) fn begin_now(&self) {
+        self.slot.words()[SINCE].store(monotonic_nanos(), Relaxed);
+    }
+
+    fn look(&self, own: Held) -> Result<Taken, LockError> {
+        let taken = lock::try_take(&Kernel::new(&self.slot, Deadline::NOW), self.word(), own);
+        taken.map_err(|_| LockError::WouldBlock)
+    }
+
+    fn wait(&self, own: Held, deadline: Deadline) -> Result<Taken, LockError> {
+        // Whoever waits for it notes since when at the latest it has been held.
+        self.since();
+        lock::take(&Kernel::new(&self.slot, deadline), self.word(), own).map_err(|refused| match refused {
+            Refused::Held => LockError::Timeout,
+            Refused::HeldBySelf => LockError::HeldByThisThread,
+        })
+    }
+
+    /// Frees it if it is this process's, which a forked child is not that has copied its parent's guard.
+    #[inline]
+    pub(crate) fn give(&self, own: Held) {
+        if self.is_own(own) && !lock::give_unmarked(self.word(), own) {
+            self.wake(own);
+        }
+    }
+
+    #[cold]
+    fn wake(&self, own: Held) {
+        lock::give(&Kernel::new(&self.slot, Deadline::NEVER), self.word(), own);
+    }
+
+    /// True in the process by whose name it was taken.
+    #[inline]
+    pub(crate) fn is_own(&self, own: Held) -> bool {
+        self.slot.own_name().ok() == own.owner()
+    }
+
     /// The word of the calling thread.
     #[inline]
-    fn own(&self) -> Result<Held, ArenaError> {
+    pub(crate) fn own(&self) -> Result<Held, ArenaError> {
         Ok(Held::by(self.slot.own_name()?, thread_id()))
     }
 
     #[inline]
-    fn word(&self) -> &AtomicU64 {
+    pub(crate) fn word(&self) -> &AtomicU64 {
         &self.slot.words()[WORD]
     }
 
     /// The guard of a lock that has been taken.
     #[inline]
-    fn begun(&self, own: Held, since: u64) -> LockGuard<'_> {
-        self.slot.words()[SINCE].store(since, Relaxed);
+    fn guard(&self, own: Held) -> LockGuard<'_> {
         LockGuard { lock: Keep::borrowed(self), own, _not_send: PhantomData }
     }
 
     /// Since when it is held, as far as anybody knows.
-    fn since(&self) -> u64 {
-        let now = monotonic_nanos();
-        self.slot.words()[SINCE].compare_exchange(0, now, Relaxed, Relaxed).map_or_else(|since| since, |_| now)
+    pub(crate) fn since(&self) -> u64 {
+        held_since(&self.slot.words()[SINCE])
     }
 
     /// Who holds it; `None` when it is free. It may be somebody else's when this returns.
     #[must_use]
     pub fn holder(&self) -> Option<Holder> {
-        let held = Held::from_word(self.word().load(Relaxed))?;
-        let owner = held.owner();
-        Some(Holder {
-            pid: owner.and_then(|owner| self.slot.pid_of(owner)).unwrap_or(0),
-            thread: held.thread(),
-            held_for: Duration::from_nanos(monotonic_nanos().saturating_sub(self.since())),
-            is_alive: owner.is_some_and(|owner| self.slot.is_alive(owner)),
-        })
+        held_by(&self.slot, self.word(), &self.slot.words()[SINCE])
     }
 
     /// How many threads sleep until it is free, in all processes.
@@ -173,6 +244,24 @@ impl Lock {
     pub fn waiters(&self) -> usize {
         futex_sleepers(lower_half(self.word())).unwrap_or(0)
     }
+}
+
+/// Who holds a lock of which this is the word, and that the time since when it is held.
+pub(crate) fn held_by(slot: &Slot, word: &AtomicU64, since: &AtomicU64) -> Option<Holder> {
+    let held = Held::from_word(word.load(Relaxed))?;
+    let owner = held.owner();
+    Some(Holder {
+        pid: owner.and_then(|owner| slot.pid_of(owner)).unwrap_or(0),
+        thread: held.thread(),
+        held_for: Duration::from_nanos(monotonic_nanos().saturating_sub(held_since(since))),
+        is_alive: owner.is_some_and(|owner| slot.is_alive(owner)),
+    })
+}
+
+/// The time since when a lock is held: now, if nobody has asked before.
+pub(crate) fn held_since(since: &AtomicU64) -> u64 {
+    let now = monotonic_nanos();
+    since.compare_exchange(0, now, Relaxed, Relaxed).map_or_else(|since| since, |_| now)
 }
 
 /// A lock that is held; dropping this frees it.
@@ -189,10 +278,7 @@ pub struct LockGuard<'a> {
 impl Drop for LockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        // A copy in a forked child names the parent, which holds the lock.
-        if self.lock.slot.own_name().ok() == self.own.owner() && !lock::give_unmarked(self.lock.word(), self.own) {
-            self.wake();
-        }
+        self.lock.give(self.own);
     }
 }
 
@@ -204,9 +290,16 @@ impl LockGuard<'_> {
         detached
     }
 
-    #[cold]
-    fn wake(&self) {
-        lock::give(&Kernel::new(&self.lock.slot, Deadline::NEVER), self.lock.word(), self.own);
+    /// Whether it holds this lock, for this process.
+    #[inline]
+    pub(crate) fn is_of(&self, lock: &Lock) -> bool {
+        self.lock.is_own(self.own) && self.lock.slot.is_same(&lock.slot)
+    }
+}
+
+impl From<LockError<LockGuard<'static>>> for LockError {
+    fn from(error: LockError<LockGuard<'static>>) -> Self {
+        error.map(drop)
     }
 }
 

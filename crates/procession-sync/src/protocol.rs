@@ -11,6 +11,7 @@ pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod ledger; // Counts that belong to processes.
 pub(crate) mod lock;
+pub(crate) mod rlock;
 pub(crate) mod rwlock;
 pub(crate) mod semaphore;
 

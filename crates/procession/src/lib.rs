@@ -48,8 +48,8 @@ pub use procession_shm::{
 pub use procession_sync as sync;
 #[doc(no_inline)]
 pub use procession_sync::{
-    BoundedSemaphore, Condition, Event, Holder, Lock, LockError, LockGuard, Permit, RwLock, RwLockReadGuard, RwLockWriteGuard,
-    Semaphore,
+    BoundedSemaphore, Condition, Event, Holder, Lock, LockError, LockGuard, Permit, RwLock, RwLockReadGuard,
+    RwLockWriteGuard, Semaphore,
 };
 #[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};

@@ -8,8 +8,9 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
-use procession_sys::{Access, SharedMap};
+use procession_sys::{Access, AccessError, SharedMap};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::bits::{self, Block, Place};
@@ -112,6 +113,27 @@ impl<T: Shareable> View<T> {
             return Err(ShmError::Index { index, len: self.len });
         }
         self.map.store(self.place(index).at, value).map_err(|_| ShmError::ReadOnly)
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut T {
+        self.map.as_ptr().wrapping_add(self.at).cast()
+    }
+
+    /// A double word of an element.
+    #[inline]
+    pub(super) fn atomic_u64(&self, index: usize, byte: usize) -> Result<&AtomicU64, ShmError> {
+        let size = size_of::<T>();
+        if index >= self.len {
+            return Err(ShmError::Index { index, len: self.len });
+        }
+        if byte.checked_add(size_of::<u64>()).is_none_or(|end| end > size) {
+            return Err(ShmError::OutOfRange { at: byte, len: size_of::<u64>(), size });
+        }
+        let at = self.place(index).at + byte;
+        self.map.atomic_u64(at).map_err(|error| match error {
+            AccessError::Misaligned => ShmError::Misaligned { at, align: align_of::<u64>(), type_name: "u64" },
+            error => ShmError::access(error, at, size_of::<u64>(), self.map.len()),
+        })
     }
 
     /// Copies as many elements out as the slice has.

@@ -1,0 +1,207 @@
+//! Structs with a lock among their fields, between processes.
+//!
+//! Relies on the test kit; order is told by pipes.
+
+#[path = "../../procession-shm/tests/common/mod.rs"]
+mod common;
+
+use std::time::Duration;
+
+use common::{hear, methods, pipe, start, tell};
+use procession_launch::{Context, StartMethod};
+use procession_shm::{Shareable, SharedArray, ShmError};
+use procession_sync::{LockError, LockField, LockWord, RecordGuard, Records, field};
+use procession_wire::{Descriptor, decode, encode};
+
+procession_testkit::main! {
+    warm_up: common::warm_up;
+    cases for methods(), [
+        no_increment_of_any_record_is_lost,
+        a_killed_holder_concerns_its_record_alone,
+    ];
+    cases: [
+        a_record_is_written_around_its_lock,
+        each_record_is_locked_once,
+        locks_of_other_records_are_refused,
+        what_is_no_lock_is_refused,
+        a_guards_copy_in_a_forked_child_is_refused,
+        random_words_block_or_are_errors,
+    ];
+}
+
+#[derive(Clone, Copy, Debug, Shareable)]
+#[repr(C)]
+struct Account {
+    id: u64,
+    lock: LockWord,
+    cents: i64,
+    open: bool,
+    name: [u8; 7],
+}
+
+fn account(id: u64) -> Account {
+    Account { id, lock: LockWord::FREE, cents: 100, open: true, name: *b"account" }
+}
+
+fn accounts(number: u64) -> Records<Account> {
+    let all: Vec<_> = (0..number).map(account).collect();
+    Records::new(SharedArray::from_slice(&all).unwrap(), field!(Account.lock)).unwrap()
+}
+
+const TIMES: u64 = 3_000;
+
+fn pay(accounts: Records<Account>) {
+    for time in 0..TIMES {
+        let mut record = accounts.lock(time as usize % 3).unwrap();
+        record.update(|account| account.cents += 1).unwrap();
+    }
+}
+
+fn no_increment_of_any_record_is_lost(method: StartMethod) {
+    let accounts = accounts(4);
+    let children = [(); 2].map(|()| start(method, pay, (accounts.clone(),)));
+    pay(accounts.clone());
+    let _ = children.map(|child| child.join().unwrap());
+    let cents: Vec<_> = accounts.array().try_iter().map(|account| account.unwrap().cents).collect();
+    assert_eq!(cents, [3100, 3100, 3100, 100]);
+}
+
+fn close_half(accounts: Records<Account>, done: Descriptor, never: Descriptor) {
+    let mut record = accounts.lock(1).unwrap();
+    record.update(|account| account.cents = 0).unwrap();
+    tell(&done);
+    hear(&never);
+    record.update(|account| account.open = false).unwrap();
+}
+
+fn a_killed_holder_concerns_its_record_alone(method: StartMethod) {
+    let accounts = accounts(3);
+    let ((done, tells), (never, _open)) = (pipe(), pipe());
+    let child = start(method, close_half, (accounts.clone(), tells, never));
+    hear(&done);
+    let holder = accounts.holder(1).unwrap().unwrap();
+    assert_eq!((holder.pid, holder.is_alive), (child.pid(), true));
+    assert!(matches!(accounts.try_lock(1), Err(LockError::WouldBlock)));
+    assert!(matches!(accounts.lock_timeout(1, Duration::from_millis(1)), Err(LockError::Timeout)));
+    assert_eq!(accounts.lock(0).unwrap().get().unwrap().cents, 100);
+    child.kill().unwrap();
+    let repair = |mut record: RecordGuard<'_, Account>| record.update(|account| account.open = account.cents != 0);
+    match accounts.lock(1) {
+        Err(LockError::OwnerDied(record)) => repair(record).unwrap(),
+        other => panic!("{other:?}"),
+    }
+    for index in [0, 1, 2] {
+        assert_eq!(accounts.lock(index).unwrap().get().unwrap().open, index != 1, "the next takers are not told");
+    }
+    assert!(child.join().is_err());
+}
+
+fn a_record_is_written_around_its_lock() {
+    let accounts = accounts(2);
+    let mut record = accounts.lock(1).unwrap();
+    record.set(&Account { cents: 7, name: *b"renamed", ..account(9) }).unwrap();
+    assert!(matches!(accounts.try_lock(1), Err(LockError::WouldBlock)), "its lock is not overwritten");
+    let read = record.get().unwrap();
+    assert_eq!((read.id, read.cents, &read.name, record.index()), (9, 7, b"renamed", 1));
+    let changed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        record.update(|account| {
+            account.cents = -1;
+            panic!("half way");
+        })
+    }));
+    assert!(changed.is_err());
+    assert_eq!(record.get().unwrap().cents, 7);
+    drop(record);
+    assert_eq!(accounts.array().get(0).unwrap().id, 0);
+    // What is no value can be replaced.
+    let offset = std::mem::offset_of!(Account, open);
+    accounts.array().memory().write(offset, &[5]).unwrap();
+    let mut record = accounts.lock(0).unwrap();
+    assert!(matches!(record.get(), Err(LockError::Memory(ShmError::Invalid { .. }))));
+    record.set(&account(0)).unwrap();
+    assert!(record.get().unwrap().open);
+}
+
+fn each_record_is_locked_once() {
+    let accounts = accounts(3);
+    let same: Records<Account> = decode(encode(&accounts).unwrap()).unwrap();
+    let guards = (accounts.lock(0).unwrap(), same.lock(2).unwrap());
+    assert!(matches!(same.lock(0), Err(LockError::HeldByThisThread)));
+    assert!(matches!(accounts.try_lock(2), Err(LockError::WouldBlock)));
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| same.lock(0).is_ok());
+        while accounts.waiters(0).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        drop(guards.0);
+        assert!(other.join().unwrap());
+    });
+    std::mem::forget(guards.1);
+    assert!(matches!(accounts.lock(2), Err(LockError::HeldByThisThread)));
+    for index in [3, usize::MAX] {
+        assert!(matches!(accounts.lock(index), Err(LockError::Memory(ShmError::Index { .. }))));
+        assert!(accounts.holder(index).is_err() && accounts.waiters(index).is_err());
+    }
+}
+
+fn locks_of_other_records_are_refused() {
+    let accounts = accounts(2);
+    let other = Records::new(accounts.array().clone(), field!(Account.lock)).unwrap();
+    drop(accounts.lock(0).unwrap());
+    assert!(matches!(other.lock(0), Err(LockError::OtherNames)));
+    drop(other.lock(1).unwrap());
+    assert!(matches!(accounts.try_lock(1), Err(LockError::OtherNames)));
+}
+
+#[derive(Clone, Copy, Shareable)]
+#[repr(C)]
+struct Wide {
+    lock: LockWord,
+    rest: [u64; 3],
+}
+
+fn what_is_no_lock_is_refused() {
+    let array = || SharedArray::<Wide>::zeroed(2).unwrap();
+    for offset in [4, 1, 32, 48, usize::MAX - 4] {
+        let lie = LockField::new(offset, |wide: &Wide| &wide.lock);
+        assert!(matches!(Records::new(array(), lie), Err(LockError::Memory(_))), "{offset}");
+    }
+    let read_only = array().read_only().unwrap();
+    assert!(matches!(Records::new(read_only, field!(Wide.lock)), Err(LockError::Memory(ShmError::ReadOnly))));
+    let records = Records::new(array(), field!(Wide.lock)).unwrap();
+    records.lock(1).unwrap().set(&Wide { lock: LockWord::FREE, rest: [1, 2, 3] }).unwrap();
+    assert_eq!(records.array().get(1).unwrap().rest, [1, 2, 3]);
+}
+
+fn a_guards_copy_in_a_forked_child_is_refused() {
+    let accounts = accounts(1);
+    let mut kept = Some(accounts.lock(0).unwrap());
+    let child = Context::new(StartMethod::Fork).fork(|| {
+        let record = kept.as_mut().unwrap();
+        let refused = matches!(record.set(&account(5)), Err(LockError::NotItsLock)) && record.get().is_err();
+        kept = None; // Drops the child's copy.
+        (refused, matches!(accounts.try_lock(0), Err(LockError::WouldBlock)))
+    });
+    assert_eq!(child.unwrap().join().unwrap(), (true, true));
+    assert_eq!(kept.unwrap().get().unwrap().id, 0);
+}
+
+fn random_words_block_or_are_errors() {
+    let accounts = accounts(1);
+    let offset = std::mem::offset_of!(Account, lock);
+    let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
+    for round in 0..500 {
+        for byte in [0, 8, 16] {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            // Names are right half of the time, so that what comes behind them is reached.
+            if byte == 8 && round % 2 == 0 {
+                accounts.array().memory().write(offset + byte, &[0; 8]).unwrap();
+            } else {
+                accounts.array().memory().write(offset + byte, &(seed >> (round % 64)).to_ne_bytes()).unwrap();
+            }
+        }
+        let _ = accounts.holder(0).unwrap();
+        let _ = accounts.lock_timeout(0, Duration::from_micros(10)).map(|mut record| record.update(|_| ()));
+        drop(accounts.try_lock(0));
+    }
+}
