@@ -25,6 +25,10 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-boot/src/constructor.rs", "the loader calls a raw function pointer in a link section"),
     ("crates/procession-boot/src/image.rs", "reads the image's own headers where the loader mapped them"),
     ("crates/procession-boot/src/lifeline.rs", "takes its parent's lifeline from a process that was forked"),
+    (
+        "crates/procession-boot/src/procedure.rs",
+        "makes a value of a function's type, which has no data, out of nothing",
+    ),
     ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
     ("crates/procession-launch/src/body.rs", "replaces the streams and the environment of a child that has just begun"),
     ("crates/procession-launch/src/forkserver/server.rs", "forks, and closes in the child what is the server's"),

@@ -36,6 +36,8 @@ mod error;
 mod image; // Which image this is.
 mod table; // Which functions it has.
 
+mod procedure; // One of them as a value.
+
 mod lifeline; // How a child ends with its owner.
 mod mark; // What a parent tells the constructor.
 
@@ -50,4 +52,5 @@ pub use crate::error::BootError;
 pub use crate::image::ImageId;
 pub use crate::launch::Launch;
 pub use crate::lifeline::{open_lifeline, own_lifeline, tie_to_lifeline};
+pub use crate::procedure::Procedure;
 pub use crate::table::{Entry, FunctionId, function_id, resolve};

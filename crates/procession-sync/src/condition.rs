@@ -49,18 +49,20 @@ type NoGuard<L> = LockError<<L as BaseLock>::Guard<'static>>;
 ///
 /// # Examples
 /// ```
-/// use procession_sync::{Condition, Event};
+/// use procession_sync::{Condition, Event, LockError};
 ///
 /// let (condition, ready) = (Condition::new()?, Event::new()?);
-/// let worker = std::thread::spawn({
-///     let (condition, ready) = (condition.clone(), ready.clone());
-///     move || condition.wait_for(condition.lock()?, || ready.is_set()).map(drop)
-/// });
-/// let guard = condition.lock()?;
-/// ready.set();
-/// condition.notify_all();
-/// drop(guard);
-/// worker.join().expect("it does not panic")?;
+/// std::thread::scope(|scope| {
+///     scope.spawn(|| {
+///         let _guard = condition.lock().map_err(|error| error.map(drop))?;
+///         ready.set(); // What it is about: anything that the lock guards.
+///         condition.notify_all();
+///         Ok::<(), LockError>(())
+///     });
+///     let guard = condition.wait_for(condition.lock()?, || ready.is_set())?;
+///     drop(guard);
+///     Ok::<(), Box<dyn std::error::Error>>(())
+/// })?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Condition<L = Lock> {
@@ -241,5 +243,43 @@ impl<'de, L: BaseLock> Deserialize<'de> for Condition<L> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (lock, slot) = <(L, Slot)>::deserialize(deserializer)?;
         Self::over(lock, slot).map_err(de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::*;
+    use crate::hostile::fill_and;
+
+    #[test]
+    fn whatever_its_words_say_every_verb_returns() {
+        let condition = Condition::new().unwrap();
+        fill_and(condition.slot.words(), || {
+            let guard = condition.lock().unwrap();
+            // Nobody who lives is in there, so there is room.
+            let (guard, _) = condition.wait_timeout(guard, Duration::ZERO).unwrap();
+            drop(condition.wait_timeout(guard, Duration::from_micros(1)).unwrap());
+            condition.notify_one();
+            assert!(condition.waiters() < WORDS);
+            condition.notify(usize::MAX);
+            condition.notify_all();
+            assert_eq!(condition.waiters(), 0);
+        });
+    }
+
+    #[test]
+    fn one_too_many_is_refused_and_the_lock_is_free() {
+        let condition = Condition::new().unwrap();
+        let own = u64::from(condition.slot.own_name().unwrap().word()) << 32 | 1;
+        let words = condition.slot.words();
+        words[1..].iter().for_each(|word| word.store(own, SeqCst));
+        let refused = condition.wait(condition.lock().unwrap()).unwrap_err();
+        assert!(matches!(refused, LockError::TooManyWaiters { limit: WAITERS_MAX }), "{refused}");
+        words[WAITERS_MAX as usize].store(0, SeqCst);
+        let (_guard, was_notified) = condition.wait_timeout(condition.lock().unwrap(), Duration::ZERO).unwrap();
+        assert!(!was_notified);
+        words.iter().for_each(|word| word.store(0, SeqCst));
     }
 }

@@ -2,10 +2,11 @@
 
 use std::fmt;
 
+use procession_boot::BootError;
 use procession_shm::ShmError;
 use procession_shm::arena::ArenaError;
 
-use crate::{HOLDERS_MAX, PERMITS_MAX};
+use crate::{HOLDERS_MAX, PARTIES_MAX, PERMITS_MAX};
 
 /// Why a guard, a permit or a turn was not had, or under which circumstances it was.
 ///
@@ -170,4 +171,38 @@ impl<G> fmt::Debug for LockError<G> {
             Self::Arena(error) => f.debug_tuple("Arena").field(error).finish(),
         }
     }
+}
+
+/// Why a party did not pass a barrier, or there is none.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BarrierError {
+    /// The round broke: a party was killed while it waited or had no more time, the action panicked, or somebody broke the
+    /// barrier or began it anew.
+    #[error(
+        "the barrier is broken: a party died or came too late, its action failed, or it was aborted or reset; mend what \
+         the parties do together, and then `reset` it"
+    )]
+    Broken,
+    /// The others did not come in time; they find the round broken.
+    #[error("not all parties of the barrier came in time, so the round is broken: wait longer, or see who is missing")]
+    Timeout,
+    /// Others have not come yet.
+    #[error("the barrier waits for other parties: wait with `wait` or `wait_timeout`")]
+    WouldBlock,
+    /// A barrier for nobody.
+    #[error("a barrier of no parties holds nobody back: make it for at least one")]
+    NoParties,
+    /// A barrier for more than there is room for.
+    #[error("a barrier of {parties} parties is too large: make it for at most {max}", max = PARTIES_MAX)]
+    TooManyParties {
+        /// How many there were to be.
+        parties: usize,
+    },
+    /// The barrier's memory could not be had or used.
+    #[error(transparent)]
+    Arena(#[from] ArenaError),
+    /// The action cannot be named for other processes.
+    #[error(transparent)]
+    Action(#[from] BootError),
 }

@@ -150,3 +150,22 @@ impl<'de> Deserialize<'de> for Event {
         Self::over(Slot::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hostile::fill_and;
+
+    #[test]
+    fn whatever_its_word_says_it_can_be_set() {
+        let event = Event::new().unwrap();
+        fill_and(event.slot.words(), || {
+            let was_set = event.is_set();
+            assert_eq!(event.wait_timeout(Duration::ZERO).unwrap(), was_set);
+            event.clear();
+            assert!(!event.wait_timeout(Duration::from_micros(1)).unwrap());
+            event.set();
+            event.wait().unwrap();
+        });
+    }
+}

@@ -28,9 +28,13 @@ mod waiting; // The same with both.
 mod keep; // What guards have of their objects.
 mod table; // Which processes have how much of an object.
 
+#[cfg(test)]
+mod hostile; // What peers may have written.
+
 mod base; // What a condition needs of a lock.
 
-mod condition; // The objects.
+mod barrier; // The objects.
+mod condition;
 mod event;
 mod guarded;
 mod lock;
@@ -47,9 +51,10 @@ mod records; // With one inside.
 mod value;
 
 pub use crate::array::{Array, ArrayGuard};
+pub use crate::barrier::{Barrier, BarrierBuilder, BarrierTurn, PARTIES_MAX};
 pub use crate::base::BaseLock;
 pub use crate::condition::{Condition, WAITERS_MAX};
-pub use crate::error::LockError;
+pub use crate::error::{BarrierError, LockError};
 pub use crate::event::Event;
 pub use crate::guarded::{Guard, Guarded};
 pub use crate::lock::{Holder, Lock, LockGuard};

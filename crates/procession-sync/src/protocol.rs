@@ -7,6 +7,7 @@
 //! A word has 64 bits. The kernel's futexes have 32, so who sleeps sleeps on the lower half: what waiters look at must
 //! change that half.
 
+pub(crate) mod barrier;
 pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod ledger; // Counts that belong to processes.
