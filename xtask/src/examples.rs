@@ -20,6 +20,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("preload", &[]),
     ("safe_process", &[]),
     ("shared_array", &["64"]),
+    ("shared_state", &[]),
     ("start_methods", &[]),
     ("tour", &[]),
     ("wordcount", &["docs"]),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
 use procession_shm::{FreezeError, ShmError};
-use procession_sync::LockError;
+use procession_sync::{BarrierError, LockError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -34,9 +34,12 @@ pub enum Error {
     /// Shared memory could not be had or used.
     #[error(transparent)]
     Shm(#[from] ShmError),
-    /// A lock, a permit or a turn was not had, or its last holder died.
+    /// A lock or a permit was not had, or the lock's last holder died.
     #[error(transparent)]
     Lock(LockError),
+    /// The parties of a barrier did not come together.
+    #[error(transparent)]
+    Barrier(#[from] BarrierError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

@@ -14,8 +14,8 @@ pub use procession_shm::{
     FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedMemory, SharedPart, ShmError,
 };
 pub use procession_sync::{
-    Array, BoundedSemaphore, Condition, Event, Guarded, Lock, LockError, LockWord, RLock, RawArray, RawValue, Records,
-    RwLock, Semaphore, Value, field,
+    Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Guarded, Lock, LockError, LockWord, RLock,
+    RawArray, RawValue, Records, RwLock, Semaphore, Value, field,
 };
 pub use procession_wire::{Described, Descriptor, Fault};
 pub use tracing::level_filters::LevelFilter;
