@@ -5,17 +5,42 @@
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
+use std::cell::Cell;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread;
+use std::time::{Duration, Instant};
+
 use common::{hear, methods, pipe, start, tell};
-use procession_launch::StartMethod;
-use procession_sync::{LockError, RwLock};
-use procession_wire::Descriptor;
+use procession_launch::{Context, JoinError, StartMethod};
+use procession_shm::arena::Slot;
+use procession_sync::{LockError, RECHECK, RwLock, Semaphore};
+use procession_sys::fail_points;
+use procession_wire::{Descriptor, decode, encode};
 
 procession_testkit::main! {
     warm_up: common::warm_up;
+    cases: [
+        guards_copied_by_a_fork_are_inert,
+        a_thread_that_writes_does_not_wait_for_itself,
+        times_of_all_lengths_are_waited_for,
+        scribbled_words_block_at_worst,
+    ];
     cases for methods(), [
-        readers_share_and_writers_exclude,
+        a_writer_excludes_all,
+        readers_exclude_writers_only,
+        a_dead_writer_is_told_of_once,
+        a_dead_reader_is_counted_off,
+        a_writer_that_waits_is_let_pass_until_it_gives_up_or_dies,
+        the_woken_waiter_is_killed_while_another_barges_in,
+        the_unlocker_is_killed_before_it_wakes_anybody,
+        the_taker_is_killed_between_wake_and_take,
+        a_kill_at_any_step_leaves_a_whole_lock,
+        a_holder_too_many_is_refused,
+        readers_see_all_of_what_is_written_or_nothing,
     ];
 }
+
+const TICK: Duration = Duration::from_millis(5);
 
 fn write(lock: RwLock, held: Descriptor, release: Descriptor) {
     let _guard = lock.write().unwrap();
@@ -23,14 +48,312 @@ fn write(lock: RwLock, held: Descriptor, release: Descriptor) {
     hear(&release);
 }
 
-fn readers_share_and_writers_exclude(method: StartMethod) {
+fn read(lock: RwLock, held: Descriptor, release: Descriptor) {
+    let _guards = (lock.read().unwrap(), lock.read().unwrap());
+    tell(&held);
+    hear(&release);
+}
+
+fn a_writer_excludes_all(method: StartMethod) {
     let lock = RwLock::new().unwrap();
     let ((held, tells_held), (release, tells_release)) = (pipe(), pipe());
     let child = start(method, write, (lock.clone(), tells_held, release));
     hear(&held);
     assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)));
-    assert_eq!(lock.writer().unwrap().pid, child.pid());
+    assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));
+    let before = Instant::now();
+    assert!(matches!(lock.read_timeout(TICK), Err(LockError::Timeout)));
+    assert!(matches!(lock.write_timeout(TICK), Err(LockError::Timeout)));
+    assert!(before.elapsed() >= 2 * TICK);
+    let holder = lock.writer().unwrap();
+    assert_eq!((holder.pid, holder.is_alive, lock.readers()), (child.pid(), true, vec![]));
     tell(&tells_release);
     drop(lock.read().unwrap());
     child.join().unwrap();
+    assert_eq!(lock.writer(), None);
+}
+
+fn readers_exclude_writers_only(method: StartMethod) {
+    let lock = RwLock::new().unwrap();
+    let ((held, tells_held), (release, tells_release)) = (pipe(), pipe());
+    let child = start(method, read, (lock.clone(), tells_held, release));
+    hear(&held);
+    let own = lock.read().unwrap();
+    assert_eq!((lock.readers().len(), lock.readers().contains(&(child.pid(), 2))), (2, true));
+    assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));
+    drop(own);
+    assert!(matches!(lock.write_timeout(TICK), Err(LockError::Timeout)));
+    tell(&tells_release);
+    drop(lock.write().unwrap());
+    child.join().unwrap();
+    assert_eq!(lock.readers(), []);
+}
+
+fn a_dead_writer_is_told_of_once(method: StartMethod) {
+    for is_read in [false, true] {
+        let lock = RwLock::new().unwrap();
+        let ((held, tells_held), (release, _open)) = (pipe(), pipe());
+        let child = start(method, write, (lock.clone(), tells_held, release));
+        hear(&held);
+        child.kill().unwrap();
+        let killed = Instant::now();
+        let is_told = match is_read {
+            false => matches!(lock.write(), Err(LockError::OwnerDied(_))),
+            true => matches!(lock.read(), Err(LockError::OwnerDied(_))),
+        };
+        assert!(is_told && killed.elapsed() < 20 * RECHECK);
+        drop((lock.read().unwrap(), lock.read().unwrap()));
+        drop(lock.write().unwrap());
+        assert!(child.join().is_err());
+    }
+}
+
+fn a_dead_reader_is_counted_off(method: StartMethod) {
+    let lock = RwLock::new().unwrap();
+    let ((held, tells_held), (release, _open)) = (pipe(), pipe());
+    let child = start(method, read, (lock.clone(), tells_held, release));
+    hear(&held);
+    child.kill().unwrap();
+    drop(lock.write().unwrap());
+    assert!(child.join().is_err());
+}
+
+/// Waits until so many sleep; nobody tells of that.
+fn wait_for_sleepers(lock: &RwLock, count: usize) {
+    while lock.waiters() != count {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+fn visit(lock: RwLock) {
+    drop(lock.write().unwrap());
+}
+
+fn a_writer_that_waits_is_let_pass_until_it_gives_up_or_dies(method: StartMethod) {
+    let lock = RwLock::new().unwrap();
+    let reads = lock.read().unwrap();
+    assert!(matches!(lock.write_timeout(TICK), Err(LockError::Timeout)));
+    drop(lock.try_read().unwrap());
+    let waits = start(method, visit, (lock.clone(),));
+    wait_for_sleepers(&lock, 1);
+    assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)));
+    assert!(matches!(lock.read_timeout(3 * RECHECK), Err(LockError::Timeout)));
+    waits.kill().unwrap();
+    drop(lock.read().unwrap());
+    assert_killed(waits.join());
+    drop(reads);
+}
+
+/// Is killed when it comes to the place and `released` says that it is time.
+fn arm(place: &'static str, released: Semaphore) {
+    fail_points::arm(
+        place,
+        0,
+        move || {
+            if released.available() == 0 { arm(place, released) } else { fail_points::kill() }
+        },
+    );
+}
+
+fn visit_and_die_woken(lock: RwLock, released: Semaphore) {
+    arm("rwlock: woken to write", released);
+    visit(lock);
+}
+
+fn visit_and_die_taking(lock: RwLock) {
+    fail_points::arm("rwlock: to write", 0, fail_points::kill);
+    visit(lock);
+}
+
+fn hold_and_die_freeing(lock: RwLock, held: Descriptor, release: Descriptor) {
+    let guard = lock.write().unwrap();
+    tell(&held);
+    hear(&release);
+    fail_points::arm("rwlock: freed, not woken", 0, fail_points::kill);
+    drop(guard);
+}
+
+fn assert_killed(ended: Result<(), JoinError>) {
+    assert!(matches!(ended, Err(JoinError::Signaled { .. })), "{ended:?}");
+}
+
+fn the_woken_waiter_is_killed_while_another_barges_in(method: StartMethod) {
+    let (lock, released) = (RwLock::new().unwrap(), Semaphore::new(0).unwrap());
+    let guard = lock.write().unwrap();
+    let dies = start(method, visit_and_die_woken, (lock.clone(), released.clone()));
+    wait_for_sleepers(&lock, 1);
+    let remains = start(method, visit, (lock.clone(),));
+    wait_for_sleepers(&lock, 2);
+    released.release(1).unwrap();
+    drop(guard);
+    let barges = lock.write().unwrap();
+    assert_killed(dies.join());
+    drop(barges);
+    remains.join().unwrap();
+    assert_eq!((lock.writer(), lock.readers()), (None, vec![]));
+    drop(lock.read().unwrap());
+}
+
+fn the_unlocker_is_killed_before_it_wakes_anybody(method: StartMethod) {
+    let lock = RwLock::new().unwrap();
+    let ((held, tells_held), (release, tells_release)) = (pipe(), pipe());
+    let dies = start(method, hold_and_die_freeing, (lock.clone(), tells_held, release));
+    hear(&held);
+    let remains = start(method, visit, (lock.clone(),));
+    wait_for_sleepers(&lock, 1);
+    tell(&tells_release);
+    remains.join().unwrap();
+    assert_killed(dies.join());
+    drop(lock.read().unwrap());
+}
+
+fn the_taker_is_killed_between_wake_and_take(method: StartMethod) {
+    let lock = RwLock::new().unwrap();
+    let guard = lock.write().unwrap();
+    let dies = start(method, visit_and_die_taking, (lock.clone(),));
+    wait_for_sleepers(&lock, 1);
+    drop(guard);
+    assert_killed(dies.join());
+    drop(lock.read().unwrap());
+    drop(lock.write().unwrap());
+}
+
+/// What a process does with a lock, once each, and is killed after so many steps. True when there were not so many.
+fn live(lock: RwLock, busy: RwLock, before: u32) -> bool {
+    fail_points::arm_any(before, fail_points::kill);
+    drop((lock.read().unwrap(), lock.try_read().unwrap()));
+    drop(lock.write().unwrap());
+    drop(lock.try_write().unwrap());
+    assert!(busy.write_timeout(Duration::from_millis(1)).is_err());
+    drop(lock.read().unwrap());
+    let is_over = fail_points::is_armed();
+    fail_points::disarm();
+    is_over
+}
+
+fn a_kill_at_any_step_leaves_a_whole_lock(method: StartMethod) {
+    let (lock, busy) = (RwLock::new().unwrap(), RwLock::new().unwrap());
+    let reads = busy.read().unwrap();
+    let mut told = 0;
+    for before in 0.. {
+        match start(method, live, (lock.clone(), busy.clone(), before)).join() {
+            Ok(is_over) => {
+                assert!(is_over && before > 30, "it was no more than {before} steps");
+                break;
+            }
+            Err(JoinError::Signaled { .. }) => {}
+            Err(error) => panic!("step {before}: {error}"),
+        }
+        match lock.try_write() {
+            Ok(_) => {}
+            Err(LockError::OwnerDied(_)) => told += 1,
+            Err(error) => panic!("step {before}: {error}"),
+        }
+        assert_eq!((lock.writer(), lock.readers()), (None, vec![]), "step {before}");
+        // No mark of the dead one keeps readers out.
+        drop((lock.try_read().unwrap(), busy.try_read().unwrap()));
+    }
+    assert!(told >= 6, "it died while it wrote only {told} times");
+    drop(reads);
+    drop(busy.try_write().unwrap());
+}
+
+fn is_refused(lock: RwLock) -> bool {
+    matches!(lock.read(), Err(LockError::TooManyHolders { limit: 1 }))
+}
+
+fn a_holder_too_many_is_refused(method: StartMethod) {
+    let lock = RwLock::builder().holders(1).build().unwrap();
+    drop(lock.read().unwrap());
+    assert!(start(method, is_refused, (lock.clone(),)).join().unwrap());
+    assert!(matches!(RwLock::builder().holders(257).build(), Err(LockError::InvalidHolders { holders: 257 })));
+}
+
+const ROUNDS: u32 = 200;
+
+/// Who writes takes a permit and gives it back, and who reads sees that nobody has it.
+fn visit_often(lock: RwLock, guarded: Semaphore) {
+    for round in 0..ROUNDS {
+        if round % 4 == 0 {
+            let _guard = lock.write().unwrap();
+            drop(guarded.try_acquire().unwrap());
+        } else {
+            let _guard = lock.read().unwrap();
+            assert_eq!(guarded.available(), 1);
+        }
+    }
+}
+
+fn readers_see_all_of_what_is_written_or_nothing(method: StartMethod) {
+    let (lock, guarded) = (RwLock::new().unwrap(), Semaphore::new(1).unwrap());
+    let child = start(method, visit_often, (lock.clone(), guarded.clone()));
+    thread::scope(|scope| {
+        (0..2).for_each(|_| drop(scope.spawn(|| visit_often(lock.clone(), guarded.clone()))));
+    });
+    child.join().unwrap();
+    assert_eq!((lock.waiters(), lock.readers()), (0, vec![]));
+}
+
+fn guards_copied_by_a_fork_are_inert() {
+    let (lock, other) = (RwLock::new().unwrap(), RwLock::new().unwrap());
+    let guards = Cell::new(Some((lock.read().unwrap(), other.write().unwrap())));
+    let child = Context::new(StartMethod::Fork).fork(|| {
+        drop(guards.take());
+        assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));
+        assert!(matches!(other.try_read(), Err(LockError::WouldBlock)));
+        drop(lock.read().unwrap());
+    });
+    child.unwrap().join().unwrap();
+    assert_eq!(lock.readers(), [(std::process::id(), 1)]);
+    drop(guards);
+    drop((lock.try_write().unwrap(), other.try_read().unwrap()));
+}
+
+fn a_thread_that_writes_does_not_wait_for_itself() {
+    let lock = RwLock::new().unwrap();
+    let guard = lock.write().unwrap();
+    assert!(matches!(lock.write(), Err(LockError::HeldByThisThread)));
+    assert!(matches!(lock.read(), Err(LockError::HeldByThisThread)));
+    assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)));
+    assert_eq!(lock.writer().unwrap().pid, std::process::id());
+    drop(guard);
+    drop(lock.read().unwrap());
+}
+
+fn times_of_all_lengths_are_waited_for() {
+    let lock = RwLock::new().unwrap();
+    drop(lock.read_timeout(Duration::ZERO).unwrap());
+    let guard = lock.write_timeout(Duration::ZERO).unwrap();
+    assert!(matches!(lock.write_timeout(Duration::ZERO), Err(LockError::HeldByThisThread)));
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            assert!(matches!(lock.read_timeout(Duration::ZERO), Err(LockError::Timeout)));
+            drop(lock.read_timeout(Duration::MAX).unwrap());
+            drop(lock.write_timeout(Duration::MAX).unwrap());
+        });
+        wait_for_sleepers(&lock, 1);
+        drop(guard);
+        waits.join().unwrap();
+    });
+    assert_eq!(format!("{lock:?}"), "RwLock { writer: None, readers: [] }");
+}
+
+/// As many times as words are scribbled.
+const SCRIBBLES: u64 = 300;
+
+fn scribbled_words_block_at_worst() {
+    let lock = RwLock::builder().holders(3).build().unwrap();
+    let slot: Slot = decode(encode(&lock).unwrap()).unwrap();
+    let mut seed = 1_u64;
+    for _ in 0..SCRIBBLES {
+        let guards = (lock.try_read(), lock.try_write());
+        for word in slot.words() {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            word.store(seed ^ seed >> 29, Relaxed);
+        }
+        drop(guards);
+        let wait = Duration::from_micros(10);
+        drop((lock.read_timeout(wait), lock.write_timeout(wait)));
+        let _ = (lock.writer(), lock.readers(), lock.waiters(), format!("{lock:?}"));
+    }
 }

@@ -211,13 +211,12 @@ impl<T: Word> Ledger<'_, T> {
         own: Owner,
         give_back: impl Fn(u32, Entry) -> u32,
     ) -> Option<usize> {
-        let find = |name: u32| (0..self.entries.len()).find(|&at| self.name(at) == name);
         loop {
-            if let Some(at) = find(own.word()) {
-                return Some(at);
-            }
-            let (at, name) = match find(0) {
-                Some(at) => (at, 0),
+            // The own one stands before any that is free, so two threads that look in this order come to the same.
+            let mut names = (0..self.entries.len()).map(|at| (at, self.name(at)));
+            let (at, name) = match names.find(|(_, name)| *name == own.word() || *name == 0) {
+                Some((at, 0)) => (at, 0),
+                Some((at, _)) => return Some(at),
                 None => self.dead(world)?,
             };
             if name != 0 && !self.recover(world, at, name, &give_back) {
@@ -291,4 +290,175 @@ impl<T: Word> Ledger<'_, T> {
 /// Whether a process is that a name names; one that no process of ours is called is not.
 fn is_alive(world: &impl World, name: u32) -> bool {
     Owner::from_word(name).is_some_and(|owner| world.is_alive(owner))
+}
+
+#[cfg(test)]
+mod races {
+    //! The races of `ledger.md`. Each model tries every order with at most as many preemptions as it names.
+
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::super::loom_world::{Fate, Kernel, model, name};
+    use super::*;
+
+    fn ledger(kernel: &Kernel) -> Ledger<'_, loom::sync::atomic::AtomicU64> {
+        Ledger { main: kernel.word(0), entries: kernel.words(1..4), names: kernel.words(4..6) }
+    }
+
+    /// What is there, the value, and what all have together are always this many.
+    const ALL: u32 = 3;
+
+    fn give_back(value: u32, entry: Entry) -> u32 {
+        value + entry.count()
+    }
+
+    /// Has so many there, and so many entries known to belong to processes from the first on.
+    fn begin(kernel: &Kernel, claimed: u32) {
+        kernel.word(0).store(ALL.into(), SeqCst);
+        for process in 1..=claimed {
+            ledger(kernel).claim(kernel, name(process), 2, give_back).expect("there is room");
+        }
+    }
+
+    fn claim(kernel: &Kernel) -> usize {
+        ledger(kernel).claim(kernel, name(kernel.process()), 0, give_back).expect("there is room")
+    }
+
+    /// Moves one between the value and this process's entry.
+    fn once(kernel: &Kernel, at: usize, change: Change) {
+        let ledger = ledger(kernel);
+        loop {
+            let seen = ledger.settled(kernel);
+            let entry = ledger.entry(at);
+            let value = if change == Change::Add { low(seen) - 1 } else { low(seen) + 1 };
+            if ledger.change(kernel, seen, (at, entry), change, value).is_some() {
+                return;
+            }
+        }
+    }
+
+    fn take(kernel: &Kernel) {
+        once(kernel, claim(kernel), Change::Add);
+    }
+
+    fn take_and_give(kernel: &Kernel) {
+        take(kernel);
+        once(kernel, claim(kernel), Change::Subtract);
+    }
+
+    /// The value and what each entry has, once all is noted.
+    fn sums(kernel: &Kernel) -> (u32, Vec<u32>) {
+        let ledger = ledger(kernel);
+        let value = low(ledger.settled(kernel));
+        (value, (0..3).map(|at| ledger.entry(at).count()).collect())
+    }
+
+    #[test]
+    fn helped_by_two() {
+        model(1, |kernel| {
+            begin(&kernel, 3);
+            let others = [2, 3].map(|number| kernel.spawn(number, Fate::Lives, take));
+            take(&kernel);
+            others.into_iter().for_each(|other| other.join().expect("it lives"));
+            assert_eq!(sums(&kernel), (0, vec![1, 1, 1]));
+        });
+    }
+
+    #[test]
+    fn a_late_helper() {
+        model(2, |kernel| {
+            begin(&kernel, 2);
+            let other = kernel.spawn(2, Fate::Lives, |kernel| {
+                take_and_give(kernel);
+                take_and_give(kernel);
+            });
+            take_and_give(&kernel);
+            other.join().expect("it lives");
+            assert_eq!(sums(&kernel), (ALL, vec![0, 0, 0]));
+        });
+    }
+
+    /// One dies there, and its own come back, once.
+    fn killed_at(place: &'static str) {
+        model(1, move |kernel| {
+            begin(&kernel, 3);
+            let dies = kernel.spawn(2, Fate::KilledAt(place), take_and_give);
+            let other = kernel.spawn(3, Fate::Lives, |kernel| {
+                take_and_give(kernel);
+                ledger(kernel).recover_dead(kernel, give_back);
+            });
+            take_and_give(&kernel);
+            ledger(&kernel).recover_dead(&kernel, give_back);
+            dies.join();
+            other.join().expect("it lives");
+            ledger(&kernel).recover_dead(&kernel, give_back);
+            assert_eq!(sums(&kernel), (ALL, vec![0, 0, 0]));
+        });
+    }
+
+    #[test]
+    fn changed_and_killed() {
+        killed_at("ledger: changed, not noted");
+    }
+
+    #[test]
+    fn two_find_a_holder_dead() {
+        killed_at("ledger: noted");
+    }
+
+    #[test]
+    fn the_finder_dies_as_well() {
+        for place in ["ledger: changed, not noted", "ledger: given back, not woken"] {
+            model(1, move |kernel| {
+                begin(&kernel, 3);
+                let first = kernel.spawn(2, Fate::KilledAt("ledger: noted"), take);
+                first.join();
+                let finder = kernel.spawn(3, Fate::KilledAt(place), |kernel| {
+                    ledger(kernel).recover_dead(kernel, give_back);
+                });
+                take_and_give(&kernel);
+                ledger(&kernel).recover_dead(&kernel, give_back);
+                finder.join();
+                ledger(&kernel).recover_dead(&kernel, give_back);
+                assert_eq!(sums(&kernel), (ALL, vec![0, 0, 0]));
+            });
+        }
+    }
+
+    #[test]
+    fn found_dead_and_replaced() {
+        model(2, |kernel| {
+            begin(&kernel, 3);
+            let first = kernel.spawn(2, Fate::KilledAt("ledger: noted"), take);
+            first.join();
+            // There is no room for a fourth but the dead one's.
+            let heir = kernel.spawn(4, Fate::Lives, take);
+            ledger(&kernel).recover_dead(&kernel, give_back);
+            heir.join().expect("it lives");
+            assert_eq!(sums(&kernel), (ALL - 1, vec![0, 1, 0]));
+        });
+    }
+
+    #[test]
+    fn two_threads_enter() {
+        model(2, |kernel| {
+            begin(&kernel, 1);
+            let other = kernel.spawn(2, Fate::Lives, claim);
+            let also = ledger(&kernel).claim(&kernel, name(2), 0, give_back);
+            assert_eq!((other.join(), also), (Some(1), Some(1)));
+            assert_eq!((ledger(&kernel).name(1), ledger(&kernel).name(2)), (name(2).word(), 0));
+        });
+    }
+
+    #[test]
+    fn a_version_that_comes_round_is_noted_once() {
+        model(1, |kernel| {
+            begin(&kernel, 1);
+            kernel.word(1).store(u64::MAX << Entry::VERSION_SHIFT, SeqCst);
+            take(&kernel);
+            assert_eq!(sums(&kernel), (ALL - 1, vec![1, 0, 0]));
+            take_and_give(&kernel);
+            assert_eq!(sums(&kernel), (ALL - 1, vec![1, 0, 0]));
+        });
+    }
 }

@@ -18,7 +18,7 @@ use procession_shm::arena::Owner;
 use super::{Word, World, low};
 
 /// Words in a model.
-pub(crate) const WORDS: usize = 4;
+pub(crate) const WORDS: usize = 7;
 
 /// Processes in a model, the first included, and one number that is none's.
 const PROCESSES: usize = 5;
@@ -42,6 +42,8 @@ pub(crate) enum Fate {
     /// When it first comes to the place and the first word says something else than zero and these bits; nobody looks
     /// again for its sake.
     KilledUnnoticedAt(&'static str, u64),
+    /// When it first comes to the place and this is true of the first word; nobody looks again for its sake.
+    KilledUnnoticedIf(&'static str, fn(u64) -> bool),
 }
 
 /// One sleeper of a futex.
@@ -153,9 +155,9 @@ impl Kernel {
         &self.shared.words[which]
     }
 
-    /// All words.
-    pub(crate) fn words(&self) -> &[AtomicU64] {
-        &self.shared.words
+    /// Several words.
+    pub(crate) fn words(&self, which: impl std::slice::SliceIndex<[AtomicU64], Output = [AtomicU64]>) -> &[AtomicU64] {
+        &self.shared.words[which]
     }
 
     /// Has no time to wait from now on.
@@ -166,6 +168,11 @@ impl Kernel {
     /// Touches what a lock guards.
     pub(crate) fn touch(&self) {
         self.shared.guarded.with_mut(|_| ());
+    }
+
+    /// Looks at what a lock guards, as others may at the same time.
+    pub(crate) fn look(&self) {
+        self.shared.guarded.with(|_| ());
     }
 
     fn die(&self, is_noticed: bool) -> ! {
@@ -229,6 +236,11 @@ impl World for Kernel {
             Fate::KilledAt(wanted) if wanted == place => self.die(true),
             Fate::KilledUnnoticedAt(wanted, mask)
                 if wanted == place && self.word(0).load(Ordering::Relaxed) & !mask != 0 =>
+            {
+                self.die(false);
+            }
+            Fate::KilledUnnoticedIf(wanted, is_due)
+                if wanted == place && is_due(self.word(0).load(Ordering::Relaxed)) =>
             {
                 self.die(false);
             }

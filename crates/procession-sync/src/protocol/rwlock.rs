@@ -245,3 +245,163 @@ impl<T: Word> Gate<'_, T> {
 fn is_alive(world: &impl World, next: u64) -> bool {
     Held::from_word(next).and_then(Held::owner).is_some_and(|owner| world.is_alive(owner))
 }
+
+#[cfg(test)]
+mod races {
+    //! The races of `rwlock.md`. Each model tries every order with at most as many preemptions as it names.
+
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::super::loom_world::{Fate, Kernel, model, name};
+    use super::*;
+
+    fn gate(kernel: &Kernel) -> Gate<'_, loom::sync::atomic::AtomicU64> {
+        let ledger = Ledger { main: kernel.word(0), entries: kernel.words(1..4), names: kernel.words(4..6) };
+        Gate { ledger, next: kernel.word(6) }
+    }
+
+    /// Each process has an entry.
+    fn begin(kernel: &Kernel) {
+        for process in 1..=3 {
+            let at = gate(kernel).ledger.claim(kernel, name(process), 0, given_back);
+            assert_eq!(at, Some(entry_of(process)));
+        }
+    }
+
+    fn entry_of(process: u32) -> usize {
+        process as usize - 1
+    }
+
+    fn own(kernel: &Kernel) -> Held {
+        Held::by(name(kernel.process()), kernel.process())
+    }
+
+    /// Reads, and says how it came to.
+    fn reads(kernel: &Kernel) -> Taken {
+        let at = entry_of(kernel.process());
+        let taken = gate(kernel).read(kernel, at).expect("nobody waits in vain");
+        kernel.look();
+        gate(kernel).end_read(kernel, at);
+        taken
+    }
+
+    /// Writes, and says how it came to.
+    fn writes(kernel: &Kernel) -> Taken {
+        let at = entry_of(kernel.process());
+        let taken = gate(kernel).write(kernel, at, own(kernel)).expect("nobody waits in vain");
+        kernel.touch();
+        gate(kernel).end_write(kernel, at);
+        taken
+    }
+
+    /// Nobody is in, and no mark keeps anybody out.
+    fn assert_free(kernel: &Kernel) {
+        let gate = gate(kernel);
+        gate.recover(kernel);
+        assert_eq!(low(gate.ledger.settled(kernel)) & (READERS | WRITER), 0);
+        assert_eq!(gate.ledger.held().count(), 0);
+        assert!(gate.try_read(kernel, entry_of(1)).is_some());
+    }
+
+    #[test]
+    fn marked_and_freed() {
+        model(2, |kernel| {
+            begin(&kernel);
+            let other = kernel.spawn(2, Fate::Lives, writes);
+            assert_eq!([reads(&kernel), writes(&kernel)], [Taken::Free; 2]);
+            assert_eq!(other.join(), Some(Taken::Free));
+            assert_free(&kernel);
+        });
+    }
+
+    #[test]
+    fn a_late_clearing() {
+        model(1, |kernel| {
+            begin(&kernel);
+            let others = [2, 3].map(|number| kernel.spawn(number, Fate::Lives, writes));
+            assert_eq!(reads(&kernel), Taken::Free);
+            others.into_iter().for_each(|other| assert_eq!(other.join(), Some(Taken::Free)));
+            assert_free(&kernel);
+        });
+    }
+
+    /// One process dies there if it comes there; another comes in, and is told if it wrote.
+    fn killed_at(place: &'static str, visit: fn(&Kernel) -> Taken) {
+        model(2, move |kernel| {
+            begin(&kernel);
+            let dies = kernel.spawn(2, Fate::KilledAt(place), visit);
+            let first = reads(&kernel);
+            let second = writes(&kernel);
+            let died = dies.join().is_none();
+            let visits = [first, second, writes(&kernel)];
+            let told = visits.iter().filter(|taken| **taken == Taken::FromDead).count();
+            let wrote = matches!(place, "rwlock: writing" | "rwlock: writing, still next" | "rwlock: to end writing");
+            assert_eq!(told, usize::from(died && wrote), "who comes next after a death is told");
+            assert_free(&kernel);
+        });
+    }
+
+    #[test]
+    fn freed_and_not_woken() {
+        killed_at("rwlock: freed, not woken", writes);
+        killed_at("rwlock: freed, not woken", reads);
+        killed_at("rwlock: woke", writes);
+    }
+
+    #[test]
+    fn a_writer_dies() {
+        killed_at("rwlock: writing", writes);
+        killed_at("rwlock: to end writing", writes);
+    }
+
+    #[test]
+    fn a_writer_dies_that_waited() {
+        killed_at("rwlock: writing, still next", writes);
+    }
+
+    #[test]
+    fn a_reader_dies() {
+        killed_at("rwlock: reading", reads);
+        killed_at("rwlock: to end reading", reads);
+    }
+
+    #[test]
+    fn the_writer_that_waits_is_killed() {
+        killed_at("rwlock: next", writes);
+        killed_at("ledger: marked", writes);
+        killed_at("rwlock: woken to write", writes);
+    }
+
+    #[test]
+    fn woken_and_killed() {
+        // Nobody looks again by itself.
+        model(1, |kernel| {
+            begin(&kernel);
+            let is_taken = |word| low(word) & (READERS | WRITER) != 0;
+            let dies = kernel.spawn(2, Fate::KilledUnnoticedIf("rwlock: woken to read", is_taken), reads);
+            let other = kernel.spawn(3, Fate::Lives, reads);
+            assert_eq!([writes(&kernel), writes(&kernel)], [Taken::Free; 2]);
+            dies.join();
+            assert_eq!(other.join(), Some(Taken::Free));
+        });
+    }
+
+    #[test]
+    fn a_late_leaving() {
+        model(2, |kernel| {
+            begin(&kernel);
+            let at = entry_of(1);
+            assert_eq!(gate(&kernel).read(&kernel, at), Some(Taken::Free));
+            // The first has waited in vain, and the second waits.
+            gate(&kernel).enter(&kernel, Held::by(name(3), 3));
+            let seen = kernel.word(0).load(SeqCst);
+            gate(&kernel).ledger.set_value(seen, low(seen) | QUEUED | WAITERS).expect("nobody else is there");
+            let leaves = kernel.spawn(3, Fate::Lives, |kernel| gate(kernel).leave(kernel, own(kernel)));
+            let waits = kernel.spawn(2, Fate::Lives, writes);
+            gate(&kernel).end_read(&kernel, at);
+            leaves.join().expect("it lives");
+            assert_eq!(waits.join(), Some(Taken::Free));
+            assert_free(&kernel);
+        });
+    }
+}

@@ -147,3 +147,134 @@ impl<T: Word> Permits<'_, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod races {
+    //! The races of `semaphore.md`. Each model tries every order with at most as many preemptions as it names.
+
+    use std::sync::atomic::Ordering::SeqCst;
+
+    use super::super::loom_world::{Fate, Kernel, model, name};
+    use super::*;
+
+    fn permits(kernel: &Kernel) -> Permits<'_, loom::sync::atomic::AtomicU64> {
+        let ledger = Ledger { main: kernel.word(0), entries: kernel.words(1..4), names: kernel.words(4..6) };
+        Permits { ledger, maximum: 2, is_bounded: true }
+    }
+
+    /// So many permits, and each process has an entry.
+    fn begin(kernel: &Kernel, available: u32) {
+        kernel.word(0).store(available.into(), SeqCst);
+        for process in 1..=3 {
+            let at = permits(kernel).ledger.claim(kernel, name(process), 0, |value, _| value);
+            assert_eq!(at, Some(entry_of(process)));
+        }
+    }
+
+    fn entry_of(process: u32) -> usize {
+        process as usize - 1
+    }
+
+    fn acquire(kernel: &Kernel) {
+        assert!(permits(kernel).take(kernel, entry_of(kernel.process())), "nobody waits in vain");
+    }
+
+    /// Takes a permit, and gives it back; where there is one, it guards something.
+    fn visit(kernel: &Kernel) {
+        acquire(kernel);
+        kernel.touch();
+        permits(kernel).give(kernel, entry_of(kernel.process()));
+    }
+
+    /// Everything has come back, and nobody sleeps.
+    fn assert_available(kernel: &Kernel, expected: u32) {
+        permits(kernel).recover(kernel);
+        assert_eq!(available(low(permits(kernel).ledger.settled(kernel))), expected);
+        assert_eq!(permits(kernel).held(), 0);
+    }
+
+    #[test]
+    fn marked_and_given() {
+        model(2, |kernel| {
+            begin(&kernel, 1);
+            let other = kernel.spawn(2, Fate::Lives, visit);
+            visit(&kernel);
+            other.join().expect("it lives");
+            assert_eq!(low(kernel.word(0).load(SeqCst)), 1);
+        });
+    }
+
+    #[test]
+    fn a_late_clearing() {
+        model(1, |kernel| {
+            begin(&kernel, 1);
+            let others = [2, 3].map(|number| kernel.spawn(number, Fate::Lives, visit));
+            visit(&kernel);
+            others.into_iter().for_each(|other| other.join().expect("it lives"));
+            assert_available(&kernel, 1);
+        });
+    }
+
+    #[test]
+    fn woken_and_killed() {
+        // Nobody looks again by itself: whoever sleeps is woken by who barged in.
+        model(1, |kernel| {
+            begin(&kernel, 1);
+            let is_taken = |word| available(low(word)) == 0;
+            let dies = kernel.spawn(2, Fate::KilledUnnoticedIf("semaphore: woken", is_taken), visit);
+            let other = kernel.spawn(3, Fate::Lives, visit);
+            visit(&kernel);
+            visit(&kernel);
+            dies.join();
+            other.join().expect("it lives");
+        });
+    }
+
+    /// One process dies there if it comes there; the others have the permit.
+    fn killed_at(place: &'static str) {
+        model(1, move |kernel| {
+            begin(&kernel, 1);
+            let dies = kernel.spawn(2, Fate::KilledAt(place), visit);
+            let other = kernel.spawn(3, Fate::Lives, visit);
+            visit(&kernel);
+            dies.join();
+            other.join().expect("it lives");
+            assert_available(&kernel, 1);
+        });
+    }
+
+    #[test]
+    fn given_and_not_woken() {
+        killed_at("semaphore: given, not woken");
+        killed_at("semaphore: woke");
+    }
+
+    #[test]
+    fn the_last_permit_is_a_dead_processs() {
+        killed_at("semaphore: taken");
+        killed_at("semaphore: to give");
+    }
+
+    #[test]
+    fn killed_on_the_way_in() {
+        killed_at("semaphore: to take");
+        killed_at("ledger: marked");
+        killed_at("semaphore: woken");
+    }
+
+    #[test]
+    fn over_release_by_two() {
+        model(2, |kernel| {
+            begin(&kernel, 2);
+            acquire(&kernel);
+            permits(&kernel).forget(&kernel, entry_of(1));
+            let other = kernel.spawn(2, Fate::Lives, |kernel| permits(kernel).release(kernel, 1));
+            // What somebody has is not to be released.
+            let third = kernel.spawn(3, Fate::Lives, acquire);
+            let own = permits(&kernel).release(&kernel, 1);
+            assert_ne!(other.join(), Some(own), "one of them");
+            third.join().expect("it lives");
+            assert_eq!(available(low(kernel.word(0).load(SeqCst))), 1);
+        });
+    }
+}
