@@ -12,6 +12,28 @@ use crate::{HOLDERS_MAX, PARTIES_MAX, PERMITS_MAX};
 ///
 /// `G` is what was asked for. Through `?` into `procession::Error` a guard is dropped, so its lock is free again, and the
 /// error is the news.
+///
+/// # Examples
+/// ```
+/// use procession_sync::{LockError, Value};
+///
+/// fn withdraw(balance: &Value<[i64; 2]>) -> Result<(), LockError> {
+///     let mut accounts = match balance.lock() {
+///         Err(LockError::OwnerDied(mut accounts)) => {
+///             accounts[1] = 100 - accounts[0]; // Make good what the dead one may have left half done.
+///             accounts
+///         }
+///         locked => locked?,
+///     };
+///     accounts[0] -= 10;
+///     accounts[1] += 10;
+///     Ok(())
+/// }
+/// # let balance = Value::new([100, 0])?;
+/// # withdraw(&balance)?;
+/// # assert_eq!(balance.get()?, [90, 10]);
+/// # Ok::<(), LockError>(())
+/// ```
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum LockError<G = ()> {

@@ -29,11 +29,21 @@ const SINCE: usize = 1;
 /// How many words a lock has.
 pub(crate) const WORDS: usize = 2;
 
-/// Who holds a lock.
+/// Who holds a lock, as it was when it was asked.
+///
+/// # Examples
+/// ```
+/// let lock = procession_sync::Lock::new()?;
+/// let _guard = lock.lock()?;
+/// let holder = lock.holder().expect("this thread");
+/// println!("{} has held it for {:?}", holder.pid, holder.held_for);
+/// assert!(holder.is_alive);
+/// # Ok::<(), procession_sync::LockError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Its process, by its number in its own namespace.
+    /// Its process, by its number in its own namespace; zero for one that no process is known by any more.
     pub pid: u32,
     /// Its thread, as `ps -L` shows it.
     pub thread: u32,
@@ -52,6 +62,43 @@ pub(crate) enum Wait {
 }
 
 /// A lock that several processes share, and that survives whoever holds it: a handle, whose clones are the same lock.
+///
+/// Threads and processes exclude each other alike. A waiter looks at the lock for some microseconds and then sleeps in the
+/// kernel. The lock is not fair: whoever comes while it is free takes it, also if others have waited longer. It costs
+/// 24 bytes at most of a segment that all locks of a process share, and no descriptor of its own.
+///
+/// Taking it pairs with freeing it: whoever holds it sees all that its holders before have written.
+///
+/// # When a process dies
+/// A holder that is killed, that ends with the lock held, or that executes another program is noticed within 100 ms by
+/// whoever waits, at once by whoever comes. The next taker gets the guard in [`LockError::OwnerDied`], as what the lock
+/// guards may be half changed; once, so later takers get `Ok`. If that taker dies as well, the next one is told. A waiter
+/// that dies is as if it had not waited, also if it had been woken already.
+///
+/// A holder that is stopped (SIGSTOP) or that never frees it is alive: [`holder`](Self::holder) says who it is.
+///
+/// # Fork
+/// A forked child has its parent's handles, and is another process: a lock that its parent holds is held by somebody
+/// else. See [`LockGuard`].
+///
+/// Source: futex(2), fcntl_locking(2).
+///
+/// # Python
+/// `multiprocessing.Lock`, which any process may release and which stays locked for ever when its holder is killed.
+///
+/// # Examples
+/// ```
+/// use procession_sync::{Lock, LockError};
+/// use std::time::Duration;
+///
+/// let lock = Lock::new()?;
+/// let guard = lock.lock()?;
+/// assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)));
+/// assert_eq!(lock.holder().map(|holder| holder.pid), Some(std::process::id()));
+/// drop(guard);
+/// drop(lock.lock_timeout(Duration::from_millis(10))?);
+/// # Ok::<(), LockError>(())
+/// ```
 pub struct Lock {
     slot: Slot,
 }
@@ -266,8 +313,16 @@ pub(crate) fn held_since(since: &AtomicU64) -> u64 {
 
 /// A lock that is held; dropping this frees it.
 ///
-/// It stays with its thread, by whose number the lock is held. In a forked child the copy of a guard is inert: the
-/// parent holds the lock, the child does not, and dropping the copy does nothing.
+/// It stays with its thread, by whose number the lock is held. One that is forgotten keeps the lock held until its
+/// process ends; the next taker is told then. In a forked child the copy of a guard is inert: the parent holds the lock,
+/// the child does not, and dropping the copy does nothing.
+///
+/// ```compile_fail,E0277
+/// let lock = procession_sync::Lock::new()?;
+/// let guard = lock.lock()?;
+/// std::thread::scope(|scope| scope.spawn(move || drop(guard))); // Not this thread's.
+/// # Ok::<(), procession_sync::LockError>(())
+/// ```
 #[must_use = "the lock is free again as soon as its guard is dropped"]
 pub struct LockGuard<'a> {
     lock: Keep<'a, Lock>,

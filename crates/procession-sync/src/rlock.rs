@@ -200,10 +200,12 @@ impl Drop for RLockGuard<'_> {
     #[inline]
     fn drop(&mut self) {
         let lock = &self.lock.lock;
-        let is_done =
-            !lock.is_own(self.own) || rlock::leave(self.lock.levels()) || give_unmarked(lock.word(), self.own);
-        if !is_done {
-            self.wake();
+        if !lock.is_own(self.own) {
+            return;
+        }
+        let is_last = self.lock.levels().load(Relaxed) == 0;
+        if !is_last || !give_unmarked(lock.word(), self.own) {
+            self.give();
         }
     }
 }
@@ -217,7 +219,7 @@ impl RLockGuard<'_> {
     }
 
     #[cold]
-    fn wake(&self) {
+    fn give(&self) {
         let lock = &self.lock.lock;
         let kernel = Kernel::new(lock.slot(), Deadline::NEVER);
         rlock::give(&kernel, lock.word(), self.lock.levels(), self.own);

@@ -82,42 +82,45 @@ fn a_holder_that_is_killed_deep_leaves_depth_one(method: StartMethod) {
     assert!(child.join().is_err());
 }
 
-/// Comes and goes, and is killed after so many steps. True when there were not so many.
-fn visit(lock: RLock, before: u32) -> bool {
-    fail_points::arm_any(before, fail_points::kill);
-    // While the parent holds it, so that this waits.
-    if let Ok(guard) = lock.lock_timeout(Duration::from_millis(1)) {
-        drop((guard, lock.lock()));
-    }
-    let guard = lock.lock().unwrap_or_else(|error| error.into_guard().unwrap());
-    drop((lock.lock(), lock.lock()));
-    drop(guard);
-    let is_over = fail_points::is_armed();
-    fail_points::disarm();
-    is_over
+/// The steps of a thread that had to wait, and whether it holds the lock there.
+const STEPS: [(&str, bool); 10] = [
+    ("lock: marked", false),
+    ("lock: woken", false),
+    ("lock: to take", false),
+    ("lock: taken", true),
+    ("rlock: to enter", true),
+    ("rlock: entered", true),
+    ("rlock: left", true),
+    ("lock: to free", true),
+    ("lock: freed, not woken", false),
+    ("lock: nobody woken", false),
+];
+
+fn visit(lock: RLock, step: usize) {
+    fail_points::arm(STEPS[step].0, 0, fail_points::kill);
+    let outer = lock.lock();
+    drop(lock.lock());
+    drop(outer);
 }
 
 fn whoever_is_killed_at_any_step_leaves_a_lock_that_works(method: StartMethod) {
-    let mut kills = 0;
-    for before in 0.. {
+    for (step, (place, holds)) in STEPS.into_iter().enumerate() {
         let lock = RLock::new().unwrap();
         let guard = lock.lock().unwrap();
-        let child = start(method, visit, (lock.clone(), before));
-        // Not order but time: the child may sleep by now, or not.
-        std::thread::park_timeout(Duration::from_millis(3));
-        drop(guard);
-        let ended = child.join();
-        let guard = lock.lock().unwrap_or_else(|error| error.into_guard().unwrap());
-        assert_eq!(lock.depth(), 1);
-        drop(guard);
-        assert_eq!((lock.depth(), lock.holder()), (0, None));
-        match ended {
-            Ok(true) => break,
-            Ok(false) => panic!("it went on after it was killed"),
-            Err(_) => kills += 1,
+        let child = start(method, visit, (lock.clone(), step));
+        while lock.waiters() == 0 && child.is_alive() {
+            std::thread::yield_now();
         }
+        drop(guard);
+        assert_eq!(child.wait().unwrap().exitcode(), -9, "{place}");
+        match lock.lock() {
+            Ok(_) => assert!(!holds, "{place}: nobody was told"),
+            Err(LockError::OwnerDied(_)) => assert!(holds && lock.depth() == 1, "{place}"),
+            Err(error) => panic!("{place}: {error}"),
+        }
+        drop(lock.lock().expect("one was told, if anybody had to be"));
+        assert_eq!((lock.depth(), lock.holder()), (0, None), "{place}");
     }
-    assert!(kills > 4, "it was killed at {kills} steps");
 }
 
 fn guards_are_dropped_in_any_order() {

@@ -69,22 +69,13 @@ fn enter<W: World>(world: &W, levels: &W::Word) -> Result<Had, Barred> {
 
 /// Gives one level back, the last one by freeing the lock, which `own` holds.
 pub(crate) fn give<W: World>(world: &W, word: &W::Word, levels: &W::Word, own: Held) {
-    if leave(levels) {
-        world.at("rlock: left");
-    } else {
-        lock::give(world, word, own);
+    match levels.load(Relaxed) {
+        0 => lock::give(world, word, own),
+        level => {
+            set(levels, level - 1);
+            world.at("rlock: left");
+        }
     }
-}
-
-/// Gives a level back that is not the last; false for the last.
-#[inline]
-pub(crate) fn leave(levels: &impl Word) -> bool {
-    let level = levels.load(Relaxed);
-    if level == 0 {
-        return false;
-    }
-    set(levels, level - 1);
-    true
 }
 
 /// Writes what only the holder writes. Who holds the lock next sees it: taking pairs with freeing.
