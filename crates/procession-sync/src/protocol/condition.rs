@@ -425,7 +425,7 @@ mod races {
 
     #[test]
     fn two_notify_at_once() {
-        model(2, |kernel| {
+        model(1, |kernel| {
             let others = [2, 3].map(|number| waiter(&kernel, number, Fate::Lives));
             let notifier = kernel.spawn(4, Fate::Lives, |kernel| notifies(kernel, 1));
             assert_eq!(notifies(&kernel, 1), 1);
