@@ -118,9 +118,10 @@ fn a_dead_reader_is_counted_off(method: StartMethod) {
     assert!(child.join().is_err());
 }
 
-/// Waits until so many sleep; nobody tells of that.
+/// Waits until so many sleep.
 fn wait_for_sleepers(lock: &RwLock, count: usize) {
     while lock.waiters() != count {
+        // The kernel says who sleeps in a futex only when it is asked; this orders nothing.
         thread::sleep(Duration::from_millis(1));
     }
 }

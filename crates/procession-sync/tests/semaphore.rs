@@ -101,9 +101,10 @@ fn the_dead_give_back_what_they_have_not_forgotten(method: StartMethod) {
     assert!(child.join().is_err());
 }
 
-/// Waits until so many sleep; nobody tells of that.
+/// Waits until so many sleep.
 fn wait_for_sleepers(semaphore: &Semaphore, count: usize) {
     while semaphore.waiters() != count {
+        // The kernel says who sleeps in a futex only when it is asked; this orders nothing.
         thread::sleep(Duration::from_millis(1));
     }
 }
