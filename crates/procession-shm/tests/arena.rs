@@ -44,6 +44,7 @@ procession_testkit::main! {
         a_program_that_a_child_executes_holds_nothing,
         a_fork_without_descriptors_makes_handles_that_do_nothing,
         a_copy_does_not_keep_its_parent_alive,
+        the_death_of_a_large_process_is_seen_before_its_memory_is_freed within 60,
         a_copy_that_is_killed_at_any_step_leaves_whole_books within 120,
         copies_that_are_killed_at_any_time_leave_whole_books within 120,
         copies_of_a_process_whose_threads_are_busy_have_what_they_need within 120,
@@ -326,6 +327,34 @@ fn a_copy_does_not_keep_its_parent_alive() {
         assert!(slot.is_alive(slot.own_name().unwrap()));
         drop(end);
     }
+}
+
+/// Says in the slot who it is, as a process of so many bytes, and waits to be killed.
+fn be_large(slot: Slot, bytes: usize, told: Descriptor, wait: Descriptor) {
+    let memory = vec![1_u8; bytes];
+    slot.atomic_u32(0).unwrap().store(slot.own_name().unwrap().word(), SeqCst);
+    tell(&told);
+    hear(&wait);
+    drop(memory);
+}
+
+fn the_death_of_a_large_process_is_seen_before_its_memory_is_freed() {
+    let sees = || {
+        let slot = slot();
+        let ((told, tells), (wait, _open)) = (pipe(), pipe());
+        let child = start(StartMethod::ForkServer, be_large, (slot.clone(), 256 << 20, tells, wait));
+        hear(&told);
+        let name = Owner::from_word(slot.atomic_u32(0).unwrap().load(SeqCst)).unwrap();
+        assert!(slot.goes_on(name));
+        child.kill().unwrap();
+        while slot.goes_on(name) {}
+        let is_early = slot.is_alive(name);
+        assert!(child.join().is_err());
+        assert!(!slot.is_alive(name));
+        is_early
+    };
+    // Each takes the kernel some 30 ms, in which this process is to run once.
+    assert!((0..10).any(|_| sees()));
 }
 
 fn make(values: Vec<u64>) -> Vec<Slot> {

@@ -25,12 +25,14 @@ pub(crate) struct Kernel<'a> {
     slot: &'a Slot,
     deadline: Deadline,
     spins: Cell<u32>,
+    /// It has slept for as long as it may without a look.
+    is_rechecking: Cell<bool>,
 }
 
 impl<'a> Kernel<'a> {
     /// For an object of this slot's arena.
     pub(crate) fn new(slot: &'a Slot, deadline: Deadline) -> Self {
-        Self { slot, deadline, spins: Cell::new(SPINS_MAX) }
+        Self { slot, deadline, spins: Cell::new(SPINS_MAX), is_rechecking: Cell::new(false) }
     }
 }
 
@@ -38,7 +40,7 @@ impl World for Kernel<'_> {
     type Word = AtomicU64;
 
     fn is_alive(&self, owner: Owner) -> bool {
-        self.slot.is_alive(owner)
+        if self.is_rechecking.get() { self.slot.goes_on(owner) } else { self.slot.is_alive(owner) }
     }
 
     fn spin(&self) -> bool {
@@ -57,7 +59,8 @@ impl World for Kernel<'_> {
 
     fn park(&self, word: &AtomicU64, low: u32) {
         // What a futex refuses it refuses at once: then this is a spin.
-        let _ = futex_wait(lower_half(word), low, self.deadline.min(Deadline::after(RECHECK)));
+        let woken = futex_wait(lower_half(word), low, self.deadline.min(Deadline::after(RECHECK)));
+        self.is_rechecking.set(matches!(woken, Ok(false)));
     }
 
     fn wake(&self, word: &AtomicU64, count: u32) -> usize {

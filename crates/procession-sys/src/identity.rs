@@ -33,6 +33,14 @@ pub fn set_command_name(name: &[u8]) -> io::Result<()> {
     Ok(rustix::thread::set_name(&name)?)
 }
 
+/// The PID namespace that this process's number is of, by the number of its file.
+///
+/// # Errors
+/// When `/proc` is not mounted.
+pub fn pid_namespace() -> io::Result<u64> {
+    Ok(rustix::fs::stat("/proc/self/ns/pid")?.st_ino)
+}
+
 /// Whose rights this process has: its real and effective user and group, and its further groups.
 ///
 /// # Errors

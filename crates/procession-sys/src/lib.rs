@@ -80,7 +80,8 @@ pub use crate::harness::{
     send_signal, send_signal_to_group, set_variable, take_signal,
 };
 pub use crate::identity::{
-    ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, set_command_name,
+    ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, pid_namespace,
+    set_command_name,
 };
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
 pub use crate::listener::PacketListener;
@@ -96,7 +97,7 @@ pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one, poll_readable};
 pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
-pub use crate::records::{ProcessRecord, all_processes, threads_of};
+pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
 pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, processors_of,
     set_niceness, set_processors_of, set_resource_limit, set_umask,

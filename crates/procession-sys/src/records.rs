@@ -12,6 +12,7 @@ const STATE_FIELD: usize = 0;
 const PARENT_FIELD: usize = 1;
 const GROUP_FIELD: usize = 2;
 const SESSION_FIELD: usize = 3;
+const FLAGS_FIELD: usize = 6;
 const THREADS_FIELD: usize = 17;
 const START_TIME_FIELD: usize = 19;
 
@@ -30,7 +31,12 @@ pub struct ProcessRecord {
     state: char,
     /// How many threads it has.
     threads: u32,
+    /// The kernel's flags of its first thread.
+    flags: u32,
 }
+
+/// The flag of a thread that the kernel is ending: it never runs code of its program again. `PF_EXITING` of the kernel.
+const EXITING: u32 = 0x4;
 
 impl ProcessRecord {
     /// Who has the number `pid` now.
@@ -90,6 +96,34 @@ pub fn threads_of(pid: u32) -> io::Result<Vec<u32>> {
     numbers_in(&format!("/proc/{pid}/task"))
 }
 
+/// True when the kernel is ending every thread of a process, so that none of its code runs again, though its memory and
+/// descriptors may be there for a while: a process of many gigabytes takes seconds to be freed. False when that cannot be
+/// told.
+#[must_use]
+pub fn is_exiting(process: ProcessIdentity) -> bool {
+    are_all_exiting(process).unwrap_or(false)
+}
+
+fn are_all_exiting(process: ProcessIdentity) -> io::Result<bool> {
+    let pid = process.pid;
+    let first = ProcessRecord::of(pid)?;
+    if first.identity != process || first.flags & EXITING == 0 {
+        return Ok(false);
+    }
+    let threads = threads_of(pid)?;
+    for thread in &threads {
+        let stat = match fs::read(format!("/proc/{pid}/task/{thread}/stat")) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // It has ended.
+            stat => stat?,
+        };
+        if parse(*thread, &stat).is_none_or(|thread| thread.flags & EXITING == 0) {
+            return Ok(false);
+        }
+    }
+    // One that began a thread while it was not looked at yet has begun one that is not in the list.
+    Ok(threads_of(pid)?.iter().all(|thread| threads.contains(thread)))
+}
+
 /// The entries of a directory that are numbers.
 fn numbers_in(directory: &str) -> io::Result<Vec<u32>> {
     let entries = fs::read_dir(directory)?;
@@ -114,6 +148,7 @@ fn parse(pid: u32, stat: &[u8]) -> Option<ProcessRecord> {
         session: fields[SESSION_FIELD].parse().ok()?,
         state: fields[STATE_FIELD].chars().next()?,
         threads: fields[THREADS_FIELD].parse().ok()?,
+        flags: fields[FLAGS_FIELD].parse().ok()?,
     })
 }
 
@@ -136,6 +171,15 @@ mod tests {
         let with_threads = |threads| format!("7 (a) Z 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 {threads} 18 4242 20");
         assert!(parse(7, with_threads(1).as_bytes()).unwrap().has_ended());
         assert!(!parse(7, with_threads(2).as_bytes()).unwrap().has_ended());
+    }
+
+    #[test]
+    fn a_process_that_runs_is_not_exiting_nor_is_one_that_had_its_number() {
+        let own = ProcessIdentity::of(pid()).unwrap();
+        assert!(!is_exiting(own));
+        assert!(!is_exiting(ProcessIdentity { start_time: own.start_time + 1, ..own }));
+        let line = b"7 (a) R 12 2 3 4 5 4194564 7 8 9 10 11 12 13 14 15 16 3 18 4242 20 21\n";
+        assert_ne!(parse(7, line).unwrap().flags & EXITING, 0);
     }
 
     #[test]

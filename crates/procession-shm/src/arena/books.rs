@@ -12,15 +12,15 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
 use procession_sys::{
-    Access, MemoryFile, RecordLock, SharedMap, fail_point, file_size, is_record_locked, memory_file, never_shrinks,
-    reopen, try_lock_record, unlock_record,
+    Access, MemoryFile, ProcessIdentity, RecordLock, SharedMap, fail_point, file_size, is_exiting, is_record_locked,
+    memory_file, never_shrinks, pid, pid_namespace, reopen, try_lock_record, unlock_record,
 };
 
 use super::error::ArenaError;
 use super::layout::{
-    CLASS, CLASSES, COUNTS_AT, COUNTS_STRIDE, FILE_BYTES, HINTS_AT, KIND_AT, LEN_AT, MAGIC, MAGIC_AT, OWNER_BYTES,
-    OWNERS_AT, OWNERS_MAX, OWNERS_USED_AT, PID_AT, REACHES_AT, SENT_AT, SIZE_AT, SLOT_BYTES, SLOT_LOCKS_AT, SLOTS_AT,
-    STATE_AT, TIMES_AT, VERSION, VERSION_AT, class_of, storage_of,
+    BEGAN_AT, CLASS, CLASSES, COUNTS_AT, COUNTS_STRIDE, FILE_BYTES, HINTS_AT, KIND_AT, LEN_AT, MAGIC, MAGIC_AT,
+    OWNER_BYTES, OWNERS_AT, OWNERS_MAX, OWNERS_USED_AT, PID_AT, REACHES_AT, SENT_AT, SIZE_AT, SLOT_BYTES,
+    SLOT_LOCKS_AT, SLOTS_AT, STATE_AT, TIMES_AT, VERSION, VERSION_AT, class_of, storage_of,
 };
 use super::owner::Owner;
 use super::state::{State, Tag};
@@ -120,9 +120,29 @@ impl Books {
         Ok(owner)
     }
 
-    /// Enters the number of the process that an owner is.
+    /// Enters the number of the process that an owner is. When it began is for [`Books::describe`].
     pub(super) fn enter(&self, owner: u32, pid: u32) {
+        self.double_word(of_owner(owner, BEGAN_AT)).store(0, SeqCst);
         self.word(of_owner(owner, PID_AT)).store(pid, SeqCst);
+    }
+
+    /// Enters when and where this process, which is the owner, began, unless that is known.
+    pub(super) fn describe(&self, owner: u32) {
+        let began = self.double_word(of_owner(owner, BEGAN_AT));
+        if began.load(SeqCst) == 0 {
+            let start_time = ProcessIdentity::of(pid()).map(|own| own.start_time);
+            if let (Ok(start_time), Some(namespace)) = (start_time, namespace()) {
+                began.store((start_time % STARTS_END) | namespace, SeqCst);
+            }
+        }
+    }
+
+    /// Whether the kernel is ending an owner's process; false when that cannot be told from here.
+    pub(super) fn is_exiting(&self, owner: Owner) -> bool {
+        let began = self.double_word(of_owner(owner.number().min(OWNERS_MAX - 1), BEGAN_AT)).load(SeqCst);
+        let (Some(pid), Some(namespace)) = (self.pid(owner), namespace()) else { return false };
+        let process = ProcessIdentity { pid, start_time: began % STARTS_END };
+        began - process.start_time == namespace && is_exiting(process) && self.name(owner.number()) == owner
     }
 
     /// The name of who has this number now.
@@ -416,6 +436,14 @@ impl Books {
     fn double_word(&self, at: usize) -> &AtomicU64 {
         self.map.atomic_u64(at).expect("the books are within the mapping")
     }
+}
+
+/// Starts of processes are counted in ticks of a hundredth of a second since boot; this many are three centuries.
+const STARTS_END: u64 = 1 << 40;
+
+/// This process's namespace, where `describe` puts it: numbers of processes mean nothing elsewhere.
+fn namespace() -> Option<u64> {
+    pid_namespace().ok().map(|file| file << STARTS_END.trailing_zeros())
 }
 
 /// Where something is kept of an owner.

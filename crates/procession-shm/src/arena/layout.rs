@@ -5,7 +5,7 @@
 //! |---|---|
 //! | 0 | magic (8 bytes), version (4), size of the file (8, at 16) |
 //! | 64 | owners ever used (4); for each class, the first slot that may be free (4 each, from 68), and how many were ever used (4 each, from 84) |
-//! | [`OWNERS_AT`] | per owner: its process's number (4), and how often the owner's number was given away (4) |
+//! | [`OWNERS_AT`] | per owner: its process's number (4), how often the owner's number was given away (4), when and where the process began (8) |
 //! | [`SLOTS_AT`] | per slot, [`SLOT_BYTES`]: state (8), kind (8), length (4), whether it was ever sent (4) |
 //! | [`COUNTS_AT`] | per owner, [`COUNTS_STRIDE`]: one count (4) per slot |
 //! | [`STORAGE_AT`] | the slots' own bytes, class after class |
@@ -88,6 +88,7 @@ pub(super) const OWNER_BYTES: usize = 16;
 
 pub(super) const PID_AT: usize = 0;
 pub(super) const TIMES_AT: usize = 4;
+pub(super) const BEGAN_AT: usize = 8;
 
 pub(super) const SLOTS_AT: usize = OWNERS_AT + OWNER_BYTES * OWNERS_MAX as usize;
 

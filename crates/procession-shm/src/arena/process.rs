@@ -53,6 +53,7 @@ impl Arena {
         let identity = file_identity(&books.file).map_err(ArenaError::system("look at"))?;
         let arena = Self { books, identity, seat: AtomicU64::new(0), twin: AtomicU32::new(NOBODY) };
         arena.sit(owner);
+        arena.books.describe(owner);
         Ok(arena)
     }
 
@@ -81,6 +82,15 @@ impl Arena {
     pub(super) fn is_alive(&self, owner: Owner) -> bool {
         // A lock excludes others than who has it, so one's own cannot be asked for.
         self.name() == Some(owner) || self.books.is_alive(owner)
+    }
+
+    /// Whether a process is alive and not about to end, as far as that can be told.
+    pub(super) fn goes_on(&self, owner: Owner) -> bool {
+        // A forked child could not say when it began where it was made.
+        if let Some(own) = self.owner() {
+            self.books.describe(own);
+        }
+        self.is_alive(owner) && !self.books.is_exiting(owner)
     }
 
     /// Which file it is.
