@@ -15,11 +15,12 @@ use crate::{Result, tree};
 /// Each example and its arguments, which keep its input small.
 const ARGUMENTS: &[(&str, &[&str])] = &[
     ("compare", &[]),
-    ("graceful", &[]),
+    ("graceful", &["0.2"]),
     ("monitor", &[]),
     ("preload", &[]),
     ("safe_process", &[]),
     ("shared_array", &["64"]),
+    ("shared_state", &[]),
     ("start_methods", &[]),
     ("tour", &[]),
     ("wordcount", &["docs"]),

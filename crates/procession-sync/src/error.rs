@@ -6,8 +6,7 @@ use procession_boot::BootError;
 use procession_shm::ShmError;
 use procession_shm::arena::ArenaError;
 
-use crate::PARTIES_MAX;
-use crate::{HOLDERS_MAX, PERMITS_MAX};
+use crate::{HOLDERS_MAX, PARTIES_MAX, PERMITS_MAX};
 
 /// Why a guard, a permit or a turn was not had, or under which circumstances it was.
 ///

@@ -12,6 +12,7 @@ use procession_shm::arena::{ArenaError, Slot};
 use procession_sys::Deadline;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::base::{BaseLock, Sealed};
 use crate::keep::Keep;
 use crate::lock::{self, Wait};
 use crate::protocol::lock::{Held, give_unmarked};
@@ -223,6 +224,35 @@ impl RLockGuard<'_> {
         let lock = &self.lock.lock;
         let kernel = Kernel::new(lock.slot(), Deadline::NEVER);
         rlock::give(&kernel, lock.word(), self.lock.levels(), self.own);
+    }
+}
+
+impl Sealed for RLock {}
+
+impl BaseLock for RLock {
+    type Guard<'a> = RLockGuard<'a>;
+    type Saved = u64;
+
+    fn take(&self) -> Result<RLockGuard<'_>, LockError<RLockGuard<'static>>> {
+        self.lock()
+    }
+
+    fn is_held_by(&self, guard: &RLockGuard<'_>) -> bool {
+        guard.lock.lock.slot().is_same(self.lock.slot()) && self.lock.is_own(guard.own)
+    }
+
+    fn release_all(guard: RLockGuard<'_>) -> u64 {
+        let levels = guard.lock.levels().swap(0, Relaxed); // Nobody else writes it while the lock is held.
+        drop(guard);
+        levels
+    }
+
+    fn restore(&self, levels: u64) -> Result<RLockGuard<'_>, LockError<RLockGuard<'static>>> {
+        let taken = self.lock();
+        if matches!(taken, Ok(_) | Err(LockError::OwnerDied(_))) {
+            self.levels().store(levels, Relaxed);
+        }
+        taken
     }
 }
 

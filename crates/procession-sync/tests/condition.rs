@@ -15,7 +15,7 @@ use common::owner::eventually;
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, Process, StartMethod};
 use procession_shm::arena::Slot;
-use procession_sync::{Condition, Lock, LockError, RECHECK};
+use procession_sync::{Condition, Lock, LockError, RECHECK, RLock};
 use procession_sys::{fail_points, interrupt_waits, send_signal};
 use procession_wire::Descriptor;
 
@@ -37,6 +37,7 @@ procession_testkit::main! {
         one_that_is_killed_when_it_takes_the_lock_stops_nobody,
         one_that_was_killed_asleep_is_not_notified,
         notify_all_loses_nobody,
+        a_lock_that_is_held_twice_is_freed_and_held_twice_again,
         a_holder_that_dies_is_told_of_to_who_waited,
     ];
 }
@@ -309,4 +310,32 @@ fn a_holder_that_dies_is_told_of_to_who_waited(method: StartMethod) {
     }
     assert!(child.join().is_err());
     drop(condition.lock().unwrap());
+}
+
+/// Takes the lock, which is free only if all levels are, notifies, and sees that it is held again.
+fn takes_and_notifies(condition: Condition<RLock>, woken: Descriptor) {
+    let guard = condition.lock().unwrap();
+    assert_eq!(condition.base().depth(), 1);
+    condition.notify_one();
+    drop(guard);
+    hear(&woken);
+    assert!(matches!(condition.base().try_lock(), Err(LockError::WouldBlock)));
+}
+
+fn a_lock_that_is_held_twice_is_freed_and_held_twice_again(method: StartMethod) {
+    let lock = RLock::new().unwrap();
+    let condition = Condition::with_lock(&lock).unwrap();
+    let (woken, tells_woken) = pipe();
+    let outer = lock.lock().unwrap();
+    let inner = condition.lock().unwrap();
+    let child = start(method, takes_and_notifies, (condition.clone(), woken));
+    let (inner, was_notified) = condition.wait_timeout(inner, Duration::from_secs(10)).unwrap();
+    assert!(was_notified);
+    assert_eq!(lock.depth(), 2);
+    drop(inner);
+    tell(&tells_woken);
+    child.join().unwrap(); // One level is left.
+    assert_eq!(lock.depth(), 1);
+    drop(outer);
+    assert_eq!(lock.holder(), None);
 }

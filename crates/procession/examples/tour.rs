@@ -34,6 +34,8 @@ fn main() -> procession::Result<()> {
     section("a fork with what its closure captures", captures)?;
     section("large data, built once for all children", preload)?;
     section("memory that processes share", shared_memory)?;
+    section("what processes change together", shared_state)?;
+    section("a lock whose holder is killed", killed_holder)?;
     section("settings of a child", settings)?;
     section("exit hooks", exit_hooks)?;
     section("a child with all that it has started", whole_tree)?;
@@ -370,6 +372,61 @@ resource_tracker.unregister(people.shm._name, 'shared_memory')
 print(list(people))
 people[1] += 1
 ";
+
+/// What the workers of a section have in common.
+#[derive(Clone, Serialize, Deserialize)]
+struct Together {
+    barrier: Barrier,
+    sum: Value<u64>,
+    counts: RawArray<u32>,
+    licenses: Semaphore,
+}
+
+fn add_together(all: Together, number: usize) -> Result<bool, Fault> {
+    let turn = all.barrier.wait()?; // Until all are there.
+    for addend in 1..=1000 {
+        *all.sum.lock()? += addend;
+        all.counts.fetch_add(number, 1)?; // One step, without a lock.
+    }
+    let _permit = all.licenses.acquire()?; // Two at a time.
+    Ok(turn.is_leader())
+}
+
+fn shared_state() -> procession::Result<()> {
+    let (barrier, licenses) = (Barrier::new(4)?, Semaphore::new(2)?);
+    let all = Together { barrier, sum: Value::new(0)?, counts: RawArray::zeroed(4)?, licenses };
+    let mut workers = Vec::new();
+    for number in 0..4 {
+        workers.push(Process::start(add_together, (all.clone(), number))?);
+    }
+    let mut leaders = 0;
+    for worker in workers {
+        leaders += u32::from(worker.join()??);
+    }
+    println!("  four processes added up {} in {:?} steps; {leaders} came last", all.sum.get()?, all.counts.to_vec()?);
+    Ok(())
+}
+
+fn hold(lock: Lock, held: Event) -> Result<(), Fault> {
+    let _guard = lock.lock()?;
+    held.set();
+    thread::sleep(Duration::from_secs(60));
+    Ok(())
+}
+
+fn killed_holder() -> procession::Result<()> {
+    let (lock, held) = (Lock::new()?, Event::new()?);
+    let child = Process::start(hold, (lock.clone(), held.clone()))?;
+    held.wait()?;
+    println!("  held: {:?}", lock.holder());
+    child.kill()?;
+    match lock.lock() {
+        Err(error @ LockError::OwnerDied(_)) => println!("  this process has it, and is told: {error}"),
+        other => return Err(unexpected(other.map(drop))),
+    }
+    println!("  nobody is told twice: {:?}", lock.lock().map(drop));
+    Ok(())
+}
 
 /// What the kernel says of this process under these headings.
 fn status(headings: Vec<String>) -> Result<Vec<String>, Fault> {

@@ -19,6 +19,8 @@ pages! {
     logging: "../../../docs/src/guide/logging.md",
     limiting_children: "../../../docs/src/guide/limits.md",
     shared_memory: "../../../docs/src/guide/shared-memory.md",
+    synchronization: "../../../docs/src/guide/synchronization.md",
+    owner_death: "../../../docs/src/guide/owner-death.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",

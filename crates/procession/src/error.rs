@@ -4,6 +4,7 @@ use std::fmt;
 
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
 use procession_shm::{FreezeError, ShmError};
+use procession_sync::{BarrierError, LockError};
 use procession_wire::{DecodeError, EncodeError, Fault};
 
 /// A result with this project's [`Error`].
@@ -33,6 +34,12 @@ pub enum Error {
     /// Shared memory could not be had or used.
     #[error(transparent)]
     Shm(#[from] ShmError),
+    /// A lock or a permit was not had, or the lock's last holder died.
+    #[error(transparent)]
+    Lock(LockError),
+    /// The parties of a barrier did not come together.
+    #[error(transparent)]
+    Barrier(#[from] BarrierError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -51,6 +58,13 @@ impl<T> From<FreezeError<T>> for Error {
     /// The array that could not be frozen is dropped.
     fn from(error: FreezeError<T>) -> Self {
         Error::Shm(error.into())
+    }
+}
+
+impl<G> From<LockError<G>> for Error {
+    /// A guard in the error is dropped, so its lock is free again; the news is the error.
+    fn from(error: LockError<G>) -> Self {
+        Error::Lock(error.map(drop))
     }
 }
 

@@ -45,4 +45,12 @@ pub use procession_shm::{
     SharedMemory, SharedPart, SharedParts, SharedTryIter, ShmError,
 };
 #[doc(no_inline)]
+pub use procession_sync as sync;
+#[doc(no_inline)]
+pub use procession_sync::{
+    Array, ArrayGuard, Barrier, BarrierBuilder, BarrierError, BarrierTurn, BaseLock, BoundedSemaphore, Condition,
+    Event, Guard, Guarded, Holder, Lock, LockError, LockGuard, LockWord, Number, Permit, RLock, RLockGuard, RawArray,
+    RawValue, RecordGuard, Records, RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore, Value, ValueGuard, field,
+};
+#[doc(no_inline)]
 pub use procession_wire::{DecodeError, Described, Descriptor, EncodeError, Fault, bulk, fd};

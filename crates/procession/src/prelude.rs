@@ -13,5 +13,9 @@ pub use procession_launch::{
 pub use procession_shm::{
     FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedMemory, SharedPart, ShmError,
 };
+pub use procession_sync::{
+    Array, Barrier, BarrierError, BoundedSemaphore, Condition, Event, Guarded, Lock, LockError, LockWord, RLock,
+    RawArray, RawValue, Records, RwLock, Semaphore, Value, field,
+};
 pub use procession_wire::{Described, Descriptor, Fault};
 pub use tracing::level_filters::LevelFilter;

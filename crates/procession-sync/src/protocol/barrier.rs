@@ -330,7 +330,7 @@ mod races {
 
     /// The barrier of so many parties.
     fn barrier(kernel: &Kernel, parties: usize) -> Round<'_, loom::sync::atomic::AtomicU64> {
-        Round::over(&kernel.words()[..=parties]).expect("enough words")
+        Round::over(&kernel.words(..)[..=parties]).expect("enough words")
     }
 
     fn visit_as(kernel: &Kernel, parties: usize, acts: bool) -> Passed {

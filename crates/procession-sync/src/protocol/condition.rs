@@ -259,13 +259,13 @@ mod races {
 
     /// Four words: three can wait.
     fn table(kernel: &Kernel) -> Table<'_, loom::sync::atomic::AtomicU64> {
-        Table::over(kernel.words()).expect("four words")
+        Table::over(kernel.words(..)).expect("four words")
     }
 
     /// Enters a process; where.
     fn seat(kernel: &Kernel, number: u32) -> (usize, Entry) {
         let entry = enter(kernel, &table(kernel), name(number)).expect("room").entry;
-        let at = kernel.words().iter().position(|word| word.load(Relaxed) == entry.0).expect("it is there");
+        let at = kernel.words(..).iter().position(|word| word.load(Relaxed) == entry.0).expect("it is there");
         (at, entry)
     }
 
@@ -297,7 +297,7 @@ mod races {
                 let own = Held::by(name(number), number);
                 lock::take(kernel, kernel.word(0), own).expect("nobody waits in vain");
                 kernel.touch();
-                let table = Table::over(&kernel.words()[1..]).expect("three words");
+                let table = Table::over(&kernel.words(..)[1..]).expect("three words");
                 let place = enter(kernel, &table, name(number)).expect("room");
                 lock::give(kernel, kernel.word(0), own);
                 assert!(wait(kernel, &table, &place));
@@ -310,7 +310,7 @@ mod races {
             loop {
                 lock::take(&kernel, kernel.word(0), own).expect("nobody waits in vain");
                 kernel.touch();
-                let table = Table::over(&kernel.words()[1..]).expect("three words");
+                let table = Table::over(&kernel.words(..)[1..]).expect("three words");
                 let given = notify(&kernel, &table, 1);
                 lock::give(&kernel, kernel.word(0), own);
                 if given == 1 {

@@ -302,7 +302,7 @@ mod races {
     use super::*;
 
     fn ledger(kernel: &Kernel) -> Ledger<'_, loom::sync::atomic::AtomicU64> {
-        Ledger { main: kernel.word(0), entries: kernel.some_words(1..4), names: kernel.some_words(4..6) }
+        Ledger { main: kernel.word(0), entries: kernel.words(1..4), names: kernel.words(4..6) }
     }
 
     /// What is there, the value, and what all have together are always this many.

@@ -155,19 +155,14 @@ impl Kernel {
         &self.shared.words[which]
     }
 
-    /// All words.
-    pub(crate) fn words(&self) -> &[AtomicU64] {
-        &self.shared.words
+    /// Several words.
+    pub(crate) fn words(&self, which: impl std::slice::SliceIndex<[AtomicU64], Output = [AtomicU64]>) -> &[AtomicU64] {
+        &self.shared.words[which]
     }
 
     /// Has no time to wait from now on.
     pub(crate) fn hurry(&self) {
         self.is_hurried.set(true);
-    }
-
-    /// Several words.
-    pub(crate) fn some_words(&self, which: std::ops::Range<usize>) -> &[AtomicU64] {
-        &self.shared.words[which]
     }
 
     /// Touches what a lock guards.

@@ -256,7 +256,7 @@ mod races {
     use super::*;
 
     fn gate(kernel: &Kernel) -> Gate<'_, loom::sync::atomic::AtomicU64> {
-        let ledger = Ledger { main: kernel.word(0), entries: kernel.some_words(1..4), names: kernel.some_words(4..6) };
+        let ledger = Ledger { main: kernel.word(0), entries: kernel.words(1..4), names: kernel.words(4..6) };
         Gate { ledger, next: kernel.word(6) }
     }
 

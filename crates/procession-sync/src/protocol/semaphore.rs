@@ -158,7 +158,7 @@ mod races {
     use super::*;
 
     fn permits(kernel: &Kernel) -> Permits<'_, loom::sync::atomic::AtomicU64> {
-        let ledger = Ledger { main: kernel.word(0), entries: kernel.some_words(1..4), names: kernel.some_words(4..6) };
+        let ledger = Ledger { main: kernel.word(0), entries: kernel.words(1..4), names: kernel.words(4..6) };
         Permits { ledger, maximum: 2, is_bounded: true }
     }
 
