@@ -24,6 +24,57 @@ pub struct Contestant {
     pub method: String,
 }
 
+/// One of this project's.
+#[must_use]
+pub fn ours(name: &str, method: &str) -> Contestant {
+    Contestant { name: name.to_owned(), is_ours: true, side: Side::Ours, method: method.to_owned() }
+}
+
+/// Another that is written in Rust, or that Rust calls.
+#[must_use]
+pub fn other(name: &str, method: &str) -> Contestant {
+    Contestant { is_ours: false, side: Side::Others, ..ours(name, method) }
+}
+
+/// One of CPython's.
+#[must_use]
+pub fn cpython(name: &str, method: &str) -> Contestant {
+    Contestant { is_ours: false, side: Side::CPython, ..ours(name, method) }
+}
+
+/// Contestants at each of some sizes, types or numbers: one table of the page.
+#[derive(Debug)]
+pub struct Table {
+    /// What stands at the head of the contestants' names.
+    pub head: &'static str,
+    /// What stands at the heads of the columns.
+    pub columns: &'static [&'static str],
+    /// Who takes part in a column.
+    pub contestants: fn(&str) -> Vec<Contestant>,
+    /// What is promised.
+    pub figures: Vec<Figure>,
+    /// How many times as long as the plan says a contestant's turn is.
+    pub slots: u32,
+}
+
+impl Table {
+    /// Measures all its columns.
+    ///
+    /// # Errors
+    /// What the runners say.
+    pub fn measure(self, runners: &mut Runners, plan: Plan) -> Result<Results> {
+        let Self { head, columns, contestants, figures, slots } = self;
+        let plan = Plan { slot: plan.slot * slots, ..plan };
+        let mut measured = Vec::new();
+        for &column in columns {
+            let contestants = contestants(column);
+            println!("{} contestants, {head}: {column}", contestants.len());
+            measured.push(measure(runners, &contestants, column, plan)?);
+        }
+        Ok(Results { head, contestants: contestants(columns[0]), figures, measured })
+    }
+}
+
 /// In which runner a contestant runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
@@ -164,4 +215,42 @@ pub fn figures(results: &[Results]) -> String {
         line(&mut text, &[*title, &format!("≤ {at_most} × {limit}"), &digits(measured), met, &ours, &theirs]);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{locks, shared_memory};
+
+    /// The tables of all groups.
+    fn all() -> impl Iterator<Item = Table> {
+        shared_memory::tables().into_iter().chain(locks::tables())
+    }
+
+    #[test]
+    fn every_figure_is_about_contestants_and_a_column_that_are_there() {
+        for table in all() {
+            let contestants = (table.contestants)(table.columns[0]);
+            for figure in &table.figures {
+                assert!(table.columns.contains(&figure.column), "{}", figure.title);
+                let is_there = |name| contestants.iter().any(|contestant| contestant.name == name);
+                assert!(is_there(figure.ours) && is_there(figure.limit), "{}", figure.title);
+            }
+        }
+    }
+
+    #[test]
+    fn the_contestants_are_the_same_in_all_columns_and_asked_for_different_things() {
+        for Table { columns, contestants, .. } in all() {
+            let named = |column: &str| contestants(column).into_iter().map(|one| one.name).collect::<Vec<_>>();
+            let asked: Vec<_> =
+                columns.iter().flat_map(|column| contestants(column)).map(|one| (one.side as u8, one.method)).collect();
+            for (idx, method) in asked.iter().enumerate() {
+                assert!(!asked[..idx].contains(method), "{method:?}");
+            }
+            assert!(columns.iter().all(|column| named(column) == named(columns[0])));
+            let names: std::collections::BTreeSet<_> = named(columns[0]).into_iter().collect();
+            assert_eq!(names.len(), contestants(columns[0]).len(), "{names:?}");
+        }
+    }
 }

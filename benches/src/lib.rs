@@ -4,6 +4,7 @@
 //! much memory as the group asks for, has one thread, and answers how long its runs took.
 
 pub mod contest;
+pub mod locks;
 pub mod machine;
 pub mod page;
 pub mod plot;

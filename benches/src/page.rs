@@ -11,6 +11,8 @@ use crate::machine::Machine;
 
 /// Where the plot stands, as seen from the page.
 pub const START_METHODS_PLOT: &str = "plots/start_methods.svg";
+/// As well.
+pub const LOCKS_PLOT: &str = "plots/locks.svg";
 
 /// How the report was made.
 #[derive(Debug)]
@@ -30,6 +32,8 @@ pub struct Report {
     pub start_methods: Results,
     /// Group `shared_memory`, a table each.
     pub shared_memory: Vec<Results>,
+    /// Group `locks`, a table each.
+    pub locks: Vec<Results>,
 }
 
 /// The whole page.
@@ -37,12 +41,13 @@ pub struct Report {
 pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
-    let Report { start_methods, shared_memory } = report;
+    let Report { start_methods, shared_memory, locks } = report;
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
     let sharing = figures(shared_memory);
-    let shared: Vec<String> = shared_memory.iter().map(Results::all).collect();
-    let shared = shared.join("\n");
+    let shared = tables(shared_memory);
+    let locking = figures(locks);
+    let locks = tables(locks);
     format!(
         "# Performance
 
@@ -88,8 +93,27 @@ Names in bold are this project's.
 The system calls of the second table are `memfd_create`, `ftruncate`, `mmap`, `munmap` and `close`.
 CPython's segments have a name, by which its children open them.
 A name costs ours more than the file: room for all of it is set aside at once, and its owner is entered where a tracker finds it.
+
+## Locks and shared state
+
+A lock is taken and freed, and what it guards is increased; a number is increased by several processes at once; two processes wake each other in turn, both busy.
+A time is that of all of them together divided by how often it was done; how often it was done is counted in what they share, and compared.
+
+{locking}
+![Time to take and free one lock against the number of processes]({LOCKS_PLOT})
+
+{locks}
+Names in bold are this project's.
+The mutexes of Rust are not shared between processes, and none but ours and glibc's robust one survives its holder.
+A cache line goes to and fro when one process writes and the other looks, without anything around it.
 "
     )
+}
+
+/// All tables of a group, one after the other.
+fn tables(results: &[Results]) -> String {
+    let tables: Vec<String> = results.iter().map(Results::all).collect();
+    tables.join("\n")
 }
 
 /// A line of a table.
@@ -108,7 +132,9 @@ pub(crate) fn time(seconds: f64) -> String {
         0.001.. => format!("{:.2} ms", seconds * 1e3),
         1e-4.. => format!("{:.0} us", seconds * 1e6),
         1e-5.. => format!("{:.1} us", seconds * 1e6),
-        _ => format!("{:.2} us", seconds * 1e6),
+        1e-6.. => format!("{:.2} us", seconds * 1e6),
+        1e-7.. => format!("{:.0} ns", seconds * 1e9),
+        _ => format!("{:.1} ns", seconds * 1e9),
     }
 }
 
@@ -165,6 +191,13 @@ mod tests {
         }
     }
 
+    /// The same of locks, in nanoseconds.
+    fn locks() -> Results {
+        let figures = vec![Figure { title: "fast", ours: "mine", limit: "theirs", column: "u8", at_most: 0.8 }];
+        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![12.5e-9; 3], vec![250e-9; 3]] }];
+        Results { head: "locks", figures, measured, ..shared() }
+    }
+
     fn shown(start_methods: Results) -> String {
         let machine = Machine {
             cpu: "A CPU".to_owned(),
@@ -176,7 +209,7 @@ mod tests {
             python: "CPython 3.13.0".to_owned(),
         };
         let origin = Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine };
-        page(&origin, &Report { start_methods, shared_memory: vec![shared()] })
+        page(&origin, &Report { start_methods, shared_memory: vec![shared()], locks: vec![locks()] })
     }
 
     fn has_line(page: &str, line: &str) {
@@ -220,6 +253,13 @@ mod tests {
     }
 
     #[test]
+    fn the_tables_of_locks_have_their_figures_and_times() {
+        let page = shown(measured(&[]));
+        has_line(&page, "| fast | ≤ 0.8 × theirs | 0.0500 | yes | 12.5 ns | 250 ns |");
+        has_line(&page, "| locks | u8 |");
+    }
+
+    #[test]
     fn the_page_says_what_made_it_and_names_no_path() {
         let page = shown(measured(&[]));
         for said in ["`cargo xtask bench-report` wrote it", "the 3 rounds'", "A CPU, 2 of them", "24 GiB"] {
@@ -229,7 +269,8 @@ mod tests {
             has_line(&page, said);
         }
         let slashes = page.matches('/').count();
-        assert_eq!(slashes, page.matches(START_METHODS_PLOT).count(), "a path in\n{page}");
+        let plots = [START_METHODS_PLOT, LOCKS_PLOT].map(|plot| page.matches(plot).count());
+        assert_eq!((slashes, plots), (2, [1, 1]), "a path in\n{page}");
     }
 
     #[test]

@@ -3,20 +3,7 @@
 //!
 //! What the runners are asked for is told here and in `src/bin/sharer.rs`.
 
-use crate::contest::{Contestant, Figure, Side};
-
-/// Contestants at each of some sizes or types: one table of the page.
-#[derive(Debug)]
-pub struct Table {
-    /// What stands at the head of the contestants' names.
-    pub head: &'static str,
-    /// What stands at the heads of the columns.
-    pub columns: &'static [&'static str],
-    /// Who takes part in a column.
-    pub contestants: fn(&str) -> Vec<Contestant>,
-    /// What is promised.
-    pub figures: Vec<Figure>,
-}
+use crate::contest::{Contestant, Figure, Table, cpython, other, ours};
 
 /// What segments are made of: their names, and bytes.
 const SIZES: [(&str, usize); 4] = [("4 KiB", 4 << 10), ("1 MiB", 1 << 20), ("1 GiB", 1 << 30), ("4 GiB", 4 << 30)];
@@ -68,6 +55,7 @@ fn sharing() -> Table {
             flat("4 GiB shared with a child, by spawn", "spawn"),
             flat("4 GiB shared with a child, by fork", "fork"),
         ],
+        slots: 1,
     }
 }
 
@@ -85,6 +73,7 @@ fn mapping() -> Table {
             ]
         },
         figures: vec![figure("a segment of 4 KiB", "4 KiB"), figure("a segment of 1 GiB", "1 GiB")],
+        slots: 1,
     }
 }
 
@@ -103,6 +92,7 @@ fn naming() -> Table {
             ]
         },
         figures: vec![Figure { title: opened, ours: OPEN, limit: CPYTHON_OPEN, column: "4 KiB", at_most: 1.0 }],
+        slots: 1,
     }
 }
 
@@ -129,54 +119,11 @@ fn reading() -> Table {
             sum("sum of 64 MiB of u8", "64 MiB of u8"),
             copy("copy of 64 MiB of f64", "64 MiB of f64"),
         ],
+        slots: 1,
     }
 }
 
 /// The bytes of one of the sizes.
 fn bytes(size: &str) -> usize {
     SIZES.iter().find(|(name, _)| *name == size).map_or(0, |(_, bytes)| *bytes)
-}
-
-fn ours(name: &str, method: &str) -> Contestant {
-    Contestant { name: name.to_owned(), is_ours: true, side: Side::Ours, method: method.to_owned() }
-}
-
-fn other(name: &str, method: &str) -> Contestant {
-    Contestant { is_ours: false, side: Side::Others, ..ours(name, method) }
-}
-
-fn cpython(name: &str, method: &str) -> Contestant {
-    Contestant { is_ours: false, side: Side::CPython, ..ours(name, method) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_figure_is_about_contestants_and_a_column_that_are_there() {
-        for table in tables() {
-            let contestants = (table.contestants)(table.columns[0]);
-            for figure in &table.figures {
-                assert!(table.columns.contains(&figure.column), "{}", figure.title);
-                let is_there = |name| contestants.iter().any(|contestant| contestant.name == name);
-                assert!(is_there(figure.ours) && is_there(figure.limit), "{}", figure.title);
-            }
-        }
-    }
-
-    #[test]
-    fn the_contestants_are_the_same_in_all_columns_and_asked_for_different_things() {
-        for Table { columns, contestants, .. } in tables() {
-            let named = |column: &str| contestants(column).into_iter().map(|one| one.name).collect::<Vec<_>>();
-            let asked: Vec<_> =
-                columns.iter().flat_map(|column| contestants(column)).map(|one| (one.side as u8, one.method)).collect();
-            for (idx, method) in asked.iter().enumerate() {
-                assert!(!asked[..idx].contains(method), "{method:?}");
-            }
-            assert!(columns.iter().all(|column| named(column) == named(columns[0])));
-            let names: std::collections::BTreeSet<_> = named(columns[0]).into_iter().collect();
-            assert_eq!(names.len(), contestants(columns[0]).len(), "{names:?}");
-        }
-    }
 }

@@ -1,5 +1,5 @@
 //! Measures all groups and writes the book's page on performance: `report DIR [--quick | --smoke]`, which
-//! `cargo xtask bench-report` calls. Relies on the programs `starter` and `sharer` beside this one.
+//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer` and `locker` beside this one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use procession_benches::Result;
-use procession_benches::contest::{Results, Runners, measure};
+use procession_benches::contest::{Results, Runners, Table, measure};
 use procession_benches::machine::Machine;
-use procession_benches::page::{Origin, Report, START_METHODS_PLOT, page};
+use procession_benches::page::{LOCKS_PLOT, Origin, Report, START_METHODS_PLOT, page};
 use procession_benches::rounds::Plan;
-use procession_benches::shared_memory::{Table, tables};
 use procession_benches::start_methods::{self, FIGURES, HEAD, SIZES_MIB, contestants};
+use procession_benches::{locks, shared_memory};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -54,14 +54,16 @@ fn main() -> ExitCode {
 /// Measures, and only if everybody took part, writes.
 fn report(dir: &Path, effort: Effort) -> Result {
     let (start_methods, python) = measure_start_methods(effort)?;
-    let shared_memory = measure_shared_memory(effort)?;
+    let shared_memory = measure_tables("sharer", "shared_memory.py", shared_memory::tables(), effort)?;
+    let locks = measure_tables("locker", "locks.py", locks::tables(), effort)?;
     let origin = Origin {
         command: format!("cargo xtask bench-report{}", effort.argument),
         rounds: effort.plan.rounds,
         machine: Machine::this(&python)?,
     };
     write(&dir.join(START_METHODS_PLOT), &start_methods::plot(&start_methods, effort.sizes)?)?;
-    write(&dir.join("performance.md"), &page(&origin, &Report { start_methods, shared_memory }))
+    write(&dir.join(LOCKS_PLOT), &locks::plot(&locks)?)?;
+    write(&dir.join("performance.md"), &page(&origin, &Report { start_methods, shared_memory, locks }))
 }
 
 /// The group `start_methods`, and the Python that took part in it.
@@ -81,20 +83,10 @@ fn measure_start_methods(effort: Effort) -> Result<(Results, String)> {
     Ok((Results { head: HEAD, contestants, figures, measured }, python))
 }
 
-/// The group `shared_memory`.
-fn measure_shared_memory(effort: Effort) -> Result<Vec<Results>> {
-    let mut runners = Runners::start(&beside("sharer")?, "shared_memory.py", 0)?;
-    let mut results = Vec::new();
-    for Table { head, columns, contestants, figures } in tables() {
-        let mut measured = Vec::new();
-        for &column in columns {
-            let contestants = contestants(column);
-            println!("shared_memory: {} contestants, {head}: {column}", contestants.len());
-            measured.push(measure(&mut runners, &contestants, column, effort.plan)?);
-        }
-        results.push(Results { head, contestants: contestants(columns[0]), figures, measured });
-    }
-    Ok(results)
+/// A group of tables, whose runners are a program and a script.
+fn measure_tables(program: &str, script: &str, tables: Vec<Table>, effort: Effort) -> Result<Vec<Results>> {
+    let mut runners = Runners::start(&beside(program)?, script, 0)?;
+    tables.into_iter().map(|table| table.measure(&mut runners, effort.plan)).collect()
 }
 
 /// A program that was built together with this one.
