@@ -58,6 +58,24 @@ const PLANTS: &[Plant] = &[
         subject: "lock",
         says: "FAILED: lost wake-ups",
     },
+    Plant {
+        name: "wake-one",
+        about: "who sets an event wakes one of those that sleep",
+        file: "crates/procession-sync/src/protocol/event.rs",
+        from: "    world.wake(word, u32::MAX);\n",
+        to: "    world.wake(word, 1);\n",
+        subject: "event",
+        says: "FAILED: lost wake-ups",
+    },
+    Plant {
+        name: "help",
+        about: "what a dead process has not noted in its entry stays so",
+        file: "crates/procession-sync/src/protocol/ledger.rs",
+        from: "                let _ = word.exchange(entry.0, next.0, AcqRel, Acquire);\n",
+        to: "                let _ = (word, entry, next);\n",
+        subject: "bounded-semaphore",
+        says: "FAILED: ",
+    },
 ];
 
 /// What was asked for.

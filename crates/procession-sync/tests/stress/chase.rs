@@ -144,7 +144,11 @@ impl<S: Subject> Chase<'_, S> {
     /// Starts a worker that dies, or one that lives when enough will have been killed.
     fn start_before(&mut self, number: usize, end: u64) -> Running {
         let is_last = self.report.kills() + WORKERS as u64 > end;
-        let fate = if is_last { Fate::Lives } else { Fate::draw(&mut self.random, &self.report.places) };
+        let fate = if is_last {
+            Fate::Lives
+        } else {
+            Fate::draw(&mut self.random, &self.report.places, self.report.kills_at())
+        };
         self.start(number, fate)
     }
 

@@ -19,7 +19,7 @@ const PLACES: &[Place] = &[
     Place::seldom("condition: taken over"), // Only if the notified one is killed, and found by one that looks again.
     Place::either("condition: to notify"),
     Place::either("condition: notified, not woken"),
-    Place::either("condition: nobody woken"),
+    Place::either("condition: nobody woken").rare(),
 ];
 
 impl Subject for Condition {

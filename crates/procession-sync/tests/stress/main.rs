@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 
 /// A subject's test.
 fn short(name: &str, run: Run) -> Case {
-    let name = format!("{name}_survives_kills_at_every_step");
+    let name = format!("{}_survives_kills_at_every_step", name.replace('-', "_"));
     Case::new(name, move || assert!(run(SHORT).show(), "see above")).within(SHORT_MAX)
 }
 

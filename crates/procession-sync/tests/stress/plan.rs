@@ -62,16 +62,25 @@ impl Fate {
         Self::at(random, &from)
     }
 
-    /// That of the next worker: every other one has the object when it dies.
-    pub(crate) fn draw(random: &mut Random, places: &[Place]) -> Self {
-        let of = |inside| {
-            places.iter().filter(move |place| place.is != Where::Seldom && (place.is == Where::Inside) == inside)
-        };
+    /// That of the next worker: every other one has the object when it dies. `kills` says how many have died at each place.
+    pub(crate) fn draw(random: &mut Random, places: &[Place], kills: &[u64]) -> Self {
+        let all = places.iter().zip(kills).filter(|(place, _)| place.is != Where::Seldom);
+        let (inside, others): (Vec<_>, Vec<_>) = all.partition(|(place, _)| place.is == Where::Inside);
         match random.below(16) {
-            0..8 => Self::at(random, &of(true).collect::<Vec<_>>()),
-            8..13 => Self::at(random, &of(false).collect::<Vec<_>>()),
+            0..8 => Self::at_one_of(random, &inside),
+            8..13 => Self::at_one_of(random, &others),
             13 => Self::Anywhere { before: random.below(4 * VISITS_MAX) as u32 },
             _ => Self::FromOutside { after: Duration::from_micros(random.below(LIFE_MAX.as_micros() as u64)) },
+        }
+    }
+
+    /// At any of these, or as often where the fewest have died: some places are hard to come by.
+    fn at_one_of(random: &mut Random, places: &[(&Place, &u64)]) -> Self {
+        let all: Vec<_> = places.iter().map(|(place, _)| *place).collect();
+        let neglected = places.iter().min_by_key(|(_, kills)| **kills).map(|(place, _)| *place);
+        match neglected.filter(|_| random.below(2) == 0) {
+            Some(place) => Self::at(random, &[place]),
+            None => Self::at(random, &all),
         }
     }
 

@@ -64,6 +64,11 @@ impl Report {
         (word as usize).checked_sub(1).and_then(|at| self.places.get(at)).map_or("elsewhere", |place| place.name)
     }
 
+    /// Kills at each place, in their order.
+    pub(crate) fn kills_at(&self) -> &[u64] {
+        &self.at[1..]
+    }
+
     pub(crate) fn killed_at(&mut self, word: u64) {
         self.at[word as usize % (self.places.len() + 1)] += 1;
     }

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
-use procession_sync::{BoundedSemaphore, LockError, Semaphore};
+use procession_sync::{BoundedSemaphore, LockError, Permit, Semaphore};
 
 use crate::board::Own;
 use crate::subject::{LEDGER, Place, Subject};
@@ -111,10 +111,8 @@ impl Subject for Semaphore {
         };
         worker.had();
         worker.use_it();
-        // Never fewer than at first, whoever is killed between the beginning and the end of a change.
-        let more = get(worker, ADDED) > get(worker, TAKES);
         match worker.below(4) {
-            0 if more => {
+            0 if total(self) > PERMITS => {
                 count(worker, TAKES);
                 permit.forget();
                 count(worker, TOOK);
@@ -122,7 +120,7 @@ impl Subject for Semaphore {
             choice => {
                 drop(permit);
                 worker.passed();
-                if choice == 1 && !more {
+                if choice == 1 && total(self) <= PERMITS {
                     add(self, worker);
                 }
             }
@@ -140,7 +138,7 @@ impl Subject for Semaphore {
         let (least, most) = ((PERMITS + added).saturating_sub(takes), PERMITS + adds - took);
         assert!((least..=most).contains(&total), "{total} permits, which should be {least} to {most}");
         assert_eq!((self.available(), self.waiters()), (0, 0));
-        permits.into_iter().for_each(|permit| permit.forget());
+        permits.into_iter().for_each(Permit::forget);
         assert_eq!(self.holders(), []);
         self.release(PERMITS).unwrap();
     }
@@ -150,8 +148,10 @@ fn count(worker: &Worker, at: usize) {
     worker.board.spare(at).fetch_add(1, SeqCst);
 }
 
-fn get(worker: &Worker, at: usize) -> u64 {
-    worker.board.spare(at).load(SeqCst)
+/// How many permits there are, about.
+fn total(semaphore: &Semaphore) -> u32 {
+    let held: u32 = semaphore.holders().into_iter().map(|(_, count)| count).sum();
+    semaphore.available() + held
 }
 
 /// Adds a permit for good.

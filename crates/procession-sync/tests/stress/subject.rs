@@ -1,5 +1,7 @@
 //! What is put to the test: one object, what a worker does with it, and where it may be killed meanwhile.
 
+use std::fmt::Debug;
+
 use crate::worker::Worker;
 
 /// What a worker that is killed at a place has.
@@ -64,18 +66,18 @@ pub(crate) const LOCK: &[Place] = &[
 
 /// The places of a ledger, which are passed by who takes and by who gives.
 pub(crate) const LEDGER: &[Place] = &[
-    Place::either("ledger: to help"),
+    Place::either("ledger: to help").rare(),
     Place::either("ledger: to change"),
     Place::either("ledger: changed, not noted"),
     Place::either("ledger: noted"),
     Place::outside("ledger: marked"),
     Place::outside("ledger: to claim").rare(),
     Place::outside("ledger: claimed").rare(),
-    Place::outside("ledger: given back, not woken"),
+    Place::outside("ledger: given back, not woken").rare(),
 ];
 
 /// One primitive.
-pub(crate) trait Subject: Sized {
+pub(crate) trait Subject: Debug + Sized {
     /// Its name on the command line.
     const NAME: &'static str;
 
