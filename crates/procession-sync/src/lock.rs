@@ -2,13 +2,14 @@
 //!
 //! Relies on `protocol/lock.rs` for its word and on `waiting.rs` for the kernel.
 
+use std::cell::Cell;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use procession_shm::arena::{ArenaError, Slot};
+use procession_shm::arena::{ArenaError, Owner, Slot};
 use procession_sys::{Deadline, futex_sleepers, lower_half, monotonic_nanos, thread_id};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -28,6 +29,19 @@ const WORD: usize = 0;
 const SINCE: usize = 1;
 /// How many words a lock has.
 pub(crate) const WORDS: usize = 2;
+
+thread_local! {
+    /// The word by which the calling thread took its last lock. Most often it is that of the next one, too, and the
+    /// processor goes on with it while the name is still compared.
+    static OWN: Cell<Held> = const { Cell::new(Held::NOBODY) };
+}
+
+#[cold]
+fn remember(name: Owner) -> Held {
+    let own = Held::by(name, thread_id());
+    OWN.set(own);
+    own
+}
 
 /// Who holds a lock, as it was when it was asked.
 ///
@@ -261,7 +275,9 @@ impl Lock {
     /// The word of the calling thread.
     #[inline]
     pub(crate) fn own(&self) -> Result<Held, ArenaError> {
-        Ok(Held::by(self.slot.own_name()?, thread_id()))
+        let name = self.slot.own_name()?;
+        let last = OWN.get();
+        Ok(if last.owner() == Some(name) { last } else { remember(name) })
     }
 
     #[inline]

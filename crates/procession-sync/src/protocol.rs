@@ -27,6 +27,8 @@ use procession_shm::arena::Owner;
 /// 64 bits that several processes change.
 pub(crate) trait Word {
     fn load(&self, order: Ordering) -> u64;
+    /// Reads it as an exchange does, and leaves it as it is.
+    fn touch(&self, order: Ordering) -> u64;
     fn exchange(&self, seen: u64, next: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
 }
 
@@ -34,6 +36,11 @@ impl Word for AtomicU64 {
     #[inline]
     fn load(&self, order: Ordering) -> u64 {
         self.load(order)
+    }
+
+    #[inline]
+    fn touch(&self, order: Ordering) -> u64 {
+        self.fetch_add(0, order)
     }
 
     #[inline]

@@ -26,6 +26,13 @@ pub(crate) fn is_set(word: &impl Word) -> bool {
 pub(crate) fn set<W: World>(world: &W, word: &W::Word) {
     world.at("event: to set");
     let mut seen = word.load(Relaxed);
+    if seen & SET != 0 {
+        // An exchange would wait for what was loaded; this need not, and orders as much.
+        seen = word.touch(AcqRel);
+        if seen & SET != 0 {
+            return;
+        }
+    }
     loop {
         let next = if seen & SET == 0 { seen.wrapping_add(ONCE) & !WAITERS | SET } else { seen };
         match word.exchange(seen, next, AcqRel, Relaxed) {

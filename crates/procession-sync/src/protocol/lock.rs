@@ -19,6 +19,9 @@ const OWNER_SHIFT: u32 = 32;
 pub(crate) struct Held(u64);
 
 impl Held {
+    /// No thread's.
+    pub(crate) const NOBODY: Self = Self(0);
+
     /// The word of a thread of a process.
     #[inline]
     pub(crate) fn by(owner: Owner, thread: u32) -> Self {

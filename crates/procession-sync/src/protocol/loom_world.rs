@@ -28,6 +28,10 @@ impl Word for AtomicU64 {
         self.load(order)
     }
 
+    fn touch(&self, order: Ordering) -> u64 {
+        self.fetch_add(0, order)
+    }
+
     fn exchange(&self, seen: u64, next: u64, success: Ordering, failure: Ordering) -> Result<u64, u64> {
         self.compare_exchange(seen, next, success, failure)
     }
