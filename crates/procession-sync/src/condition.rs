@@ -118,7 +118,7 @@ impl<L: BaseLock> Condition<L> {
     ///
     /// # Errors
     /// [`LockError::OwnerDied`] with the guard: the wait is over, and a holder of the lock has died meanwhile.
-    /// [`LockError::NotHeld`], [`LockError::TooManyWaiters`]; with these the guard is dropped, and nobody has waited.
+    /// [`LockError::NotItsLock`], [`LockError::TooManyWaiters`]; with these the guard is dropped, and nobody has waited.
     pub fn wait<'a>(&'a self, guard: L::Guard<'_>) -> Result<L::Guard<'a>, NoGuard<L>> {
         Ok(self.wait_until(guard, Deadline::NEVER)?.0)
     }
@@ -179,7 +179,7 @@ impl<L: BaseLock> Condition<L> {
     fn wait_until<'a>(&'a self, guard: L::Guard<'_>, deadline: Deadline) -> Result<(L::Guard<'a>, bool), NoGuard<L>> {
         let own = self.slot.own_name()?;
         if !self.lock.is_held_by(&guard) {
-            return Err(LockError::NotHeld);
+            return Err(LockError::NotItsLock);
         }
         let (world, table) = (Kernel::new(&self.slot, deadline), self.table());
         // Before the lock is free, so that whoever notifies under it finds this thread.

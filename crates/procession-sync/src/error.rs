@@ -43,11 +43,15 @@ pub enum LockError<G = ()> {
         "the process that held the lock died while it did: check what the lock guards, and go on with the guard in this error"
     )]
     OwnerDied(G),
-    /// Somebody else holds it.
-    #[error("the lock is held: wait for it with `lock` or `lock_timeout`")]
+    /// Others hold it, or all of its permits.
+    #[error(
+        "others hold it, or all of its permits: wait with the verb without `try_`, or for some time with `_timeout`"
+    )]
     WouldBlock,
-    /// Somebody else has held it all the time.
-    #[error("the lock was held for as long as was waited: wait longer, or ask `holder` who holds it")]
+    /// Others have held it, or all of its permits, all the time.
+    #[error(
+        "others held it, or all of its permits, for as long as was waited: wait longer, or ask the object who holds it"
+    )]
     Timeout,
     /// The calling thread itself holds it, so it would wait for ever.
     #[error("this thread holds the lock already: drop its guard first, or use an `RLock`")]
@@ -86,11 +90,6 @@ pub enum LockError<G = ()> {
         /// How many it has room for.
         limit: u32,
     },
-    /// The guard is another lock's, or a copy that fork made of one that the parent holds.
-    #[error(
-        "this guard does not hold the condition's lock: take it with the condition's `lock`, in the process that waits"
-    )]
-    NotHeld,
     /// A thread holds it as many times as can be counted.
     #[error(
         "this thread holds the lock {limit} times, which is as often as can be counted: drop guards that it forgot"
@@ -99,10 +98,9 @@ pub enum LockError<G = ()> {
         /// How many times that is.
         limit: u64,
     },
-    /// The guard that was given is of another lock than the one that guards this object, or a forked child's copy of
-    /// its parent's guard.
+    /// The guard that was given is of another lock than this object's, or a forked child's copy of its parent's guard.
     #[error(
-        "the guard given is not one of the lock that guards this object, held by this process: take that lock first"
+        "the guard given is not one of this object's lock, held by this process: take that lock first, in the process that goes on"
     )]
     NotItsLock,
     /// The record's lock was taken through other records, whose names for processes mean nothing here.
@@ -131,7 +129,6 @@ impl<G> LockError<G> {
             Self::TooManyPermits { permits } => LockError::TooManyPermits { permits },
             Self::InvalidHolders { holders } => LockError::InvalidHolders { holders },
             Self::TooManyWaiters { limit } => LockError::TooManyWaiters { limit },
-            Self::NotHeld => LockError::NotHeld,
             Self::TooDeep { limit } => LockError::TooDeep { limit },
             Self::NotItsLock => LockError::NotItsLock,
             Self::OtherNames => LockError::OtherNames,
@@ -185,7 +182,6 @@ impl<G> fmt::Debug for LockError<G> {
             Self::TooManyPermits { permits } => f.debug_struct("TooManyPermits").field("permits", permits).finish(),
             Self::InvalidHolders { holders } => f.debug_struct("InvalidHolders").field("holders", holders).finish(),
             Self::TooManyWaiters { limit } => f.debug_struct("TooManyWaiters").field("limit", limit).finish(),
-            Self::NotHeld => f.write_str("NotHeld"),
             Self::TooDeep { limit } => f.debug_struct("TooDeep").field("limit", limit).finish(),
             Self::NotItsLock => f.write_str("NotItsLock"),
             Self::OtherNames => f.write_str("OtherNames"),

@@ -70,7 +70,7 @@ fn one_dies(method: StartMethod, condition: &Condition, place: &str) -> [Process
 fn a_guard_of_another_lock_is_refused() {
     let (condition, other) = (Condition::new().unwrap(), Lock::new().unwrap());
     let guard = other.lock().unwrap();
-    assert!(matches!(condition.wait(guard), Err(LockError::NotHeld)));
+    assert!(matches!(condition.wait(guard), Err(LockError::NotItsLock)));
     drop(other.try_lock().unwrap());
 }
 
@@ -78,7 +78,7 @@ fn a_copy_of_a_guard_does_not_wait() {
     let condition = Condition::new().unwrap();
     let guard = Cell::new(Some(condition.lock().unwrap()));
     let child = Context::new(StartMethod::Fork)
-        .fork(|| matches!(condition.wait(guard.take().expect("the copy")), Err(LockError::NotHeld)))
+        .fork(|| matches!(condition.wait(guard.take().expect("the copy")), Err(LockError::NotItsLock)))
         .unwrap();
     assert!(child.join().unwrap());
     assert!(condition.base().holder().is_some(), "it is the parent's");
