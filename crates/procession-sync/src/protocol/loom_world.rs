@@ -169,6 +169,16 @@ impl Kernel {
         self.is_hurried.set(true);
     }
 
+    /// Has a process sleep on a word that does nothing when it is woken.
+    pub(crate) fn put_to_sleep(&self, which: usize, process: u32) {
+        self.shared.sleep.lock().expect("nobody panics with it").asleep.push(Asleep { word: which, process });
+    }
+
+    /// How many sleep.
+    pub(crate) fn asleep(&self) -> usize {
+        self.shared.sleep.lock().expect("nobody panics with it").asleep.len()
+    }
+
     /// Touches what a lock guards.
     pub(crate) fn touch(&self) {
         self.shared.guarded.with_mut(|_| ());
