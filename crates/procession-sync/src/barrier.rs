@@ -220,17 +220,17 @@ impl Barrier {
         self.slot.words().len() - 1
     }
 
-    /// How many have come that have not passed; none at a broken barrier.
+    /// How many have come that have not passed; none at a broken barrier, which one is whose waiting party has died.
     #[must_use]
     pub fn n_waiting(&self) -> usize {
-        let seen = self.round().look();
+        let seen = self.round().look_for_dead(&self.world());
         if seen & BROKEN == 0 { (barrier::arrived(seen) as usize).min(self.parties()) } else { 0 }
     }
 
-    /// Whether it is broken.
+    /// Whether it is broken. That a party has died while it waited is found here, too, if nobody else has found it.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        self.round().look() & BROKEN != 0
+        self.round().look_for_dead(&self.world()) & BROKEN != 0
     }
 
     fn world(&self) -> Kernel<'_> {

@@ -40,17 +40,15 @@ pub enum LockError<G = ()> {
     /// The process that held it died, so what it guards may be half changed. The guard is in here: repair what it guards, or
     /// drop it. Nobody but this taker is told.
     #[error(
-        "the process that held the lock died while it did: check what the lock guards, and go on with the guard in this error"
+        "the process that held the lock died while it did, so what the lock guards may be half changed: check it, and repair it"
     )]
     OwnerDied(G),
-    /// Others hold it, or all of its permits.
-    #[error(
-        "others hold it, or all of its permits: wait with the verb without `try_`, or for some time with `_timeout`"
-    )]
+    /// It is held, by others or by the calling thread itself, or all of its permits are.
+    #[error("it is held, perhaps by this thread, or all of its permits are: ask the object by whom, or wait for it")]
     WouldBlock,
-    /// Others have held it, or all of its permits, all the time.
+    /// It was held all the time, or all of its permits were.
     #[error(
-        "others held it, or all of its permits, for as long as was waited: wait longer, or ask the object who holds it"
+        "it was held, or all of its permits were, for as long as was waited: ask the object by whom, or wait longer"
     )]
     Timeout,
     /// The calling thread itself holds it, so it would wait for ever.
@@ -66,7 +64,7 @@ pub enum LockError<G = ()> {
     },
     /// There would be more permits than the semaphore can have, so none was added.
     #[error(
-        "{count} permits are more than the semaphore may get back: release only as many as were forgotten, or make it larger"
+        "cannot release {count}: a bounded semaphore gets back no more than was forgotten, and none has more than {PERMITS_MAX}"
     )]
     OverRelease {
         /// How many were to be released.

@@ -156,6 +156,15 @@ impl<'a, W: Word> Round<'a, W> {
         })
     }
 
+    /// The first word, once a round of which a party is dead is broken.
+    pub(crate) fn look_for_dead<M: World<Word = W>>(&self, world: &M) -> u64 {
+        let seen = self.look();
+        if seen & BROKEN == 0 && arrived(seen) > 0 && self.has_dead(world, round_of(seen)) {
+            self.break_round(world, round_of(seen));
+        }
+        self.look()
+    }
+
     /// Makes of the first word what `next` says, as long as it says so, and wakes all; whether it did.
     fn change<M: World<Word = W>>(&self, world: &M, place: &'static str, next: impl Fn(u64) -> Option<u64>) -> bool {
         let mut seen = self.main.load(Acquire);
