@@ -1,8 +1,8 @@
 //! The lock: one at a time, and a death inside is told once.
 
-use procession_sync::{Lock, LockError};
+use procession_sync::Lock;
 
-use crate::subject::{LOCK, Place, Subject};
+use crate::subject::{LOCK, Place, Subject, had};
 use crate::worker::Worker;
 
 impl Subject for Lock {
@@ -19,12 +19,7 @@ impl Subject for Lock {
             0 => self.try_lock(),
             _ => self.lock(),
         };
-        let (guard, told) = match guard {
-            Ok(guard) => (guard, false),
-            Err(LockError::OwnerDied(guard)) => (guard, true),
-            Err(LockError::WouldBlock) => return,
-            Err(error) => panic!("{error}"),
-        };
+        let Some((guard, told)) = had(guard) else { return };
         worker.inside(told);
         drop(guard);
         worker.passed();

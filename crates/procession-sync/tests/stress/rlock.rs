@@ -1,8 +1,8 @@
 //! The lock that its holder takes again: whoever inherits it holds it once.
 
-use procession_sync::{LockError, RLock};
+use procession_sync::RLock;
 
-use crate::subject::{LOCK, Place, Subject};
+use crate::subject::{LOCK, Place, Subject, had};
 use crate::worker::Worker;
 
 /// Levels that a worker takes beyond the first.
@@ -30,12 +30,7 @@ impl Subject for RLock {
             0 => self.try_lock(),
             _ => self.lock(),
         };
-        let (guard, told) = match guard {
-            Ok(guard) => (guard, false),
-            Err(LockError::OwnerDied(guard)) => (guard, true),
-            Err(LockError::WouldBlock) => return,
-            Err(error) => panic!("{error}"),
-        };
+        let Some((guard, told)) = had(guard) else { return };
         worker.inside(told);
         assert_eq!(self.depth(), 1, "it was just taken");
         let more: Vec<_> = (0..worker.below(LEVELS + 1)).map(|_| self.lock().unwrap()).collect();

@@ -1,8 +1,8 @@
 //! The lock for readers and a writer: nobody beside a writer, whose death inside is told to one.
 
-use procession_sync::{LockError, RwLock};
+use procession_sync::RwLock;
 
-use crate::subject::{LEDGER, Place, Subject};
+use crate::subject::{LEDGER, Place, Subject, had};
 use crate::worker::Worker;
 
 const PLACES: &[Place] = &[
@@ -48,12 +48,7 @@ fn write(lock: &RwLock, worker: &Worker) {
         0 => lock.try_write(),
         _ => lock.write(),
     };
-    let (guard, told) = match guard {
-        Ok(guard) => (guard, false),
-        Err(LockError::OwnerDied(guard)) => (guard, true),
-        Err(LockError::WouldBlock) => return,
-        Err(error) => panic!("{error}"),
-    };
+    let Some((guard, told)) = had(guard) else { return };
     worker.inside(told);
     drop(guard);
     worker.passed();
@@ -65,12 +60,7 @@ fn read(lock: &RwLock, worker: &Worker) {
         0 => lock.try_read(),
         _ => lock.read(),
     };
-    let (guard, told) = match guard {
-        Ok(guard) => (guard, false),
-        Err(LockError::OwnerDied(guard)) => (guard, true),
-        Err(LockError::WouldBlock) => return,
-        Err(error) => panic!("{error}"),
-    };
+    let Some((guard, told)) = had(guard) else { return };
     worker.beside(told);
     drop(guard);
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Debug;
 
+use procession_sync::LockError;
+
 use crate::worker::Worker;
 
 /// What a worker that is killed at a place has.
@@ -98,4 +100,14 @@ pub(crate) trait Subject: Debug + Sized {
 
     /// What must hold when no other worker is there.
     fn is_quiet(&self, worker: &Worker);
+}
+
+/// A guard, and whether its taker is told of a death; `None` for a lock that others hold.
+pub(crate) fn had<G>(guard: Result<G, LockError<G>>) -> Option<(G, bool)> {
+    match guard {
+        Ok(guard) => Some((guard, false)),
+        Err(LockError::OwnerDied(guard)) => Some((guard, true)),
+        Err(LockError::WouldBlock) => None,
+        Err(error) => panic!("{error}"),
+    }
 }

@@ -1,8 +1,8 @@
 //! The value: what is under its lock is whole, unless the one before died, which is told.
 
-use procession_sync::{LockError, Value};
+use procession_sync::Value;
 
-use crate::subject::{LOCK, Place, Subject};
+use crate::subject::{LOCK, Place, Subject, had};
 use crate::worker::Worker;
 
 impl Subject for Value<[u64; 2]> {
@@ -19,12 +19,7 @@ impl Subject for Value<[u64; 2]> {
             0 => self.try_lock(),
             _ => self.lock(),
         };
-        let (mut guard, told) = match guard {
-            Ok(guard) => (guard, false),
-            Err(LockError::OwnerDied(guard)) => (guard, true),
-            Err(LockError::WouldBlock) => return,
-            Err(error) => panic!("{error}"),
-        };
+        let Some((mut guard, told)) = had(guard) else { return };
         assert!(told || guard[0] == guard[1], "a torn value: {:?}", *guard);
         guard[0] += 1;
         worker.inside(told);
