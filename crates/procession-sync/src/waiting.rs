@@ -20,7 +20,8 @@ use crate::spinning::Spin;
 pub const RECHECK: Duration = Duration::from_millis(50);
 
 /// The kernel, for one wait of one thread of this process.
-pub(crate) struct Kernel<'a> {
+#[derive(Debug)]
+pub struct Kernel<'a> {
     slot: &'a Slot,
     deadline: Deadline,
     spin: Spin,
@@ -31,7 +32,8 @@ pub(crate) struct Kernel<'a> {
 impl<'a> Kernel<'a> {
     /// For the object in a slot.
     #[inline]
-    pub(crate) fn new(slot: &'a Slot, deadline: Deadline) -> Self {
+    #[must_use]
+    pub fn new(slot: &'a Slot, deadline: Deadline) -> Self {
         Self { slot, deadline, spin: Spin::new(slot.words().as_ptr().addr()), is_rechecking: Cell::new(false) }
     }
 }
