@@ -91,7 +91,7 @@ pub use crate::memfd::{
 };
 pub use crate::memory::available_memory;
 pub use crate::named::{give_name, is_regular, open_regular, unnamed_file, write_at};
-pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
+pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket, is_too_many_in_flight};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one, poll_readable};
