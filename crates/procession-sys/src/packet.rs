@@ -1,4 +1,10 @@
 //! Packet sockets: whole messages with descriptors, between two processes.
+//!
+//! # Safety
+//! The one unsafe call puts another file in the place of a descriptor that a [`PacketSocket`] owns. Nobody has it but through
+//! the socket, whose calls then fail as those of any descriptor that is no socket.
+
+#![expect(unsafe_code, reason = "lets go of a socket that other threads may be using")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -81,6 +87,17 @@ impl PacketSocket {
             rustix::net::sendmsg(&self.0, &parts, &mut ancillary, flags)
         })?;
         Ok(())
+    }
+
+    /// Closes this process's end while other threads may be using it: for the peer it is gone, and here every call from now
+    /// on fails. The descriptor itself is closed when the socket is dropped.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is left for a moment.
+    pub fn let_go(&self) -> io::Result<()> {
+        let nowhere = crate::dev_null()?;
+        // SAFETY: see the top of this file.
+        unsafe { crate::replace(self.0.as_fd(), &nowhere) }
     }
 
     /// Tells the peer that nothing more will be sent.
