@@ -308,7 +308,9 @@ fn leave_a_copy_behind(slot: Slot, with_descriptors: bool, wait: Descriptor, tol
         fail_points::arm("fork: begins", 0, || assert!(limit(Scarcity::OpenFiles, Some(0)).is_ok()));
         fail_points::arm("fork: prepared", 0, || assert!(limit(Scarcity::OpenFiles, Some(1 << 10)).is_ok()));
     }
+    let parent = slot.own_name().unwrap();
     let copy = || {
+        assert!(!slot.is_own_name(parent), "it has another name, or none");
         tell(&told);
         hear(&wait); // Until nobody can write there any more.
         0
@@ -327,7 +329,9 @@ fn a_copy_does_not_keep_its_parent_alive() {
         hear(&told);
         let parent = Owner::from_word(slot.atomic_u32(0).unwrap().load(SeqCst)).unwrap();
         assert!(!slot.is_alive(parent), "descriptors for the copy: {with_descriptors}");
-        assert!(slot.is_alive(slot.own_name().unwrap()));
+        let own = slot.own_name().unwrap();
+        assert!(slot.is_alive(own));
+        assert_eq!([own, parent].map(|name| slot.is_own_name(name)), [true, false]);
         drop(end);
     }
 }

@@ -159,6 +159,14 @@ impl Slot {
         self.arena.name().ok_or(ArenaError::NotCounted)
     }
 
+    /// Whether it is this process that a word of the slot names: the cheaper question for whoever has a name at hand. False
+    /// where [`Slot::own_name`] fails.
+    #[inline]
+    #[must_use]
+    pub fn is_own_name(&self, owner: Owner) -> bool {
+        self.arena.is_called(owner)
+    }
+
     /// Whether a process is alive that a word of the slot names, runs the same program still, and has a handle of any slot
     /// of the arena. The kernel tells, at once when it ends, for the price of a system call.
     #[must_use]
