@@ -24,6 +24,9 @@ procession_testkit::main! {
         guards_copied_by_a_fork_are_inert,
         a_thread_that_writes_does_not_wait_for_itself,
         times_of_all_lengths_are_waited_for,
+        a_writer_is_known_and_since_when,
+        what_a_dead_writer_left_is_held_by_whoever_is_told,
+        no_more_read_than_can_be_counted,
         scribbled_words_block_at_worst,
     ];
     cases for methods(), [
@@ -423,6 +426,60 @@ fn times_of_all_lengths_are_waited_for() {
         waits.join().unwrap();
     });
     assert_eq!(format!("{lock:?}"), "RwLock { writer: None, readers: [] }");
+}
+
+fn a_writer_is_known_and_since_when() {
+    let lock = RwLock::new().unwrap();
+    let guard = lock.write().unwrap();
+    let first = lock.writer().unwrap();
+    assert_eq!((first.pid, first.thread, first.is_alive), (std::process::id(), procession_sys::thread_id(), true));
+    assert_eq!(lock.readers(), [], "it writes");
+    // What is measured is that it grows.
+    thread::park_timeout(TICK);
+    let second = lock.writer().unwrap();
+    assert!(second.held_for >= first.held_for + TICK / 2, "{first:?} {second:?}");
+    drop(guard);
+    let _guard = lock.write().unwrap();
+    assert!(lock.writer().unwrap().held_for < second.held_for, "it begins anew");
+}
+
+fn forget(lock: RwLock) {
+    std::mem::forget(lock.write().unwrap());
+}
+
+fn what_a_dead_writer_left_is_held_by_whoever_is_told() {
+    let lock = RwLock::new().unwrap();
+    for reads in [false, true] {
+        start(StartMethod::Spawn, forget, (lock.clone(),)).join().unwrap();
+        assert!(!lock.writer().unwrap().is_alive);
+        let (mut read, mut written) = (None, None);
+        match reads {
+            true => read = Some(lock.read().unwrap_err()),
+            false => written = Some(lock.write().unwrap_err()),
+        }
+        assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)), "who is told holds it");
+        assert_eq!((lock.try_read().is_ok(), lock.writer().is_some()), (reads, !reads));
+        let narrowed = [read.map(LockError::<()>::from), written.map(LockError::<()>::from)];
+        assert!(matches!(narrowed, [Some(LockError::OwnerDied(())), None] | [None, Some(LockError::OwnerDied(()))]));
+        assert_free(&lock);
+    }
+}
+
+/// The most readers, as `protocol/rwlock.md` has them.
+const READERS: u64 = (1 << 28) - 1;
+
+fn no_more_read_than_can_be_counted() {
+    let lock = RwLock::new().unwrap();
+    let slot: Slot = decode(encode(&lock).unwrap()).unwrap();
+    let guard = lock.read().unwrap();
+    let word = &slot.words()[0];
+    word.fetch_add(READERS - 2, Relaxed);
+    let last = lock.try_read().unwrap();
+    assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)));
+    assert!(matches!(lock.read_timeout(TICK), Err(LockError::Timeout)));
+    drop((last, guard));
+    word.fetch_sub(READERS - 2, Relaxed);
+    assert_free(&lock);
 }
 
 /// As many times as words are scribbled.
