@@ -27,6 +27,8 @@ procession_testkit::main! {
         a_writer_is_known_and_since_when,
         what_a_dead_writer_left_is_held_by_whoever_is_told,
         no_more_read_than_can_be_counted,
+        a_writer_that_waits_is_let_pass_whoever_else_writes_or_gives_up,
+        readers_are_woken_when_a_writer_gives_up,
         scribbled_words_block_at_worst,
     ];
     cases for methods(), [
@@ -428,6 +430,54 @@ fn times_of_all_lengths_are_waited_for() {
     assert_eq!(format!("{lock:?}"), "RwLock { writer: None, readers: [] }");
 }
 
+fn a_writer_that_waits_is_let_pass_whoever_else_writes_or_gives_up() {
+    let (lock, step) = (RwLock::new().unwrap(), RawValue::new(HELD).unwrap());
+    let reads = lock.read().unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let step = step.clone();
+            fail_points::arm("ledger: marked", 0, move || {
+                step.set(FREED);
+                while step.get() != BARGED {
+                    thread::yield_now();
+                }
+            });
+            drop(lock.write().unwrap());
+        });
+        while step.get() != FREED {
+            thread::yield_now();
+        }
+        assert!(matches!(lock.write_timeout(TICK), Err(LockError::Timeout)));
+        assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)), "another has given up");
+        drop(reads);
+        drop(lock.try_write().unwrap());
+        assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)), "another has written");
+        step.set(BARGED);
+        waits.join().unwrap();
+    });
+    let reads = lock.read().unwrap();
+    assert!(matches!(lock.write_timeout(TICK), Err(LockError::Timeout)));
+    drop((lock.try_read().unwrap(), reads));
+    assert_free(&lock);
+}
+
+fn readers_are_woken_when_a_writer_gives_up() {
+    let tries = || {
+        let (lock, scene) = (RwLock::new().unwrap(), scene());
+        scene.0.set(FREED);
+        let _reads = lock.read().unwrap();
+        thread::scope(|scope| {
+            let writes = scope.spawn(|| assert!(matches!(lock.write_timeout(4 * TICK), Err(LockError::Timeout))));
+            while lock.waiters() == 0 && !writes.is_finished() {
+                thread::yield_now();
+            }
+            visit_woken(lock.clone(), true, scene.clone());
+        });
+        scene.1.get() == 1
+    };
+    assert!((0..TRIES).any(|_| tries()), "they look by themselves");
+}
+
 fn a_writer_is_known_and_since_when() {
     let lock = RwLock::new().unwrap();
     let guard = lock.write().unwrap();
@@ -454,8 +504,8 @@ fn what_a_dead_writer_left_is_held_by_whoever_is_told() {
         assert!(!lock.writer().unwrap().is_alive);
         let (mut read, mut written) = (None, None);
         match reads {
-            true => read = Some(lock.read().unwrap_err()),
-            false => written = Some(lock.write().unwrap_err()),
+            true => read = Some(lock.try_read().unwrap_err()),
+            false => written = Some(lock.try_write().unwrap_err()),
         }
         assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)), "who is told holds it");
         assert_eq!((lock.try_read().is_ok(), lock.writer().is_some()), (reads, !reads));
