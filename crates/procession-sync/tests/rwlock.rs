@@ -26,6 +26,7 @@ procession_testkit::main! {
         times_of_all_lengths_are_waited_for,
         a_writer_is_known_and_since_when,
         what_a_dead_writer_left_is_held_by_whoever_is_told,
+        who_was_killed_in_the_middle_of_its_taking_is_seen,
         no_more_read_than_can_be_counted,
         a_writer_that_waits_is_let_pass_whoever_else_writes_or_gives_up,
         readers_are_woken_when_a_writer_gives_up,
@@ -515,6 +516,23 @@ fn what_a_dead_writer_left_is_held_by_whoever_is_told() {
     }
 }
 
+fn visit_and_die_noting(lock: RwLock, reads: bool) {
+    fail_points::arm("ledger: changed, not noted", 0, fail_points::kill);
+    visit(lock, reads);
+}
+
+fn who_was_killed_in_the_middle_of_its_taking_is_seen() {
+    let lock = RwLock::new().unwrap();
+    for reads in [true, false] {
+        let dies = start(StartMethod::Spawn, visit_and_die_noting, (lock.clone(), reads));
+        assert_killed(dies.join());
+        assert_eq!(lock.writer().map(|writer| writer.is_alive), (!reads).then_some(false));
+        assert_eq!(lock.readers().len(), usize::from(reads));
+        assert_eq!(lock.write().is_err(), !reads);
+    }
+    assert_free(&lock);
+}
+
 /// The most readers, as `protocol/rwlock.md` has them.
 const READERS: u64 = (1 << 28) - 1;
 
@@ -530,6 +548,11 @@ fn no_more_read_than_can_be_counted() {
     drop((last, guard));
     word.fetch_sub(READERS - 2, Relaxed);
     assert_free(&lock);
+    // Nor fewer than nobody.
+    let guard = lock.read().unwrap();
+    word.fetch_sub(1, Relaxed);
+    drop(guard);
+    assert!(lock.try_write().is_ok());
 }
 
 /// As many times as words are scribbled.
