@@ -5,7 +5,8 @@
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
-use std::sync::Barrier;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
@@ -229,12 +230,22 @@ fn a_lock_may_be_the_last_field_anywhere_in_memory() {
 }
 
 fn who_comes_first_at_once_finds_the_same_names() {
-    const RECORDS: usize = 5_000;
+    const RECORDS: usize = 3_000;
     let records = Records::new(SharedArray::<Last>::zeroed(RECORDS).unwrap(), field!(Last.lock)).unwrap();
-    let begin = Barrier::new(2);
+    let arrived = AtomicUsize::new(0);
     let visit_all = || {
-        begin.wait();
-        (0..RECORDS).for_each(|index| drop(records.lock(index).unwrap()));
+        for index in 0..RECORDS {
+            arrived.fetch_add(1, SeqCst);
+            // Both come to each record at once.
+            for spins in 0_u32.. {
+                match arrived.load(SeqCst) {
+                    count if count > 2 * index + 1 => break,
+                    _ if spins < 10_000 => std::hint::spin_loop(),
+                    _ => std::thread::yield_now(),
+                }
+            }
+            drop(records.lock(index).unwrap());
+        }
     };
     std::thread::scope(|scope| [(); 2].map(|()| scope.spawn(visit_all)).map(|visits| visits.join().unwrap()));
 }
@@ -279,6 +290,10 @@ fn what_is_no_lock_is_refused() {
     }
     let read_only = array().read_only().unwrap();
     assert!(matches!(Records::new(read_only, field!(Wide.lock)), Err(LockError::Memory(ShmError::ReadOnly))));
+    static LOCK: LockWord = LockWord::FREE;
+    let odd = SharedArray::<[u8; 28]>::zeroed(2).unwrap();
+    let refused = Records::new(odd, LockField::new(0, |_: &[u8; 28]| &LOCK));
+    assert!(matches!(refused, Err(LockError::Memory(ShmError::Misaligned { .. }))), "every other one would be");
     let records = Records::new(array(), field!(Wide.lock)).unwrap();
     records.lock(1).unwrap().set(&Wide { lock: LockWord::FREE, rest: [1, 2, 3] }).unwrap();
     assert_eq!(records.array().get(1).unwrap().rest, [1, 2, 3]);

@@ -407,7 +407,10 @@ fn a_thread_that_writes_does_not_wait_for_itself() {
     let guard = lock.write().unwrap();
     assert!(matches!(lock.write(), Err(LockError::HeldByThisThread)));
     assert!(matches!(lock.read(), Err(LockError::HeldByThisThread)));
+    fail_points::arm("park: sleeps", 0, || panic!("who tries does not wait"));
     assert!(matches!(lock.try_read(), Err(LockError::WouldBlock)));
+    assert!(matches!(lock.try_write(), Err(LockError::WouldBlock)));
+    fail_points::disarm();
     assert_eq!(lock.writer().unwrap().pid, std::process::id());
     drop(guard);
     drop(lock.read().unwrap());
