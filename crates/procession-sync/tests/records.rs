@@ -230,7 +230,7 @@ fn a_lock_may_be_the_last_field_anywhere_in_memory() {
 }
 
 fn who_comes_first_at_once_finds_the_same_names() {
-    const RECORDS: usize = 3_000;
+    const RECORDS: usize = 1_000;
     let records = Records::new(SharedArray::<Last>::zeroed(RECORDS).unwrap(), field!(Last.lock)).unwrap();
     let arrived = AtomicUsize::new(0);
     let visit_all = || {

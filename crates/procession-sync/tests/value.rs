@@ -412,6 +412,14 @@ fn bits_that_are_no_value_are_never_shown() {
         value.set(DOUBLED).unwrap();
         assert_eq!(*value.lock().unwrap(), DOUBLED, "it is repaired");
     }
+    // Nor are those that a dead holder left.
+    let flags = Value::new([true; 8]).unwrap();
+    let child = Context::new(StartMethod::Fork).fork(|| std::mem::forget(flags.lock().unwrap()));
+    child.unwrap().join().unwrap();
+    let slot = slot_of(&flags);
+    slot.write(slot.len() - 1, &[2]).unwrap();
+    assert!(matches!(flags.lock(), Err(LockError::Memory(ShmError::Invalid { .. }))));
+    assert_eq!(flags.holder(), None);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Shareable)]
