@@ -64,7 +64,7 @@ pub trait Source: fmt::Debug {
 /// Things of different kinds may be mixed, and one may be in the list more than once. A signal that this process handles
 /// does not end the wait. Where a peer is killed at the moment at which it would tell that it has sent something, that is
 /// noticed within 50 ms. While nothing happens a wait costs no processor time, or with queues and connections in the list
-/// less than a thousandth of one processor's.
+/// about a thousandth of one processor's.
 ///
 /// Python's `multiprocessing.connection.wait`.
 ///
