@@ -22,6 +22,6 @@ mod queue;
 
 pub mod wait; // Waiting on many things at once.
 
-pub use crate::error::{GetError, PutError, RecvError, SendError};
 pub use crate::queue::{QUEUE_BYTES, Queue};
+pub use crate::error::{GetError, PutError, RecvError, SendError, WaitError};
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};
