@@ -12,7 +12,12 @@
 
 mod error;
 
+mod stream; // Frames over stream sockets.
+
+mod bytes;
+
 pub mod wait; // Waiting on many things at once.
 
+pub use crate::bytes::BytesConnection;
 pub use crate::error::{GetError, PutError, RecvError, SendError};
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};
