@@ -36,7 +36,8 @@ use crate::{RecvError, SendError};
 ///
 /// # Crashes and fork
 /// The connection works in a forked child; but what its parent was in the middle of, the parent goes on with, and in that
-/// direction the child gets [`SendError::System`] and [`RecvError::System`].
+/// direction the child gets [`SendError::System`] and [`RecvError::System`]. It also has a copy of the other end, if its parent
+/// had that: the end of the stream comes when that is dropped as well.
 ///
 /// # Python
 /// `multiprocessing.connection.Connection`, with `send_bytes`, `recv_bytes` and `recv_bytes_into`, in the same frames. In
@@ -101,7 +102,7 @@ impl BytesConnection {
 
     /// As [`BytesConnection::send`], without a wait.
     ///
-    /// A stream takes as much as it has room for, and has no way back. Over a Unix socket a message of up to 64 KiB goes as
+    /// A stream takes as much as it has room for, and has no way back. Over a Unix socket a message of up to 32 KiB goes as
     /// a whole or not at all. Of a longer one, or one over TCP, a part may go, and then the connection is torn: send those
     /// with a timeout that a peer which is alive keeps to.
     ///
@@ -192,7 +193,8 @@ impl BytesConnection {
         self.recv_until(bytes_max, Deadline::NEVER)
     }
 
-    /// As [`BytesConnection::recv`], without a wait. What has come of a message is kept for the next call.
+    /// As [`BytesConnection::recv`], without a wait. What has come of a message is kept for the next call. Of a message that
+    /// goes on coming, each call takes some 4 MiB.
     ///
     /// # Errors
     /// [`RecvError::WouldBlock`] when no whole message has come, or another thread is receiving. Otherwise as

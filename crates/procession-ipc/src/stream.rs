@@ -19,6 +19,10 @@ use crate::stream::frames::{Header, Incoming, Need};
 use crate::stream::side::{Side, Turn};
 use crate::{RecvError, SendError};
 
+/// What a call that receives takes after its deadline: as much as can have come until then, and no more, for a peer that
+/// sends without end would keep it for ever.
+const LATE_BYTES_MAX: usize = 4 << 20;
+
 /// Said in a forked process.
 const FORKED: &str = "this process was forked while its parent was in the middle of a message, which the parent has";
 
@@ -56,6 +60,19 @@ struct Receiving {
 enum Refused {
     TooLarge { bytes: u64, bytes_max: u64 },
     Corrupt(&'static str),
+}
+
+/// How much was received after the deadline.
+#[derive(Debug)]
+struct Late {
+    deadline: Deadline,
+    bytes: usize,
+}
+
+impl Late {
+    fn new(deadline: Deadline) -> Self {
+        Self { deadline, bytes: 0 }
+    }
 }
 
 /// Why a step was not made.
@@ -136,9 +153,9 @@ impl Stream {
         };
         let before = turn.frame.had();
         room[..before].copy_from_slice(turn.frame.message());
-        let mut had = before;
+        let (mut had, mut late) = (before, Late::new(deadline));
         while had < room.len() {
-            match self.step(Interest::Read, deadline, || self.socket.try_receive(&mut room[had..])) {
+            match self.receive_some(&mut late, || self.socket.try_receive(&mut room[had..])) {
                 Ok(count @ 1..) => had += count,
                 other => {
                     // What came goes on with the next call, which may bring another buffer.
@@ -196,12 +213,25 @@ impl Stream {
 
     /// Receives what a message lacks. What came before an error is kept.
     fn receive_rest(&self, frame: &mut Incoming, deadline: Deadline) -> Result<(), RecvError> {
+        let mut late = Late::new(deadline);
         while let Need::Message { message, room } = frame.need() {
-            if self.step(Interest::Read, deadline, || self.socket.try_receive_onto(message, room))? == 0 {
+            if self.receive_some(&mut late, || self.socket.try_receive_onto(message, room))? == 0 {
                 return Err(frame.cut_off());
             }
         }
         Ok(())
+    }
+
+    /// Makes a step that receives, unless too many were made after the deadline.
+    fn receive_some(&self, late: &mut Late, attempt: impl FnMut() -> io::Result<usize>) -> Result<usize, Stop> {
+        if late.bytes > LATE_BYTES_MAX {
+            return Err(Stop::Timeout);
+        }
+        let count = self.step(Interest::Read, late.deadline, attempt)?;
+        if late.deadline.has_passed() {
+            late.bytes += count;
+        }
+        Ok(count)
     }
 
     /// Receives no more: nobody could tell where the next message begins. The peer is told where the kernel can tell it.
@@ -251,7 +281,8 @@ impl Stream {
                 return Err(Stop::Closed);
             }
             let soon = deadline.min(Deadline::after(RECHECK));
-            if poll_one(self.socket.as_fd(), interest, soon).map_err(Stop::System)? {
+            let is_ready = poll_one(self.socket.as_fd(), interest, soon).map_err(Stop::System)?;
+            if is_ready && !self.is_closed() {
                 return Ok(());
             }
             if deadline.has_passed() {

@@ -27,6 +27,7 @@ procession_testkit::main! {
         an_end_goes_on_through_a_connection_of_another_child,
         a_sender_that_is_killed_in_mid_message_is_told,
         the_end_comes_when_the_last_holder_is_gone,
+        whoever_sends_to_nobody_is_told_and_not_killed,
     ];
     cases: [
         messages_are_not_merged_and_may_be_empty,
@@ -36,7 +37,7 @@ procession_testkit::main! {
         the_longest_announcement_costs_no_memory,
         what_came_before_a_timeout_is_kept,
         a_message_begun_and_not_finished_in_time_tears_the_connection,
-        up_to_64_kib_are_sent_as_a_whole_or_not_at_all,
+        up_to_32_kib_are_sent_as_a_whole_or_not_at_all,
         too_large_a_message_ends_receiving_and_not_sending,
         corrupt_lengths_are_errors_from_then_on,
         a_stream_cut_off_anywhere_is_told,
@@ -71,27 +72,23 @@ fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at.wrapping_mul(0x9e37_79b1) >> 13) as u8).collect()
 }
 
-fn echo(connection: BytesConnection) {
-    loop {
-        match connection.recv() {
-            Ok(message) => connection.send(&message).unwrap(),
-            Err(RecvError::Disconnected) => return,
-            Err(error) => panic!("{error}"),
-        }
+fn echo(connection: BytesConnection, times: usize) {
+    for _ in 0..times {
+        connection.send(&connection.recv().unwrap()).unwrap();
     }
 }
 
 fn a_child_sends_back_what_it_receives(method: StartMethod) {
     let (ours, theirs) = connected();
-    let child = start(method, echo, (theirs.clone(),));
-    drop(theirs);
-    for len in [0, 1, 0, 65_535, 65_536, 65_537, 16 << 20] {
+    let lens = [0, 1, 0, 65_535, 65_536, 65_537, 16 << 20];
+    let child = start(method, echo, (theirs, lens.len()));
+    for len in lens {
         let message = pattern(len);
         ours.send(&message).unwrap();
         assert!(ours.recv().unwrap() == message, "{len} bytes");
     }
-    drop(ours);
     child.join().unwrap();
+    assert!(matches!(ours.recv(), Err(RecvError::Disconnected)));
 }
 
 fn pass_on(connections: Vec<Option<BytesConnection>>) -> Vec<Option<BytesConnection>> {
@@ -157,6 +154,17 @@ fn the_end_comes_when_the_last_holder_is_gone(method: StartMethod) {
     assert!(ours.poll_timeout(Duration::MAX).unwrap());
     assert!(matches!(ours.try_recv(), Err(RecvError::Disconnected)));
     assert!(child.join().is_err());
+}
+
+fn send_to_nobody(connection: BytesConnection) -> bool {
+    procession_sys::set_disposition(procession_sys::Signal::PIPE, procession_sys::Disposition::Default);
+    (0..2).all(|_| matches!(connection.send(b"is anybody there"), Err(SendError::Disconnected)))
+}
+
+fn whoever_sends_to_nobody_is_told_and_not_killed(method: StartMethod) {
+    let (ours, theirs) = connected();
+    drop(ours);
+    assert!(start(method, send_to_nobody, (theirs,)).join().unwrap());
 }
 
 fn messages_are_not_merged_and_may_be_empty() {
@@ -284,9 +292,9 @@ fn a_message_begun_and_not_finished_in_time_tears_the_connection() {
     assert_eq!(ours.recv().unwrap(), b"the other direction works");
 }
 
-fn up_to_64_kib_are_sent_as_a_whole_or_not_at_all() {
+fn up_to_32_kib_are_sent_as_a_whole_or_not_at_all() {
     let (ours, theirs) = connected();
-    let message = pattern(64 << 10);
+    let message = pattern(32 << 10);
     let mut sent = 0;
     let full = loop {
         match ours.try_send(&message) {
@@ -398,7 +406,7 @@ fn closing_ends_the_waits_of_other_threads() {
         thread::park_timeout(SOON); // Most wait by now; those that do not are told as well.
         let closed = Instant::now();
         ours.clone().close();
-        assert!(waits.into_iter().all(|wait| wait.join().unwrap()));
+        assert_eq!(waits.map(|wait| wait.join().unwrap()), [true; 4]);
         closed
     });
     assert!(closed.elapsed() < 20 * RECHECK);
@@ -418,11 +426,10 @@ fn flags_of_the_open_file_stay_as_they_are() {
         assert!(matches!(ours.try_recv(), Err(RecvError::WouldBlock)));
         assert!(matches!(ours.recv_timeout(SOON), Err(RecvError::Timeout)));
         thread::scope(|scope| {
-            scope.spawn(|| echo(theirs.clone()));
+            scope.spawn(|| echo(theirs.clone(), 1));
             let message = pattern(1 << 20);
             ours.send(&message).unwrap();
             assert!(ours.recv().unwrap() == message);
-            same.shutdown(Shutdown::Write).unwrap();
         });
         same.set_read_timeout(Some(SOON)).unwrap();
         let begun = Instant::now();
