@@ -29,4 +29,6 @@ pub mod wait; // Waiting on many things at once.
 pub use crate::bytes::BytesConnection;
 pub use crate::error::{GetError, PutError, RecvError, SendError, WaitError};
 pub use crate::queue::{QUEUE_BYTES, Queue};
+#[doc(hidden)]
+pub use crate::store::Usage;
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

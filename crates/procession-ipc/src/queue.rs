@@ -13,14 +13,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use procession_shm::arena::Slot;
-use procession_sys::{Deadline, thread_id};
+use procession_sys::{Deadline, fail_point, thread_id};
 use procession_wire::{Descriptor, Encoder, bulk, once};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::channel::{Body, CHANNEL_WORDS, Channel, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent};
 use crate::ends::Ends;
-use crate::store::{Limits, Store};
+use crate::store::{Limits, Store, Usage};
 use crate::{GetError, PutError};
 
 /// What tells queues from other objects in the arena.
@@ -185,6 +185,7 @@ fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> 
                 return Ok(item.ok_or(GetError::Corrupt { reason: "numbers came where none are" })??);
             }
             let mut body = vec![0; bytes];
+            fail_point!("queue: body to read");
             map.read(at, &mut body).map_err(|_| GetError::Corrupt { reason: "a block is outside" })?;
             Ok(procession_wire::decode_slice(&body, descriptors)?)
         }
@@ -317,6 +318,13 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.inner.channel.len() >= self.inner.channel.room().items
+    }
+
+    /// How the queue's memory is used, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.inner.channel.usage()
     }
 
     /// Lets go of the queue in this process.

@@ -45,13 +45,31 @@ fn bag(ticket: [u8; 8], descriptors: &[BorrowedFd<'_>]) -> io::Result<PacketSock
     Ok(bag)
 }
 
+/// Throws away what comes before a ticket.
+pub(crate) fn throw_away(link: &PacketSocket, ticket: u64) -> io::Result<()> {
+    for _ in 0..LOOKS_MAX {
+        // A look takes the descriptors as well, which are closed at once.
+        match link.peek(TICKET_BYTES)?.map(|packet| ticket_of(&packet)) {
+            None => break,
+            Some(Some(found)) if !is_before(found, ticket) => break,
+            Some(_) => link.discard()?,
+        };
+    }
+    Ok(())
+}
+
+/// Whether a ticket is older than another.
+fn is_before(ticket: u64, other: u64) -> bool {
+    ticket.wrapping_sub(other) > u64::MAX / 2
+}
+
 /// A look at an item's descriptors, which are this process's as well from now on.
 pub(crate) fn peek(link: &PacketSocket, ticket: u64, count: usize) -> io::Result<Vec<OwnedFd>> {
     for _ in 0..LOOKS_MAX {
         let Some(packet) = link.peek(TICKET_BYTES)? else { break };
         match ticket_of(&packet) {
             Some(found) if found == ticket => return unpack(packet, ticket, count),
-            Some(found) if found.wrapping_sub(ticket) < u64::MAX / 2 => break,
+            Some(found) if !is_before(found, ticket) => break,
             _ => link.discard()?,
         };
     }
