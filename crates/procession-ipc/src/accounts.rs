@@ -27,9 +27,9 @@ use procession_sync::protocol::Kernel;
 use procession_sys::{Deadline, pid};
 
 use crate::TaskError;
-use crate::channel::{CHANNEL_WORDS, Channel, Unreceived};
+use crate::channel::{CHANNEL_WORDS, Channel, Notes, Unreceived};
 use crate::items::Items;
-use crate::protocol::ring::{self, Paused, Turn, WAITERS};
+use crate::protocol::ring::{self, Paused, Position, WAITERS};
 
 /// Words of the accounts, after the channel's.
 pub(crate) const ACCOUNT_WORDS: usize = FIRST - CHANNEL_WORDS + TAKERS_MAX * 2;
@@ -115,6 +115,20 @@ struct Lost {
     items: u64,
 }
 
+/// The notes of a taker.
+#[derive(Debug)]
+pub(crate) struct Taking<'a>(pub(crate) &'a Accounts, pub(crate) &'a Slot);
+
+impl Notes for Taking<'_> {
+    fn repair(&self, from: Position) {
+        take_back(self.1, from.count);
+    }
+
+    fn note(&self, from: Position) -> Result<(), Unreceived> {
+        self.0.note(self.1, from.count)
+    }
+}
+
 /// The accounts as one handle knows them.
 #[derive(Debug)]
 pub(crate) struct Accounts {
@@ -127,12 +141,8 @@ impl Accounts {
         Self { own: AtomicU32::new(0) }
     }
 
-    /// Notes that this process is about to take an item. It has the consumers' lock.
-    pub(crate) fn note(&self, slot: &Slot, turn: Turn) -> Result<(), Unreceived> {
-        let number = turn.from.count;
-        if turn.is_heir {
-            take_back(slot, number);
-        }
+    /// Notes that this process is about to take item `number`. It has the consumers' lock.
+    fn note(&self, slot: &Slot, number: u64) -> Result<(), Unreceived> {
         let system = |error| Unreceived::System("count what is taken and not done", error);
         let own = slot.own_name().map_err(|error| system(std::io::Error::other(error)))?;
         let account = self.find(slot, own).or_else(|| self.begin(slot, own));

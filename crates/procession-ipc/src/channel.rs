@@ -27,7 +27,7 @@ use procession_sync::protocol::lock::Held;
 use procession_sync::protocol::{Kernel, World};
 use procession_sys::{Deadline, PacketSocket, fail_point, futex_wake, is_too_many_in_flight, lower_half, thread_id};
 
-use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Ring, Room, Side, Turn, WAITERS};
+use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Position, Ring, Room, Side, WAITERS};
 use crate::store::{BLOCK_BYTES_MAX, Block, NoBlock, SEGMENT_BYTES, Store};
 use crate::tickets;
 
@@ -232,6 +232,28 @@ impl Drop for Lease {
     }
 }
 
+/// What else takers write down, having the consumers' lock.
+pub(crate) trait Notes {
+    /// True if that is nothing.
+    const IS_NONE: bool = false;
+
+    /// Repairs what whoever died with the lock has left, when so many were taken.
+    fn repair(&self, from: Position);
+
+    /// Writes down that a message is going to be taken, before it is; nothing can keep it from being, but the taker's death.
+    fn note(&self, from: Position) -> Result<(), Unreceived>;
+}
+
+impl Notes for () {
+    const IS_NONE: bool = true;
+
+    fn repair(&self, _: Position) {}
+
+    fn note(&self, _: Position) -> Result<(), Unreceived> {
+        Ok(())
+    }
+}
+
 /// One direction of messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {
@@ -320,8 +342,40 @@ impl Channel {
     /// A block for a body of so many bytes.
     pub(crate) fn lease(&self, bytes: u64) -> Result<Lease, Unsent> {
         let own = self.own().map_err(|error| Unsent::System("use the queue", error))?;
-        let block = self.store.claim(bytes, own, |owner| self.slot.is_alive(owner)).map_err(no_block)?;
-        Ok(Lease { channel: self.clone(), block, own, is_held: true })
+        let claim = || self.store.claim(bytes, own, |owner| self.slot.is_alive(owner));
+        let block = match claim() {
+            Err(NoBlock::Full) => {
+                self.inherit_taking(own);
+                self.inherit_putting(own);
+                claim()
+            }
+            claimed => claimed,
+        };
+        Ok(Lease { channel: self.clone(), block: block.map_err(no_block)?, own, is_held: true })
+    }
+
+    /// Frees what a producer had begun that died with the lock.
+    fn inherit_putting(&self, own: Owner) {
+        let own = Held::by(own, thread_id());
+        ring::inherit(&self.world(PUT_LOCK, Deadline::NOW), &self.ring().put, own, |from| self.forget_begun(from));
+    }
+
+    /// Frees what a consumer had taken that died with the lock.
+    fn inherit_taking(&self, own: Owner) {
+        let own = Held::by(own, thread_id());
+        ring::inherit(&self.world(TAKEN_LOCK, Deadline::NOW), &self.ring().taken, own, |from| self.forget_taken(from));
+    }
+
+    /// What the heir of a producer does.
+    #[cold]
+    fn forget_begun(&self, from: Position) {
+        self.store.forget_begun(from.count, from.at.div_ceil(SEGMENT_BYTES));
+    }
+
+    /// What the heir of a consumer does.
+    #[cold]
+    fn forget_taken(&self, from: Position) {
+        self.store.forget_taken(from.count, from.at / SEGMENT_BYTES);
     }
 
     /// Sends a message, as soon as there is room for it. `gone` is asked now and then whether that is worth waiting for.
@@ -349,17 +403,27 @@ impl Channel {
         let Ok(name) = self.slot.own_name() else { return false };
         let ring = self.ring();
         let header = Header { place: Place::Inline, inline_bytes: len as u32, is_raw: false, descriptors: 0 };
-        let put = ring::put(&Passing, &ring, Held::by(name, thread_id()), self.room, header.bytes(), |turn| {
-            let at = turn.from.at;
-            let offset = at % SEGMENT_BYTES;
-            if offset == 0 || SEGMENT_BYTES - offset < header.bytes() {
-                return Err(());
-            }
-            let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
-            self.store.map().store(place, header.word()).map_err(drop)?;
-            self.store.map().write(place + size_of::<u64>(), bytes).map_err(drop)?;
-            Ok(End { at: at + header.bytes(), bytes: header.bytes() })
-        });
+        let own = Held::by(name, thread_id());
+        // Who does not wait inherits nothing.
+        let put = ring::put(
+            &Passing,
+            &ring,
+            own,
+            self.room,
+            header.bytes(),
+            |_| (),
+            |from| {
+                let at = from.at;
+                let offset = at % SEGMENT_BYTES;
+                if offset == 0 || SEGMENT_BYTES - offset < header.bytes() {
+                    return Err(());
+                }
+                let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
+                self.store.map().store(place, header.word()).map_err(drop)?;
+                self.store.map().write(place + size_of::<u64>(), bytes).map_err(drop)?;
+                Ok(End { at: at + header.bytes(), bytes: header.bytes() })
+            },
+        );
         let Ok(word) = put else { return false };
         if ring::tell(&Passing, ring.put.count, word) {
             tickets::ring_bell(link);
@@ -406,7 +470,8 @@ impl Channel {
                 done => return done,
             };
             match ring::pause(&world, taken, seen, marks) {
-                Paused::Spun => {}
+                // The other half of `tell_of_room`: the mark is there before the next look for a block.
+                Paused::Spun => fence(SeqCst),
                 Paused::Slept => gone().map_or(Ok(()), Err)?,
                 Paused::Over => return Err(gone().unwrap_or(Unsent::Full)),
             }
@@ -452,7 +517,15 @@ impl Channel {
         let name = self.own().map_err(|error| Unsent::System("use the queue", error))?;
         let own = Held::by(name, thread_id());
         let world = self.world(PUT_LOCK, patient(deadline));
-        let put = ring::put(&world, &ring, own, self.room, record.cost(), |turn| self.write(turn, name, link, record));
+        let put = ring::put(
+            &world,
+            &ring,
+            own,
+            self.room,
+            record.cost(),
+            |from| self.forget_begun(from),
+            |from| self.write(from, name, link, record),
+        );
         let word = put.map_err(|missed| match missed {
             Missed::Nothing | Missed::Held => Unsent::Full,
             Missed::HeldBySelf => Unsent::System("put in a signal handler", io::ErrorKind::Deadlock.into()),
@@ -466,14 +539,9 @@ impl Channel {
     }
 
     /// Writes a record, having the lock.
-    #[inline]
-    fn write(&self, turn: Turn, own: Owner, link: &PacketSocket, record: &Record<'_>) -> Result<End, Unsent> {
-        let from = turn.from;
-        if turn.is_heir {
-            self.store.forget_begun(from.count, from.at.div_ceil(SEGMENT_BYTES));
-        }
+    fn write(&self, from: Position, own: Owner, link: &PacketSocket, record: &Record<'_>) -> Result<End, Unsent> {
         let header = record.header();
-        let (mut place, at) = self.room_for(from.at, header.bytes())?;
+        let (mut place, at) = self.room_for(from.at, header.bytes(), own)?;
         let mut push = |word: u64| {
             let stored = self.store.map().store(place, word);
             place += size_of::<u64>();
@@ -504,12 +572,12 @@ impl Channel {
                 }
             })?;
         }
-        Ok(End { at: at + header.bytes(), bytes: record.cost() })
+        Ok(End { at: at.wrapping_add(header.bytes()), bytes: record.cost() })
     }
 
     /// Where a record of so many bytes is to stand, in the mapping and in the store's order.
     #[inline]
-    fn room_for(&self, at: u64, bytes: u64) -> Result<(usize, u64), Unsent> {
+    fn room_for(&self, at: u64, bytes: u64, own: Owner) -> Result<(usize, u64), Unsent> {
         let (segment, offset) = (at / SEGMENT_BYTES, at % SEGMENT_BYTES);
         if offset > 0 {
             let block = self.store.segment(segment).ok_or(Unsent::Corrupt("a segment is missing"))?;
@@ -520,8 +588,14 @@ impl Channel {
             self.store.map().store(place, Header::SKIP.word()).map_err(|_| Unsent::Corrupt("a position is crooked"))?;
         }
         let segment = at.div_ceil(SEGMENT_BYTES);
-        let block = self.store.begin(segment).map_err(no_block)?;
-        Ok((self.store.place(block), segment * SEGMENT_BYTES))
+        let block = match self.store.begin(segment) {
+            Err(NoBlock::Full) => {
+                self.inherit_taking(own);
+                self.store.begin(segment)
+            }
+            begun => begun,
+        };
+        Ok((self.store.place(block.map_err(no_block)?), segment.wrapping_mul(SEGMENT_BYTES)))
     }
 
     fn next_ticket(&self) -> u64 {
@@ -556,8 +630,8 @@ impl Channel {
             return None;
         }
         let name = self.slot.own_name().ok()?;
-        let read = |turn: Turn| {
-            let at = turn.from.at;
+        let read = |from: Position| {
+            let at = from.at;
             let offset = at % SEGMENT_BYTES;
             let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
             let header = self.header(place).map_err(drop)?;
@@ -571,7 +645,8 @@ impl Channel {
             let end = End { at: at + header.bytes(), bytes: header.bytes() };
             Ok((header.inline_bytes as usize, end))
         };
-        let taken = ring::take(&Passing, &ring, Held::by(name, thread_id()), read, |_, _, _| ());
+        let own = Held::by(name, thread_id());
+        let taken = ring::take(&Passing, &ring, own, |_| (), read, |_, _, _| ());
         let (len, word) = taken.ok()?;
         if ring::tell(&Passing, ring.taken.count, word) {
             ring::wake_all(&Passing, ring.taken.count);
@@ -589,17 +664,17 @@ impl Channel {
         deadline: Deadline,
         gone: impl Fn() -> Option<Unreceived>,
     ) -> Result<Incoming, Unreceived> {
-        self.receive_noting(link, buffer, deadline, gone, |_| Ok(()))
+        self.receive_noting(link, buffer, deadline, gone, &())
     }
 
-    /// The same; `note` is told of each message that is going to be taken, still having the lock and before it is.
-    pub(crate) fn receive_noting(
+    /// The same, with notes of what is taken.
+    pub(crate) fn receive_noting<N: Notes>(
         &self,
         link: &PacketSocket,
         buffer: &mut Vec<u8>,
         deadline: Deadline,
         gone: impl Fn() -> Option<Unreceived>,
-        note: impl Fn(Turn) -> Result<(), Unreceived>,
+        notes: &N,
     ) -> Result<Incoming, Unreceived> {
         let world = self.world(PUT_COUNT, deadline);
         let ring = self.ring();
@@ -607,7 +682,13 @@ impl Channel {
         loop {
             let seen = ring.put.count.load(Acquire);
             let is_empty = ring::count_of(seen) == ring::count_of(ring.taken.count.load(Relaxed));
-            let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline, &note) };
+            if N::IS_NONE
+                && !is_empty
+                && let Some(len) = self.take_quickly(buffer)
+            {
+                return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
+            }
+            let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline, notes) };
             if !matches!(received, Err(Unreceived::Empty)) {
                 return received;
             }
@@ -630,18 +711,23 @@ impl Channel {
         link: &PacketSocket,
         buffer: &mut Vec<u8>,
         deadline: Deadline,
-        note: impl Fn(Turn) -> Result<(), Unreceived>,
+        notes: &impl Notes,
     ) -> Result<Incoming, Unreceived> {
         let ring = self.ring();
         let name = self.own().map_err(|error| Unreceived::System("use the queue", error))?;
         let own = Held::by(name, thread_id());
         let world = self.world(TAKEN_LOCK, patient(deadline));
-        let read = |turn| {
-            let found = self.read(turn, link, buffer)?;
-            note(turn)?; // The last that may fail.
+        let repair = |from| {
+            self.forget_taken(from);
+            notes.repair(from);
+        };
+        let read = |from| {
+            let found = self.read(from, link, buffer)?;
+            notes.note(from)?; // The last that may fail.
             Ok(found)
         };
-        let taken = ring::take(&world, &ring, own, read, |found, from, end| self.settle(found, link, name, from, end));
+        let settle = |found: &mut Found, from, end| self.settle(found, link, name, from, end);
+        let taken = ring::take(&world, &ring, own, repair, read, settle);
         let (found, word) = taken.map_err(|missed| match missed {
             Missed::Nothing | Missed::Held => Unreceived::Empty,
             Missed::HeldBySelf => Unreceived::System("get in a signal handler", io::ErrorKind::Deadlock.into()),
@@ -655,16 +741,11 @@ impl Channel {
     }
 
     /// Reads the next record, having the lock.
-    #[inline]
-    fn read(&self, turn: Turn, link: &PacketSocket, buffer: &mut Vec<u8>) -> Result<(Found, End), Unreceived> {
-        let from = turn.from;
-        if turn.is_heir {
-            self.store.forget_taken(from.count, from.at / SEGMENT_BYTES);
-        }
+    fn read(&self, from: Position, link: &PacketSocket, buffer: &mut Vec<u8>) -> Result<(Found, End), Unreceived> {
         let (mut place, mut at) = self.record_at(from.at)?;
         let mut header = self.header(place)?;
         if header.place == Place::Skip && at % SEGMENT_BYTES > 0 {
-            (place, at) = self.record_at(at.next_multiple_of(SEGMENT_BYTES))?;
+            (place, at) = self.record_at((at / SEGMENT_BYTES + 1).wrapping_mul(SEGMENT_BYTES))?;
             header = self.header(place)?;
         }
         if header.place == Place::Skip || header.bytes() > SEGMENT_BYTES - at % SEGMENT_BYTES {
@@ -697,7 +778,7 @@ impl Channel {
             Where::Block(_, bytes) | Where::File(bytes) => bytes,
         };
         let found = Found { body, is_raw: header.is_raw, descriptors, is_had: true };
-        Ok((found, End { at: at + header.bytes(), bytes: cost }))
+        Ok((found, End { at: at.wrapping_add(header.bytes()), bytes: cost }))
     }
 
     /// Where a position is in the mapping.
@@ -720,7 +801,7 @@ impl Channel {
 
     #[inline]
     /// Does what is to be done with what a taken item leaves, still having the lock.
-    fn settle(&self, found: &mut Found, link: &PacketSocket, own: Owner, from: ring::Position, end: End) {
+    fn settle(&self, found: &mut Found, link: &PacketSocket, own: Owner, from: Position, end: End) {
         if let Where::Block(word, _) = found.body {
             found.is_had = self.store.block(word).is_some_and(|block| self.store.dequeue(block, from.count, own));
         }
@@ -768,12 +849,13 @@ impl Channel {
         let ring = self.ring();
         let own = Held::by(self.own()?, thread_id());
         let world = self.world(TAKEN_LOCK, Deadline::after(LOCK_PATIENCE));
-        let cleared = ring::when_empty(&world, &ring, own, |turn| {
-            if turn.is_heir {
-                self.store.forget_taken(turn.from.count, turn.from.at / SEGMENT_BYTES);
-            }
-            tickets::clear(link, |ticket| ticket != self.words()[TICKET].load(Acquire) || self.is_nobody_putting())
-        });
+        let cleared = ring::when_empty(
+            &world,
+            &ring,
+            own,
+            |from| self.forget_taken(from),
+            || tickets::clear(link, |ticket| ticket != self.words()[TICKET].load(Acquire) || self.is_nobody_putting()),
+        );
         cleared.transpose().map(drop)
     }
 

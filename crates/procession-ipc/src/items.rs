@@ -17,7 +17,7 @@ use procession_wire::{Descriptor, Encoder, bulk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::accounts::{ACCOUNT_WORDS, Accounts};
+use crate::accounts::{ACCOUNT_WORDS, Accounts, Taking};
 use crate::channel::{Body, CHANNEL_WORDS, Channel, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent};
 use crate::ends::Ends;
 use crate::store::{Limits, Store};
@@ -287,9 +287,10 @@ impl Items {
             }
             let gone = || self.why_not_get(deadline, handles);
             let received = match self.kind {
-                Kind::Joinable => self.channel.receive_noting(link, &mut buffer, deadline, gone, |turn| {
-                    self.accounts.note(self.channel.slot(), turn)
-                }),
+                Kind::Joinable => {
+                    let notes = Taking(&self.accounts, self.channel.slot());
+                    self.channel.receive_noting(link, &mut buffer, deadline, gone, &notes)
+                }
                 Kind::Queue | Kind::Simple => self.channel.receive(link, &mut buffer, deadline, gone),
             };
             let item = match received {

@@ -30,11 +30,16 @@ mod sides;
 mod simple;
 mod users;
 
+mod stream; // Frames over stream sockets.
+
+mod bytes;
+
 pub mod wait; // Waiting on many things at once.
 
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
-pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, TaskError};
+pub use crate::bytes::BytesConnection;
+pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, TaskError, WaitError};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};
 pub use crate::queue::Queue;

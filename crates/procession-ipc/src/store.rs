@@ -44,6 +44,10 @@ pub(crate) const BLOCK_BYTES_MAX: u64 = SEGMENT_BYTES << (CLASS_STEP_BITS * (CLA
 /// So many blocks of a class there are at least, so that one can be written while one is read.
 const BLOCKS_MIN: u64 = 2;
 
+/// So many of the smallest blocks are for segments alone: the one that the next record begins in, and the one that it may
+/// have to go on to. So there is room for a record whenever there is no item, whoever holds blocks for bodies.
+const SEGMENTS_MIN: u64 = 2;
+
 /// The fewest bytes that a channel may be made for.
 pub(crate) const STORE_BYTES_MIN: u64 = SEGMENT_BYTES;
 /// The most.
@@ -88,6 +92,7 @@ impl Geometry {
             // One more, since a segment may be hardly used.
             *count = (bytes / class_bytes(class) + 1).max(BLOCKS_MIN);
         }
+        counts[0] += SEGMENTS_MIN;
         let directory = counts[0].next_power_of_two();
         let mut at = DIRECTORY_AT + directory * WORD;
         for (table, count) in tables.iter_mut().zip(counts) {
@@ -280,10 +285,15 @@ impl Store {
 
     /// Takes the first free block of a class.
     fn find(&self, class: usize, to: State) -> Option<Block> {
-        let found =
-            self.blocks(class, self.geometry.counts[class]).find(|&block| self.change(block, State::Free, to))?;
-        self.used(class).fetch_max(u64::from(found.number) + 1, Relaxed);
-        Some(found)
+        let kept = if class == 0 && !matches!(to, State::Segment(_)) { SEGMENTS_MIN } else { 0 };
+        self.blocks(class, self.geometry.counts[class]).skip(kept as usize).find(|&block| {
+            if self.state(block).load(Relaxed) != State::Free.word() {
+                return false;
+            }
+            // Before it is taken, so that whoever looks for what the dead have left looks here.
+            self.used(class).fetch_max(u64::from(block.number) + 1, Relaxed);
+            self.change(block, State::Free, to)
+        })
     }
 
     /// Takes the first block of a class that a dead process has held.
