@@ -15,7 +15,7 @@ pub(crate) const CALLERS: u64 = 2;
 
 const MARKS: u64 = WAITERS | CALLERS;
 /// One item, in a count.
-const ONE: u64 = MARKS + 1;
+pub(crate) const ONE: u64 = MARKS + 1;
 
 /// How often a glance at the other side is tried again because it went on meanwhile.
 const GLANCES_MAX: u32 = 1000;
@@ -252,6 +252,23 @@ pub(crate) fn take<W: World, R, E>(
     world.at("ring: settled");
     drop(hold);
     Ok((record, word))
+}
+
+/// Runs while nobody can take an item, if there is none; `None` if there is one, or the lock cannot be had at once. An heir
+/// repairs before that.
+pub(crate) fn when_empty<W: World, R>(
+    world: &W,
+    ring: &Ring<'_, W::Word>,
+    own: Held,
+    repair: impl FnOnce(Position),
+    run: impl FnOnce() -> R,
+) -> Option<R> {
+    let taken = lock::try_take(world, ring.taken.lock, own).ok()?;
+    let _hold = Hold { world, lock: ring.taken.lock, own };
+    if taken == Taken::FromDead {
+        repair(ring.taken.position());
+    }
+    (len(ring) == 0).then(run)
 }
 
 #[inline]
