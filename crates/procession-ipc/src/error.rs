@@ -84,7 +84,7 @@ pub enum GetError {
     },
 }
 
-/// Why a message was not sent. Nothing of it was.
+/// Why a message was not sent. Nothing of it was, except where an error says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -97,6 +97,17 @@ pub enum SendError {
     /// This process has closed the connection.
     #[error("the connection was closed in this process")]
     Closed,
+    /// A message was begun and could not be finished in time, or the system refused its rest. As the peer cannot tell where
+    /// the next would begin, none can be sent any more, and the peer is told that the stream ends in here.
+    #[error(
+        "{sent} of a message's {bytes} bytes were sent: give up the connection, and allow large messages more time"
+    )]
+    Torn {
+        /// How many bytes were sent, the header among them.
+        sent: u64,
+        /// How many it has with its header.
+        bytes: u64,
+    },
     /// The peer is gone.
     #[error("the peer is gone: nobody holds the other end of the connection any more")]
     Disconnected,
@@ -151,7 +162,9 @@ pub enum RecvError {
         message: Vec<u8>,
     },
     /// The message is longer than the caller allows. The connection receives no more.
-    #[error("a message of {bytes} bytes, where {bytes_max} are allowed: the connection cannot be received from any more")]
+    #[error(
+        "a message of {bytes} bytes, where {bytes_max} are allowed: the connection cannot be received from any more"
+    )]
     TooLarge {
         /// How long it is by its header.
         bytes: u64,

@@ -50,6 +50,7 @@ mod packet;
 mod pages;
 mod record_lock;
 mod shared;
+mod stream;
 mod unshared;
 
 mod confine; // For tests: less than a library may expect.
@@ -105,6 +106,7 @@ pub use crate::settings::{
 pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
+pub use crate::stream::StreamSocket;
 pub use crate::thread_id::{THREAD_IDS_END, thread_id};
 pub use crate::threads::is_single_threaded;
 pub use crate::title::set_command_line;
