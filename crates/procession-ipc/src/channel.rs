@@ -15,6 +15,8 @@
 //! | next, of a file | the bytes of the body, which is in the first descriptor |
 //! | then | the body, filled up to a multiple of eight |
 
+mod watch;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -309,7 +311,9 @@ impl Channel {
     /// The same without waiting for room.
     fn send_now(&self, link: &PacketSocket, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), Unsent> {
         let (bytes, prefix) = match outgoing.body {
-            Body::Leased(lease, bytes) => return self.put(link, Stored::Block(lease.block, bytes), true, outgoing, deadline),
+            Body::Leased(lease, bytes) => {
+                return self.put(link, Stored::Block(lease.block, bytes), true, outgoing, deadline);
+            }
             Body::Encoded(bytes) if bytes.len() <= INLINE_BYTES_MAX => {
                 return self.put(link, Stored::Inline(bytes), false, outgoing, deadline);
             }

@@ -20,6 +20,13 @@ mod channel; // One direction of messages: all three.
 mod ends; // Who is there.
 mod queue;
 
+mod duplex; // Two directions, and who is at the other end.
+mod values; // Values as messages.
+
+mod connection;
+mod pipe;
+mod simplex;
+
 mod stream; // Frames over stream sockets.
 
 mod bytes;
@@ -27,6 +34,9 @@ mod bytes;
 pub mod wait; // Waiting on many things at once.
 
 pub use crate::bytes::BytesConnection;
+pub use crate::connection::Connection;
 pub use crate::error::{GetError, PutError, RecvError, SendError};
+pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::{QUEUE_BYTES, Queue};
+pub use crate::simplex::{Receiver, Sender};
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

@@ -63,7 +63,8 @@ impl Inner {
     fn create(limits: Limits) -> Result<Self, GetError> {
         let system = |doing| move |error| GetError::System { doing, error };
         let slot = Slot::allocate(CHANNEL_WORDS * size_of::<u64>(), KIND);
-        let slot = slot.map_err(|error| GetError::System { doing: "make a queue", error: std::io::Error::other(error) })?;
+        let slot =
+            slot.map_err(|error| GetError::System { doing: "make a queue", error: std::io::Error::other(error) })?;
         let store = Store::create(limits).map_err(system("make a queue's memory"))?;
         let ends = Ends::pair().map_err(system("make a queue's sockets"))?;
         Self::over(slot, store, ends)

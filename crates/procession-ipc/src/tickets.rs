@@ -58,6 +58,24 @@ pub(crate) fn peek(link: &PacketSocket, ticket: u64, count: usize) -> io::Result
     Err(missing())
 }
 
+/// What lies first in a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    Bell,
+    Ticket,
+    Nothing,
+}
+
+/// A look at what lies first, without its descriptors. What is neither is a peer's mischief, and worth as much as a bell.
+pub(crate) fn first(link: &PacketSocket) -> First {
+    let mut start = [0; TICKET.len()];
+    match link.peek_bytes(&mut start) {
+        Ok(Some(TICKET_BYTES)) if start == TICKET => First::Ticket,
+        Ok(Some(_)) => First::Bell,
+        Ok(None) | Err(_) => First::Nothing,
+    }
+}
+
 /// Takes away the datagram that [`peek`] has found.
 pub(crate) fn consume(link: &PacketSocket) {
     // If it cannot be, whoever comes to a later ticket throws it away.
@@ -74,7 +92,8 @@ fn unpack_bags(bags: Vec<OwnedFd>, ticket: u64) -> io::Result<Vec<OwnedFd>> {
     let mut all = Vec::new();
     for bag in bags {
         // A look here, too: if there are not descriptors enough, the item is whole for a later try.
-        let packet = PacketSocket::try_from_fd(bag)?.peek(TICKET_BYTES)?.filter(|packet| ticket_of(packet) == Some(ticket));
+        let packet =
+            PacketSocket::try_from_fd(bag)?.peek(TICKET_BYTES)?.filter(|packet| ticket_of(packet) == Some(ticket));
         all.extend(packet.ok_or_else(missing)?.descriptors);
     }
     Ok(all)

@@ -260,6 +260,19 @@ fn has_item<W: Word, E>(ring: &Ring<'_, W>, from: Position) -> Result<bool, Miss
     if put < from.count { Err(Missed::Corrupt) } else { Ok(put > from.count) }
 }
 
+/// Does something while nobody else has a side's lock, and says what came of it; nothing while somebody has. `visit` is
+/// told how far the side has come, and whether whoever had the lock before died with it and may have left something begun.
+pub(crate) fn visit<W: World, R>(
+    world: &W,
+    side: &Side<'_, W::Word>,
+    own: Held,
+    visit: impl FnOnce(Position, bool) -> R,
+) -> Option<R> {
+    let taken = lock::try_take(world, side.lock, own).ok()?;
+    let _hold = Hold { world, lock: side.lock, own };
+    Some(visit(side.position(), taken == Taken::FromDead))
+}
+
 /// How many items there are, as it was when it was asked.
 #[inline]
 pub(crate) fn len<W: Word>(ring: &Ring<'_, W>) -> u64 {
