@@ -167,6 +167,20 @@ impl BytesConnection {
     /// # Python
     /// `Connection.recv_bytes`. What is an `EOFError` there is [`RecvError::Disconnected`], and what is an `OSError`
     /// [`RecvError::Truncated`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::BytesConnection;
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (ours, theirs) = (BytesConnection::from(ours), BytesConnection::from(theirs));
+    /// theirs.send(b"first")?;
+    /// theirs.send(b"second")?;
+    /// assert_eq!(ours.recv()?, b"first");
+    /// assert_eq!(ours.recv()?, b"second");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv(&self) -> Result<Vec<u8>, RecvError> {
         self.recv_until(u64::MAX, Deadline::NEVER)
     }
@@ -202,6 +216,19 @@ impl BytesConnection {
     /// # Errors
     /// [`RecvError::WouldBlock`] when no whole message has come, or another thread is receiving. Otherwise as
     /// [`BytesConnection::recv`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{BytesConnection, RecvError};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (ours, theirs) = (BytesConnection::from(ours), BytesConnection::from(theirs));
+    /// assert!(matches!(ours.try_recv(), Err(RecvError::WouldBlock)));
+    /// theirs.send(b"now")?;
+    /// assert_eq!(ours.try_recv()?, b"now");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv(&self) -> Result<Vec<u8>, RecvError> {
         self.recv_until(u64::MAX, Deadline::NOW).map_err(at_once)
     }
@@ -261,6 +288,20 @@ impl BytesConnection {
     ///
     /// # Errors
     /// As [`BytesConnection::recv_into`] and [`BytesConnection::try_recv`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{BytesConnection, RecvError};
+    /// use std::os::unix::net::UnixStream;
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (ours, theirs) = (BytesConnection::from(ours), BytesConnection::from(theirs));
+    /// let mut buffer = [0; 8];
+    /// assert!(matches!(ours.try_recv_into(&mut buffer), Err(RecvError::WouldBlock)));
+    /// theirs.send(b"now")?;
+    /// assert_eq!(ours.try_recv_into(&mut buffer)?, 3);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recv_into(&self, buffer: &mut [u8]) -> Result<usize, RecvError> {
         self.recv_into_until(buffer, Deadline::NOW).map_err(at_once)
     }
@@ -269,6 +310,19 @@ impl BytesConnection {
     ///
     /// # Errors
     /// As [`BytesConnection::recv_into`] and [`BytesConnection::recv_timeout`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::BytesConnection;
+    /// use std::{os::unix::net::UnixStream, time::Duration};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (ours, theirs) = (BytesConnection::from(ours), BytesConnection::from(theirs));
+    /// theirs.send(b"in time")?;
+    /// let mut buffer = [0; 8];
+    /// assert_eq!(ours.recv_into_timeout(&mut buffer, Duration::from_secs(1))?, 7);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recv_into_timeout(&self, buffer: &mut [u8], timeout: Duration) -> Result<usize, RecvError> {
         self.recv_into_until(buffer, Deadline::after(timeout))
     }
@@ -306,6 +360,19 @@ impl BytesConnection {
     ///
     /// # Python
     /// `Connection.poll(timeout)`; `None` there is `Duration::MAX`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::BytesConnection;
+    /// use std::{os::unix::net::UnixStream, time::Duration};
+    ///
+    /// let (ours, theirs) = UnixStream::pair()?;
+    /// let (ours, theirs) = (BytesConnection::from(ours), BytesConnection::from(theirs));
+    /// assert!(!ours.poll_timeout(Duration::from_millis(1))?);
+    /// drop(theirs);
+    /// assert!(ours.poll_timeout(Duration::MAX)?, "the end of the stream");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn poll_timeout(&self, timeout: Duration) -> Result<bool, RecvError> {
         self.poll_until(Deadline::after(timeout))
     }

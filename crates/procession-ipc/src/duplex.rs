@@ -25,7 +25,7 @@ use procession_sys::{Deadline, PacketSocket};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
-use crate::channel::{CHANNEL_WORDS, Channel, Incoming, Outgoing, Unreceived, Unsent};
+use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::store::{Limits, Store};
 use crate::wait::{Source, Watch};
 
@@ -178,6 +178,9 @@ impl End {
     pub(crate) fn receive(&self, buffer: &mut Vec<u8>, deadline: Deadline) -> Result<Incoming, Unreceived> {
         if self.is_closed() {
             return Err(Unreceived::Closed);
+        }
+        if let Some(len) = self.incoming.take_quickly(buffer) {
+            return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
         }
         let received = self.incoming.receive(&self.link, buffer, deadline, || self.why_not_receive());
         received.map_err(|unreceived| if self.is_closed() { Unreceived::Closed } else { unreceived })

@@ -191,6 +191,44 @@ pub enum RecvError {
     },
 }
 
+/// Why nobody can say which things are ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The list is empty, and no time was given after which the wait ends.
+    #[error("nothing to wait for: the list is empty, so the wait would never end; give it a timeout, or end the loop")]
+    Nothing,
+    /// There are more things than descriptors that this process may have open.
+    #[error(
+        "cannot wait for {things} things at once: this process may have no more than {things_max} files open; \
+         raise RLIMIT_NOFILE, or wait for fewer"
+    )]
+    TooMany {
+        /// How many were given.
+        things: usize,
+        /// The process's limit of open files, which is also that of things to wait for.
+        things_max: u64,
+    },
+    /// One of the things cannot be asked.
+    #[error("cannot tell whether thing {position} of those to wait for is ready: {error}")]
+    Thing {
+        /// Its position in the list.
+        position: usize,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot wait for {things} things: {error}")]
+    System {
+        /// How many were given.
+        things: usize,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+}
+
 impl<T> PutError<T> {
     /// The item that was not put.
     pub fn into_item(self) -> T {

@@ -35,7 +35,7 @@ pub mod wait; // Waiting on many things at once.
 
 pub use crate::bytes::BytesConnection;
 pub use crate::connection::Connection;
-pub use crate::error::{GetError, PutError, RecvError, SendError};
+pub use crate::error::{GetError, PutError, RecvError, SendError, WaitError};
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::{QUEUE_BYTES, Queue};
 pub use crate::simplex::{Receiver, Sender};

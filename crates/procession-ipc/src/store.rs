@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 0 | [`MAGIC`], the limits of bytes and items |
 //! | [`USED_AT`] | for each class how many of its blocks were ever used |
-//! | [`DIRECTORY_AT`] | for each segment by its number, modulo their greatest number, its block |
+//! | [`DIRECTORY_AT`] | for each segment by the lower bits of its number, its block |
 //! | then | for each block its state, and how much memory it has |
 //! | then | the blocks, class by class |
 //!
@@ -47,6 +47,10 @@ pub(crate) const BLOCK_BYTES_MAX: u64 = SEGMENT_BYTES << (CLASS_STEP_BITS * (CLA
 /// So many blocks of a class there are at least, so that one can be written while one is read.
 const BLOCKS_MIN: u64 = 2;
 
+/// So many of the smallest blocks are for segments alone: the one that the next record begins in, and the one that it may
+/// have to go on to. So there is room for a record whenever there is no item, whoever holds blocks for bodies.
+const SEGMENTS_MIN: u64 = 2;
+
 /// The fewest bytes that a channel may be made for.
 pub(crate) const STORE_BYTES_MIN: u64 = SEGMENT_BYTES;
 /// The most.
@@ -75,6 +79,8 @@ pub(crate) struct Limits {
 #[derive(Clone, Copy, Debug)]
 struct Geometry {
     counts: [u64; CLASSES],
+    /// One less than the directory's length, which is a power of two: to find a segment costs no division.
+    directory_mask: u64,
     tables: [u64; CLASSES],
     blocks: [u64; CLASSES],
     end: u64,
@@ -89,7 +95,9 @@ impl Geometry {
             // One more, since a segment may be hardly used.
             *count = (bytes / class_bytes(class) + 1).max(BLOCKS_MIN);
         }
-        let mut at = DIRECTORY_AT + counts[0] * WORD;
+        counts[0] += SEGMENTS_MIN;
+        let directory = counts[0].next_power_of_two();
+        let mut at = DIRECTORY_AT + directory * WORD;
         for (table, count) in tables.iter_mut().zip(counts) {
             *table = at;
             at += count * BLOCK_WORDS * WORD;
@@ -99,7 +107,7 @@ impl Geometry {
             *block = at;
             at += counts[class] * class_bytes(class);
         }
-        Self { counts, tables, blocks, end: at }
+        Self { counts, directory_mask: directory - 1, tables, blocks, end: at }
     }
 }
 
@@ -271,6 +279,7 @@ impl Store {
     // Blocks.
 
     /// The block that a record or the directory says, if there is such a one.
+    #[inline]
     pub(crate) fn block(&self, word: u64) -> Option<Block> {
         let class = u8::try_from(word >> 32).ok()?;
         let number = (word as u32).checked_sub(1)?; // The lower half.
@@ -279,6 +288,7 @@ impl Store {
     }
 
     /// Where a block's bytes begin.
+    #[inline]
     pub(crate) fn place(&self, block: Block) -> usize {
         let class = usize::from(block.class);
         (self.base + self.geometry.blocks[class] + u64::from(block.number) * class_bytes(class)) as usize
@@ -312,10 +322,15 @@ impl Store {
 
     /// Takes the first free block of a class.
     fn find(&self, class: usize, to: State) -> Option<Block> {
-        let found =
-            self.blocks(class, self.geometry.counts[class]).find(|&block| self.change(block, State::Free, to))?;
-        self.used(class).fetch_max(u64::from(found.number) + 1, Relaxed);
-        Some(found)
+        let kept = if class == 0 && !matches!(to, State::Segment(_)) { SEGMENTS_MIN } else { 0 };
+        self.blocks(class, self.geometry.counts[class]).skip(kept as usize).find(|&block| {
+            if self.state(block).load(Relaxed) != State::Free.word() {
+                return false;
+            }
+            // Before it is taken, so that whoever looks for what the dead have left looks here.
+            self.used(class).fetch_max(u64::from(block.number) + 1, Relaxed);
+            self.change(block, State::Free, to)
+        })
     }
 
     /// Takes the first block of a class that a dead process has held.
@@ -370,11 +385,13 @@ impl Store {
 
     // Segments.
 
+    #[inline]
     fn directory(&self, segment: u64) -> &AtomicU64 {
-        self.known(DIRECTORY_AT + segment % self.geometry.counts[0] * WORD)
+        self.known(DIRECTORY_AT + (segment & self.geometry.directory_mask) * WORD)
     }
 
     /// The block of a segment; `None` if it has none, or a peer has written what cannot be.
+    #[inline]
     pub(crate) fn segment(&self, segment: u64) -> Option<Block> {
         self.block(self.directory(segment).load(Acquire)).filter(|block| block.class == 0)
     }

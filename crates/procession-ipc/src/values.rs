@@ -49,9 +49,11 @@ pub(crate) fn send<T: Serialize + 'static>(
         if let Err(error) = encoder.value(value) {
             return (Vec::new(), Err(error.into()));
         }
-        let (bytes, descriptors) = encoder.finish().into_parts();
+        let (mut bytes, descriptors) = encoder.finish().into_parts();
+        let len = bytes.len();
+        bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        let sent = send(Outgoing { body: Body::Encoded(&bytes), descriptors: &descriptors });
+        let sent = send(Outgoing { body: Body::Encoded(&bytes, len), descriptors: &descriptors });
         (bytes, sent.map_err(|unsent| not_sent(unsent, deadline)))
     })
 }
@@ -71,10 +73,23 @@ pub(crate) fn receive<T: DeserializeOwned + 'static>(
     })
 }
 
+#[inline]
 fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> Result<T, RecvError> {
+    match incoming {
+        Incoming { content: Content::Inline(len), descriptors, .. } => {
+            Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?)
+        }
+        incoming => decoded_outside(incoming),
+    }
+}
+
+/// A value that does not stand in its record.
+#[cold]
+#[inline(never)]
+fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming) -> Result<T, RecvError> {
     let Incoming { content, is_raw, descriptors } = incoming;
     match content {
-        Content::Inline => Ok(procession_wire::decode_slice(buffer, descriptors)?),
+        Content::Inline(_) => Err(outside()),
         Content::Leased(lease, bytes) => {
             let (map, at, bytes) = (lease.store().map(), lease.place(), bytes as usize);
             if is_raw {

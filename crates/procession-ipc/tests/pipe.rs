@@ -77,9 +77,14 @@ const LATE: Duration = Duration::from_secs(20);
 
 /// Bytes of which few are what their neighbors are.
 fn pattern(len: usize, seed: usize) -> Vec<u8> {
-    let words = (0..len.div_ceil(8)).map(|at| (at.wrapping_add(seed) as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let mut bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
-    bytes.truncate(len);
+    const PERIOD: usize = 65_521; // A prime, so that no block looks like another.
+    let some = (0..len.min(PERIOD)).map(|at| ((at + seed).wrapping_mul(0x9e37_79b1) >> 13) as u8);
+    let mut bytes: Vec<u8> = some.collect();
+    bytes.reserve_exact(len - bytes.len());
+    while bytes.len() < len {
+        let more = bytes.len().min(len - bytes.len());
+        bytes.extend_from_within(..more);
+    }
     bytes
 }
 
@@ -129,14 +134,15 @@ fn a_child_answers_messages_of_any_size(method: StartMethod) {
     child.join().unwrap();
 }
 
-fn echo(connection: Connection<(u64, String), (u64, String)>) {
-    while let Ok(message) = connection.recv() {
-        connection.send(&message).unwrap();
+fn echo(connection: Connection<(u64, String), (u64, String)>, times: usize) {
+    for _ in 0..times {
+        connection.send(&connection.recv().unwrap()).unwrap();
     }
 }
 
-fn double(connection: Connection<Vec<f64>, Vec<f64>>) {
-    while let Ok(mut numbers) = connection.recv() {
+fn double(connection: Connection<Vec<f64>, Vec<f64>>, times: usize) {
+    for _ in 0..times {
+        let mut numbers = connection.recv().unwrap();
         numbers.iter_mut().for_each(|number| *number *= 2.0);
         connection.send(&numbers).unwrap();
     }
@@ -144,21 +150,21 @@ fn double(connection: Connection<Vec<f64>, Vec<f64>>) {
 
 fn a_child_answers_values_of_many_types(method: StartMethod) {
     let (ours, theirs) = pipe().unwrap();
-    let child = start(method, echo, (theirs,));
-    for len in [0, 1, 20_000, MIB, 65 * MIB] {
+    let lens = [0, 1, 20_000, MIB, 65 * MIB];
+    let child = start(method, echo, (theirs, lens.len()));
+    for len in lens {
         let message = (len as u64, "x".repeat(len));
         ours.send(&message).unwrap();
         assert!(ours.recv().unwrap() == message, "{len} bytes");
     }
-    drop(ours);
     child.join().unwrap();
     let (ours, theirs) = pipe().unwrap();
-    let child = start(method, double, (theirs,));
-    for len in [0, 1, 2047, 2048, 2049, MIB, 8 * MIB, 9 * MIB] {
+    let lens = [0, 1, 2047, 2048, 2049, MIB, 8 * MIB, 9 * MIB];
+    let child = start(method, double, (theirs, lens.len()));
+    for len in lens {
         ours.send(&vec![1.5; len]).unwrap();
         assert!(ours.recv().unwrap() == vec![3.0; len], "{len} numbers");
     }
-    drop(ours);
     child.join().unwrap();
 }
 
@@ -278,13 +284,13 @@ fn a_short_buffer_costs_nothing() {
     let (ours, theirs) = pipe_bytes().unwrap();
     for len in [10, 100_000, 65 * MIB] {
         theirs.send(&pattern(len, 0)).unwrap();
-        theirs.send(b"next").unwrap();
         let mut buffer = vec![7; len - 1];
         match ours.recv_into(&mut buffer) {
             Err(RecvError::BufferTooShort { message }) => assert!(message == pattern(len, 0)),
             other => panic!("{other:?}"),
         }
         assert!(buffer.iter().all(|&byte| byte == 7));
+        theirs.send(b"next").unwrap();
         assert_eq!(ours.recv_into(&mut buffer[3..]).unwrap(), 4);
         assert_eq!(&buffer[..8], b"\x07\x07\x07next\x07");
         assert!(matches!(ours.try_recv_into(&mut buffer), Err(RecvError::WouldBlock)));
@@ -339,8 +345,8 @@ fn a_sender_is_told_however_the_peer_goes(method: StartMethod) {
         // The first send from this handle; then a handle that has sent before.
         assert!(is_gone(ours.send(&1)), "{how}");
         let (ours, theirs) = pipe().unwrap();
-        let child = start(method, leave, (theirs, how));
         ours.send(&1).unwrap();
+        let child = start(method, leave, (theirs, how));
         let _ = child.join();
         let more = (0..).take_while(|_| ours.send(&2).is_ok()).count();
         assert!(more <= if how < 2 { 0 } else { 256 }, "{how}: {more} more went nowhere");
@@ -468,19 +474,19 @@ fn several_senders_on_one_end_do_not_mix(method: StartMethod) {
         assert!(bulk == pattern((number * 7919 % 40_000) as usize, (who + number) as usize));
     }
     assert_eq!(next, [COUNT; 3]);
-    children.map(|child| child.join().unwrap());
+    children.into_iter().for_each(|child| child.join().unwrap());
 }
 
+/// Receives until a zero.
 fn receive_all(connection: Connection<(), u32>) -> Vec<u32> {
-    std::iter::from_fn(|| connection.recv().ok()).collect()
+    std::iter::repeat_with(|| connection.recv().unwrap()).take_while(|number| *number > 0).collect()
 }
 
 fn several_receivers_on_one_end_get_each_message_once(method: StartMethod) {
     let (ours, theirs) = pipe().unwrap();
     let children = [(); 3].map(|()| start(method, receive_all, (theirs.clone(),)));
     drop(theirs);
-    (0..3000).for_each(|number| ours.send(&number).unwrap());
-    drop(ours);
+    (1..3000).chain([0; 3]).for_each(|number| ours.send(&number).unwrap());
     let mut all: Vec<u32> = Vec::new();
     for child in children {
         let some = child.join().unwrap();
@@ -488,7 +494,7 @@ fn several_receivers_on_one_end_get_each_message_once(method: StartMethod) {
         all.extend(some);
     }
     all.sort_unstable();
-    assert!(all.into_iter().eq(0..3000));
+    assert!(all.into_iter().eq(1..3000));
 }
 
 // What has descriptors.
@@ -587,9 +593,8 @@ fn swap_ends(theirs: Connection<Through, Through>) -> u32 {
 }
 
 fn pass_on(receiver: Receiver<u32>, sender: Sender<u32>) {
-    while let Ok(number) = receiver.recv() {
-        sender.send(&(number + 1)).unwrap();
-    }
+    let number = receiver.recv().unwrap();
+    sender.send(&(number + 1)).unwrap();
 }
 
 fn a_one_way_end_stays_what_it_is(method: StartMethod) {
@@ -597,9 +602,9 @@ fn a_one_way_end_stays_what_it_is(method: StartMethod) {
     let child = start(method, pass_on, (there, to_back));
     to_there.send(&1).unwrap();
     assert_eq!(back.recv().unwrap(), 2);
-    to_there.close();
     assert!(is_end(back.recv()));
     child.join().unwrap();
+    assert!(is_gone(to_there.send(&2)) || is_gone((0..256).try_for_each(|_| to_there.send(&2))));
 }
 
 fn send_each(sender: Sender<u32>, who: u32) {

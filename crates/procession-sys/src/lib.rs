@@ -100,7 +100,7 @@ pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
 pub use crate::settings::{
-    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness,
+    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, open_files_max,
     processor_count, processors_of, set_niceness, set_processors_of, set_resource_limit, set_umask,
 };
 pub use crate::shared::{Access, AccessError, SharedMap};

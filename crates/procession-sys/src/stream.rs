@@ -188,7 +188,7 @@ mod tests {
 
     #[test]
     fn what_is_no_stream_socket_is_refused() {
-        assert!(StreamSocket::try_from(crate::dev_null().unwrap()).is_err());
+        assert!(StreamSocket::try_from(dev_null().unwrap()).is_err());
         let (datagrams, _) = UnixDatagram::pair().unwrap();
         assert!(StreamSocket::try_from(OwnedFd::from(datagrams)).is_err());
     }

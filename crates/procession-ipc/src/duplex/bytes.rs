@@ -68,7 +68,7 @@ impl From<End> for BytesEnd {
 
 impl BytesEnd {
     pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        let outgoing = Outgoing { body: Body::Encoded(message), descriptors: &[] };
+        let outgoing = Outgoing { body: Body::Encoded(message, message.len()), descriptors: &[] };
         self.end.send(outgoing, deadline).map_err(|unsent| values::not_sent(unsent, deadline))
     }
 
@@ -128,7 +128,7 @@ impl BytesEnd {
 /// What was received; its descriptors, of which bytes make no use, are closed.
 fn message(incoming: Incoming, buffer: &[u8]) -> Result<Message<'_>, RecvError> {
     match incoming.content {
-        Content::Inline => Ok(Message::Inline(buffer)),
+        Content::Inline(len) => Ok(Message::Inline(&buffer[..len])),
         Content::Leased(lease, bytes) => Ok(Message::Leased(lease, bytes as usize)),
         Content::File(file, bytes) => values::mapped(file, bytes).map(Message::File),
     }

@@ -2,7 +2,7 @@
 //!
 #![doc = include_str!("ring.md")]
 
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use procession_sync::protocol::lock::{self, Held, Taken};
 use procession_sync::protocol::{Word, World, low};
@@ -61,15 +61,6 @@ pub(crate) struct Room {
     pub(crate) bytes: u64,
 }
 
-/// A turn that a side's lock was had for.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Turn {
-    /// Where it begins.
-    pub(crate) from: Position,
-    /// Whoever had the lock before died with it, and may have left something begun.
-    pub(crate) is_heir: bool,
-}
-
 /// Where an item's record ends, and what it counts for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct End {
@@ -121,8 +112,9 @@ impl<W: Word> Side<'_, W> {
     #[inline]
     fn prepare(&self, from: Position, end: End) {
         let [at, bytes] = self.place_of(from.count.wrapping_add(1));
-        at.store(end.at, Relaxed);
-        bytes.store(from.bytes.wrapping_add(end.bytes), Relaxed);
+        // Who glances at this sees by the count, which has gone on before, that it is not what it wanted.
+        at.store(end.at, Release);
+        bytes.store(from.bytes.wrapping_add(end.bytes), Release);
     }
 
     /// How far it has come, for the other side; `None` when that cannot be told.
@@ -154,6 +146,10 @@ impl<'a, W: World> Hold<'a, W> {
 impl<W: World> Drop for Hold<'_, W> {
     #[inline]
     fn drop(&mut self) {
+        // Who is killed in a model unwinds, and frees nothing.
+        if cfg!(test) && !self.own.owner().is_some_and(|owner| self.world.is_alive(owner)) {
+            return;
+        }
         if !lock::give_unmarked(self.lock, self.own) {
             lock::give(self.world, self.lock, self.own);
         }
@@ -169,7 +165,8 @@ fn wait_for<W: World, E>(world: &W, lock: &W::Word, own: Held) -> Result<Taken, 
 }
 
 /// Puts one item, for which there must be room for so many bytes: `write` writes its record and says where it ends, then
-/// it is there. Gives the count's word as it is then, for [`tell`].
+/// it is there. Gives the count's word as it is then, for [`tell`]. Before that, and whether there is room or not, `inherit`
+/// throws away what somebody has begun who died with the lock.
 #[inline]
 pub(crate) fn put<W: World, E>(
     world: &W,
@@ -177,16 +174,20 @@ pub(crate) fn put<W: World, E>(
     own: Held,
     room: Room,
     bytes: u64,
-    write: impl FnOnce(Turn) -> Result<End, E>,
+    inherit: impl FnOnce(Position),
+    write: impl FnOnce(Position) -> Result<End, E>,
 ) -> Result<u64, Missed<E>> {
     let side = &ring.put;
     let (hold, is_heir) = Hold::take(world, side.lock, own)?;
     world.at("ring: to put");
     let from = side.position();
+    if is_heir {
+        inherit(from);
+    }
     if !has_room(ring, from, room, bytes)? {
         return Err(Missed::Nothing);
     }
-    let end = write(Turn { from, is_heir }).map_err(Missed::Failed)?;
+    let end = write(from).map_err(Missed::Failed)?;
     side.prepare(from, end);
     world.at("ring: written");
     // The lock's freeing alone would publish it as well, but this tells in one step who sleeps.
@@ -221,23 +222,28 @@ fn fits(from: Position, taken: Position, room: Room, bytes: u64) -> bool {
 }
 
 /// Takes one item: `read` reads its record, and says where it ends; then it is taken, and `settle` does what is to be done
-/// with what it leaves, while nobody else takes one. Gives the count's word as it is then, for [`tell`].
+/// with what it leaves, while nobody else takes one. Gives the count's word as it is then, for [`tell`]. `inherit` as in
+/// [`put`].
 #[inline]
 pub(crate) fn take<W: World, R, E>(
     world: &W,
     ring: &Ring<'_, W::Word>,
     own: Held,
-    read: impl FnOnce(Turn) -> Result<(R, End), E>,
+    inherit: impl FnOnce(Position),
+    read: impl FnOnce(Position) -> Result<(R, End), E>,
     settle: impl FnOnce(&mut R, Position, End),
 ) -> Result<(R, u64), Missed<E>> {
     let side = &ring.taken;
     let (hold, is_heir) = Hold::take(world, side.lock, own)?;
     world.at("ring: to take");
     let from = side.position();
+    if is_heir {
+        inherit(from);
+    }
     if !has_item(ring, from)? {
         return Err(Missed::Nothing);
     }
-    let (mut record, end) = read(Turn { from, is_heir }).map_err(Missed::Failed)?;
+    let (mut record, end) = read(from).map_err(Missed::Failed)?;
     side.prepare(from, end);
     world.at("ring: read");
     let word = side.count.add(ONE, AcqRel).wrapping_add(ONE);
@@ -260,6 +266,13 @@ fn has_item<W: Word, E>(ring: &Ring<'_, W>, from: Position) -> Result<bool, Miss
     if put < from.count { Err(Missed::Corrupt) } else { Ok(put > from.count) }
 }
 
+/// False if there is no item, for whoever takes; without a look at what producers write, where that was seen before.
+#[inline]
+pub(crate) fn may_take<W: Word>(ring: &Ring<'_, W>) -> bool {
+    let taken = count_of(ring.taken.count.load(Relaxed));
+    ring.taken.seen[0].load(Relaxed) > taken || count_of(ring.put.count.load(Acquire)) != taken
+}
+
 /// Does something while nobody else has a side's lock, and says what came of it; nothing while somebody has. `visit` is
 /// told how far the side has come, and whether whoever had the lock before died with it and may have left something begun.
 pub(crate) fn visit<W: World, R>(
@@ -271,6 +284,16 @@ pub(crate) fn visit<W: World, R>(
     let taken = lock::try_take(world, side.lock, own).ok()?;
     let _hold = Hold { world, lock: side.lock, own };
     Some(visit(side.position(), taken == Taken::FromDead))
+}
+
+/// Throws away what somebody has begun who died with a side's lock, if that is so: for who lacks just that, and so would
+/// never come to take the lock.
+pub(crate) fn inherit<W: World>(world: &W, side: &Side<'_, W::Word>, own: Held, inherit: impl FnOnce(Position)) {
+    visit(world, side, own, |from, is_heir| {
+        if is_heir {
+            inherit(from);
+        }
+    });
 }
 
 /// How many items there are, as it was when it was asked.
@@ -359,3 +382,6 @@ pub(crate) fn wake_all<W: World>(world: &W, count: &W::Word) {
     let _ = clear(count, WAITERS);
     world.wake(count, u32::MAX >> 1);
 }
+
+#[cfg(test)]
+mod races;
