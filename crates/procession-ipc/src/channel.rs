@@ -15,6 +15,8 @@
 //! | next, of a file | the bytes of the body, which is in the first descriptor |
 //! | then | the body, filled up to a multiple of eight |
 
+mod watch;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -886,40 +888,6 @@ impl Channel {
             Where::File(_) => return Err(Unreceived::Corrupt("an item's file is missing")),
         };
         Ok(Incoming { content, is_raw: found.is_raw, descriptors })
-    }
-
-    /// Asks the next producer for a bell.
-    pub(crate) fn arm(&self) {
-        let ring = self.ring();
-        let mut seen = ring.put.count.load(Acquire);
-        // It is somebody else's mark that came between, or an item, after which no bell is needed.
-        while seen & CALLERS == 0 && self.len() == 0 {
-            ring::mark(ring.put.count, seen, CALLERS);
-            seen = ring.put.count.load(Acquire);
-        }
-    }
-
-    /// Throws away what lies in the consumers' socket and is of no item, if there is no item.
-    pub(crate) fn clear_bells(&self, link: &PacketSocket) -> io::Result<()> {
-        let ring = self.ring();
-        let own = Held::by(self.own()?, thread_id());
-        let world = self.world(TAKEN_LOCK, Deadline::after(LOCK_PATIENCE));
-        let cleared = ring::when_empty(
-            &world,
-            &ring,
-            own,
-            |from| self.forget_taken(from),
-            || tickets::clear(link, |ticket| ticket != self.words()[TICKET].load(Acquire) || self.is_nobody_putting()),
-        );
-        cleared.transpose().map(drop)
-    }
-
-    /// True if whoever has begun to put an item has ended or failed.
-    fn is_nobody_putting(&self) -> bool {
-        let lock = self.words()[PUT_LOCK].load(Acquire);
-        let owner = Held::from_word(lock).and_then(Held::owner);
-        // What it had put before it freed the lock is to be seen by now.
-        owner.is_none_or(|owner| !self.slot.is_alive(owner)) && self.len() == 0
     }
 
     /// Wakes producers that wait for a block.

@@ -172,8 +172,8 @@ impl Items {
 
     /// Takes away what makes the consumers' end readable and is no item.
     pub(crate) fn settle(&self) -> io::Result<bool> {
-        if let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.is_ready()) {
-            self.channel.clear_bells(link)?;
+        if let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.ends.is_closed()) {
+            self.channel.silence(link);
         }
         Ok(self.is_ready())
     }
