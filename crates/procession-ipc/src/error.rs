@@ -151,7 +151,9 @@ pub enum RecvError {
         message: Vec<u8>,
     },
     /// The message is longer than the caller allows. The connection receives no more.
-    #[error("a message of {bytes} bytes, where {bytes_max} are allowed: the connection cannot be received from any more")]
+    #[error(
+        "a message of {bytes} bytes, where {bytes_max} are allowed: the connection cannot be received from any more"
+    )]
     TooLarge {
         /// How long it is by its header.
         bytes: u64,

@@ -143,12 +143,7 @@ impl fmt::Debug for Kernel {
 
 impl Kernel {
     /// Starts a process, known by a number from 2 on.
-    pub fn spawn<R: 'static>(
-        &self,
-        process: u32,
-        fate: Fate,
-        run: impl FnOnce(&Self) -> R + 'static,
-    ) -> Process<R> {
+    pub fn spawn<R: 'static>(&self, process: u32, fate: Fate, run: impl FnOnce(&Self) -> R + 'static) -> Process<R> {
         let kernel = Self {
             shared: Arc::clone(&self.shared),
             process,
