@@ -45,6 +45,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sync/src/cells.rs", "knows where values stand in shared memory"),
     ("crates/procession-sync/src/locked.rs", "shows as references what a lock that is held guards"),
     ("crates/procession-sync/src/keep.rs", "says in the bit of an address whether a guard owns its object"),
+    ("crates/procession-sys/src/packet.rs", "lets go of a socket that other threads may be using"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
     ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),
     ("crates/procession-sys/src/exec.rs", "calls posix_spawn, which takes raw pointers"),

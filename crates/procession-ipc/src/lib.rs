@@ -12,7 +12,16 @@
 
 mod error;
 
+mod protocol; // What may become of a channel's words. Read this first.
+mod store; // Where bodies are.
+mod tickets; // Where descriptors are.
+
+mod channel; // One direction of messages: all three.
+mod ends; // Who is there.
+mod queue;
+
 pub mod wait; // Waiting on many things at once.
 
 pub use crate::error::{GetError, PutError, RecvError, SendError};
+pub use crate::queue::{QUEUE_BYTES, Queue};
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

@@ -41,6 +41,7 @@ procession_testkit::main! {
         handles_are_dropped_in_the_middle_of_everything within 60,
         a_slot_of_another_kind_is_refused,
         a_copy_keeps_what_its_parent_drops,
+        a_copy_is_another_from_its_fork_to_its_end,
         a_program_that_a_child_executes_holds_nothing,
         a_fork_without_descriptors_makes_handles_that_do_nothing,
         a_copy_does_not_keep_its_parent_alive,
@@ -55,6 +56,7 @@ procession_testkit::main! {
         a_slot_outlives_the_child_that_made_it,
         slots_travel_in_whatever_holds_them,
         a_child_that_is_killed_gives_up_what_it_has,
+        others_hold_a_slot_while_they_live_or_a_message_does,
         a_child_that_is_killed_at_any_step_leaves_whole_books within 120,
     ];
 }
@@ -200,6 +202,7 @@ fn all_there_is(slots: &[Slot]) {
     let message = encode(&(copies, own.clone())).unwrap();
     drop(own);
     let (copies, own): (Vec<Slot>, Vec<Slot>) = decode(message).unwrap();
+    let _ = own[0].is_held_by_others();
     drop(encode(&own).unwrap());
     drop((copies, own));
     collect();
@@ -305,7 +308,9 @@ fn leave_a_copy_behind(slot: Slot, with_descriptors: bool, wait: Descriptor, tol
         fail_points::arm("fork: begins", 0, || assert!(limit(Scarcity::OpenFiles, Some(0)).is_ok()));
         fail_points::arm("fork: prepared", 0, || assert!(limit(Scarcity::OpenFiles, Some(1 << 10)).is_ok()));
     }
+    let parent = slot.own_name().unwrap();
     let copy = || {
+        assert!(!slot.is_own_name(parent), "it has another name, or none");
         tell(&told);
         hear(&wait); // Until nobody can write there any more.
         0
@@ -324,7 +329,9 @@ fn a_copy_does_not_keep_its_parent_alive() {
         hear(&told);
         let parent = Owner::from_word(slot.atomic_u32(0).unwrap().load(SeqCst)).unwrap();
         assert!(!slot.is_alive(parent), "descriptors for the copy: {with_descriptors}");
-        assert!(slot.is_alive(slot.own_name().unwrap()));
+        let own = slot.own_name().unwrap();
+        assert!(slot.is_alive(own));
+        assert_eq!([own, parent].map(|name| slot.is_own_name(name)), [true, false]);
         drop(end);
     }
 }
@@ -420,6 +427,44 @@ fn a_child_that_is_killed_gives_up_what_it_has(method: StartMethod) {
     assert_killed(child);
     assert_live(1);
     drop(kept);
+}
+
+fn others_hold_a_slot_while_they_live_or_a_message_does(method: StartMethod) {
+    let given = make(vec![1, 2]);
+    let same = given.clone();
+    let others = || given.iter().map(Slot::is_held_by_others).collect::<Vec<_>>();
+    assert_eq!(others(), [false, false]);
+    let ((heard, told), (never, _open)) = (pipe(), pipe());
+    let child = start(method, hold, (same, told, never));
+    hear(&heard);
+    assert_eq!(others(), [true, true]);
+    child.kill().unwrap();
+    assert_killed(child);
+    // Nobody has collected what it left.
+    assert_eq!(others(), [false, false]);
+    let message = encode(&given[1]).unwrap();
+    let (there, here) = PacketSocket::pair().unwrap();
+    there.send([message.bytes()], &message.descriptors().collect::<Vec<_>>()).unwrap();
+    drop(message);
+    assert_eq!(others(), [false, true]);
+    drop((there, here));
+    assert_eq!(others(), [false, false]);
+    assert_live(2);
+}
+
+fn a_copy_is_another_from_its_fork_to_its_end() {
+    let slot = Rc::new(slot());
+    let (wait, go) = pipe();
+    let childs = Rc::clone(&slot);
+    let child = Context::new(StartMethod::Fork).fork(move || {
+        hear(&wait);
+        childs.is_held_by_others()
+    });
+    let child = child.unwrap();
+    assert!(slot.is_held_by_others());
+    tell(&go);
+    assert!(child.join().unwrap());
+    assert!(!slot.is_held_by_others());
 }
 
 #[track_caller]

@@ -29,6 +29,7 @@ impl<'a, O> Keep<'a, O> {
         Self { place: NonNull::from(object), _of: PhantomData }
     }
 
+    #[inline]
     fn is_owned(&self) -> bool {
         self.place.addr().get() & OWNED != 0
     }
@@ -58,12 +59,21 @@ impl<O> Deref for Keep<'_, O> {
     }
 }
 
+impl<O> Keep<'_, O> {
+    /// Apart, so that what is left is small enough to become part of a guard's drop.
+    #[cold]
+    #[inline(never)]
+    fn drop_owned(&mut self) {
+        // SAFETY: made by `Box::into_raw`, and nobody else has it: this is called once, when it is dropped.
+        drop(unsafe { Box::from_raw(self.address()) });
+    }
+}
+
 impl<O> Drop for Keep<'_, O> {
     #[inline]
     fn drop(&mut self) {
         if self.is_owned() {
-            // SAFETY: made by `Box::into_raw`, and nobody else has it.
-            drop(unsafe { Box::from_raw(self.address()) });
+            self.drop_owned();
         }
     }
 }

@@ -215,10 +215,14 @@ impl Lock {
     #[inline]
     pub(crate) fn take_now(&self) -> Option<Held> {
         let own = self.own().ok()?;
-        if !lock::take_free(self.word(), own) {
+        let [word, since, ..] = self.slot.words() else { return None };
+        if !lock::take_free(word, own) {
             return None;
         }
-        self.slot.words()[SINCE].store(0, Relaxed);
+        // What is to be written before the word is given back delays that; most often nobody has asked.
+        if since.load(Relaxed) != 0 {
+            since.store(0, Relaxed);
+        }
         Some(own)
     }
 
@@ -256,12 +260,14 @@ impl Lock {
     /// Frees it if it is this process's, which a forked child is not that has copied its parent's guard.
     #[inline]
     pub(crate) fn give(&self, own: Held) {
-        if self.is_own(own) && !lock::give_unmarked(self.word(), own) {
+        let Some(word) = self.slot.words().first() else { return };
+        if self.is_own(own) && !lock::give_unmarked(word, own) {
             self.wake(own);
         }
     }
 
     #[cold]
+    #[inline(never)]
     fn wake(&self, own: Held) {
         lock::give(&Kernel::new(&self.slot, Deadline::NEVER), self.word(), own);
     }
@@ -269,7 +275,7 @@ impl Lock {
     /// True in the process by whose name it was taken.
     #[inline]
     pub(crate) fn is_own(&self, own: Held) -> bool {
-        self.slot.own_name().ok() == own.owner()
+        own.owner().is_some_and(|name| self.slot.is_own_name(name))
     }
 
     /// The word of the calling thread.
@@ -277,7 +283,7 @@ impl Lock {
     pub(crate) fn own(&self) -> Result<Held, ArenaError> {
         let name = self.slot.own_name()?;
         let last = OWN.get();
-        Ok(if last.owner() == Some(name) { last } else { remember(name) })
+        Ok(if last.is_by(name) { last } else { remember(name) })
     }
 
     #[inline]
@@ -385,7 +391,7 @@ impl BaseLock for Lock {
     }
 
     fn is_held_by(&self, guard: &LockGuard<'_>) -> bool {
-        guard.lock.slot.is_same(&self.slot) && self.slot.own_name().ok() == guard.own.owner()
+        guard.is_of(self)
     }
 
     fn release_all(guard: LockGuard<'_>) {

@@ -33,6 +33,10 @@ pub use crate::waiting::Kernel;
 pub trait Word {
     /// Reads it.
     fn load(&self, order: Ordering) -> u64;
+    /// Writes it.
+    fn store(&self, value: u64, order: Ordering);
+    /// Adds to it, and says what it was.
+    fn add(&self, value: u64, order: Ordering) -> u64;
     /// Reads it as an exchange does, and leaves it as it is.
     fn touch(&self, order: Ordering) -> u64;
     /// Puts `next` where `seen` is.
@@ -46,6 +50,16 @@ impl Word for AtomicU64 {
     #[inline]
     fn load(&self, order: Ordering) -> u64 {
         self.load(order)
+    }
+
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    #[inline]
+    fn add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
     }
 
     #[inline]

@@ -21,6 +21,10 @@ pub(crate) const SPIN_TIME_MAX: Duration = Duration::from_micros(100);
 /// How often a thread looks at a word between two looks at the clock, which take longer.
 const LOOKS: u32 = 16;
 
+/// How many looks follow one another without a pause. A peer that is at work answers within them, and a pause takes as long
+/// as its answer: two that take turns would fall into step with their pauses, and take twice as long.
+const EAGER_LOOKS: u32 = 2 * LOOKS;
+
 /// How many times as long as at first a thread pauses between looks in the end. Each look takes the word's cache line from
 /// whoever has the lock, who goes the faster the less it is disturbed.
 const PAUSES_MAX: u32 = 32;
@@ -144,6 +148,9 @@ impl Spin {
             return false;
         }
         self.looks.set(looks.wrapping_add(1));
+        if looks < EAGER_LOOKS {
+            return true;
+        }
         for _ in 0..1 << (looks / LOOKS).min(PAUSES_MAX.ilog2()) {
             spin_loop();
         }
@@ -155,7 +162,7 @@ impl Spin {
     fn goes_on(&self, deadline: Deadline) -> bool {
         match self.state.get() {
             State::NotBegun => self.begin(deadline),
-            State::Spins if self.looks.get() >= self.looks_max.get() || self.until.get().has_passed() => {
+            State::Spins if self.looks.get() >= self.looks_max.get() || self.is_late(deadline) => {
                 self.state.set(State::IsOver);
                 // A wait that was to be shorter teaches nothing.
                 if !deadline.has_passed() {
@@ -169,13 +176,22 @@ impl Spin {
         }
     }
 
+    /// Whether it has spun for as long as it may. The clock is read for the first time after some looks: reading it takes
+    /// as long as many a wait.
+    fn is_late(&self, deadline: Deadline) -> bool {
+        if self.looks.get() > LOOKS {
+            return self.until.get().has_passed();
+        }
+        self.until.set(deadline.min(Deadline::after(SPIN_TIME_MAX)));
+        deadline.has_passed()
+    }
+
     fn begin(&self, deadline: Deadline) -> bool {
         let may_spin = deadline != Deadline::NOW && !is_alone();
         let looks = if may_spin { with_habit(self.object, Habit::decide) } else { 0 };
         let spins = looks > 0;
         if spins {
             self.looks_max.set(looks);
-            self.until.set(deadline.min(Deadline::after(SPIN_TIME_MAX)));
         }
         self.state.set(if spins { State::Spins } else { State::IsOver });
         spins

@@ -34,7 +34,15 @@ impl<'a> Kernel<'a> {
     #[inline]
     #[must_use]
     pub fn new(slot: &'a Slot, deadline: Deadline) -> Self {
-        Self { slot, deadline, spin: Spin::new(slot.words().as_ptr().addr()), is_rechecking: Cell::new(false) }
+        Self::at(slot, slot.words().as_ptr().addr(), deadline)
+    }
+
+    /// For one of several that are in a slot, known by an address there: what is learnt of one wait says nothing of the
+    /// others.
+    #[inline]
+    #[must_use]
+    pub fn at(slot: &'a Slot, address: usize, deadline: Deadline) -> Self {
+        Self { slot, deadline, spin: Spin::new(address), is_rechecking: Cell::new(false) }
     }
 }
 

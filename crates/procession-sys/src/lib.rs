@@ -86,12 +86,12 @@ pub use crate::identity::{
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
 pub use crate::listener::PacketListener;
 pub use crate::memfd::{
-    Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks, reopen,
-    reserve_file, seal_constant, sealed_file, set_file_size, whole_pages,
+    Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks,
+    release_range, reopen, reserve_file, reserve_range, seal_constant, sealed_file, set_file_size, whole_pages,
 };
 pub use crate::memory::available_memory;
 pub use crate::named::{give_name, is_regular, open_regular, unnamed_file, write_at};
-pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket};
+pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket, is_too_many_in_flight};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one, poll_readable};

@@ -106,6 +106,9 @@ fn transfer(bank: Bank, number: usize) -> Result<u32, Fault> {
     let mut told = 0;
     bank.start.wait()?;
     for step in 0..TRANSFERS {
+        if step == TRANSFERS / 2 && !bank.halfway.wait_timeout(PATIENCE)? {
+            return Err(Fault::new("nobody got halfway")); // However late it is, the others are still at work then.
+        }
         let began = Instant::now();
         let mut accounts = match bank.accounts.lock() {
             Err(LockError::OwnerDied(mut accounts)) => {

@@ -78,6 +78,12 @@ impl Arena {
         if is_own { Owner::from_word(seat as u32) } else { None } // The lower half.
     }
 
+    /// Whether this process is called so: [`Arena::name`] with less to compare.
+    #[inline]
+    pub(super) fn is_called(&self, name: Owner) -> bool {
+        self.seat.load(Relaxed) == u64::from(FORKS.load(Relaxed)) << FORKS_SHIFT | u64::from(name.word())
+    }
+
     /// Whether a process is an owner still.
     pub(super) fn is_alive(&self, owner: Owner) -> bool {
         // A lock excludes others than who has it, so one's own cannot be asked for.
@@ -129,6 +135,11 @@ impl Arena {
         if let Some(owner) = self.owner() {
             self.books.give_up(owner, slot);
         }
+    }
+
+    /// Whether any other process, or a message, refers to a slot to which this process has a reference.
+    pub(super) fn is_held_by_others(&self, slot: u32) -> bool {
+        self.owner().is_none_or(|own| self.books.is_held_by_others(own, slot))
     }
 
     /// As if the process had been killed: what is dropped from now on is not given up.

@@ -31,6 +31,7 @@ pub(crate) enum Change {
 impl Change {
     const ALL: [Self; 5] = [Self::Add, Self::Subtract, Self::SetTop, Self::ClearTop, Self::Clear];
 
+    #[inline]
     fn of(main: u64) -> Option<Self> {
         let number = (main >> CHANGE_SHIFT) % (1 << CHANGE_BITS);
         Self::ALL.into_iter().find(|change| *change as u64 == number)
@@ -48,24 +49,29 @@ pub(crate) struct Entry(u64);
 impl Entry {
     const VERSION_SHIFT: u32 = 32;
 
+    #[inline]
     pub(crate) fn count(self) -> u32 {
         low(self.0) & COUNT_MAX
     }
 
+    #[inline]
     pub(crate) fn has_top(self) -> bool {
         low(self.0) & TOP != 0
     }
 
+    #[inline]
     pub(crate) fn is_empty(self) -> bool {
         low(self.0) == 0
     }
 
     /// How often it has changed, without the highest bits.
+    #[inline]
     fn version(self) -> u32 {
         (self.0 >> Self::VERSION_SHIFT) as u32 // The upper half.
     }
 
     /// What a change makes of it.
+    #[inline]
     fn after(self, change: Change) -> Self {
         let top = low(self.0) & TOP;
         // Who changes it has looked that it can be: the limits matter only where somebody has scribbled.
@@ -81,6 +87,7 @@ impl Entry {
 }
 
 /// The main word whose change is to be noted in an entry.
+#[inline]
 fn main_word(value: u32, at: usize, change: Change, entry: Entry) -> u64 {
     u64::from(value)
         | (at as u64) << ENTRY_SHIFT
@@ -89,6 +96,7 @@ fn main_word(value: u32, at: usize, change: Change, entry: Entry) -> u64 {
 }
 
 /// The same main word with another value, by which no entry changes.
+#[inline]
 fn with_value(main: u64, value: u32) -> u64 {
     main & !u64::from(u32::MAX) | u64::from(value)
 }

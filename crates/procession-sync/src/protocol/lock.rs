@@ -51,6 +51,12 @@ impl Held {
         Owner::from_word((self.0 >> OWNER_SHIFT) as u32) // The upper half.
     }
 
+    /// Whether it names a process.
+    #[inline]
+    pub(crate) fn is_by(self, owner: Owner) -> bool {
+        self.0 >> OWNER_SHIFT == u64::from(owner.word())
+    }
+
     /// The thread, by its number.
     #[must_use]
     pub fn thread(self) -> u32 {

@@ -29,6 +29,14 @@ impl Word for AtomicU64 {
         self.load(order)
     }
 
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    fn add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
+    }
+
     fn touch(&self, order: Ordering) -> u64 {
         self.fetch_add(0, order)
     }

@@ -23,6 +23,7 @@ pub(crate) struct Permits<'a, T> {
 }
 
 /// How many permits are there.
+#[inline]
 pub(crate) fn available(value: u32) -> u32 {
     value & PERMITS_MAX
 }
@@ -96,6 +97,7 @@ impl<T: Word> Permits<'_, T> {
     }
 
     /// Has a permit that an entry has be nobody's.
+    #[inline]
     pub(crate) fn forget<W: World<Word = T>>(&self, world: &W, at: usize) {
         loop {
             let seen = self.ledger.settled(world);
@@ -109,6 +111,7 @@ impl<T: Word> Permits<'_, T> {
     }
 
     /// Adds permits that are nobody's; false, and none of them, if there would be too many.
+    #[inline]
     pub(crate) fn release<W: World<Word = T>>(&self, world: &W, count: u32) -> bool {
         let given = loop {
             let seen = self.ledger.settled(world);

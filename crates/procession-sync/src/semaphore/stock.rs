@@ -89,13 +89,14 @@ impl Stock {
     /// Gives back a permit, unless a forked child has but a copy of it.
     #[inline]
     pub(super) fn give(&self, own: Owner, at: usize) {
-        if self.slot().own_name().ok() == Some(own) {
+        if self.slot().is_own_name(own) {
             self.permits().give(&Kernel::new(self.slot(), Deadline::NEVER), at);
         }
     }
 
+    #[inline]
     pub(super) fn forget(&self, own: Owner, at: usize) {
-        if self.slot().own_name().ok() == Some(own) {
+        if self.slot().is_own_name(own) {
             self.permits().forget(&Kernel::new(self.slot(), Deadline::NEVER), at);
         }
     }

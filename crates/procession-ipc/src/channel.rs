@@ -1,0 +1,665 @@
+//! One direction of messages: a ring, the store of its bodies, and a socket for descriptors.
+//!
+//! Relies on `protocol/ring.rs` for what the words mean, on `store.rs` for where bodies are, and on packet sockets for
+//! descriptors and for whether the other side is there. Knows no types: a body is bytes.
+//!
+//! # Records
+//! A record stands in one segment, at a multiple of eight bytes. What does not fit the rest of a segment stands in the next
+//! one, and a record without content says so. Words are the machine's own.
+//!
+//! | word | what |
+//! |---|---|
+//! | 0 | bits 0–31: bytes of a body that follows; 32–34: [`Place`]; 35: raw; 36–51: descriptors |
+//! | next, if there are descriptors | the ticket of the datagram that they come in |
+//! | next, of a block | the block; then the bytes of the body |
+//! | next, of a file | the bytes of the body, which is in the first descriptor |
+//! | then | the body, filled up to a multiple of eight |
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
+use std::sync::atomic::{AtomicU64, fence};
+use std::time::Duration;
+
+use procession_shm::arena::{ArenaError, Owner, Slot};
+use procession_sync::protocol::Kernel;
+use procession_sync::protocol::lock::Held;
+use procession_sys::{Deadline, PacketSocket, thread_id};
+use procession_wire::bulk;
+
+use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Ring, Room, Side, Turn, WAITERS};
+use crate::store::{BLOCK_BYTES_MAX, Block, NoBlock, SEGMENT_BYTES, Store};
+use crate::tickets;
+
+/// Words of a channel in its slot.
+pub(crate) const CHANNEL_WORDS: usize = 32;
+
+// What the one side writes is apart from what the other does, and what waiters look at from what only the lock's holder does.
+const PUT_LOCK: usize = 0;
+const PUT_POSITIONS: usize = 1;
+const PUT_SEEN: usize = 5;
+const TICKET: usize = 7;
+const PUT_COUNT: usize = 8;
+const TAKEN_LOCK: usize = 16;
+const TAKEN_POSITIONS: usize = 17;
+const TAKEN_SEEN: usize = 21;
+const TAKEN_COUNT: usize = 24;
+
+/// The longest body that stands in its record; a longer one has a block of its own.
+pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
+
+/// For how long who does not want to wait waits for another that is just putting or taking: much longer than that takes,
+/// unless it is stopped.
+const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
+const WORD: u64 = size_of::<u64>() as u64;
+
+/// Where a record's body is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    Inline = 1,
+    Block = 2,
+    File = 3,
+    /// There is none; the next record is in the next segment.
+    Skip = 7,
+}
+
+/// The first word of a record.
+#[derive(Clone, Copy, Debug)]
+struct Header {
+    place: Place,
+    inline_bytes: u32,
+    is_raw: bool,
+    descriptors: u16,
+}
+
+impl Header {
+    const SKIP: Self = Self { place: Place::Skip, inline_bytes: 0, is_raw: false, descriptors: 0 };
+
+    fn word(self) -> u64 {
+        u64::from(self.inline_bytes)
+            | (self.place as u64) << 32
+            | u64::from(self.is_raw) << 35
+            | u64::from(self.descriptors) << 36
+    }
+
+    fn of(word: u64) -> Option<Self> {
+        let place = match word >> 32 & 7 {
+            1 => Place::Inline,
+            2 => Place::Block,
+            3 => Place::File,
+            7 => Place::Skip,
+            _ => return None,
+        };
+        let descriptors = (word >> 36) as u16; // Sixteen bits of it.
+        Some(Self { place, inline_bytes: word as u32, is_raw: word >> 35 & 1 == 1, descriptors })
+    }
+
+    /// Words before the body.
+    fn words(self) -> u64 {
+        let body = match self.place {
+            Place::Inline | Place::Skip => 0,
+            Place::Block => 2,
+            Place::File => 1,
+        };
+        1 + u64::from(self.descriptors > 0) + body
+    }
+
+    /// Bytes of the whole record.
+    fn bytes(self) -> u64 {
+        self.words() * WORD + u64::from(self.inline_bytes).next_multiple_of(WORD)
+    }
+}
+
+/// Why a message was not sent.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    Full,
+    Closed,
+    Disconnected,
+    System(&'static str, io::Error),
+    Corrupt(&'static str),
+}
+
+/// Why none was received.
+#[derive(Debug)]
+pub(crate) enum Unreceived {
+    Empty,
+    Closed,
+    Disconnected,
+    System(&'static str, io::Error),
+    Corrupt(&'static str),
+}
+
+/// A body where it is when it is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Body<'a> {
+    /// What the encoder makes.
+    Encoded(&'a [u8]),
+    /// The memory of numbers, more of it than stands in a record.
+    Raw(&'a [u8]),
+    /// Written already.
+    Leased(&'a Lease, u64),
+}
+
+/// What is sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outgoing<'a> {
+    pub(crate) body: Body<'a>,
+    pub(crate) descriptors: &'a [BorrowedFd<'a>],
+}
+
+/// A body where it is when it was received.
+#[derive(Debug)]
+pub(crate) enum Content {
+    /// In the buffer that was given.
+    Inline,
+    Leased(Lease, u64),
+    File(OwnedFd, u64),
+}
+
+/// What was received.
+#[derive(Debug)]
+pub(crate) struct Incoming {
+    pub(crate) content: Content,
+    pub(crate) is_raw: bool,
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+/// A block that this process holds; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    channel: Channel,
+    block: Block,
+    own: Owner,
+    /// False once the block is an item's.
+    is_held: bool,
+}
+
+impl Lease {
+    /// Leaves the block to the item that it was put as.
+    pub(crate) fn leave(mut self) {
+        self.is_held = false;
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.channel.store
+    }
+
+    pub(crate) fn place(&self) -> usize {
+        self.channel.store.place(self.block)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        // What a forked child has copied is its parent's.
+        if self.is_held && self.channel.slot.own_name().ok() == Some(self.own) {
+            self.channel.store.free(self.block, self.own);
+            self.channel.tell_of_room();
+        }
+    }
+}
+
+/// One direction of messages.
+#[derive(Clone, Debug)]
+pub(crate) struct Channel {
+    slot: Slot,
+    /// Where its words are in the slot.
+    first: usize,
+    store: Arc<Store>,
+    room: Room,
+}
+
+impl Channel {
+    /// The channel whose words are the slot's from `first` on, which there must be.
+    pub(crate) fn over(slot: Slot, first: usize, store: Arc<Store>) -> Result<Self, ArenaError> {
+        if slot.words().len() < first + CHANNEL_WORDS {
+            return Err(ArenaError::Foreign { reason: "there is no room for a channel" });
+        }
+        let limits = store.limits();
+        let room = Room { items: limits.items, bytes: limits.bytes };
+        Ok(Self { slot, first, store, room })
+    }
+
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    #[inline]
+    fn words(&self) -> &[AtomicU64; CHANNEL_WORDS] {
+        self.slot.words()[self.first..].first_chunk().expect("as many were there when it was made")
+    }
+
+    #[inline]
+    fn ring(&self) -> Ring<'_, AtomicU64> {
+        let words = self.words();
+        let side = |lock: usize, count: usize, positions: usize, seen: usize| Side {
+            lock: &words[lock],
+            count: &words[count],
+            positions: [&words[positions], &words[positions + 1], &words[positions + 2], &words[positions + 3]],
+            seen: [&words[seen], &words[seen + 1]],
+        };
+        Ring {
+            put: side(PUT_LOCK, PUT_COUNT, PUT_POSITIONS, PUT_SEEN),
+            taken: side(TAKEN_LOCK, TAKEN_COUNT, TAKEN_POSITIONS, TAKEN_SEEN),
+        }
+    }
+
+    #[inline]
+    fn world(&self, word: usize, deadline: Deadline) -> Kernel<'_> {
+        Kernel::at(&self.slot, (&raw const self.words()[word]).addr(), deadline)
+    }
+
+    #[inline]
+    fn own(&self) -> Result<Owner, io::Error> {
+        self.slot.own_name().map_err(io::Error::other)
+    }
+
+    /// How many messages there are.
+    pub(crate) fn len(&self) -> u64 {
+        ring::len(&self.ring())
+    }
+
+    /// How many it may hold.
+    pub(crate) fn room(&self) -> Room {
+        self.room
+    }
+
+    // Sending.
+
+    /// A block for a body of so many bytes.
+    pub(crate) fn lease(&self, bytes: u64) -> Result<Lease, Unsent> {
+        let own = self.own().map_err(|error| Unsent::System("use the queue", error))?;
+        let block = self.store.claim(bytes, own, |owner| self.slot.is_alive(owner)).map_err(no_block)?;
+        Ok(Lease { channel: self.clone(), block, own, is_held: true })
+    }
+
+    /// Sends a message, as soon as there is room for it. `is_over` is asked now and then whether that is worth waiting
+    /// for.
+    pub(crate) fn send(
+        &self,
+        link: &PacketSocket,
+        outgoing: Outgoing<'_>,
+        deadline: Deadline,
+        gone: impl Fn() -> Option<Unsent>,
+    ) -> Result<(), Unsent> {
+        let world = self.world(TAKEN_COUNT, deadline);
+        let taken = self.ring().taken.count;
+        loop {
+            let seen = taken.load(Acquire);
+            let marks = match self.send_now(link, outgoing, deadline) {
+                Err(Unsent::Full) if self.len() >= self.room.items => WAITERS,
+                Err(Unsent::Full) => WAITERS | CALLERS,
+                done => return done,
+            };
+            match ring::pause(&world, taken, seen, marks) {
+                Paused::Spun => {}
+                Paused::Slept => gone().map_or(Ok(()), Err)?,
+                Paused::Over => return Err(gone().unwrap_or(Unsent::Full)),
+            }
+        }
+    }
+
+    /// The same without waiting for room.
+    fn send_now(&self, link: &PacketSocket, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), Unsent> {
+        let (bytes, prefix) = match outgoing.body {
+            Body::Leased(lease, bytes) => return self.put(link, Stored::Block(lease.block, bytes), true, outgoing, deadline),
+            Body::Encoded(bytes) if bytes.len() <= INLINE_BYTES_MAX => {
+                return self.put(link, Stored::Inline(bytes), false, outgoing, deadline);
+            }
+            Body::Encoded(bytes) => (bytes, None),
+            Body::Raw(bytes) => (bytes, Some(bulk::length_prefix(bytes.len()))),
+        };
+        let len = bytes.len() as u64;
+        if len <= BLOCK_BYTES_MAX {
+            let lease = self.lease(len)?;
+            self.store.map().write(lease.place(), bytes).map_err(|_| Unsent::Corrupt("a block is outside"))?;
+            self.put(link, Stored::Block(lease.block, len), prefix.is_some(), outgoing, deadline)?;
+            lease.leave();
+            return Ok(());
+        }
+        let prefix = prefix.as_ref().map_or(&[][..], AsRef::as_ref);
+        let file = procession_sys::sealed_file("procession-message", &[prefix, bytes]);
+        let file = file.map_err(|error| Unsent::System("make a memory file", error))?;
+        let len = len + prefix.len() as u64;
+        self.put(link, Stored::File(file.as_fd(), len), false, outgoing, deadline)
+    }
+
+    fn put(
+        &self,
+        link: &PacketSocket,
+        body: Stored<'_>,
+        is_raw: bool,
+        outgoing: Outgoing<'_>,
+        deadline: Deadline,
+    ) -> Result<(), Unsent> {
+        let record = &Record { body, is_raw, descriptors: outgoing.descriptors };
+        let ring = self.ring();
+        let name = self.own().map_err(|error| Unsent::System("use the queue", error))?;
+        let own = Held::by(name, thread_id());
+        let world = self.world(PUT_LOCK, patient(deadline));
+        let put = ring::put(&world, &ring, own, self.room, record.cost(), |turn| self.write(turn, name, link, record));
+        let word = put.map_err(|missed| match missed {
+            Missed::Nothing | Missed::Held => Unsent::Full,
+            Missed::HeldBySelf => Unsent::System("put in a signal handler", io::ErrorKind::Deadlock.into()),
+            Missed::Corrupt => Unsent::Corrupt("counts"),
+            Missed::Failed(unsent) => unsent,
+        })?;
+        if ring::tell(&world, ring.put.count, word) {
+            tickets::ring_bell(link);
+        }
+        Ok(())
+    }
+
+    /// Writes a record, having the lock.
+    fn write(&self, turn: Turn, own: Owner, link: &PacketSocket, record: &Record<'_>) -> Result<End, Unsent> {
+        let from = turn.from;
+        if turn.is_heir {
+            self.store.forget_begun(from.count, from.at.div_ceil(SEGMENT_BYTES));
+        }
+        let header = record.header();
+        let (mut place, at) = self.room_for(from.at, header.bytes())?;
+        let mut push = |word: u64| {
+            let stored = self.store.map().store(place, word);
+            place += size_of::<u64>();
+            stored.map_err(|_| Unsent::Corrupt("a segment is outside"))
+        };
+        push(header.word())?;
+        let ticket = if header.descriptors > 0 { self.next_ticket() } else { 0 };
+        if header.descriptors > 0 {
+            push(ticket)?;
+        }
+        match record.body {
+            Stored::Inline(bytes) => {
+                self.store.map().write(place, bytes).map_err(|_| Unsent::Corrupt("a segment is outside"))?;
+            }
+            Stored::Block(block, bytes) => {
+                push(block.word())?;
+                push(bytes)?;
+                if !self.store.enqueue(block, own, from.count) {
+                    return Err(Unsent::Corrupt("a block is another's"));
+                }
+            }
+            Stored::File(_, bytes) => push(bytes)?,
+        }
+        if header.descriptors > 0 {
+            self.send_descriptors(link, ticket, record).inspect_err(|_| {
+                if let Stored::Block(block, _) = record.body {
+                    self.store.dequeue(block, from.count, own);
+                }
+            })?;
+        }
+        Ok(End { at: at + header.bytes(), bytes: record.cost() })
+    }
+
+    /// Where a record of so many bytes is to stand, in the mapping and in the store's order.
+    #[inline]
+    fn room_for(&self, at: u64, bytes: u64) -> Result<(usize, u64), Unsent> {
+        let (segment, offset) = (at / SEGMENT_BYTES, at % SEGMENT_BYTES);
+        if offset > 0 {
+            let block = self.store.segment(segment).ok_or(Unsent::Corrupt("a segment is missing"))?;
+            let place = self.store.place(block) + offset as usize;
+            if SEGMENT_BYTES - offset >= bytes {
+                return Ok((place, at));
+            }
+            self.store.map().store(place, Header::SKIP.word()).map_err(|_| Unsent::Corrupt("a position is crooked"))?;
+        }
+        let segment = at.div_ceil(SEGMENT_BYTES);
+        let block = self.store.begin(segment).map_err(no_block)?;
+        Ok((self.store.place(block), segment * SEGMENT_BYTES))
+    }
+
+    fn next_ticket(&self) -> u64 {
+        let last = &self.words()[TICKET];
+        let ticket = last.load(Relaxed).wrapping_add(1);
+        last.store(ticket, Relaxed);
+        ticket
+    }
+
+    fn send_descriptors(&self, link: &PacketSocket, ticket: u64, record: &Record<'_>) -> Result<(), Unsent> {
+        let file = match record.body {
+            Stored::File(file, _) => Some(file),
+            _ => None,
+        };
+        let all: Vec<BorrowedFd<'_>> = file.into_iter().chain(record.descriptors.iter().copied()).collect();
+        tickets::send(link, ticket, &all).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => Unsent::Full,
+            io::ErrorKind::BrokenPipe => Unsent::Disconnected,
+            _ => Unsent::System("send the descriptors", error),
+        })
+    }
+
+    // Receiving.
+
+    /// Receives a message, as soon as there is one; what stands in the record is in `buffer` then.
+    pub(crate) fn receive(
+        &self,
+        link: &PacketSocket,
+        buffer: &mut Vec<u8>,
+        deadline: Deadline,
+        gone: impl Fn() -> Option<Unreceived>,
+    ) -> Result<Incoming, Unreceived> {
+        let world = self.world(PUT_COUNT, deadline);
+        let ring = self.ring();
+        let mut looks_again = false;
+        loop {
+            let seen = ring.put.count.load(Acquire);
+            let is_empty = ring::count_of(seen) == ring::count_of(ring.taken.count.load(Relaxed));
+            let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline) };
+            if !matches!(received, Err(Unreceived::Empty)) {
+                return received;
+            }
+            let paused = ring::pause(&world, ring.put.count, seen, WAITERS);
+            if paused == Paused::Spun {
+                continue;
+            }
+            match gone() {
+                // Who is gone may have put something before.
+                Some(_) if self.len() > 0 && !looks_again => looks_again = true,
+                Some(gone) if self.len() == 0 => return Err(gone),
+                _ if paused == Paused::Over => return Err(Unreceived::Empty),
+                _ => {}
+            }
+        }
+    }
+
+    fn take(&self, link: &PacketSocket, buffer: &mut Vec<u8>, deadline: Deadline) -> Result<Incoming, Unreceived> {
+        let ring = self.ring();
+        let name = self.own().map_err(|error| Unreceived::System("use the queue", error))?;
+        let own = Held::by(name, thread_id());
+        let world = self.world(TAKEN_LOCK, patient(deadline));
+        let read = |turn| self.read(turn, link, buffer);
+        let taken = ring::take(&world, &ring, own, read, |found, from, end| self.settle(found, link, name, from, end));
+        let (found, word) = taken.map_err(|missed| match missed {
+            Missed::Nothing | Missed::Held => Unreceived::Empty,
+            Missed::HeldBySelf => Unreceived::System("get in a signal handler", io::ErrorKind::Deadlock.into()),
+            Missed::Corrupt => Unreceived::Corrupt("counts"),
+            Missed::Failed(unreceived) => unreceived,
+        })?;
+        if ring::tell(&world, ring.taken.count, word) {
+            ring::wake_all(&world, ring.taken.count);
+        }
+        self.incoming(found, name)
+    }
+
+    /// Reads the next record, having the lock.
+    fn read(&self, turn: Turn, link: &PacketSocket, buffer: &mut Vec<u8>) -> Result<(Found, End), Unreceived> {
+        let from = turn.from;
+        if turn.is_heir {
+            self.store.forget_taken(from.count, from.at / SEGMENT_BYTES);
+        }
+        let (mut place, mut at) = self.record_at(from.at)?;
+        let mut header = self.header(place)?;
+        if header.place == Place::Skip && at % SEGMENT_BYTES > 0 {
+            (place, at) = self.record_at(at.next_multiple_of(SEGMENT_BYTES))?;
+            header = self.header(place)?;
+        }
+        if header.place == Place::Skip || header.bytes() > SEGMENT_BYTES - at % SEGMENT_BYTES {
+            return Err(Unreceived::Corrupt("a record is longer than its segment"));
+        }
+        let mut next = || {
+            place += size_of::<u64>();
+            self.word(place)
+        };
+        let ticket = if header.descriptors > 0 { next()? } else { 0 };
+        let body = match header.place {
+            Place::Block => Where::Block(next()?, next()?),
+            Place::File => Where::File(next()?),
+            Place::Inline | Place::Skip => Where::Inline,
+        };
+        let body_at = place + size_of::<u64>();
+        let descriptors = match header.descriptors {
+            0 => Vec::new(),
+            count => tickets::peek(link, ticket, count.into()).map_err(|error| match error.kind() {
+                io::ErrorKind::InvalidData => Unreceived::Corrupt("an item's descriptors are missing"),
+                _ => Unreceived::System("receive the descriptors", error),
+            })?,
+        };
+        if matches!(body, Where::Inline) {
+            buffer.resize(header.inline_bytes as usize, 0);
+            self.store.map().read(body_at, buffer).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
+        }
+        let cost = match body {
+            Where::Inline => header.bytes(),
+            Where::Block(_, bytes) | Where::File(bytes) => bytes,
+        };
+        let found = Found { body, is_raw: header.is_raw, descriptors, is_had: true };
+        Ok((found, End { at: at + header.bytes(), bytes: cost }))
+    }
+
+    /// Where a position is in the mapping.
+    fn record_at(&self, at: u64) -> Result<(usize, u64), Unreceived> {
+        let block = self.store.segment(at / SEGMENT_BYTES).ok_or(Unreceived::Corrupt("a segment is missing"))?;
+        Ok((self.store.place(block) + (at % SEGMENT_BYTES) as usize, at))
+    }
+
+    fn word(&self, place: usize) -> Result<u64, Unreceived> {
+        let word = self.store.map().atomic_u64(place).map_err(|_| Unreceived::Corrupt("a position is crooked"))?;
+        Ok(word.load(Relaxed))
+    }
+
+    fn header(&self, place: usize) -> Result<Header, Unreceived> {
+        Header::of(self.word(place)?).ok_or(Unreceived::Corrupt("a record is none"))
+    }
+
+    /// Does what is to be done with what a taken item leaves, still having the lock.
+    fn settle(&self, found: &mut Found, link: &PacketSocket, own: Owner, from: ring::Position, end: End) {
+        if let Where::Block(word, _) = found.body {
+            found.is_had = self.store.block(word).is_some_and(|block| self.store.dequeue(block, from.count, own));
+        }
+        if !found.descriptors.is_empty() {
+            tickets::consume(link);
+        }
+        for segment in from.at / SEGMENT_BYTES..end.at / SEGMENT_BYTES {
+            self.store.end(segment);
+        }
+    }
+
+    /// What was found, in whole; what a peer has forged is found out here.
+    fn incoming(&self, found: Found, own: Owner) -> Result<Incoming, Unreceived> {
+        let mut descriptors = found.descriptors;
+        let content = match found.body {
+            Where::Inline => Content::Inline,
+            Where::Block(word, bytes) => {
+                let block = self.store.block(word).filter(|_| found.is_had);
+                let block = block.ok_or(Unreceived::Corrupt("an item's block is another's"))?;
+                let lease = Lease { channel: self.clone(), block, own, is_held: true };
+                if bytes > self.store.block_bytes(block) {
+                    return Err(Unreceived::Corrupt("an item is longer than its block"));
+                }
+                Content::Leased(lease, bytes)
+            }
+            Where::File(bytes) if !descriptors.is_empty() => Content::File(descriptors.remove(0), bytes),
+            Where::File(_) => return Err(Unreceived::Corrupt("an item's file is missing")),
+        };
+        Ok(Incoming { content, is_raw: found.is_raw, descriptors })
+    }
+
+    /// Wakes producers that wait for a block.
+    fn tell_of_room(&self) {
+        // Who has marked the count looks for a block after that: it or this sees the other.
+        fence(SeqCst);
+        let count = self.ring().taken.count;
+        if count.load(Relaxed) & CALLERS != 0 {
+            ring::wake_all(&self.world(TAKEN_COUNT, Deadline::NEVER), count);
+        }
+    }
+
+    /// Wakes all who wait for anything, after somebody has left.
+    pub(crate) fn tell_of_leaving(&self) {
+        let ring = self.ring();
+        for (count, word) in [(ring.put.count, PUT_COUNT), (ring.taken.count, TAKEN_COUNT)] {
+            ring::wake_all(&self.world(word, Deadline::NEVER), count);
+        }
+    }
+}
+
+/// What is put.
+#[derive(Clone, Copy, Debug)]
+struct Record<'a> {
+    body: Stored<'a>,
+    is_raw: bool,
+    descriptors: &'a [BorrowedFd<'a>],
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stored<'a> {
+    Inline(&'a [u8]),
+    Block(Block, u64),
+    File(BorrowedFd<'a>, u64),
+}
+
+impl Record<'_> {
+    fn header(&self) -> Header {
+        let (place, inline_bytes, files) = match self.body {
+            Stored::Inline(bytes) => (Place::Inline, bytes.len() as u32, 0), // At most INLINE_BYTES_MAX.
+            Stored::Block(..) => (Place::Block, 0, 0),
+            Stored::File(..) => (Place::File, 0, 1),
+        };
+        let descriptors = (self.descriptors.len() + files) as u16; // The encoder refuses more.
+        Header { place, inline_bytes, is_raw: self.is_raw, descriptors }
+    }
+
+    /// The bytes that it counts for.
+    fn cost(&self) -> u64 {
+        match self.body {
+            Stored::Inline(_) => self.header().bytes(),
+            Stored::Block(_, bytes) | Stored::File(_, bytes) => bytes,
+        }
+    }
+}
+
+/// Where a body is by its record.
+#[derive(Clone, Copy, Debug)]
+enum Where {
+    Inline,
+    Block(u64, u64),
+    File(u64),
+}
+
+/// What was found in a record.
+#[derive(Debug)]
+struct Found {
+    body: Where,
+    is_raw: bool,
+    descriptors: Vec<OwnedFd>,
+    is_had: bool,
+}
+
+fn no_block(error: NoBlock) -> Unsent {
+    match error {
+        NoBlock::Full => Unsent::Full,
+        NoBlock::System(error) => Unsent::System("have memory", error),
+    }
+}
+
+/// For how long to wait for the lock.
+fn patient(deadline: Deadline) -> Deadline {
+    if deadline == Deadline::NEVER { deadline } else { Deadline::after(LOCK_PATIENCE) }
+}
