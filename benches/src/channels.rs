@@ -2,8 +2,12 @@
 //!
 //! What the runners are asked for is told here and in `src/bin/messenger`.
 
-use crate::contest::{Table, cpython, other};
+use crate::contest::{Figure, Table, cpython, other, ours};
 
+const QUEUES: &str = "two Queues";
+const QUEUE: &str = "Queue";
+const BOUNDED: &str = "Queue, bounded";
+const ONE_PAIR: &str = "Queue: 1 producer, 1 consumer";
 const LINE: &str = "a cache line";
 const FUTEX: &str = "futex";
 const ICEORYX: &str = "iceoryx2";
@@ -17,7 +21,8 @@ const BLOCKS: &str = "memcpy in, by another process out";
 const GIB_A_SECOND: &str = "1 GiB/s";
 
 /// Items of 1 MiB, as what stands at the head of a column and what a runner is asked for.
-const ITEMS: [(&str, &str); 3] = [("Vec&lt;u8>", "bytes"), ("Vec&lt;f64>", "numbers"), ("(u64, Vec&lt;u8>)", "nested")];
+const ITEMS: [(&str, &str); 3] =
+    [("Vec of u8", "bytes"), ("Vec of f64", "numbers"), ("Vec of u8 in a tuple", "nested")];
 
 /// Messages that are lent: what a contestant is called, and bytes.
 const LENT: [(&str, usize); 4] = [("64 KiB", 64 << 10), ("1 MiB", 1 << 20), ("16 MiB", 16 << 20), ("64 MiB", 64 << 20)];
@@ -29,18 +34,23 @@ pub fn tables() -> Vec<Table> {
 }
 
 fn busy() -> Table {
+    let figure = |title, limit, at_most| Figure { title, ours: QUEUES, limit, column: "both busy", at_most };
     Table {
         head: "a u64 to another process and back",
         columns: &["both busy"],
         contestants: |_| {
             vec![
+                ours(QUEUES, "round-trip queue"),
                 other(LINE, "round-trip line"),
                 other(ICEORYX, "round-trip iceoryx2"),
                 other(IPC_CHANNEL, "round-trip ipc-channel"),
                 cpython(CPYTHON_PIPE, "round-trip pipe"),
             ]
         },
-        figures: vec![],
+        figures: vec![
+            figure("round trip, both busy, beside a peer", ICEORYX, 0.5),
+            figure("round trip, both busy, beside the limit", LINE, 3.5),
+        ],
         slots: 1,
     }
 }
@@ -51,29 +61,43 @@ fn asleep() -> Table {
         columns: &["both asleep"],
         contestants: |_| {
             vec![
+                ours(QUEUES, "asleep queue"),
                 other(FUTEX, "asleep futex"),
                 other(IPC_CHANNEL, "asleep ipc-channel"),
                 cpython(CPYTHON_PIPE, "asleep pipe"),
             ]
         },
-        figures: vec![],
+        figures: vec![Figure {
+            title: "round trip, both asleep",
+            ours: QUEUES,
+            limit: FUTEX,
+            column: "both asleep",
+            at_most: 1.15,
+        }],
         slots: 1,
     }
 }
 
 fn one_pair() -> Table {
+    let figure =
+        |title, limit, at_most| Figure { title, ours: QUEUE, limit, column: "1 producer, 1 consumer", at_most };
     Table {
         head: "u64s, one after the other",
         columns: &["1 producer, 1 consumer"],
         contestants: |_| {
             vec![
+                ours(QUEUE, "numbers queue 1"),
+                ours(BOUNDED, "numbers bounded 1"),
                 other(ICEORYX, "numbers iceoryx2"),
                 other(IPC_CHANNEL, "numbers ipc-channel"),
                 other(CROSSBEAM, "numbers threads 1"),
                 cpython(CPYTHON_QUEUE, "numbers queue 1"),
             ]
         },
-        figures: vec![],
+        figures: vec![
+            figure("u64s through a queue, five times as many", ICEORYX, 0.2),
+            figure("u64s through a queue, twenty times as many", IPC_CHANNEL, 0.05),
+        ],
         slots: 2,
     }
 }
@@ -82,11 +106,27 @@ fn two_pairs() -> Table {
     Table {
         head: "u64s, through one queue",
         columns: &["2 producers, 2 consumers"],
-        contestants: |_| vec![other(CROSSBEAM, "numbers threads 2"), cpython(CPYTHON_QUEUE, "numbers queue 2")],
-        figures: vec![],
+        contestants: |_| {
+            vec![
+                ours(QUEUE, "numbers queue 2"),
+                ours(ONE_PAIR, "numbers queue 1"),
+                other(CROSSBEAM, "numbers threads 2"),
+                cpython(CPYTHON_QUEUE, "numbers queue 2"),
+            ]
+        },
+        figures: vec![Figure {
+            title: "u64s through a queue, two at each side",
+            ours: QUEUE,
+            limit: ONE_PAIR,
+            column: "2 producers, 2 consumers",
+            at_most: SEVEN_TENTHS,
+        }],
         slots: 2, // So that each process is on a processor several times.
     }
 }
+
+/// Seven tenths as many in the same time.
+const SEVEN_TENTHS: f64 = 1.43;
 
 fn copied() -> Table {
     Table {
@@ -94,6 +134,7 @@ fn copied() -> Table {
         columns: &["copied in and out"],
         contestants: |_| {
             vec![
+                ours(QUEUE, "copied queue"),
                 other(MEMCPY, "copied memcpy"),
                 other(BLOCKS, "copied blocks"),
                 other(ICEORYX, "copied iceoryx2"),
@@ -101,25 +142,38 @@ fn copied() -> Table {
                 cpython("CPython: send_bytes, recv_bytes", "copied pipe"),
             ]
         },
-        figures: vec![],
+        figures: vec![Figure {
+            title: "messages of 1 MiB, copied in and out",
+            ours: QUEUE,
+            limit: MEMCPY,
+            column: "copied in and out",
+            at_most: SEVEN_TENTHS,
+        }],
         slots: 1,
     }
 }
 
 fn items() -> Table {
+    let figure =
+        |title, limit, (column, _): (&'static str, _), at_most| Figure { title, ours: QUEUE, limit, column, at_most };
     Table {
         head: "items of 1 MiB",
         columns: const { &[ITEMS[0].0, ITEMS[1].0, ITEMS[2].0] },
         contestants: |column| {
             let item = ITEMS.iter().find(|(name, _)| *name == column).map_or("", |(_, item)| *item);
             vec![
+                ours(QUEUE, &format!("item queue {item}")),
                 other(MEMCPY, &format!("item memcpy {item}")),
                 other(GIB_A_SECOND, &format!("item gib-a-second {item}")),
                 other(IPC_CHANNEL, &format!("item ipc-channel {item}")),
                 cpython(CPYTHON_QUEUE, &format!("item queue {item}")),
             ]
         },
-        figures: vec![],
+        figures: vec![
+            figure("a Vec of bytes as an item", MEMCPY, ITEMS[0], 2.0),
+            figure("a Vec of f64 as an item", MEMCPY, ITEMS[1], 2.0),
+            figure("a Vec of bytes as a part of an item", GIB_A_SECOND, ITEMS[2], 1.0),
+        ],
         slots: 1,
     }
 }

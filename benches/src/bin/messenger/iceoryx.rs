@@ -20,6 +20,7 @@ use iceoryx2::service::port_factory::publish_subscribe::PortFactory;
 use procession_benches::Result;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::NUMBERS_UNDER_WAY;
 use crate::way::{Ends, LARGE, Put, Take, Way};
 
 type Service = ipc::Service;
@@ -92,9 +93,6 @@ impl Place {
 /// Numbers, of which many are under way.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Numbers(pub(crate) Place);
-
-/// How many numbers are under way at most: more of them make it no faster.
-const NUMBERS_UNDER_WAY: usize = 1024;
 
 impl Numbers {
     fn open(&self) -> Result<PortFactory<Service, u64, ()>> {

@@ -108,6 +108,9 @@ impl Take<u64> for FutexEnd {
     }
 }
 
+/// How many numbers are under way at most, wherever that has to be said: more of them make nobody faster.
+pub(crate) const NUMBERS_UNDER_WAY: usize = 1024;
+
 /// How many large messages are under way at most, here and wherever that can be said.
 pub(crate) const UNDER_WAY: usize = 8;
 
