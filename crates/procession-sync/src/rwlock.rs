@@ -236,8 +236,8 @@ impl RwLock {
         if self.table.value() & WRITER == 0 {
             return None;
         }
-        let names = self.table.ledger();
-        let (name, _) = names.held().find(|(_, entry)| entry.has_top())?;
+        let ledger = self.table.settled();
+        let (name, _) = ledger.held().find(|(_, entry)| entry.has_top())?;
         let owner = Owner::from_word(name);
         let held = Held::from_word(self.table.own_word(WRITES).load(Relaxed)).filter(|held| held.owner() == owner);
         let now = monotonic_nanos();

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicU64, AtomicUsize};
 
 use procession_shm::arena::{ArenaError, Owner, Slot};
-use procession_sys::{futex_sleepers, lower_half};
+use procession_sys::{Deadline, futex_sleepers, lower_half};
 
 use crate::LockError;
 use crate::protocol::ledger::{Entry, Ledger};
@@ -83,6 +83,13 @@ impl Table {
         Ledger { main: &words[MAIN], entries, names }
     }
 
+    /// The ledger, once its entries say what the main word does: who was killed in the middle of a change has not noted it.
+    pub(crate) fn settled(&self) -> Ledger<'_, AtomicU64> {
+        let ledger = self.ledger();
+        ledger.settled(&Kernel::new(&self.slot, Deadline::NOW));
+        ledger
+    }
+
     /// The name and the entry of this process, which may wait for others to leave.
     #[inline]
     pub(crate) fn claim<G>(
@@ -103,7 +110,7 @@ impl Table {
     /// The processes that have anything, by their numbers in their own namespaces.
     pub(crate) fn held(&self) -> Vec<(u32, Entry)> {
         let pid = |name| Owner::from_word(name).and_then(|owner| self.slot.pid_of(owner)).unwrap_or(0);
-        self.ledger().held().map(|(name, entry)| (pid(name), entry)).collect()
+        self.settled().held().map(|(name, entry)| (pid(name), entry)).collect()
     }
 
     /// How many threads sleep on the main word.

@@ -5,13 +5,13 @@
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, StartMethod};
 use procession_shm::arena::Slot;
 use procession_shm::{Shareable, SharedArray, ShmError};
-use procession_sync::{Array, Guarded, Lock, LockError, RawArray};
+use procession_sync::{Array, Guard, Guarded, Lock, LockError, RawArray};
 use procession_wire::{Descriptor, decode, encode};
 
 procession_testkit::main! {
@@ -35,6 +35,8 @@ procession_testkit::main! {
         what_cannot_be_had_is_an_error,
         bits_that_are_no_value_are_never_shown,
         a_guards_copy_in_a_forked_child_shows_nothing,
+        a_handle_is_guarded_by_the_lock_that_was_said,
+        an_array_is_waited_for_as_long_as_was_said,
     ];
 }
 
@@ -288,6 +290,53 @@ fn an_array_has_its_own_lock_or_a_given_one() {
         assert!(own.holder().is_some() && given.holder().is_none());
         drop(guard);
         assert_eq!(given.lock().unwrap().len(), len);
+    }
+}
+
+fn forget(array: Array<u64>, balances: Guarded<SharedArray<u64>>) {
+    std::mem::forget((array.lock().unwrap(), balances.lock().unwrap()));
+}
+
+fn a_handle_is_guarded_by_the_lock_that_was_said() {
+    let lock = Lock::new().unwrap();
+    let of_both = [1, 2].map(|number| Guarded::with_lock(SharedArray::from_slice(&[number]).unwrap(), &lock));
+    let guard = of_both[0].lock().unwrap();
+    assert!(matches!(of_both[1].try_lock(), Err(LockError::WouldBlock)));
+    assert!(of_both[1].holder().is_some_and(|holder| holder.pid == std::process::id()));
+    assert_eq!(of_both[1].unguarded().to_vec().unwrap(), [2], "without the lock");
+    let guard = Guard::into_lock_guard(guard);
+    assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)), "it stays held");
+    drop(guard);
+    assert_eq!((lock.holder(), of_both[0].holder()), (None, None));
+    start(StartMethod::Spawn, forget, (Array::zeroed(1).unwrap(), of_both[0].clone())).join().unwrap();
+    let told = of_both[1].lock().unwrap_err();
+    assert!(matches!(lock.try_lock(), Err(LockError::WouldBlock)), "who is told holds it");
+    assert!(matches!(LockError::<()>::from(told), LockError::OwnerDied(())));
+    drop(lock.try_lock().unwrap());
+}
+
+fn an_array_is_waited_for_as_long_as_was_said() {
+    const TIME: Duration = Duration::from_millis(5);
+    for len in LENGTHS {
+        let (array, balances) = (Array::zeroed(len).unwrap(), Guarded::new(SharedArray::zeroed(1).unwrap()).unwrap());
+        let guards = (array.lock().unwrap(), balances.lock().unwrap());
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let begun = Instant::now();
+                assert!(matches!(array.lock_timeout(TIME), Err(LockError::Timeout)));
+                assert!(begun.elapsed() >= TIME);
+                assert!(matches!(array.try_lock(), Err(LockError::WouldBlock)));
+                assert!(matches!(balances.lock_timeout(TIME), Err(LockError::Timeout)));
+                assert!(begun.elapsed() >= 2 * TIME);
+                assert!(matches!(balances.try_lock(), Err(LockError::WouldBlock)));
+            });
+        });
+        drop(guards);
+        start(StartMethod::Spawn, forget, (array.clone(), balances.clone())).join().unwrap();
+        let told = array.lock_timeout(TIME).unwrap_err();
+        assert!(matches!(array.try_lock(), Err(LockError::WouldBlock)), "who is told holds it");
+        assert!(matches!(LockError::<()>::from(told), LockError::OwnerDied(())));
+        drop(array.try_lock().unwrap());
     }
 }
 

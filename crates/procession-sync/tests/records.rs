@@ -5,11 +5,14 @@
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
-use std::time::Duration;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::SeqCst;
+use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, StartMethod};
-use procession_shm::{Shareable, SharedArray, ShmError};
+use procession_shm::arena::Slot;
+use procession_shm::{Shareable, SharedArray, SharedMemory, ShmError};
 use procession_sync::{LockError, LockField, LockWord, RecordGuard, Records, field};
 use procession_wire::{Descriptor, decode, encode};
 
@@ -22,6 +25,11 @@ procession_testkit::main! {
     cases: [
         a_record_is_written_around_its_lock,
         each_record_is_locked_once,
+        a_holder_is_known_and_since_when,
+        what_the_dead_left_is_held_by_whoever_is_told,
+        a_lock_may_be_the_last_field_anywhere_in_memory,
+        who_comes_first_at_once_finds_the_same_names,
+        messages_that_lie_about_locks_are_refused,
         locks_of_other_records_are_refused,
         what_is_no_lock_is_refused,
         a_guards_copy_in_a_forked_child_is_refused,
@@ -144,13 +152,127 @@ fn each_record_is_locked_once() {
     }
 }
 
+fn a_holder_is_known_and_since_when() {
+    const TICK: Duration = Duration::from_millis(5);
+    let accounts = accounts(1);
+    assert_eq!(accounts.holder(0).unwrap(), None);
+    let record = accounts.lock(0).unwrap();
+    let first = accounts.holder(0).unwrap().unwrap();
+    assert_eq!((first.pid, first.thread), (std::process::id(), procession_sys::thread_id()));
+    // What is measured is that it grows.
+    std::thread::park_timeout(TICK);
+    let second = accounts.holder(0).unwrap().unwrap();
+    assert!(second.held_for >= first.held_for + TICK / 2, "{first:?} {second:?}");
+    drop(record);
+    let record = accounts.lock(0).unwrap();
+    assert!(accounts.holder(0).unwrap().unwrap().held_for < second.held_for, "it begins anew");
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            let _record = accounts.lock(0).unwrap();
+            accounts.holder(0).unwrap().unwrap().held_for
+        });
+        while accounts.waiters(0).unwrap() == 0 {
+            std::thread::yield_now();
+        }
+        std::thread::park_timeout(TICK);
+        let freed = Instant::now();
+        drop(record);
+        assert!(waits.join().unwrap() <= freed.elapsed(), "who waited has not held it before");
+    });
+}
+
+fn forget(accounts: Records<Account>) {
+    std::mem::forget(accounts.lock(0).unwrap());
+}
+
+fn what_the_dead_left_is_held_by_whoever_is_told() {
+    let accounts = accounts(1);
+    for tries in [true, false] {
+        start(StartMethod::Spawn, forget, (accounts.clone(),)).join().unwrap();
+        assert!(!accounts.holder(0).unwrap().unwrap().is_alive);
+        let told = if tries { accounts.try_lock(0) } else { accounts.lock_timeout(0, Duration::MAX) };
+        let told = told.unwrap_err();
+        assert!(matches!(accounts.try_lock(0), Err(LockError::WouldBlock)), "who is told holds it");
+        assert!(matches!(LockError::<()>::from(told), LockError::OwnerDied(())));
+        drop(accounts.try_lock(0).unwrap());
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Shareable)]
+#[repr(C)]
+struct Numbers {
+    left: u64,
+    right: u64,
+}
+
+#[derive(Clone, Copy, Debug, Shareable)]
+#[repr(C)]
+struct Last {
+    numbers: Numbers,
+    lock: LockWord,
+}
+
+fn a_lock_may_be_the_last_field_anywhere_in_memory() {
+    let memory = SharedMemory::create(4096).unwrap();
+    memory.write(0, &[7; 4096]).unwrap();
+    let array = SharedArray::<Last>::from_memory(memory.clone(), 72, 2).unwrap();
+    array.fill(Last { numbers: Numbers { left: 0, right: 0 }, lock: LockWord::FREE }).unwrap();
+    let records = Records::new(array, field!(Last.lock)).unwrap();
+    for index in [0, 1] {
+        let mut record = records.lock(index).unwrap();
+        record.update(|last| last.numbers = Numbers { left: 1, right: 2 }).unwrap();
+        assert_eq!(record.get().unwrap().numbers, Numbers { left: 1, right: 2 });
+    }
+    let (mut before, mut after) = ([0; 72], [0; 40]);
+    memory.read(0, &mut before).unwrap();
+    memory.read(72 + 80, &mut after).unwrap();
+    assert!(before == [7; 72] && after == [7; 40], "nothing else is written to");
+}
+
+fn who_comes_first_at_once_finds_the_same_names() {
+    const RECORDS: usize = 1_000;
+    let records = Records::new(SharedArray::<Last>::zeroed(RECORDS).unwrap(), field!(Last.lock)).unwrap();
+    let arrived = AtomicUsize::new(0);
+    let visit_all = || {
+        for index in 0..RECORDS {
+            arrived.fetch_add(1, SeqCst);
+            // Both come to each record at once.
+            for spins in 0_u32.. {
+                match arrived.load(SeqCst) {
+                    count if count > 2 * index + 1 => break,
+                    _ if spins < 10_000 => std::hint::spin_loop(),
+                    _ => std::thread::yield_now(),
+                }
+            }
+            drop(records.lock(index).unwrap());
+        }
+    };
+    std::thread::scope(|scope| [(); 2].map(|()| scope.spawn(visit_all)).map(|visits| visits.join().unwrap()));
+}
+
+fn messages_that_lie_about_locks_are_refused() {
+    let accounts = accounts(2);
+    let (array, lock) = (accounts.array(), std::mem::offset_of!(Account, lock) as u64);
+    let (_, names, _): (SharedArray<Account>, Slot, u64) = decode(encode(&accounts).unwrap()).unwrap();
+    let decode_with = |array: &SharedArray<Account>, names: &Slot, at: u64| {
+        decode::<Records<Account>>(encode(&(array.clone(), names.clone(), at)).unwrap())
+    };
+    drop(decode_with(array, &names, lock).unwrap().lock(0).unwrap());
+    for at in [lock + 1, size_of::<Account>() as u64 - 16, 1 << 40, u64::MAX - 8, u64::MAX] {
+        assert!(decode_with(array, &names, at).is_err(), "{at}");
+    }
+    let other = Slot::allocate(8, 5).unwrap();
+    assert!(decode_with(array, &other, lock).is_err(), "names of another kind");
+    assert!(decode_with(&array.read_only().unwrap(), &names, lock).is_err());
+}
+
 fn locks_of_other_records_are_refused() {
     let accounts = accounts(2);
     let other = Records::new(accounts.array().clone(), field!(Account.lock)).unwrap();
     drop(accounts.lock(0).unwrap());
     assert!(matches!(other.lock(0), Err(LockError::OtherNames)));
-    drop(other.lock(1).unwrap());
-    assert!(matches!(accounts.try_lock(1), Err(LockError::OtherNames)));
+    other.lock(1).unwrap().set(&account(1)).unwrap();
+    assert!(matches!(accounts.try_lock(1), Err(LockError::OtherNames)), "what is set is not whose lock it is");
 }
 
 #[derive(Clone, Copy, Shareable)]
@@ -168,6 +290,10 @@ fn what_is_no_lock_is_refused() {
     }
     let read_only = array().read_only().unwrap();
     assert!(matches!(Records::new(read_only, field!(Wide.lock)), Err(LockError::Memory(ShmError::ReadOnly))));
+    static LOCK: LockWord = LockWord::FREE;
+    let odd = SharedArray::<[u8; 28]>::zeroed(2).unwrap();
+    let refused = Records::new(odd, LockField::new(0, |_: &[u8; 28]| &LOCK));
+    assert!(matches!(refused, Err(LockError::Memory(ShmError::Misaligned { .. }))), "every other one would be");
     let records = Records::new(array(), field!(Wide.lock)).unwrap();
     records.lock(1).unwrap().set(&Wide { lock: LockWord::FREE, rest: [1, 2, 3] }).unwrap();
     assert_eq!(records.array().get(1).unwrap().rest, [1, 2, 3]);

@@ -22,6 +22,7 @@ procession_testkit::main! {
     cases: [
         a_permit_copied_by_a_fork_is_inert,
         limits_are_kept,
+        who_was_killed_in_the_middle_of_its_taking_is_seen,
         a_permit_is_waited_for_as_long_as_was_said,
         scribbled_words_block_at_worst,
     ];
@@ -186,6 +187,20 @@ fn the_taker_is_killed_between_wake_and_take(method: StartMethod) {
     remains.join().unwrap();
     assert_killed(dies.join());
     assert_eq!(semaphore.available(), 1);
+}
+
+fn visit_and_die_noting(semaphore: Semaphore) {
+    fail_points::arm("ledger: changed, not noted", 0, fail_points::kill);
+    visit(semaphore);
+}
+
+fn who_was_killed_in_the_middle_of_its_taking_is_seen() {
+    let semaphore = Semaphore::new(1).unwrap();
+    let dies = start(StartMethod::Spawn, visit_and_die_noting, (semaphore.clone(),));
+    assert_killed(dies.join());
+    assert!(matches!(semaphore.holders()[..], [(_, 1)]), "{semaphore:?}");
+    drop(semaphore.try_acquire().unwrap());
+    assert_eq!(semaphore.holders(), []);
 }
 
 /// What a process does with a semaphore, once each, and is killed after so many steps. True when there were not so many.

@@ -5,13 +5,15 @@
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, StartMethod};
 use procession_shm::arena::Slot;
 use procession_shm::{Shareable, ShmError};
-use procession_sync::{Array, Lock, LockError, RECHECK, RawValue, Value};
+use procession_sync::{Array, Lock, LockError, RECHECK, RawArray, RawValue, Value};
+use procession_sys::fail_points;
 use procession_wire::{Descriptor, decode, encode};
 
 procession_testkit::main! {
@@ -31,6 +33,8 @@ procession_testkit::main! {
     ];
     cases: [
         a_value_is_locked_once,
+        a_value_is_waited_for_as_long_as_was_said,
+        one_access_is_made_under_the_lock,
         a_guard_of_another_lock_is_refused,
         a_guards_copy_in_a_forked_child_shows_nothing,
         a_forked_child_has_the_value,
@@ -218,7 +222,9 @@ fn what_is_read_or_written_once_is_told_of_a_death_once(method: StartMethod) {
     assert!(matches!(value.set([0, 0]), Err(LockError::OwnerDied(()))));
     assert_eq!(value.get().unwrap(), [300, 500], "nothing was written");
     kill_half_way(method, &value);
-    assert!(matches!(value.try_lock(), Err(LockError::OwnerDied(_))));
+    let told = value.try_lock().unwrap_err();
+    assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)), "who is told holds it");
+    assert!(matches!(LockError::<()>::from(told), LockError::OwnerDied(())));
     value.set([1, 2]).unwrap();
     assert_eq!(value.get().unwrap(), [1, 2]);
 }
@@ -284,6 +290,69 @@ fn a_value_is_locked_once() {
     assert_eq!(value.get().unwrap(), 3);
 }
 
+/// Waits until somebody sleeps until the value's lock is free.
+fn wait_for_sleeper<T: Shareable>(value: &Value<T>) {
+    while value.lock_handle().waiters() == 0 {
+        std::thread::yield_now();
+    }
+}
+
+fn a_value_is_waited_for_as_long_as_was_said() {
+    const TIME: Duration = Duration::from_millis(5);
+    let (value, flag) = (Value::new(1).unwrap(), Value::new(true).unwrap());
+    let guards = (value.lock().unwrap(), flag.lock().unwrap());
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let begun = Instant::now();
+            assert!(matches!(value.lock_timeout(TIME), Err(LockError::Timeout)));
+            assert!(matches!(flag.lock_timeout(TIME), Err(LockError::Timeout)));
+            assert!(begun.elapsed() >= 2 * TIME);
+            assert!(matches!(value.try_lock(), Err(LockError::WouldBlock)));
+            assert!(matches!(flag.try_lock(), Err(LockError::WouldBlock)));
+        });
+    });
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| value.lock_timeout(Duration::MAX).is_ok());
+        wait_for_sleeper(&value);
+        drop(guards);
+        assert!(waits.join().unwrap());
+    });
+}
+
+fn one_access_is_made_under_the_lock() {
+    let value = Value::new([0_u64; 2]).unwrap();
+    let slot = slot_of(&value);
+    let at = slot.len() - 16;
+    // What others write as soon as it is free is not what was read.
+    let overwrite = move || slot.write(at, &[9; 16]).unwrap();
+    let mut guard = value.lock().unwrap();
+    std::thread::scope(|scope| {
+        let reads = scope.spawn(|| {
+            fail_points::arm("lock: to free", 0, overwrite);
+            value.get().unwrap()
+        });
+        wait_for_sleeper(&value);
+        guard.fill(1);
+        drop(guard);
+        assert_eq!(reads.join().unwrap(), [1; 2], "it is read once nobody else holds it, and no later");
+    });
+    let (slot, freed) = (slot_of(&value), RawValue::new(0).unwrap());
+    let seen = freed.clone();
+    let look = move || seen.set(slot.words()[at / 8].load(Relaxed));
+    let guard = value.lock().unwrap();
+    std::thread::scope(|scope| {
+        let writes = scope.spawn(|| {
+            fail_points::arm("lock: to free", 0, look);
+            value.set([2; 2]).unwrap();
+        });
+        wait_for_sleeper(&value);
+        assert_ne!(*guard, [2; 2], "nothing is written while another holds it");
+        drop(guard);
+        writes.join().unwrap();
+    });
+    assert_eq!((freed.get(), value.get().unwrap()), (2, [2; 2]), "it is written before the lock is free");
+}
+
 fn a_guard_of_another_lock_is_refused() {
     let (value, other) = (Value::new(1).unwrap(), Value::new(2).unwrap());
     let mut guard = other.lock_handle().lock().unwrap();
@@ -343,6 +412,14 @@ fn bits_that_are_no_value_are_never_shown() {
         value.set(DOUBLED).unwrap();
         assert_eq!(*value.lock().unwrap(), DOUBLED, "it is repaired");
     }
+    // Nor are those that a dead holder left.
+    let flags = Value::new([true; 8]).unwrap();
+    let child = Context::new(StartMethod::Fork).fork(|| std::mem::forget(flags.lock().unwrap()));
+    child.unwrap().join().unwrap();
+    let slot = slot_of(&flags);
+    slot.write(slot.len() - 1, &[2]).unwrap();
+    assert!(matches!(flags.lock(), Err(LockError::Memory(ShmError::Invalid { .. }))));
+    assert_eq!(flags.holder(), None);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Shareable)]
@@ -418,6 +495,8 @@ fn messages_that_lie_about_values_are_refused() {
     assert!(decode::<Lock>(encode(&RawValue::new(1_u64).unwrap()).unwrap()).is_err());
     let two = Array::from_slice(&[1_u32, 2]).unwrap();
     assert!(decode::<Value<u32>>(encode(&two).unwrap()).is_err());
+    let two = RawArray::from_slice(&[1_u32, 2]).unwrap();
+    assert!(decode::<RawValue<u32>>(encode(&two).unwrap()).is_err());
     let slots = [Slot::allocate(24, 5).unwrap(), slot_of(&value)];
     for (slot, len) in [(&slots[0], 1_u64), (&slots[1], 1 << 60), (&slots[1], 3), (&slots[1], u64::MAX)] {
         let lie = (u32::SIGNATURE, slot.clone(), None::<Slot>, None::<Slot>, len);
