@@ -16,7 +16,7 @@ PARTS = 16
 
 # Longer than anybody who waits goes on looking before it sleeps, and one of so many round trips is made.
 PAUSE = 0.0003
-ASLEEP_SHARE = 8
+ASLEEP_SHARE = 16
 
 # In a run of so few every byte is looked at: the first ones, which do not count.
 LOOKED_THROUGH_MAX = 2

@@ -54,7 +54,7 @@ pub struct Table {
     /// What is promised.
     pub figures: Vec<Figure>,
     /// How many times as long as the plan says a contestant's turn is.
-    pub slots: u32,
+    pub slots: f64,
 }
 
 impl Table {
@@ -64,7 +64,7 @@ impl Table {
     /// What the runners say.
     pub fn measure(self, runners: &mut Runners, plan: Plan) -> Result<Results> {
         let Self { head, columns, contestants, figures, slots } = self;
-        let plan = Plan { slot: plan.slot * slots, ..plan };
+        let plan = Plan { slot: plan.slot.mul_f64(slots), ..plan };
         let mut measured = Vec::new();
         for &column in columns {
             let contestants = contestants(column);

@@ -3,8 +3,8 @@
 //! Relies on [`gang`](procession_benches::gang) for the processes; the one that measures takes part.
 
 use std::collections::HashMap;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use procession_benches::Result;
 use procession_benches::gang::{Member, Others};
@@ -142,7 +142,25 @@ pub(crate) fn round_trip<W: Way<Item = u64>>(ways: [W; 2]) -> Result<Runs> {
 const PAUSE: Duration = Duration::from_micros(300);
 
 /// One of so many round trips is made: most of their time is not counted.
-const ASLEEP_SHARE: u64 = 8;
+const ASLEEP_SHARE: u64 = 16;
+
+/// Of so few round trips it is not asked who slept.
+const FEW: u64 = 16;
+
+/// How often this process has given up its processor by itself, because it slept or waited.
+fn times_asleep() -> Result<u64> {
+    let status = fs::read_to_string("/proc/thread-self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+    Ok(line.ok_or("the kernel does not tell how often a thread slept")?.trim().parse()?)
+}
+
+/// Fails if who made so many round trips since then has slept hardly more often than it paused. Some of the items may be
+/// there before anybody waits for them, if the machine has other things to do; of few that may be all.
+fn has_slept(since: u64, made: u64) -> Result {
+    let slept = times_asleep()? - since;
+    let enough = made < FEW || slept >= made + made / 4;
+    if enough { Ok(()) } else { Err(format!("slept {slept} times in {made} round trips, each with a pause").into()) }
+}
 
 /// Puts what time it is, when the other side is asleep.
 fn put_time(end: &mut impl Put<u64>) -> Result {
@@ -167,6 +185,7 @@ impl<W: Way<Item = u64>> Member for Sleeper<W> {
         let [there, back] = self.0;
         let (mut there, mut back) = (there.consumer()?, back.producer()?);
         Ok(move |times| {
+            let slept = times_asleep()?;
             let mut ages = 0;
             let mut since = 0;
             for _ in 0..times {
@@ -174,6 +193,7 @@ impl<W: Way<Item = u64>> Member for Sleeper<W> {
                 since = monotonic_nanos();
                 put_time(&mut back)?;
             }
+            has_slept(slept, times)?;
             Ok(ages)
         })
     }
@@ -189,12 +209,14 @@ pub(crate) fn asleep<W: Way<Item = u64>>(ways: [W; 2]) -> Result<Runs> {
     Ok(Box::new(move |times| {
         let made = times.div_ceil(ASLEEP_SHARE);
         others.ask(made)?;
+        let slept = times_asleep()?;
         let mut ages = 0;
         for _ in 0..made {
             let since = monotonic_nanos();
             put_time(&mut there)?;
             ages += take_age(&mut back, since)?;
         }
+        has_slept(slept, made)?;
         ages += others.answers()?.iter().sum::<u64>();
         Ok(Duration::from_nanos(ages).mul_f64(times as f64 / made as f64))
     }))
