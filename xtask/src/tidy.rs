@@ -64,6 +64,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/shared.rs", "touches memory that other processes change"),
     ("crates/procession-sys/src/signal.rs", "sets masks and dispositions, which rustix leaves to libc"),
     ("crates/procession-sys/src/stack.rs", "installs the handler that reports a stack overflow"),
+    ("crates/procession-sys/src/stream.rs", "lets a socket go that other threads may be using by its number"),
     ("crates/procession-sys/src/thread_id.rs", "forgets its parent's thread in a process that was forked"),
     ("crates/procession-sys/src/threads.rs", "asks by a refused unshare whether there is one thread"),
     ("crates/procession-sys/src/title.rs", "tells the kernel where the command line stands"),

@@ -23,9 +23,9 @@ use std::sync::atomic::{AtomicU64, fence};
 use std::time::Duration;
 
 use procession_shm::arena::{ArenaError, Owner, Slot};
-use procession_sync::protocol::Kernel;
 use procession_sync::protocol::lock::Held;
-use procession_sys::{Deadline, PacketSocket, thread_id};
+use procession_sync::protocol::{Kernel, World};
+use procession_sys::{Deadline, PacketSocket, fail_point, futex_wake, lower_half, thread_id};
 use procession_wire::bulk;
 
 use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Ring, Room, Side, Turn, WAITERS};
@@ -84,6 +84,7 @@ impl Header {
             | u64::from(self.descriptors) << 36
     }
 
+    #[inline]
     fn of(word: u64) -> Option<Self> {
         let place = match word >> 32 & 7 {
             1 => Place::Inline,
@@ -97,6 +98,7 @@ impl Header {
     }
 
     /// Words before the body.
+    #[inline]
     fn words(self) -> u64 {
         let body = match self.place {
             Place::Inline | Place::Skip => 0,
@@ -107,6 +109,7 @@ impl Header {
     }
 
     /// Bytes of the whole record.
+    #[inline]
     fn bytes(self) -> u64 {
         self.words() * WORD + u64::from(self.inline_bytes).next_multiple_of(WORD)
     }
@@ -135,8 +138,8 @@ pub(crate) enum Unreceived {
 /// A body where it is when it is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Body<'a> {
-    /// What the encoder makes.
-    Encoded(&'a [u8]),
+    /// What the encoder makes, so many bytes of it: what stands in a record is filled up to a multiple of eight.
+    Encoded(&'a [u8], usize),
     /// The memory of numbers, more of it than stands in a record.
     Raw(&'a [u8]),
     /// Written already.
@@ -153,8 +156,8 @@ pub(crate) struct Outgoing<'a> {
 /// A body where it is when it was received.
 #[derive(Debug)]
 pub(crate) enum Content {
-    /// In the buffer that was given.
-    Inline,
+    /// In the buffer that was given, at its beginning.
+    Inline(usize),
     Leased(Lease, u64),
     File(OwnedFd, u64),
 }
@@ -280,9 +283,52 @@ impl Channel {
         Ok(Lease { channel: self.clone(), block, own, is_held: true })
     }
 
-    /// Sends a message, as soon as there is room for it. `is_over` is asked now and then whether that is worth waiting
-    /// for.
+    /// Sends a message, as soon as there is room for it. `gone` is asked now and then whether that is worth waiting for.
+    #[inline]
     pub(crate) fn send(
+        &self,
+        link: &PacketSocket,
+        outgoing: Outgoing<'_>,
+        deadline: Deadline,
+        gone: impl Fn() -> Option<Unsent>,
+    ) -> Result<(), Unsent> {
+        if let Body::Encoded(bytes, len) = outgoing.body
+            && len <= INLINE_BYTES_MAX
+            && outgoing.descriptors.is_empty()
+            && self.put_quickly(link, bytes, len)
+        {
+            return Ok(());
+        }
+        self.send_patiently(link, outgoing, deadline, gone)
+    }
+
+    /// Puts what stands in a record, if nobody is in the way and nothing else is to be done; otherwise does nothing.
+    #[inline]
+    fn put_quickly(&self, link: &PacketSocket, bytes: &[u8], len: usize) -> bool {
+        let Ok(name) = self.slot.own_name() else { return false };
+        let ring = self.ring();
+        let header = Header { place: Place::Inline, inline_bytes: len as u32, is_raw: false, descriptors: 0 };
+        let put = ring::put(&Passing, &ring, Held::by(name, thread_id()), self.room, header.bytes(), |turn| {
+            let at = turn.from.at;
+            let offset = at % SEGMENT_BYTES;
+            if offset == 0 || SEGMENT_BYTES - offset < header.bytes() {
+                return Err(());
+            }
+            let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
+            self.store.map().store(place, header.word()).map_err(drop)?;
+            self.store.map().write(place + size_of::<u64>(), bytes).map_err(drop)?;
+            Ok(End { at: at + header.bytes(), bytes: header.bytes() })
+        });
+        let Ok(word) = put else { return false };
+        if ring::tell(&Passing, ring.put.count, word) {
+            tickets::ring_bell(link);
+        }
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_patiently(
         &self,
         link: &PacketSocket,
         outgoing: Outgoing<'_>,
@@ -307,13 +353,16 @@ impl Channel {
     }
 
     /// The same without waiting for room.
+    #[inline]
     fn send_now(&self, link: &PacketSocket, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), Unsent> {
         let (bytes, prefix) = match outgoing.body {
-            Body::Leased(lease, bytes) => return self.put(link, Stored::Block(lease.block, bytes), true, outgoing, deadline),
-            Body::Encoded(bytes) if bytes.len() <= INLINE_BYTES_MAX => {
-                return self.put(link, Stored::Inline(bytes), false, outgoing, deadline);
+            Body::Leased(lease, bytes) => {
+                return self.put(link, Stored::Block(lease.block, bytes), true, outgoing, deadline);
             }
-            Body::Encoded(bytes) => (bytes, None),
+            Body::Encoded(bytes, len) if len <= INLINE_BYTES_MAX => {
+                return self.put(link, Stored::Inline(bytes, len), false, outgoing, deadline);
+            }
+            Body::Encoded(bytes, len) => (&bytes[..len], None),
             Body::Raw(bytes) => (bytes, Some(bulk::length_prefix(bytes.len()))),
         };
         let len = bytes.len() as u64;
@@ -358,6 +407,7 @@ impl Channel {
     }
 
     /// Writes a record, having the lock.
+    #[inline]
     fn write(&self, turn: Turn, own: Owner, link: &PacketSocket, record: &Record<'_>) -> Result<End, Unsent> {
         let from = turn.from;
         if turn.is_heir {
@@ -376,7 +426,7 @@ impl Channel {
             push(ticket)?;
         }
         match record.body {
-            Stored::Inline(bytes) => {
+            Stored::Inline(bytes, _) => {
                 self.store.map().write(place, bytes).map_err(|_| Unsent::Corrupt("a segment is outside"))?;
             }
             Stored::Block(block, bytes) => {
@@ -437,7 +487,41 @@ impl Channel {
 
     // Receiving.
 
-    /// Receives a message, as soon as there is one; what stands in the record is in `buffer` then.
+    /// Takes a message that stands in its record, which is in `buffer` then, and says how long it is: if there is one, nobody
+    /// is in the way and nothing else is to be done. Otherwise does nothing.
+    #[inline]
+    pub(crate) fn take_quickly(&self, buffer: &mut Vec<u8>) -> Option<usize> {
+        let ring = self.ring();
+        if !ring::may_take(&ring) {
+            return None;
+        }
+        let name = self.slot.own_name().ok()?;
+        let read = |turn: Turn| {
+            let at = turn.from.at;
+            let offset = at % SEGMENT_BYTES;
+            let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
+            let header = self.header(place).map_err(drop)?;
+            // The last record of a segment has the segment freed.
+            let is_plain = header.place == Place::Inline && header.descriptors == 0;
+            if !is_plain || header.bytes() >= SEGMENT_BYTES - offset {
+                return Err(());
+            }
+            let into = room_in(buffer, header.inline_bytes as usize);
+            self.store.map().read(place + size_of::<u64>(), into).map_err(drop)?;
+            let end = End { at: at + header.bytes(), bytes: header.bytes() };
+            Ok((header.inline_bytes as usize, end))
+        };
+        let taken = ring::take(&Passing, &ring, Held::by(name, thread_id()), read, |_, _, _| ());
+        let (len, word) = taken.ok()?;
+        if ring::tell(&Passing, ring.taken.count, word) {
+            ring::wake_all(&Passing, ring.taken.count);
+        }
+        Some(len)
+    }
+
+    /// Receives a message, as soon as there is one; what stands in its record is in `buffer` then, which grows as needed.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn receive(
         &self,
         link: &PacketSocket,
@@ -451,6 +535,9 @@ impl Channel {
         loop {
             let seen = ring.put.count.load(Acquire);
             let is_empty = ring::count_of(seen) == ring::count_of(ring.taken.count.load(Relaxed));
+            if !is_empty && let Some(len) = self.take_quickly(buffer) {
+                return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
+            }
             let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline) };
             if !matches!(received, Err(Unreceived::Empty)) {
                 return received;
@@ -489,6 +576,7 @@ impl Channel {
     }
 
     /// Reads the next record, having the lock.
+    #[inline]
     fn read(&self, turn: Turn, link: &PacketSocket, buffer: &mut Vec<u8>) -> Result<(Found, End), Unreceived> {
         let from = turn.from;
         if turn.is_heir {
@@ -511,7 +599,7 @@ impl Channel {
         let body = match header.place {
             Place::Block => Where::Block(next()?, next()?),
             Place::File => Where::File(next()?),
-            Place::Inline | Place::Skip => Where::Inline,
+            Place::Inline | Place::Skip => Where::Inline(header.inline_bytes as usize),
         };
         let body_at = place + size_of::<u64>();
         let descriptors = match header.descriptors {
@@ -521,12 +609,12 @@ impl Channel {
                 _ => Unreceived::System("receive the descriptors", error),
             })?,
         };
-        if matches!(body, Where::Inline) {
-            buffer.resize(header.inline_bytes as usize, 0);
-            self.store.map().read(body_at, buffer).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
+        if let Where::Inline(len) = body {
+            let into = room_in(buffer, len);
+            self.store.map().read(body_at, into).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
         }
         let cost = match body {
-            Where::Inline => header.bytes(),
+            Where::Inline(_) => header.bytes(),
             Where::Block(_, bytes) | Where::File(bytes) => bytes,
         };
         let found = Found { body, is_raw: header.is_raw, descriptors, is_had: true };
@@ -534,20 +622,24 @@ impl Channel {
     }
 
     /// Where a position is in the mapping.
+    #[inline]
     fn record_at(&self, at: u64) -> Result<(usize, u64), Unreceived> {
         let block = self.store.segment(at / SEGMENT_BYTES).ok_or(Unreceived::Corrupt("a segment is missing"))?;
         Ok((self.store.place(block) + (at % SEGMENT_BYTES) as usize, at))
     }
 
+    #[inline]
     fn word(&self, place: usize) -> Result<u64, Unreceived> {
         let word = self.store.map().atomic_u64(place).map_err(|_| Unreceived::Corrupt("a position is crooked"))?;
         Ok(word.load(Relaxed))
     }
 
+    #[inline]
     fn header(&self, place: usize) -> Result<Header, Unreceived> {
         Header::of(self.word(place)?).ok_or(Unreceived::Corrupt("a record is none"))
     }
 
+    #[inline]
     /// Does what is to be done with what a taken item leaves, still having the lock.
     fn settle(&self, found: &mut Found, link: &PacketSocket, own: Owner, from: ring::Position, end: End) {
         if let Where::Block(word, _) = found.body {
@@ -565,7 +657,7 @@ impl Channel {
     fn incoming(&self, found: Found, own: Owner) -> Result<Incoming, Unreceived> {
         let mut descriptors = found.descriptors;
         let content = match found.body {
-            Where::Inline => Content::Inline,
+            Where::Inline(len) => Content::Inline(len),
             Where::Block(word, bytes) => {
                 let block = self.store.block(word).filter(|_| found.is_had);
                 let block = block.ok_or(Unreceived::Corrupt("an item's block is another's"))?;
@@ -610,7 +702,7 @@ struct Record<'a> {
 
 #[derive(Clone, Copy, Debug)]
 enum Stored<'a> {
-    Inline(&'a [u8]),
+    Inline(&'a [u8], usize),
     Block(Block, u64),
     File(BorrowedFd<'a>, u64),
 }
@@ -618,7 +710,7 @@ enum Stored<'a> {
 impl Record<'_> {
     fn header(&self) -> Header {
         let (place, inline_bytes, files) = match self.body {
-            Stored::Inline(bytes) => (Place::Inline, bytes.len() as u32, 0), // At most INLINE_BYTES_MAX.
+            Stored::Inline(_, len) => (Place::Inline, len as u32, 0), // At most INLINE_BYTES_MAX.
             Stored::Block(..) => (Place::Block, 0, 0),
             Stored::File(..) => (Place::File, 0, 1),
         };
@@ -629,7 +721,7 @@ impl Record<'_> {
     /// The bytes that it counts for.
     fn cost(&self) -> u64 {
         match self.body {
-            Stored::Inline(_) => self.header().bytes(),
+            Stored::Inline(..) => self.header().bytes(),
             Stored::Block(_, bytes) | Stored::File(_, bytes) => bytes,
         }
     }
@@ -638,7 +730,7 @@ impl Record<'_> {
 /// Where a body is by its record.
 #[derive(Clone, Copy, Debug)]
 enum Where {
-    Inline,
+    Inline(usize),
     Block(u64, u64),
     File(u64),
 }
@@ -656,6 +748,46 @@ fn no_block(error: NoBlock) -> Unsent {
     match error {
         NoBlock::Full => Unsent::Full,
         NoBlock::System(error) => Unsent::System("have memory", error),
+    }
+}
+
+/// Memory for so many bytes, filled up to a multiple of eight, at the beginning of a buffer.
+#[inline]
+fn room_in(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    let filled = len.next_multiple_of(size_of::<u64>());
+    if buffer.len() < filled {
+        buffer.resize(filled, 0);
+    }
+    &mut buffer[..filled]
+}
+
+/// The world of who only passes by: it does not wait, and takes nobody for dead.
+struct Passing;
+
+impl World for Passing {
+    type Word = AtomicU64;
+
+    fn is_alive(&self, _: Owner) -> bool {
+        true
+    }
+
+    fn spin(&self) -> bool {
+        false
+    }
+
+    fn is_over(&self) -> bool {
+        true
+    }
+
+    fn park(&self, _: &AtomicU64, _: u32) {}
+
+    fn wake(&self, word: &AtomicU64, count: u32) -> usize {
+        futex_wake(lower_half(word), count).unwrap_or(0)
+    }
+
+    #[inline]
+    fn at(&self, place: &'static str) {
+        fail_point!(place);
     }
 }
 

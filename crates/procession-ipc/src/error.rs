@@ -84,7 +84,7 @@ pub enum GetError {
     },
 }
 
-/// Why a message was not sent. Nothing of it was.
+/// Why a message was not sent. Nothing of it was, except where an error says so.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SendError {
@@ -97,6 +97,17 @@ pub enum SendError {
     /// This process has closed the connection.
     #[error("the connection was closed in this process")]
     Closed,
+    /// A message was begun and could not be finished in time, or the system refused its rest. As the peer cannot tell where
+    /// the next would begin, none can be sent any more, and the peer is told that the stream ends in here.
+    #[error(
+        "{sent} of a message's {bytes} bytes were sent: give up the connection, and allow large messages more time"
+    )]
+    Torn {
+        /// How many bytes were sent, the header among them.
+        sent: u64,
+        /// How many it has with its header.
+        bytes: u64,
+    },
     /// The peer is gone.
     #[error("the peer is gone: nobody holds the other end of the connection any more")]
     Disconnected,
@@ -177,6 +188,44 @@ pub enum RecvError {
     Corrupt {
         /// What was found.
         reason: &'static str,
+    },
+}
+
+/// Why nobody can say which things are ready.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WaitError {
+    /// The list is empty, and no time was given after which the wait ends.
+    #[error("nothing to wait for: the list is empty, so the wait would never end; give it a timeout, or end the loop")]
+    Nothing,
+    /// There are more things than descriptors that this process may have open.
+    #[error(
+        "cannot wait for {things} things at once: this process may have no more than {things_max} files open; \
+         raise RLIMIT_NOFILE, or wait for fewer"
+    )]
+    TooMany {
+        /// How many were given.
+        things: usize,
+        /// The process's limit of open files, which is also that of things to wait for.
+        things_max: u64,
+    },
+    /// One of the things cannot be asked.
+    #[error("cannot tell whether thing {position} of those to wait for is ready: {error}")]
+    Thing {
+        /// Its position in the list.
+        position: usize,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+    /// The system refused.
+    #[error("cannot wait for {things} things: {error}")]
+    System {
+        /// How many were given.
+        things: usize,
+        /// What the system said.
+        #[source]
+        error: io::Error,
     },
 }
 

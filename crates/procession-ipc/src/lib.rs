@@ -20,8 +20,13 @@ mod channel; // One direction of messages: all three.
 mod ends; // Who is there.
 mod queue;
 
+mod stream; // Frames over stream sockets.
+
+mod bytes;
+
 pub mod wait; // Waiting on many things at once.
 
-pub use crate::error::{GetError, PutError, RecvError, SendError};
+pub use crate::bytes::BytesConnection;
+pub use crate::error::{GetError, PutError, RecvError, SendError, WaitError};
 pub use crate::queue::{QUEUE_BYTES, Queue};
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

@@ -8,8 +8,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use procession_shm::arena::Slot;
@@ -53,9 +53,7 @@ fn with_scratch<R>(run: impl FnOnce(Vec<u8>) -> (Vec<u8>, R)) -> R {
 struct Inner {
     channel: Channel,
     ends: Ends,
-    /// Threads of this process that are in `put`.
-    putting: AtomicU32,
-    /// The thread that was last; zero before the first.
+    /// The thread of this process that was in `put` last; zero before the first.
     last_putter: AtomicU64,
 }
 
@@ -63,7 +61,8 @@ impl Inner {
     fn create(limits: Limits) -> Result<Self, GetError> {
         let system = |doing| move |error| GetError::System { doing, error };
         let slot = Slot::allocate(CHANNEL_WORDS * size_of::<u64>(), KIND);
-        let slot = slot.map_err(|error| GetError::System { doing: "make a queue", error: std::io::Error::other(error) })?;
+        let slot =
+            slot.map_err(|error| GetError::System { doing: "make a queue", error: std::io::Error::other(error) })?;
         let store = Store::create(limits).map_err(system("make a queue's memory"))?;
         let ends = Ends::pair().map_err(system("make a queue's sockets"))?;
         Self::over(slot, store, ends)
@@ -72,7 +71,7 @@ impl Inner {
     fn over(slot: Slot, store: Store, ends: Ends) -> Result<Self, GetError> {
         let channel = Channel::over(slot, 0, Arc::new(store));
         let channel = channel.map_err(|_| GetError::Corrupt { reason: "a queue has another size" })?;
-        Ok(Self { channel, ends, putting: AtomicU32::new(0), last_putter: AtomicU64::new(0) })
+        Ok(Self { channel, ends, last_putter: AtomicU64::new(0) })
     }
 
     /// Why nobody will ever take what is put, if so.
@@ -99,7 +98,6 @@ impl Inner {
     fn is_only_producer(&self, handles: usize) -> bool {
         let last_putter = self.last_putter.load(Relaxed);
         handles == 1
-            && self.putting.load(Acquire) == 0
             && (last_putter == 0 || last_putter == thread_id().into())
             && !self.channel.slot().is_held_by_others()
     }
@@ -115,8 +113,10 @@ impl Inner {
             if let Err(error) = encoder.value(&item) {
                 return (Vec::new(), Err(Err(error)));
             }
-            let (bytes, descriptors) = encoder.finish().into_parts();
-            let sent = self.send_encoded(&bytes, &descriptors, deadline);
+            let (mut bytes, descriptors) = encoder.finish().into_parts();
+            let len = bytes.len();
+            bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
+            let sent = self.send_encoded(&bytes, len, &descriptors, deadline);
             (bytes, sent.map_err(Ok))
         });
         sent.map_err(|unsent| match unsent {
@@ -126,8 +126,14 @@ impl Inner {
     }
 
     #[inline]
-    fn send_encoded(&self, bytes: &[u8], descriptors: &[Descriptor], deadline: Deadline) -> Result<(), Unsent> {
-        let body = Body::Encoded(bytes);
+    fn send_encoded(
+        &self,
+        bytes: &[u8],
+        len: usize,
+        descriptors: &[Descriptor],
+        deadline: Deadline,
+    ) -> Result<(), Unsent> {
+        let body = Body::Encoded(bytes, len);
         if descriptors.is_empty() {
             return self.send(Outgoing { body, descriptors: &[] }, deadline);
         }
@@ -140,11 +146,11 @@ impl Inner {
         let Some(link) = self.ends.producers.as_ref().filter(|_| !self.ends.is_closed()) else {
             return Err(Unsent::Closed);
         };
-        self.putting.fetch_add(1, AcqRel);
-        let sent = self.channel.send(link, outgoing, deadline, || self.why_not_put());
-        self.last_putter.store(thread_id().into(), Relaxed);
-        self.putting.fetch_sub(1, AcqRel);
-        sent
+        let own = thread_id().into();
+        if self.last_putter.load(Relaxed) != own {
+            self.last_putter.store(own, Relaxed);
+        }
+        self.channel.send(link, outgoing, deadline, || self.why_not_put())
     }
 
     fn get<T: DeserializeOwned + 'static>(&self, deadline: Deadline, handles: usize) -> Result<T, GetError> {
@@ -152,6 +158,10 @@ impl Inner {
             return Err(GetError::Closed);
         };
         with_scratch(|mut buffer| {
+            if let Some(len) = self.channel.take_quickly(&mut buffer) {
+                let item = procession_wire::decode_slice(&buffer[..len], Vec::new()).map_err(GetError::from);
+                return (buffer, item);
+            }
             let received = self.channel.receive(link, &mut buffer, deadline, || self.why_not_get(handles));
             let item = match received {
                 Ok(incoming) => decoded(incoming, &buffer),
@@ -162,10 +172,12 @@ impl Inner {
     }
 }
 
+#[cold]
+#[inline(never)]
 fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> Result<T, GetError> {
     let Incoming { content, is_raw, descriptors } = incoming;
     match content {
-        Content::Inline => Ok(procession_wire::decode_slice(buffer, descriptors)?),
+        Content::Inline(len) => Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?),
         Content::Leased(lease, bytes) => {
             let (map, at, bytes) = (lease.store().map(), lease.place(), bytes as usize);
             if is_raw {

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | 0 | [`MAGIC`], the limits of bytes and items |
 //! | [`USED_AT`] | for each class how many of its blocks were ever used |
-//! | [`DIRECTORY_AT`] | for each segment by its number, modulo their greatest number, its block |
+//! | [`DIRECTORY_AT`] | for each segment by the lower bits of its number, its block |
 //! | then | for each block its state, and how much memory it has |
 //! | then | the blocks, class by class |
 //!
@@ -72,6 +72,8 @@ pub(crate) struct Limits {
 #[derive(Clone, Copy, Debug)]
 struct Geometry {
     counts: [u64; CLASSES],
+    /// One less than the directory's length, which is a power of two: to find a segment costs no division.
+    directory_mask: u64,
     tables: [u64; CLASSES],
     blocks: [u64; CLASSES],
     end: u64,
@@ -86,7 +88,8 @@ impl Geometry {
             // One more, since a segment may be hardly used.
             *count = (bytes / class_bytes(class) + 1).max(BLOCKS_MIN);
         }
-        let mut at = DIRECTORY_AT + counts[0] * WORD;
+        let directory = counts[0].next_power_of_two();
+        let mut at = DIRECTORY_AT + directory * WORD;
         for (table, count) in tables.iter_mut().zip(counts) {
             *table = at;
             at += count * BLOCK_WORDS * WORD;
@@ -96,7 +99,7 @@ impl Geometry {
             *block = at;
             at += counts[class] * class_bytes(class);
         }
-        Self { counts, tables, blocks, end: at }
+        Self { counts, directory_mask: directory - 1, tables, blocks, end: at }
     }
 }
 
@@ -226,6 +229,7 @@ impl Store {
     }
 
     /// A word that is within the store by its geometry.
+    #[inline]
     fn known(&self, at: u64) -> &AtomicU64 {
         self.map.atomic_u64(at as usize).expect("the geometry is within the mapping")
     }
@@ -233,6 +237,7 @@ impl Store {
     // Blocks.
 
     /// The block that a record or the directory says, if there is such a one.
+    #[inline]
     pub(crate) fn block(&self, word: u64) -> Option<Block> {
         let class = u8::try_from(word >> 32).ok()?;
         let number = (word as u32).checked_sub(1)?; // The lower half.
@@ -241,6 +246,7 @@ impl Store {
     }
 
     /// Where a block's bytes begin.
+    #[inline]
     pub(crate) fn place(&self, block: Block) -> usize {
         let class = usize::from(block.class);
         (self.geometry.blocks[class] + u64::from(block.number) * class_bytes(class)) as usize
@@ -274,18 +280,17 @@ impl Store {
 
     /// Takes the first free block of a class.
     fn find(&self, class: usize, to: State) -> Option<Block> {
-        let found = self.blocks(class, self.geometry.counts[class]).find(|&block| self.change(block, State::Free, to))?;
+        let found =
+            self.blocks(class, self.geometry.counts[class]).find(|&block| self.change(block, State::Free, to))?;
         self.used(class).fetch_max(u64::from(found.number) + 1, Relaxed);
         Some(found)
     }
 
     /// Takes the first block of a class that a dead process has held.
     fn inherit(&self, class: usize, to: State, is_alive: impl Fn(Owner) -> bool) -> Option<Block> {
-        self.blocks(class, self.used_count(class)).find(|&block| {
-            match State::of(self.state(block).load(Relaxed)) {
-                Some(State::Held(owner)) => !is_alive(owner) && self.change(block, State::Held(owner), to),
-                _ => false,
-            }
+        self.blocks(class, self.used_count(class)).find(|&block| match State::of(self.state(block).load(Relaxed)) {
+            Some(State::Held(owner)) => !is_alive(owner) && self.change(block, State::Held(owner), to),
+            _ => false,
         })
     }
 
@@ -333,11 +338,13 @@ impl Store {
 
     // Segments.
 
+    #[inline]
     fn directory(&self, segment: u64) -> &AtomicU64 {
-        self.known(DIRECTORY_AT + segment % self.geometry.counts[0] * WORD)
+        self.known(DIRECTORY_AT + (segment & self.geometry.directory_mask) * WORD)
     }
 
     /// The block of a segment; `None` if it has none, or a peer has written what cannot be.
+    #[inline]
     pub(crate) fn segment(&self, segment: u64) -> Option<Block> {
         self.block(self.directory(segment).load(Acquire)).filter(|block| block.class == 0)
     }

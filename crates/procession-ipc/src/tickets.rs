@@ -74,7 +74,8 @@ fn unpack_bags(bags: Vec<OwnedFd>, ticket: u64) -> io::Result<Vec<OwnedFd>> {
     let mut all = Vec::new();
     for bag in bags {
         // A look here, too: if there are not descriptors enough, the item is whole for a later try.
-        let packet = PacketSocket::try_from_fd(bag)?.peek(TICKET_BYTES)?.filter(|packet| ticket_of(packet) == Some(ticket));
+        let packet =
+            PacketSocket::try_from_fd(bag)?.peek(TICKET_BYTES)?.filter(|packet| ticket_of(packet) == Some(ticket));
         all.extend(packet.ok_or_else(missing)?.descriptors);
     }
     Ok(all)

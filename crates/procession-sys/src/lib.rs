@@ -50,6 +50,7 @@ mod packet;
 mod pages;
 mod record_lock;
 mod shared;
+mod stream;
 mod unshared;
 
 mod confine; // For tests: less than a library may expect.
@@ -99,12 +100,13 @@ pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
 pub use crate::settings::{
-    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness,
+    PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, open_files_max,
     processor_count, processors_of, set_niceness, set_processors_of, set_resource_limit, set_umask,
 };
 pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
+pub use crate::stream::StreamSocket;
 pub use crate::thread_id::{THREAD_IDS_END, thread_id};
 pub use crate::threads::is_single_threaded;
 pub use crate::title::set_command_line;

@@ -121,6 +121,9 @@ impl Debug for Decoder {
 /// The table of descriptors that arrived.
 #[inline]
 pub(crate) fn table(descriptors: Vec<OwnedFd>) -> Vec<Slot> {
+    if descriptors.is_empty() {
+        return Vec::new();
+    }
     descriptors.into_iter().map(|owned| Slot::Here(Descriptor::from(owned))).collect()
 }
 

@@ -83,6 +83,7 @@ impl Encoder {
     /// assert_eq!((bytes.len(), bytes.capacity()), (1, 4096));
     /// # Ok::<(), procession_wire::EncodeError>(())
     /// ```
+    #[inline]
     #[must_use]
     pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
@@ -140,10 +141,15 @@ impl Encoder {
     /// let message = procession_wire::Encoder::new().finish();
     /// assert_eq!(message.descriptor_count(), 0);
     /// ```
+    #[inline]
     #[must_use]
     pub fn finish(self) -> Message {
+        let bytes = self.output.postcard.output.0;
+        if self.descriptors.is_empty() {
+            return Message::new(bytes, Vec::new()); // Most messages have none, and some take nanoseconds.
+        }
         let descriptors = self.descriptors.into_iter().map(|attached| attached.descriptor).collect();
-        Message::new(self.output.postcard.output.0, descriptors)
+        Message::new(bytes, descriptors)
     }
 }
 

@@ -260,6 +260,13 @@ fn has_item<W: Word, E>(ring: &Ring<'_, W>, from: Position) -> Result<bool, Miss
     if put < from.count { Err(Missed::Corrupt) } else { Ok(put > from.count) }
 }
 
+/// False if there is no item, for whoever takes; without a look at what producers write, where that was seen before.
+#[inline]
+pub(crate) fn may_take<W: Word>(ring: &Ring<'_, W>) -> bool {
+    let taken = count_of(ring.taken.count.load(Relaxed));
+    ring.taken.seen[0].load(Relaxed) > taken || count_of(ring.put.count.load(Acquire)) != taken
+}
+
 /// How many items there are, as it was when it was asked.
 #[inline]
 pub(crate) fn len<W: Word>(ring: &Ring<'_, W>) -> u64 {
