@@ -70,7 +70,7 @@ const PARTS: usize = 16;
 
 impl Item for Vec<u8> {
     fn blank() -> Self {
-        (0..LARGE).map(|at| (at ^ (at >> 8)) as u8).collect()
+        (0..LARGE).map(|at| (at ^ (at >> 8)) as u8 | 1).collect() // Nothing that memory holds by itself.
     }
 
     fn set_number(&mut self, number: u64) {
