@@ -145,6 +145,20 @@ impl PacketSocket {
         self.take_first(bytes_max, RecvFlags::PEEK)
     }
 
+    /// The first bytes of the first packet, which stays where it is, as do its descriptors; and how long it is. `None` when
+    /// there is none. Never waits.
+    ///
+    /// # Errors
+    /// `ENOTCONN` for a socket that has never been connected.
+    pub fn peek_bytes(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let flags = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+        match retry(|| rustix::net::recv(&self.0, &mut *into, flags)) {
+            Ok((_, len)) => Ok((len > 0).then_some(len)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Throws the first packet away, whose descriptors never reach this process; false when there is none. Never waits.
     ///
     /// A packet without bytes, which no peer of ours sends, counts as none, though it is gone.
@@ -337,6 +351,8 @@ mod tests {
         a.send([b"one"], &[write.as_fd()]).unwrap();
         a.send([b"two"], &[]).unwrap();
         drop((a, write));
+        let mut start = [0; 2];
+        assert_eq!((b.peek_bytes(&mut start).unwrap(), &start), (Some(3), b"on"));
         for _ in 0..2 {
             let packet = b.peek(10).unwrap().unwrap();
             assert_eq!((packet.bytes.as_slice(), packet.descriptors.len()), (b"one".as_slice(), 1));
