@@ -54,6 +54,8 @@ const TAKEN_COUNT: usize = 24;
 /// The ticket of the item after which a number of items is taken, and that number; the number is zero in between.
 const TAKEN_TICKET: usize = 25;
 const TAKEN_WITH: usize = 26;
+/// Not zero when a consumer has died that may have noted what it did not take, and no consumer has been there since.
+const UNREPAIRED: usize = 27;
 
 /// The longest body that stands in its record; a longer one has a block of its own.
 pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
@@ -408,6 +410,7 @@ impl Channel {
     /// What the heir of a consumer does.
     #[cold]
     fn forget_taken(&self, from: Position) {
+        self.words()[UNREPAIRED].store(1, Relaxed);
         if from.count != 0 && self.words()[TAKEN_WITH].load(Relaxed) == from.count {
             self.words()[LEFT].store(self.words()[TAKEN_TICKET].load(Relaxed), Relaxed);
         }
@@ -523,6 +526,10 @@ impl Channel {
             Body::Raw(bytes) => (bytes, true),
         };
         let len = bytes.len() as u64;
+        // Or those who wait for room would wake each other by the blocks that they have in vain.
+        if !ring::may_put(&self.ring(), self.room, len) {
+            return Err(Unsent::Full);
+        }
         if len <= BLOCK_BYTES_MAX {
             let lease = self.lease(len)?;
             self.store.map().write(lease.place(), bytes).map_err(|_| Unsent::Corrupt("a block is outside"))?;
@@ -767,22 +774,23 @@ impl Channel {
         }
     }
 
-    fn take(
+    fn take<N: Notes>(
         &self,
         link: &PacketSocket,
         buffer: &mut Vec<u8>,
         deadline: Deadline,
-        notes: &impl Notes,
+        notes: &N,
     ) -> Result<Incoming, Unreceived> {
         let ring = self.ring();
         let name = self.own().map_err(|error| Unreceived::System("use the queue", error))?;
         let own = Held::by(name, thread_id());
         let world = self.world(TAKEN_LOCK, patient(deadline));
-        let repair = |from| {
-            self.forget_taken(from);
-            notes.repair(from);
-        };
+        let repair = |from| self.forget_taken(from);
         let read = |from| {
+            if !N::IS_NONE && self.words()[UNREPAIRED].load(Relaxed) != 0 {
+                notes.repair(from);
+                self.words()[UNREPAIRED].store(0, Relaxed);
+            }
             let found = self.read(from, link, buffer)?;
             notes.note(from)?; // The last that may fail.
             Ok(found)

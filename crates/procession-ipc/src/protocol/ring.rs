@@ -214,6 +214,15 @@ fn has_room<W: Word, E>(ring: &Ring<'_, W>, from: Position, room: Room, bytes: u
     Ok(fits(from, now, room, bytes))
 }
 
+/// False if there is no room, for whoever would have much to do before it could put; without the lock, so it may be there
+/// after all by a change of what is taken.
+pub(crate) fn may_put<W: Word>(ring: &Ring<'_, W>, room: Room, bytes: u64) -> bool {
+    // In this order, so that there is never more room than there is.
+    let taken = ring.taken.glance();
+    let put = ring.put.glance();
+    taken.zip(put).is_none_or(|(taken, put)| fits(put, taken, room, bytes))
+}
+
 #[inline]
 fn fits(from: Position, taken: Position, room: Room, bytes: u64) -> bool {
     let items = from.count.wrapping_sub(taken.count);
