@@ -31,6 +31,7 @@ const UNSAFE_FILES: &[Exception] = &[
         "makes a value of a function's type, which has no data, out of nothing",
     ),
     ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
+    ("crates/procession-ipc/src/lent.rs", "shows a block of a queue's memory as the numbers in it"),
     ("crates/procession-launch/src/body.rs", "replaces the streams and the environment of a child that has just begun"),
     ("crates/procession-launch/src/forkserver/server.rs", "forks, and closes in the child what is the server's"),
     (

@@ -27,8 +27,7 @@ use std::time::Duration;
 use procession_shm::arena::{ArenaError, Owner, Slot};
 use procession_sync::protocol::lock::Held;
 use procession_sync::protocol::{Kernel, World};
-use procession_sys::{Deadline, PacketSocket, fail_point, futex_wake, lower_half, thread_id};
-use procession_wire::bulk;
+use procession_sys::{Deadline, PacketSocket, fail_point, futex_wake, is_too_many_in_flight, lower_half, thread_id};
 
 use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Position, Ring, Room, Side, WAITERS};
 use crate::store::{BLOCK_BYTES_MAX, Block, NoBlock, SEGMENT_BYTES, Store};
@@ -54,6 +53,10 @@ pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
 /// For how long who does not want to wait waits for another that is just putting or taking: much longer than that takes,
 /// unless it is stopped.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What cannot be done when the kernel holds as many descriptors for this user as one of its processes may have open.
+const IN_FLIGHT: &str =
+    "have more descriptors under way than this user may have (receive some, or raise the limit of open files)";
 
 const WORD: u64 = size_of::<u64>() as u64;
 
@@ -195,6 +198,30 @@ impl Lease {
     pub(crate) fn place(&self) -> usize {
         self.channel.store.place(self.block)
     }
+
+    /// Where the block begins in this process's memory.
+    #[inline]
+    pub(crate) fn first(&self) -> *mut u8 {
+        self.store().map().as_ptr().wrapping_add(self.place())
+    }
+
+    pub(crate) fn block(&self) -> Block {
+        self.block
+    }
+
+    pub(crate) fn bytes_max(&self) -> u64 {
+        self.store().block_bytes(self.block)
+    }
+
+    /// Who holds it: this process, unless it was forked since.
+    pub(crate) fn owner(&self) -> Owner {
+        self.own
+    }
+
+    #[inline]
+    pub(crate) fn is_own(&self) -> bool {
+        self.channel.slot.is_own_name(self.own)
+    }
 }
 
 impl Drop for Lease {
@@ -204,6 +231,28 @@ impl Drop for Lease {
             self.channel.store.free(self.block, self.own);
             self.channel.tell_of_room();
         }
+    }
+}
+
+/// What else takers write down, having the consumers' lock.
+pub(crate) trait Notes {
+    /// True if that is nothing.
+    const IS_NONE: bool = false;
+
+    /// Repairs what whoever died with the lock has left, when so many were taken.
+    fn repair(&self, from: Position);
+
+    /// Writes down that a message is going to be taken, before it is; nothing can keep it from being, but the taker's death.
+    fn note(&self, from: Position) -> Result<(), Unreceived>;
+}
+
+impl Notes for () {
+    const IS_NONE: bool = true;
+
+    fn repair(&self, _: Position) {}
+
+    fn note(&self, _: Position) -> Result<(), Unreceived> {
+        Ok(())
     }
 }
 
@@ -234,6 +283,10 @@ impl Channel {
 
     pub(crate) fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub(crate) fn shared_store(&self) -> Arc<Store> {
+        Arc::clone(&self.store)
     }
 
     #[inline]
@@ -269,6 +322,16 @@ impl Channel {
     /// How many messages there are.
     pub(crate) fn len(&self) -> u64 {
         ring::len(&self.ring())
+    }
+
+    /// How many were ever put.
+    pub(crate) fn put_count(&self) -> u64 {
+        ring::count_of(self.ring().put.count.load(Acquire))
+    }
+
+    /// How many were ever taken.
+    pub(crate) fn taken_count(&self) -> u64 {
+        ring::count_of(self.ring().taken.count.load(Acquire))
     }
 
     /// How many it may hold.
@@ -379,11 +442,31 @@ impl Channel {
         deadline: Deadline,
         gone: impl Fn() -> Option<Unsent>,
     ) -> Result<(), Unsent> {
+        self.when_there_is_room(deadline, gone, || self.send_now(link, outgoing, deadline))
+    }
+
+    /// A block for a body of so many bytes, as soon as there is one.
+    pub(crate) fn lend(
+        &self,
+        bytes: u64,
+        deadline: Deadline,
+        gone: impl Fn() -> Option<Unsent>,
+    ) -> Result<Lease, Unsent> {
+        self.when_there_is_room(deadline, gone, || self.lease(bytes))
+    }
+
+    /// Tries something until it is done, or `deadline` has passed, or `gone` says that there will never be room.
+    fn when_there_is_room<R>(
+        &self,
+        deadline: Deadline,
+        gone: impl Fn() -> Option<Unsent>,
+        attempt: impl Fn() -> Result<R, Unsent>,
+    ) -> Result<R, Unsent> {
         let world = self.world(TAKEN_COUNT, deadline);
         let taken = self.ring().taken.count;
         loop {
             let seen = taken.load(Acquire);
-            let marks = match self.send_now(link, outgoing, deadline) {
+            let marks = match attempt() {
                 Err(Unsent::Full) if self.len() >= self.room.items => WAITERS,
                 Err(Unsent::Full) => WAITERS | CALLERS,
                 done => return done,
@@ -400,29 +483,27 @@ impl Channel {
     /// The same without waiting for room.
     #[inline]
     fn send_now(&self, link: &PacketSocket, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), Unsent> {
-        let (bytes, prefix) = match outgoing.body {
+        let (bytes, is_raw) = match outgoing.body {
             Body::Leased(lease, bytes) => {
                 return self.put(link, Stored::Block(lease.block, bytes), true, outgoing, deadline);
             }
             Body::Encoded(bytes, len) if len <= INLINE_BYTES_MAX => {
                 return self.put(link, Stored::Inline(bytes, len), false, outgoing, deadline);
             }
-            Body::Encoded(bytes, len) => (&bytes[..len], None),
-            Body::Raw(bytes) => (bytes, Some(bulk::length_prefix(bytes.len()))),
+            Body::Encoded(bytes, len) => (&bytes[..len], false),
+            Body::Raw(bytes) => (bytes, true),
         };
         let len = bytes.len() as u64;
         if len <= BLOCK_BYTES_MAX {
             let lease = self.lease(len)?;
             self.store.map().write(lease.place(), bytes).map_err(|_| Unsent::Corrupt("a block is outside"))?;
-            self.put(link, Stored::Block(lease.block, len), prefix.is_some(), outgoing, deadline)?;
+            self.put(link, Stored::Block(lease.block, len), is_raw, outgoing, deadline)?;
             lease.leave();
             return Ok(());
         }
-        let prefix = prefix.as_ref().map_or(&[][..], AsRef::as_ref);
-        let file = procession_sys::sealed_file("procession-message", &[prefix, bytes]);
+        let file = procession_sys::sealed_file("procession-message", &[bytes]);
         let file = file.map_err(|error| Unsent::System("make a memory file", error))?;
-        let len = len + prefix.len() as u64;
-        self.put(link, Stored::File(file.as_fd(), len), false, outgoing, deadline)
+        self.put(link, Stored::File(file.as_fd(), len), is_raw, outgoing, deadline)
     }
 
     fn put(
@@ -535,6 +616,7 @@ impl Channel {
         tickets::send(link, ticket, &all).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => Unsent::Full,
             io::ErrorKind::BrokenPipe => Unsent::Disconnected,
+            _ if is_too_many_in_flight(&error) => Unsent::System(IN_FLIGHT, error),
             _ => Unsent::System("send the descriptors", error),
         })
     }
@@ -584,16 +666,31 @@ impl Channel {
         deadline: Deadline,
         gone: impl Fn() -> Option<Unreceived>,
     ) -> Result<Incoming, Unreceived> {
+        self.receive_noting(link, buffer, deadline, gone, &())
+    }
+
+    /// The same, with notes of what is taken.
+    pub(crate) fn receive_noting<N: Notes>(
+        &self,
+        link: &PacketSocket,
+        buffer: &mut Vec<u8>,
+        deadline: Deadline,
+        gone: impl Fn() -> Option<Unreceived>,
+        notes: &N,
+    ) -> Result<Incoming, Unreceived> {
         let world = self.world(PUT_COUNT, deadline);
         let ring = self.ring();
         let mut looks_again = false;
         loop {
             let seen = ring.put.count.load(Acquire);
             let is_empty = ring::count_of(seen) == ring::count_of(ring.taken.count.load(Relaxed));
-            if !is_empty && let Some(len) = self.take_quickly(buffer) {
+            if N::IS_NONE
+                && !is_empty
+                && let Some(len) = self.take_quickly(buffer)
+            {
                 return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
             }
-            let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline) };
+            let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline, notes) };
             if !matches!(received, Err(Unreceived::Empty)) {
                 return received;
             }
@@ -611,19 +708,28 @@ impl Channel {
         }
     }
 
-    fn take(&self, link: &PacketSocket, buffer: &mut Vec<u8>, deadline: Deadline) -> Result<Incoming, Unreceived> {
+    fn take(
+        &self,
+        link: &PacketSocket,
+        buffer: &mut Vec<u8>,
+        deadline: Deadline,
+        notes: &impl Notes,
+    ) -> Result<Incoming, Unreceived> {
         let ring = self.ring();
         let name = self.own().map_err(|error| Unreceived::System("use the queue", error))?;
         let own = Held::by(name, thread_id());
         let world = self.world(TAKEN_LOCK, patient(deadline));
-        let taken = ring::take(
-            &world,
-            &ring,
-            own,
-            |from| self.forget_taken(from),
-            |from| self.read(from, link, buffer),
-            |found, from, end| self.settle(found, link, name, from, end),
-        );
+        let repair = |from| {
+            self.forget_taken(from);
+            notes.repair(from);
+        };
+        let read = |from| {
+            let found = self.read(from, link, buffer)?;
+            notes.note(from)?; // The last that may fail.
+            Ok(found)
+        };
+        let settle = |found: &mut Found, from, end| self.settle(found, link, name, from, end);
+        let taken = ring::take(&world, &ring, own, repair, read, settle);
         let (found, word) = taken.map_err(|missed| match missed {
             Missed::Nothing | Missed::Held => Unreceived::Empty,
             Missed::HeldBySelf => Unreceived::System("get in a signal handler", io::ErrorKind::Deadlock.into()),
@@ -727,6 +833,40 @@ impl Channel {
             Where::File(_) => return Err(Unreceived::Corrupt("an item's file is missing")),
         };
         Ok(Incoming { content, is_raw: found.is_raw, descriptors })
+    }
+
+    /// Asks the next producer for a bell.
+    pub(crate) fn arm(&self) {
+        let ring = self.ring();
+        let mut seen = ring.put.count.load(Acquire);
+        // It is somebody else's mark that came between, or an item, after which no bell is needed.
+        while seen & CALLERS == 0 && self.len() == 0 {
+            ring::mark(ring.put.count, seen, CALLERS);
+            seen = ring.put.count.load(Acquire);
+        }
+    }
+
+    /// Throws away what lies in the consumers' socket and is of no item, if there is no item.
+    pub(crate) fn clear_bells(&self, link: &PacketSocket) -> io::Result<()> {
+        let ring = self.ring();
+        let own = Held::by(self.own()?, thread_id());
+        let world = self.world(TAKEN_LOCK, Deadline::after(LOCK_PATIENCE));
+        let cleared = ring::when_empty(
+            &world,
+            &ring,
+            own,
+            |from| self.forget_taken(from),
+            || tickets::clear(link, |ticket| ticket != self.words()[TICKET].load(Acquire) || self.is_nobody_putting()),
+        );
+        cleared.transpose().map(drop)
+    }
+
+    /// True if whoever has begun to put an item has ended or failed.
+    fn is_nobody_putting(&self) -> bool {
+        let lock = self.words()[PUT_LOCK].load(Acquire);
+        let owner = Held::from_word(lock).and_then(Held::owner);
+        // What it had put before it freed the lock is to be seen by now.
+        owner.is_none_or(|owner| !self.slot.is_alive(owner)) && self.len() == 0
     }
 
     /// Wakes producers that wait for a block.

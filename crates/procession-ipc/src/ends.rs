@@ -4,7 +4,7 @@
 //! nowhere from then on.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::{AcqRel, Acquire};
 
@@ -22,6 +22,14 @@ pub(crate) struct Ends {
     is_closed: AtomicBool,
 }
 
+/// Which ends a handle has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sides {
+    Both,
+    Producers,
+    Consumers,
+}
+
 impl Ends {
     pub(crate) fn pair() -> io::Result<Self> {
         let (producers, consumers) = PacketSocket::pair()?;
@@ -31,6 +39,32 @@ impl Ends {
 
     pub(crate) fn of(producers: Option<PacketSocket>, consumers: Option<PacketSocket>) -> Self {
         Self { producers, consumers, is_closed: AtomicBool::new(false) }
+    }
+
+    /// The ends that a handle has; `None` for one that has none.
+    pub(crate) fn sides(&self) -> Option<Sides> {
+        match (&self.producers, &self.consumers) {
+            (Some(_), Some(_)) => Some(Sides::Both),
+            (Some(_), None) => Some(Sides::Producers),
+            (None, Some(_)) => Some(Sides::Consumers),
+            (None, None) => None,
+        }
+    }
+
+    /// What becomes readable when there is an item, of an end that somebody has asked for a bell.
+    pub(crate) fn bell(&self) -> BorrowedFd<'_> {
+        let end = self.consumers.as_ref().or(self.producers.as_ref());
+        end.expect("a handle has an end").as_fd()
+    }
+
+    /// Other descriptors of these ends.
+    pub(crate) fn again(&self, sides: Sides) -> io::Result<Self> {
+        let again = |end: &Option<PacketSocket>, is_wanted: bool| {
+            let end = end.as_ref().filter(|_| is_wanted);
+            end.map(|end| end.as_fd().try_clone_to_owned().and_then(PacketSocket::try_from_fd)).transpose()
+        };
+        let producers = again(&self.producers, sides != Sides::Consumers)?;
+        Ok(Self::of(producers, again(&self.consumers, sides != Sides::Producers)?))
     }
 
     #[inline]

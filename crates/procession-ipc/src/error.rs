@@ -3,7 +3,84 @@
 use std::fmt;
 use std::io;
 
+use procession_shm::arena::ArenaError;
 use procession_wire::{DecodeError, EncodeError};
+
+use crate::builder::{QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX};
+
+/// Why a queue, or another handle of one, was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QueueError {
+    /// A bound of no items, or of more than any queue can hold.
+    #[error(
+        "a queue cannot be bounded to {items} items: 1 to {QUEUE_ITEMS_MAX} are possible, and `unbounded` is without"
+    )]
+    Items {
+        /// The bound that was asked for.
+        items: u64,
+    },
+    /// A bound of fewer or more bytes than is possible.
+    #[error("a queue cannot be bounded to {bytes} bytes: {QUEUE_BYTES_MIN} to {QUEUE_BYTES_MAX} are possible")]
+    Bytes {
+        /// The bound that was asked for.
+        bytes: u64,
+    },
+    /// This process has closed the queue.
+    #[error("the queue was closed in this process: make other handles of it before `close`")]
+    Closed,
+    /// The shared memory for its counts.
+    #[error("cannot make a queue: {0}")]
+    Arena(#[from] ArenaError),
+    /// The system refused.
+    #[error("cannot {doing}: {error}")]
+    System {
+        /// What was being done.
+        doing: &'static str,
+        /// What the system said.
+        #[source]
+        error: io::Error,
+    },
+}
+
+/// What is wrong with the tasks of a [`JoinableQueue`](crate::JoinableQueue).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TaskError {
+    /// More items were said to be done than were taken.
+    #[error("`task_done` was called more often than items were taken")]
+    TooOften,
+    /// A process has ended before it had said of the items that it took that they are done. They count as finished from
+    /// now on, and nobody else is told.
+    #[error("process {pid} has ended with {items} items that it took and did not call `task_done` for: put them again")]
+    Lost {
+        /// The process.
+        pid: u32,
+        /// How many items.
+        items: u64,
+    },
+    /// Some items are not done.
+    #[error("{unfinished} items of the queue are not done yet")]
+    WouldBlock {
+        /// How many.
+        unfinished: u64,
+    },
+    /// Some items were not done for as long as was waited.
+    #[error("{unfinished} items of the queue were not done for as long as was waited")]
+    Timeout {
+        /// How many.
+        unfinished: u64,
+    },
+    /// Nobody else is left who could take the items or say that they are done.
+    #[error("{unfinished} items of the queue are not done, and every other process that had it is gone")]
+    Disconnected {
+        /// How many.
+        unfinished: u64,
+    },
+    /// This process is not known to the queue's memory.
+    #[error("cannot use the queue's memory: {0}")]
+    Arena(#[from] ArenaError),
+}
 
 /// Why an item was not put. It comes back, except where memory is gone for good.
 #[derive(thiserror::Error)]

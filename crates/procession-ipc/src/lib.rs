@@ -18,7 +18,17 @@ mod tickets; // Where descriptors are.
 
 mod channel; // One direction of messages: all three.
 mod ends; // Who is there.
+
+mod accounts; // What was taken and is not done.
+mod builder;
+mod handle; // What the queues below have in common.
+mod items; // What goes in and out of a queue.
+mod joinable;
+mod lent;
 mod queue;
+mod sides;
+mod simple;
+mod users;
 
 mod duplex; // Two directions, and who is at the other end.
 mod values; // Values as messages.
@@ -33,10 +43,16 @@ mod bytes;
 
 pub mod wait; // Waiting on many things at once.
 
+pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
+pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
 pub use crate::connection::Connection;
-pub use crate::error::{GetError, PutError, RecvError, SendError, WaitError};
+pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, TaskError, WaitError};
+pub use crate::joinable::JoinableQueue;
+pub use crate::lent::{Lent, Loan};
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
-pub use crate::queue::{QUEUE_BYTES, Queue};
+pub use crate::queue::Queue;
+pub use crate::sides::{Consumer, Producer};
+pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

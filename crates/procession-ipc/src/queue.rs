@@ -1,306 +1,222 @@
 //! The queue: what processes put and take, each item once.
 //!
-//! Relies on `channel.rs` for the messages, and on `procession-wire` for what an item is as bytes.
+//! Relies on `handle.rs` for all that it does.
 
-use std::any::type_name;
-use std::cell::Cell;
 use std::fmt;
-use std::marker::PhantomData;
-use std::os::fd::BorrowedFd;
-use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use procession_shm::arena::Slot;
-use procession_sys::{Deadline, thread_id};
-use procession_wire::{Descriptor, Encoder, bulk, once};
+use procession_sys::Deadline;
+use procession_wire::bulk::Number;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::channel::{Body, CHANNEL_WORDS, Channel, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent};
-use crate::ends::Ends;
-use crate::store::{Limits, Store};
-use crate::{GetError, PutError};
-
-/// What tells queues from other objects in the arena.
-const KIND: u64 = u64::from_le_bytes(*b"queue\0\0\x01");
-
-/// How many bytes of items a queue holds that was made without a limit: 1 GiB.
-///
-/// It takes no more memory than there are items; this is what keeps one whose consumers have stopped from taking all there
-/// is.
-pub const QUEUE_BYTES: u64 = 1 << 30;
-
-/// The memory that a thread encodes into, and decodes from, is kept for the next item if it is no larger than this.
-const SCRATCH_BYTES_MAX: usize = 64 << 10;
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Runs with the thread's memory, which `run` gives back, or keeps.
-fn with_scratch<R>(run: impl FnOnce(Vec<u8>) -> (Vec<u8>, R)) -> R {
-    let (scratch, result) = run(SCRATCH.take());
-    if scratch.capacity() <= SCRATCH_BYTES_MAX {
-        SCRATCH.set(scratch);
-    }
-    result
-}
-
-/// What all handles of a queue in this process share.
-#[derive(Debug)]
-struct Inner {
-    channel: Channel,
-    ends: Ends,
-    /// The thread of this process that was in `put` last; zero before the first.
-    last_putter: AtomicU64,
-}
-
-impl Inner {
-    fn create(limits: Limits) -> Result<Self, GetError> {
-        let system = |doing| move |error| GetError::System { doing, error };
-        let slot = Slot::allocate(CHANNEL_WORDS * size_of::<u64>(), KIND);
-        let slot =
-            slot.map_err(|error| GetError::System { doing: "make a queue", error: std::io::Error::other(error) })?;
-        let store = Store::create(limits).map_err(system("make a queue's memory"))?;
-        let ends = Ends::pair().map_err(system("make a queue's sockets"))?;
-        Self::over(slot, store, ends)
-    }
-
-    fn over(slot: Slot, store: Store, ends: Ends) -> Result<Self, GetError> {
-        let channel = Channel::over(slot, 0, Arc::new(store));
-        let channel = channel.map_err(|_| GetError::Corrupt { reason: "a queue has another size" })?;
-        Ok(Self { channel, ends, last_putter: AtomicU64::new(0) })
-    }
-
-    /// Why nobody will ever take what is put, if so.
-    fn why_not_put(&self) -> Option<Unsent> {
-        if self.ends.is_closed() {
-            return Some(Unsent::Closed);
-        }
-        self.ends.are_consumers_gone().then_some(Unsent::Disconnected)
-    }
-
-    /// Why nobody will ever put what could be taken, if so. `handles` are those of this process.
-    fn why_not_get(&self, handles: usize) -> Option<Unreceived> {
-        if self.ends.is_closed() {
-            return Some(Unreceived::Closed);
-        }
-        let is_over = match self.ends.producers {
-            None => self.ends.are_producers_gone(),
-            Some(_) => self.is_only_producer(handles),
-        };
-        is_over.then_some(Unreceived::Disconnected)
-    }
-
-    /// True if the calling thread, which is not going to put anything while it waits, is the only one that could.
-    fn is_only_producer(&self, handles: usize) -> bool {
-        let last_putter = self.last_putter.load(Relaxed);
-        handles == 1
-            && (last_putter == 0 || last_putter == thread_id().into())
-            && !self.channel.slot().is_held_by_others()
-    }
-
-    fn put<T: Serialize + 'static>(&self, item: T, deadline: Deadline) -> Result<(), PutError<T>> {
-        let raw = bulk::raw(&item).filter(|raw| raw.len() > INLINE_BYTES_MAX);
-        if let Some(raw) = raw {
-            let sent = self.send(Outgoing { body: Body::Raw(raw), descriptors: &[] }, deadline);
-            return sent.map_err(|unsent| not_put(item, unsent));
-        }
-        let sent = with_scratch(|scratch| {
-            let mut encoder = Encoder::with_buffer(scratch);
-            if let Err(error) = encoder.value(&item) {
-                return (Vec::new(), Err(Err(error)));
-            }
-            let (mut bytes, descriptors) = encoder.finish().into_parts();
-            let len = bytes.len();
-            bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
-            let sent = self.send_encoded(&bytes, len, &descriptors, deadline);
-            (bytes, sent.map_err(Ok))
-        });
-        sent.map_err(|unsent| match unsent {
-            Ok(unsent) => not_put(item, unsent),
-            Err(error) => PutError::Encode { item, error },
-        })
-    }
-
-    #[inline]
-    fn send_encoded(
-        &self,
-        bytes: &[u8],
-        len: usize,
-        descriptors: &[Descriptor],
-        deadline: Deadline,
-    ) -> Result<(), Unsent> {
-        let body = Body::Encoded(bytes, len);
-        if descriptors.is_empty() {
-            return self.send(Outgoing { body, descriptors: &[] }, deadline);
-        }
-        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(std::os::fd::AsFd::as_fd).collect();
-        self.send(Outgoing { body, descriptors: &descriptors }, deadline)
-    }
-
-    #[inline]
-    fn send(&self, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), Unsent> {
-        let Some(link) = self.ends.producers.as_ref().filter(|_| !self.ends.is_closed()) else {
-            return Err(Unsent::Closed);
-        };
-        let own = thread_id().into();
-        if self.last_putter.load(Relaxed) != own {
-            self.last_putter.store(own, Relaxed);
-        }
-        self.channel.send(link, outgoing, deadline, || self.why_not_put())
-    }
-
-    fn get<T: DeserializeOwned + 'static>(&self, deadline: Deadline, handles: usize) -> Result<T, GetError> {
-        let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.ends.is_closed()) else {
-            return Err(GetError::Closed);
-        };
-        with_scratch(|mut buffer| {
-            if let Some(len) = self.channel.take_quickly(&mut buffer) {
-                let item = procession_wire::decode_slice(&buffer[..len], Vec::new()).map_err(GetError::from);
-                return (buffer, item);
-            }
-            let received = self.channel.receive(link, &mut buffer, deadline, || self.why_not_get(handles));
-            let item = match received {
-                Ok(incoming) => decoded(incoming, &buffer),
-                Err(unreceived) => Err(not_had(unreceived, deadline)),
-            };
-            (buffer, item)
-        })
-    }
-}
-
-#[cold]
-#[inline(never)]
-fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> Result<T, GetError> {
-    let Incoming { content, is_raw, descriptors } = incoming;
-    match content {
-        Content::Inline(len) => Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?),
-        Content::Leased(lease, bytes) => {
-            let (map, at, bytes) = (lease.store().map(), lease.place(), bytes as usize);
-            if is_raw {
-                let item = bulk::copied_from(map, at, bytes);
-                return Ok(item.ok_or(GetError::Corrupt { reason: "numbers came where none are" })??);
-            }
-            let mut body = vec![0; bytes];
-            map.read(at, &mut body).map_err(|_| GetError::Corrupt { reason: "a block is outside" })?;
-            Ok(procession_wire::decode_slice(&body, descriptors)?)
-        }
-        Content::File(file, bytes) => {
-            let body = procession_sys::map_sealed(&file, bytes);
-            let body = body.map_err(|error| GetError::System { doing: "map a large item", error })?;
-            Ok(procession_wire::decode_slice(&body, descriptors)?)
-        }
-    }
-}
-
-fn not_put<T>(item: T, unsent: Unsent) -> PutError<T> {
-    match unsent {
-        Unsent::Full => PutError::Full(item),
-        Unsent::Closed => PutError::Closed(item),
-        Unsent::Disconnected => PutError::Disconnected(item),
-        Unsent::System(doing, error) => PutError::System { item, doing, error },
-        Unsent::Corrupt(reason) => PutError::Corrupt { item, reason },
-    }
-}
-
-fn not_had(unreceived: Unreceived, deadline: Deadline) -> GetError {
-    match unreceived {
-        Unreceived::Empty if deadline == Deadline::NOW => GetError::Empty,
-        Unreceived::Empty => GetError::Timeout,
-        Unreceived::Closed => GetError::Closed,
-        Unreceived::Disconnected => GetError::Disconnected,
-        Unreceived::System(doing, error) => GetError::System { doing, error },
-        Unreceived::Corrupt(reason) => GetError::Corrupt { reason },
-    }
-}
+use crate::builder::{QueueBuilder, UNBOUNDED, bounded};
+use crate::ends::Sides;
+use crate::handle::Handle;
+use crate::items::Kind;
+use crate::lent::{Lent, Loan, lent};
+use crate::sides::{Consumer, Producer};
+use crate::wait::{Waitable, Watch};
+use crate::{GetError, PutError, QueueError};
 
 /// A queue of items between processes: any of them puts, any of them takes, each item is taken once.
-pub struct Queue<T> {
-    inner: Arc<Inner>,
-    _of: PhantomData<fn(T) -> T>,
-}
+///
+/// A handle, whose clones are the same queue; passed to a child, or put into a queue, it is so there as well. What one
+/// thread has put comes out in its order. An item is made bytes by whoever puts it: when `put` has returned, it is in the
+/// queue for all processes, whatever becomes of its own, and `len`, `is_empty` and `is_full` say so. Descriptors, and handles
+/// of whatever this library shares, travel inside items. There is no thread behind a queue.
+///
+/// Here anybody may do both. [`split`](Self::split) gives handles of one side, which know for certain when the other is gone.
+///
+/// # When a process dies
+/// An item is put or it is not, and taken once or not at all, at whatever instant a process is killed; what it held of the
+/// queue's memory comes back, and nobody waits longer for it than 100 ms. An item that a process had taken is gone with it:
+/// [`JoinableQueue`](crate::JoinableQueue) tells of these.
+///
+/// A forked child has the queue as another process.
+///
+/// # Python
+/// `multiprocessing.Queue`, which has a thread that sends what was put; so `close` loses nothing here, and there is no
+/// `join_thread` or `cancel_join_thread`. `maxsize=0` is [`Queue::unbounded`].
+///
+/// # Examples
+/// ```
+/// use procession_ipc::Queue;
+///
+/// let queue = Queue::<String>::bounded(5)?;
+/// queue.put("one".to_owned())?; // Or another process, to which a clone of the queue was passed.
+/// assert_eq!(queue.len(), 1);
+/// assert_eq!(queue.get()?, "one");
+/// assert!(queue.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Queue<T>(pub(crate) Handle<T>);
 
 impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
-    /// A queue that holds at most so many items.
+    /// A queue that holds at most so many items, from 1 to [`QUEUE_ITEMS_MAX`](crate::QUEUE_ITEMS_MAX), and
+    /// [`QUEUE_BYTES`](crate::QUEUE_BYTES) of them.
     ///
     /// # Errors
-    /// When there is no memory or no descriptor for it.
-    pub fn bounded(items: usize) -> Result<Self, GetError> {
-        Self::create(Limits { items: (items as u64).max(1), bytes: QUEUE_BYTES })
+    /// [`QueueError::Items`] for a number that is not possible, such as zero, where Python's queues are without a bound: say
+    /// [`Queue::unbounded`]. [`QueueError::Arena`] and [`QueueError::System`] when there is no memory or no descriptor for
+    /// it.
+    pub fn bounded(items: usize) -> Result<Self, QueueError> {
+        Handle::create(Kind::Queue, bounded(items)?).map(Self)
     }
 
-    /// A queue that holds as many items as come, up to [`QUEUE_BYTES`].
+    /// A queue that holds as many items as come, up to [`QUEUE_BYTES`](crate::QUEUE_BYTES) of them; then it is full.
     ///
     /// # Errors
-    /// When there is no memory or no descriptor for it.
-    pub fn unbounded() -> Result<Self, GetError> {
-        Self::create(Limits { items: u64::MAX, bytes: QUEUE_BYTES })
-    }
-
-    fn create(limits: Limits) -> Result<Self, GetError> {
-        Ok(Self { inner: Arc::new(Inner::create(limits)?), _of: PhantomData })
+    /// [`QueueError::Arena`] and [`QueueError::System`] when there is no memory or no descriptor for it.
+    pub fn unbounded() -> Result<Self, QueueError> {
+        Handle::create(Kind::Queue, UNBOUNDED).map(Self)
     }
 
     /// Puts an item, as soon as there is room for it.
     ///
     /// # Errors
-    /// The item is in the error.
+    /// The item comes back in all of them. [`PutError::Encode`] for what cannot travel; [`PutError::Closed`] after
+    /// [`close`](Self::close); [`PutError::System`] when the system has no memory or no descriptors for it;
+    /// [`PutError::Corrupt`] when a peer has spoiled the queue's memory. [`PutError::Disconnected`] when there is no room
+    /// and nobody else who could make any: no other process has the queue, no message holds it, and in this process one
+    /// thread alone has one handle of it, and has had it from its beginning.
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
-        self.inner.put(item, Deadline::NEVER)
+        self.0.put(item, Deadline::NEVER)
     }
 
     /// Puts an item if there is room for it.
     ///
+    /// It waits while another process is just putting one, which takes microseconds, unless that process is stopped: then
+    /// 100 ms at most.
+    ///
     /// # Errors
-    /// The item is in the error.
+    /// [`PutError::Full`]; otherwise as [`put`](Self::put), but never [`PutError::Disconnected`].
+    ///
+    /// # Python
+    /// `put_nowait`.
     pub fn try_put(&self, item: T) -> Result<(), PutError<T>> {
-        self.inner.put(item, Deadline::NOW)
+        self.0.put(item, Deadline::NOW)
     }
 
     /// Puts an item, if there is room for it within so long.
     ///
     /// # Errors
-    /// The item is in the error.
+    /// As [`try_put`](Self::try_put).
+    ///
+    /// # Python
+    /// `put(item, timeout=seconds)`.
     pub fn put_timeout(&self, item: T, timeout: Duration) -> Result<(), PutError<T>> {
-        self.inner.put(item, Deadline::after(timeout))
+        self.0.put(item, Deadline::after(timeout))
     }
 
     /// Takes an item, as soon as there is one.
     ///
     /// # Errors
-    /// None is coming.
+    /// [`GetError::Closed`] after [`close`](Self::close); [`GetError::Decode`] for an item that is no `T`, which is gone then;
+    /// [`GetError::System`] when there are no descriptors or no memory for it, and it is still there;
+    /// [`GetError::Corrupt`] when a peer has spoiled the queue's memory. [`GetError::Disconnected`] when there is no item
+    /// and nobody else who could put one: no other process has the queue, no message holds it, and in this process one
+    /// thread alone has one handle of it, and has had it from its beginning. Several threads wait for each other for ever,
+    /// so where they do, [`split`](Self::split) the queue.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{GetError, Queue};
+    ///
+    /// let queue = Queue::<u8>::unbounded()?;
+    /// assert!(matches!(queue.get(), Err(GetError::Disconnected)));
+    /// # Ok::<(), procession_ipc::QueueError>(())
+    /// ```
     pub fn get(&self) -> Result<T, GetError> {
-        self.inner.get(Deadline::NEVER, Arc::strong_count(&self.inner))
+        self.0.get(Deadline::NEVER)
     }
 
     /// Takes an item if there is one.
     ///
+    /// It waits while another process is just taking one, which takes microseconds, unless that process is stopped: then
+    /// 100 ms at most.
+    ///
     /// # Errors
-    /// There is none.
+    /// [`GetError::Empty`]; otherwise as [`get`](Self::get), but never [`GetError::Disconnected`].
+    ///
+    /// # Python
+    /// `get_nowait`.
     pub fn try_get(&self) -> Result<T, GetError> {
-        self.inner.get(Deadline::NOW, Arc::strong_count(&self.inner))
+        self.0.get(Deadline::NOW)
     }
 
     /// Takes an item, if there is one within so long.
     ///
     /// # Errors
-    /// There was none.
+    /// [`GetError::Timeout`]; otherwise as [`try_get`](Self::try_get).
+    ///
+    /// # Python
+    /// `get(timeout=seconds)`.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
-        self.inner.get(Deadline::after(timeout), Arc::strong_count(&self.inner))
+        self.0.get(Deadline::after(timeout))
     }
 }
 
 impl<T> Queue<T> {
-    /// How many items there are.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.inner.channel.len() as usize
+    /// A queue with limits of one's own.
+    pub fn builder() -> QueueBuilder<T> {
+        QueueBuilder::new()
     }
 
-    /// True if there are none.
+    /// Handles of one side each, in place of this one.
+    ///
+    /// A [`Consumer`] is told as soon as there is no producer any more, and a [`Producer`] when there is no consumer. For
+    /// that, drop what is not used: a two-sided handle counts for both, as does one in a message that nobody has received, and
+    /// a forked child has all handles that its parent had.
+    ///
+    /// # Errors
+    /// [`QueueError::Closed`]; [`QueueError::System`] when there are no descriptors. The handle is gone then, as is the queue
+    /// if nobody else has one.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{GetError, Queue};
+    ///
+    /// let (producer, consumer) = Queue::<u32>::bounded(10)?.split()?;
+    /// producer.put(7)?;
+    /// drop(producer);
+    /// assert_eq!(consumer.get()?, 7);
+    /// assert!(matches!(consumer.get(), Err(GetError::Disconnected)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn split(self) -> Result<(Producer<T>, Consumer<T>), QueueError> {
+        Ok((self.producer()?, self.consumer()?))
+    }
+
+    /// A handle of the producers' side, beside this one.
+    ///
+    /// # Errors
+    /// As [`split`](Self::split).
+    pub fn producer(&self) -> Result<Producer<T>, QueueError> {
+        self.0.with(Sides::Producers).map(Producer)
+    }
+
+    /// A handle of the consumers' side, beside this one.
+    ///
+    /// # Errors
+    /// As [`split`](Self::split).
+    pub fn consumer(&self) -> Result<Consumer<T>, QueueError> {
+        self.0.with(Sides::Consumers).map(Consumer)
+    }
+
+    /// How many items there are, at this instant: others may put and take.
+    ///
+    /// # Python
+    /// `qsize`, which counts what was not sent yet as well.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// True if there are none, at this instant. Also for a queue that this process has closed.
+    ///
+    /// # Python
+    /// `empty`, which may say so right after a `put`.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -309,54 +225,108 @@ impl<T> Queue<T> {
     /// How many items it holds at most; `None` for one that is bounded by bytes alone.
     #[must_use]
     pub fn capacity(&self) -> Option<usize> {
-        let items = self.inner.channel.room().items;
-        if items == u64::MAX { None } else { usize::try_from(items).ok() }
+        self.0.capacity()
     }
 
-    /// True if it holds as many items as it may.
+    /// True if it holds as many items as it may, at this instant; never for one that is bounded by bytes alone.
+    ///
+    /// # Python
+    /// `full`.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.inner.channel.len() >= self.inner.channel.room().items
+        self.0.is_full()
     }
 
-    /// Lets go of the queue in this process.
+    /// Lets go of the queue in this process: this handle and its clones put and take no more, and for the others this
+    /// process is gone. What was put is still there for them.
+    ///
+    /// Threads of this process that wait are told within 100 ms. Closing twice is the same as once. A handle that was made
+    /// of this one by [`producer`](Self::producer) or [`consumer`](Self::consumer), or came in a message, is another one.
+    ///
+    /// # Python
+    /// `close`.
     pub fn close(&self) {
-        if self.inner.ends.close() {
-            self.inner.channel.tell_of_leaving();
-        }
+        self.0.items.close();
+    }
+}
+
+impl<N: Number + Serialize + DeserializeOwned> Queue<Vec<N>> {
+    /// Takes an item, as soon as there is one, and leaves its numbers where they are.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub fn get_lent(&self) -> Result<Lent<N>, GetError> {
+        self.0.items.get(Deadline::NEVER, self.0.handles(), lent)
+    }
+
+    /// Takes an item if there is one, and leaves its numbers where they are.
+    ///
+    /// # Errors
+    /// As [`try_get`](Self::try_get).
+    pub fn try_get_lent(&self) -> Result<Lent<N>, GetError> {
+        self.0.items.get(Deadline::NOW, self.0.handles(), lent)
+    }
+
+    /// Takes an item, if there is one within so long, and leaves its numbers where they are.
+    ///
+    /// # Errors
+    /// As [`get_timeout`](Self::get_timeout).
+    pub fn get_lent_timeout(&self, timeout: Duration) -> Result<Lent<N>, GetError> {
+        self.0.items.get(Deadline::after(timeout), self.0.handles(), lent)
+    }
+
+    /// Memory of the queue for an item of so many numbers, as soon as there is any.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put), without an item.
+    pub fn lend(&self, len: usize) -> Result<Loan<N>, PutError<()>> {
+        Loan::of(&self.0, len, Deadline::NEVER)
+    }
+
+    /// Memory of the queue for an item of so many numbers, if there is any.
+    ///
+    /// # Errors
+    /// As [`try_put`](Self::try_put), without an item.
+    pub fn try_lend(&self, len: usize) -> Result<Loan<N>, PutError<()>> {
+        Loan::of(&self.0, len, Deadline::NOW)
+    }
+
+    /// Memory of the queue for an item of so many numbers, if there is any within so long.
+    ///
+    /// # Errors
+    /// As [`put_timeout`](Self::put_timeout), without an item.
+    pub fn lend_timeout(&self, len: usize, timeout: Duration) -> Result<Loan<N>, PutError<()>> {
+        Loan::of(&self.0, len, Deadline::after(timeout))
     }
 }
 
 impl<T> Clone for Queue<T> {
     fn clone(&self) -> Self {
-        Self { inner: Arc::clone(&self.inner), _of: PhantomData }
+        Self(self.0.clone())
     }
 }
 
 impl<T> fmt::Debug for Queue<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Queue").field("of", &type_name::<T>()).field("len", &self.len()).finish_non_exhaustive()
+        self.0.debug("Queue", f)
     }
 }
 
 impl<T> Serialize for Queue<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let store = self.inner.channel.store();
-        let open = || store.file().try_clone_to_owned();
-        let identity = procession_sys::file_identity(store.file()).map_err(ser::Error::custom)?;
-        let (position, _) = once::attach(identity, open).map_err(ser::Error::custom)?;
-        (self.inner.channel.slot(), position, &self.inner.ends).serialize(serializer)
+        self.0.serialize(serializer)
     }
 }
 
 impl<'de, T> Deserialize<'de> for Queue<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (slot, position, ends) = <(Slot, u32, Ends)>::deserialize(deserializer)?;
-        let slot = slot.expect(KIND).map_err(de::Error::custom)?;
-        let file = once::detach(position).map_err(de::Error::custom)?;
-        let file = file.into_owned().map_err(de::Error::custom)?;
-        let store = Store::open(file).map_err(de::Error::custom)?;
-        let inner = Inner::over(slot, store, ends).map_err(de::Error::custom)?;
-        Ok(Self { inner: Arc::new(inner), _of: PhantomData })
+        Handle::receive(deserializer, Kind::Queue, Sides::Both).map(Self)
+    }
+}
+
+/// Ready as soon as there is an item, and after `close`.
+impl<T> Waitable for Queue<T> {
+    fn watch(&self) -> Watch<'_> {
+        self.0.watch()
     }
 }

@@ -58,22 +58,19 @@ pub(crate) fn peek(link: &PacketSocket, ticket: u64, count: usize) -> io::Result
     Err(missing())
 }
 
-/// What lies first in a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum First {
-    Bell,
-    Ticket,
-    Nothing,
-}
-
-/// A look at what lies first, without its descriptors. What is neither is a peer's mischief, and worth as much as a bell.
-pub(crate) fn first(link: &PacketSocket) -> First {
-    let mut start = [0; TICKET.len()];
-    match link.peek_bytes(&mut start) {
-        Ok(Some(TICKET_BYTES)) if start == TICKET => First::Ticket,
-        Ok(Some(_)) => First::Bell,
-        Ok(None) | Err(_) => First::Nothing,
+/// Throws away bells, and descriptors of which `is_over` says that their producer will not put them any more; all of that
+/// up to the first datagram that is neither.
+pub(crate) fn clear(link: &PacketSocket, is_over: impl Fn(u64) -> bool) -> io::Result<()> {
+    for _ in 0..LOOKS_MAX {
+        let mut bytes = [0; TICKET_BYTES];
+        let Some(len) = link.peek_bytes(&mut bytes)? else { break };
+        let ticket = ticket_in(&bytes[..len.min(TICKET_BYTES)]);
+        if ticket.is_some_and(|ticket| !is_over(ticket)) {
+            break;
+        }
+        link.discard()?;
     }
+    Ok(())
 }
 
 /// Takes away the datagram that [`peek`] has found.
@@ -100,7 +97,11 @@ fn unpack_bags(bags: Vec<OwnedFd>, ticket: u64) -> io::Result<Vec<OwnedFd>> {
 }
 
 fn ticket_of(packet: &Packet) -> Option<u64> {
-    let ticket = packet.bytes.strip_prefix(&TICKET)?;
+    ticket_in(&packet.bytes)
+}
+
+fn ticket_in(bytes: &[u8]) -> Option<u64> {
+    let ticket = bytes.strip_prefix(&TICKET)?;
     Some(u64::from_le_bytes(ticket.try_into().ok()?))
 }
 

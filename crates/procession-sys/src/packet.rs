@@ -145,14 +145,14 @@ impl PacketSocket {
         self.take_first(bytes_max, RecvFlags::PEEK)
     }
 
-    /// The first bytes of the first packet, as many as `start` has room for, and how many it has; `None` when there is none.
-    /// The packet stays where it is, and its descriptors never reach this process.
+    /// The first bytes of the first packet, which stays where it is, as do its descriptors; and how long it is. `None` when
+    /// there is none. Never waits.
     ///
     /// # Errors
     /// `ENOTCONN` for a socket that has never been connected.
-    pub fn peek_bytes(&self, start: &mut [u8]) -> io::Result<Option<usize>> {
+    pub fn peek_bytes(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
         let flags = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
-        match retry(|| rustix::net::recv(&self.0, &mut *start, flags)) {
+        match retry(|| rustix::net::recv(&self.0, &mut *into, flags)) {
             Ok((_, len)) => Ok((len > 0).then_some(len)),
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error.into()),

@@ -121,6 +121,27 @@ pub fn copied_from<T: 'static>(map: &SharedMap, at: usize, bytes: usize) -> Opti
     is_bulk::<T>().then(|| made_of(Memory::Shared { map, at, bytes }))
 }
 
+/// The same from memory that nobody changes: a sealed file's, or a message's own.
+///
+/// # Errors
+/// The bytes are no whole number of numbers; nothing was allocated.
+///
+/// # Examples
+///
+/// ```
+/// use procession_wire::bulk;
+///
+/// let sent = vec![1.5_f64, 2.5];
+/// let arrived: Vec<f64> = bulk::copied_of(bulk::raw(&sent).unwrap()).unwrap()?;
+/// assert_eq!(arrived, sent);
+/// assert!(bulk::copied_of::<String>(b"text").is_none());
+/// # Ok::<(), procession_wire::DecodeError>(())
+/// ```
+#[must_use]
+pub fn copied_of<T: 'static>(bytes: &[u8]) -> Option<Result<T, DecodeError>> {
+    is_bulk::<T>().then(|| from_raw(bytes))
+}
+
 /// What stands before raw bytes: their number, as postcard writes one.
 ///
 /// # Examples
