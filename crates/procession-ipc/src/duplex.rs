@@ -250,8 +250,8 @@ impl Source for End {
     }
 
     fn settle(&self) -> io::Result<bool> {
-        if !self.is_ready() {
-            self.incoming.clear_bells(&self.link)?;
+        if !self.is_closed() {
+            self.incoming.silence(&self.link);
         }
         Ok(self.is_ready() || self.is_alone())
     }

@@ -55,4 +55,6 @@ pub use crate::queue::Queue;
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};
+#[doc(hidden)]
+pub use crate::store::Usage;
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

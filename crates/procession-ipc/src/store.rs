@@ -33,7 +33,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use procession_shm::arena::Owner;
-use procession_sys::{Access, MemoryFile, SharedMap, file_size, memory_file, never_shrinks, reserve_range};
+use procession_sys::{Access, MemoryFile, SharedMap, fail_point, file_size, memory_file, never_shrinks, reserve_range};
 
 /// How long a segment is, and the smallest block.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
@@ -163,8 +163,22 @@ pub(crate) struct Block {
 impl Block {
     /// As a record, or the directory, says it; never zero.
     pub(crate) fn word(self) -> u64 {
-        u64::from(self.class) << 32 | u64::from(self.number) + 1
+        (u64::from(self.class) << 32) | (u64::from(self.number) + 1)
     }
+}
+
+/// How many blocks are used for what.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// By those who write or read bodies.
+    pub held: usize,
+    /// By those who have died of that, until a block is needed.
+    pub left: usize,
+    /// By items.
+    pub queued: usize,
+    /// By what is in no block of its own.
+    pub segments: usize,
 }
 
 /// Why there is no block.
@@ -314,6 +328,7 @@ impl Store {
     /// A block for so many bytes, held by `own`.
     pub(crate) fn claim(&self, bytes: u64, own: Owner, is_alive: impl Fn(Owner) -> bool) -> Result<Block, NoBlock> {
         let class = (0..CLASSES).find(|&class| class_bytes(class) >= bytes).ok_or(NoBlock::Full)?;
+        fail_point!("store: to claim");
         let held = State::Held(own);
         let block = self.find(class, held).or_else(|| self.inherit(class, held, is_alive)).ok_or(NoBlock::Full)?;
         self.furnish(block, bytes, held)?;
@@ -383,6 +398,21 @@ impl Store {
         self.change(block, State::Held(own), State::Free);
     }
 
+    /// How its blocks are used. `is_alive` says whether a process is.
+    pub(crate) fn usage(&self, is_alive: impl Fn(Owner) -> bool) -> Usage {
+        let mut usage = Usage::default();
+        for block in (0..CLASSES).flat_map(|class| self.blocks(class, self.used_count(class))) {
+            match State::of(self.state(block).load(Acquire)) {
+                Some(State::Free) => {}
+                Some(State::Held(owner)) if is_alive(owner) => usage.held += 1,
+                Some(State::Queued(_)) => usage.queued += 1,
+                Some(State::Segment(_)) => usage.segments += 1,
+                Some(State::Held(_)) | None => usage.left += 1,
+            }
+        }
+        usage
+    }
+
     // Segments.
 
     #[inline]
@@ -404,14 +434,17 @@ impl Store {
             return Ok(block);
         }
         let block = self.find(0, state).ok_or(NoBlock::Full)?;
+        fail_point!("store: segment taken");
         self.furnish(block, SEGMENT_BYTES, state)?;
         self.directory(segment).store(block.word(), Release);
+        fail_point!("store: segment begun");
         Ok(block)
     }
 
     /// Gives back the block of a segment of which the last record was taken.
     pub(crate) fn end(&self, segment: u64) {
         if let Some(block) = self.segment(segment) {
+            fail_point!("store: segment to end");
             self.change(block, State::Segment(segment), State::Free);
         }
     }

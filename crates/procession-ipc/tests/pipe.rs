@@ -419,7 +419,15 @@ fn whoever_is_killed_at_any_step_of_a_send_has_sent_all_or_nothing(method: Start
         for step in 0..STEPS_MAX {
             let child = start(method, send_two_and_be_killed, (theirs.clone(), bytes, step));
             let is_whole = child.join().is_ok();
-            let received: Vec<(u32, Vec<u8>)> = std::iter::from_fn(|| ours.try_recv().ok()).collect();
+            let (mut received, mut last) = (Vec::new(), None);
+            while last.is_none() {
+                match ours.try_recv() {
+                    Ok(message) => received.push(message),
+                    Err(error) => last = Some(error),
+                }
+            }
+            assert!(matches!(last, Some(RecvError::WouldBlock)), "step {step}: {last:?}");
+            let received: Vec<(u32, Vec<u8>)> = received;
             let numbers: Vec<u32> = received.iter().map(|(number, _)| *number).collect();
             assert!(received.iter().all(|(number, bulk)| *number != 2 || *bulk == pattern(bytes, 2)), "step {step}");
             assert_eq!(is_whole, numbers == [1, 2, 3], "step {step}: {numbers:?}");
