@@ -510,6 +510,10 @@ impl Channel {
             Body::Raw(bytes) => (bytes, true),
         };
         let len = bytes.len() as u64;
+        // Who waits for room does not copy the body again and again.
+        if !ring::may_put(&self.ring(), self.room, len) {
+            return Err(Unsent::Full);
+        }
         if len <= BLOCK_BYTES_MAX {
             let lease = self.lease(len)?;
             self.store.map().write(lease.place(), bytes).map_err(|_| Unsent::Corrupt("a block is outside"))?;
