@@ -156,7 +156,7 @@ pub(crate) struct Block {
 impl Block {
     /// As a record, or the directory, says it; never zero.
     pub(crate) fn word(self) -> u64 {
-        u64::from(self.class) << 32 | u64::from(self.number) + 1
+        (u64::from(self.class) << 32) | (u64::from(self.number) + 1)
     }
 }
 
