@@ -30,6 +30,13 @@ mod book; // Every page of the book, compiled.
 pub use crate::error::{Error, Result};
 
 #[doc(no_inline)]
+pub use procession_ipc as ipc;
+#[doc(no_inline)]
+pub use procession_ipc::{
+    BytesConnection, Consumer, GetError, JoinableQueue, Lent, Loan, Producer, PutError, Queue, QueueBuilder, QueueError,
+    RecvError, SendError, SimpleQueue, WaitError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+};
+#[doc(no_inline)]
 pub use procession_launch::{
     AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, Arguments, AuthKey, AuthKeyError, Builder, Captureless, Child, Context,
     ControlError, CurrentProcess, ExitHook, ExitStatus, Forked, JoinError, ParentProcess, Passable, PreloadResult,

@@ -5,6 +5,10 @@
 
 pub use std::time::Duration;
 
+pub use procession_ipc::{
+    BytesConnection, Consumer, GetError, JoinableQueue, Producer, PutError, Queue, QueueError, RecvError, SendError,
+    SimpleQueue, WaitError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+};
 pub use procession_launch::{
     Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, LogError, ParentProcess, Process,
     Resource, StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, log_level,
