@@ -1,6 +1,6 @@
 //! Messages of bytes, whatever carries them.
 //!
-//! Relies on `stream.rs` for sockets. The verbs are written here once, for all that may carry messages.
+//! Relies on `stream.rs` for sockets, and on `duplex.rs` for pipes over shared memory. The verbs are written here once, for all that may carry messages.
 
 use std::io;
 use std::net::TcpStream;
@@ -13,6 +13,7 @@ use procession_sys::{Deadline, StreamSocket};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use crate::duplex::{BytesEnd, End};
 use crate::stream::Stream;
 use crate::wait::{Waitable, Watch};
 use crate::{RecvError, SendError};
@@ -67,12 +68,14 @@ pub struct BytesConnection {
 #[derive(Clone, Debug)]
 enum Transport {
     Stream(Arc<Stream>),
+    Pipe(Arc<BytesEnd>),
 }
 
 /// How it travels.
 #[derive(Serialize, Deserialize)]
-enum Traveling {
+enum Traveling<P> {
     Stream(Descriptor),
+    Pipe(P),
 }
 
 impl BytesConnection {
@@ -395,31 +398,40 @@ impl BytesConnection {
     pub fn close(&self) {
         match &self.transport {
             Transport::Stream(stream) => stream.close(),
+            Transport::Pipe(end) => end.close(),
         }
     }
 
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
         match &self.transport {
             Transport::Stream(stream) => stream.send(message, deadline),
+            Transport::Pipe(end) => end.send(message, deadline),
         }
     }
 
     fn recv_until(&self, bytes_max: u64, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
         match &self.transport {
             Transport::Stream(stream) => stream.receive(bytes_max, deadline),
+            Transport::Pipe(end) => end.receive(bytes_max, deadline),
         }
     }
 
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
         match &self.transport {
             Transport::Stream(stream) => stream.receive_into(buffer, deadline),
+            Transport::Pipe(end) => end.receive_into(buffer, deadline),
         }
     }
 
     fn poll_until(&self, deadline: Deadline) -> Result<bool, RecvError> {
         match &self.transport {
             Transport::Stream(stream) => stream.poll(deadline),
+            Transport::Pipe(end) => end.poll(deadline),
         }
+    }
+
+    pub(crate) fn over_pipe(end: End) -> Self {
+        Self { transport: Transport::Pipe(Arc::new(end.into())) }
     }
 
     fn over(stream: Stream) -> Self {
@@ -438,6 +450,7 @@ impl Waitable for BytesConnection {
     fn watch(&self) -> Watch<'_> {
         match &self.transport {
             Transport::Stream(stream) => Watch { fd: stream.fd(), source: None },
+            Transport::Pipe(end) => end.watch(),
         }
     }
 }
@@ -473,19 +486,21 @@ impl Serialize for BytesConnection {
         match &self.transport {
             Transport::Stream(stream) => {
                 let socket = stream.share().map_err(ser::Error::custom)?;
-                Traveling::Stream(socket.into()).serialize(serializer)
+                Traveling::<()>::Stream(socket.into()).serialize(serializer)
             }
+            Transport::Pipe(end) => Traveling::Pipe(&**end).serialize(serializer),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for BytesConnection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Traveling::deserialize(deserializer)? {
+        match Traveling::<BytesEnd>::deserialize(deserializer)? {
             Traveling::Stream(socket) => {
                 let socket = socket.into_owned().map_err(de::Error::custom)?;
                 Self::try_from(socket).map_err(de::Error::custom)
             }
+            Traveling::Pipe(end) => Ok(Self { transport: Transport::Pipe(Arc::new(end)) }),
         }
     }
 }

@@ -9,11 +9,13 @@
 //!
 //! | word | what |
 //! |---|---|
-//! | 0 | bits 0–31: bytes of a body that follows; 32–34: [`Place`]; 35: raw; 36–51: descriptors |
-//! | next, if there are descriptors | the ticket of the datagram that they come in |
+//! | 0 | bits 0–31: bytes of a body that follows; 32–34: [`Place`]; 35: raw; 36–51: descriptors; 52: has a ticket |
+//! | next, if it has a ticket | that of the datagram that its descriptors come in; older ones are nobody's |
 //! | next, of a block | the block; then the bytes of the body |
 //! | next, of a file | the bytes of the body, which is in the first descriptor |
 //! | then | the body, filled up to a multiple of eight |
+
+mod watch;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -28,7 +30,7 @@ use procession_sync::protocol::{Kernel, World};
 use procession_sys::{Deadline, PacketSocket, fail_point, futex_wake, is_too_many_in_flight, lower_half, thread_id};
 
 use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Position, Ring, Room, Side, WAITERS};
-use crate::store::{BLOCK_BYTES_MAX, Block, NoBlock, SEGMENT_BYTES, Store};
+use crate::store::{BLOCK_BYTES_MAX, Block, NoBlock, SEGMENT_BYTES, Store, Usage};
 use crate::tickets;
 
 /// Words of a channel in its slot.
@@ -40,10 +42,17 @@ const PUT_POSITIONS: usize = 1;
 const PUT_SEEN: usize = 5;
 const TICKET: usize = 7;
 const PUT_COUNT: usize = 8;
+/// Not zero when a producer has died that may have sent descriptors for no item.
+const ORPHANS: usize = 9;
 const TAKEN_LOCK: usize = 16;
 const TAKEN_POSITIONS: usize = 17;
 const TAKEN_SEEN: usize = 21;
+/// Not zero when a consumer has died that has left this ticket's datagram, and older ones.
+const LEFT: usize = 23;
 const TAKEN_COUNT: usize = 24;
+/// The ticket of the item after which a number of items is taken, and that number; the number is zero in between.
+const TAKEN_TICKET: usize = 25;
+const TAKEN_WITH: usize = 26;
 
 /// The longest body that stands in its record; a longer one has a block of its own.
 pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
@@ -75,16 +84,18 @@ struct Header {
     inline_bytes: u32,
     is_raw: bool,
     descriptors: u16,
+    has_ticket: bool,
 }
 
 impl Header {
-    const SKIP: Self = Self { place: Place::Skip, inline_bytes: 0, is_raw: false, descriptors: 0 };
+    const SKIP: Self = Self { place: Place::Skip, inline_bytes: 0, is_raw: false, descriptors: 0, has_ticket: false };
 
     fn word(self) -> u64 {
         u64::from(self.inline_bytes)
             | (self.place as u64) << 32
             | u64::from(self.is_raw) << 35
             | u64::from(self.descriptors) << 36
+            | u64::from(self.has_ticket) << 52
     }
 
     #[inline]
@@ -97,7 +108,8 @@ impl Header {
             _ => return None,
         };
         let descriptors = (word >> 36) as u16; // Sixteen bits of it.
-        Some(Self { place, inline_bytes: word as u32, is_raw: word >> 35 & 1 == 1, descriptors })
+        let has_ticket = word >> 52 & 1 == 1 || descriptors > 0;
+        Some(Self { place, inline_bytes: word as u32, is_raw: word >> 35 & 1 == 1, descriptors, has_ticket })
     }
 
     /// Words before the body.
@@ -108,7 +120,7 @@ impl Header {
             Place::Block => 2,
             Place::File => 1,
         };
-        1 + u64::from(self.descriptors > 0) + body
+        1 + u64::from(self.has_ticket) + body
     }
 
     /// Bytes of the whole record.
@@ -225,6 +237,7 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         // What a forked child has copied is its parent's.
+        fail_point!("channel: block to free");
         if self.is_held && self.channel.slot.own_name().ok() == Some(self.own) {
             self.channel.store.free(self.block, self.own);
             self.channel.tell_of_room();
@@ -337,6 +350,11 @@ impl Channel {
         self.room
     }
 
+    /// How the store's blocks are used.
+    pub(crate) fn usage(&self) -> Usage {
+        self.store.usage(|owner| self.slot.is_alive(owner))
+    }
+
     // Sending.
 
     /// A block for a body of so many bytes.
@@ -351,6 +369,7 @@ impl Channel {
             }
             claimed => claimed,
         };
+        fail_point!("channel: block claimed");
         Ok(Lease { channel: self.clone(), block: block.map_err(no_block)?, own, is_held: true })
     }
 
@@ -369,12 +388,16 @@ impl Channel {
     /// What the heir of a producer does.
     #[cold]
     fn forget_begun(&self, from: Position) {
+        self.words()[ORPHANS].store(1, Relaxed);
         self.store.forget_begun(from.count, from.at.div_ceil(SEGMENT_BYTES));
     }
 
     /// What the heir of a consumer does.
     #[cold]
     fn forget_taken(&self, from: Position) {
+        if from.count != 0 && self.words()[TAKEN_WITH].load(Relaxed) == from.count {
+            self.words()[LEFT].store(self.words()[TAKEN_TICKET].load(Relaxed), Relaxed);
+        }
         self.store.forget_taken(from.count, from.at / SEGMENT_BYTES);
     }
 
@@ -402,28 +425,23 @@ impl Channel {
     fn put_quickly(&self, link: &PacketSocket, bytes: &[u8], len: usize) -> bool {
         let Ok(name) = self.slot.own_name() else { return false };
         let ring = self.ring();
-        let header = Header { place: Place::Inline, inline_bytes: len as u32, is_raw: false, descriptors: 0 };
+        let header =
+            Header { place: Place::Inline, inline_bytes: len as u32, is_raw: false, descriptors: 0, has_ticket: false };
+        let write = |from: Position| {
+            let at = from.at;
+            let offset = at % SEGMENT_BYTES;
+            let is_room = offset > 0 && SEGMENT_BYTES - offset >= header.bytes();
+            if !is_room || self.words()[ORPHANS].load(Relaxed) != 0 {
+                return Err(());
+            }
+            let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
+            self.store.map().store(place, header.word()).map_err(drop)?;
+            self.store.map().write(place + size_of::<u64>(), bytes).map_err(drop)?;
+            Ok(End { at: at.wrapping_add(header.bytes()), bytes: header.bytes() })
+        };
+        // Nobody is its predecessor that has died: `Passing` waits for the living and the dead alike.
         let own = Held::by(name, thread_id());
-        // Who does not wait inherits nothing.
-        let put = ring::put(
-            &Passing,
-            &ring,
-            own,
-            self.room,
-            header.bytes(),
-            |_| (),
-            |from| {
-                let at = from.at;
-                let offset = at % SEGMENT_BYTES;
-                if offset == 0 || SEGMENT_BYTES - offset < header.bytes() {
-                    return Err(());
-                }
-                let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
-                self.store.map().store(place, header.word()).map_err(drop)?;
-                self.store.map().write(place + size_of::<u64>(), bytes).map_err(drop)?;
-                Ok(End { at: at + header.bytes(), bytes: header.bytes() })
-            },
-        );
+        let put = ring::put(&Passing, &ring, own, self.room, header.bytes(), |_| (), write);
         let Ok(word) = put else { return false };
         if ring::tell(&Passing, ring.put.count, word) {
             tickets::ring_bell(link);
@@ -495,6 +513,7 @@ impl Channel {
         if len <= BLOCK_BYTES_MAX {
             let lease = self.lease(len)?;
             self.store.map().write(lease.place(), bytes).map_err(|_| Unsent::Corrupt("a block is outside"))?;
+            fail_point!("channel: body written");
             self.put(link, Stored::Block(lease.block, len), is_raw, outgoing, deadline)?;
             lease.leave();
             return Ok(());
@@ -539,8 +558,10 @@ impl Channel {
     }
 
     /// Writes a record, having the lock.
+    #[inline]
     fn write(&self, from: Position, own: Owner, link: &PacketSocket, record: &Record<'_>) -> Result<End, Unsent> {
-        let header = record.header();
+        let orphans = &self.words()[ORPHANS];
+        let header = record.header(orphans.load(Relaxed) != 0);
         let (mut place, at) = self.room_for(from.at, header.bytes(), own)?;
         let mut push = |word: u64| {
             let stored = self.store.map().store(place, word);
@@ -548,8 +569,8 @@ impl Channel {
             stored.map_err(|_| Unsent::Corrupt("a segment is outside"))
         };
         push(header.word())?;
-        let ticket = if header.descriptors > 0 { self.next_ticket() } else { 0 };
-        if header.descriptors > 0 {
+        let ticket = if header.has_ticket { self.next_ticket() } else { 0 };
+        if header.has_ticket {
             push(ticket)?;
         }
         match record.body {
@@ -562,6 +583,7 @@ impl Channel {
                 if !self.store.enqueue(block, own, from.count) {
                     return Err(Unsent::Corrupt("a block is another's"));
                 }
+                fail_point!("channel: block queued");
             }
             Stored::File(_, bytes) => push(bytes)?,
         }
@@ -571,6 +593,10 @@ impl Channel {
                     self.store.dequeue(block, from.count, own);
                 }
             })?;
+            fail_point!("channel: descriptors sent");
+        }
+        if header.has_ticket {
+            orphans.store(0, Relaxed);
         }
         Ok(End { at: at.wrapping_add(header.bytes()), bytes: record.cost() })
     }
@@ -636,17 +662,17 @@ impl Channel {
             let place = self.store.place(self.store.segment(at / SEGMENT_BYTES).ok_or(())?) + offset as usize;
             let header = self.header(place).map_err(drop)?;
             // The last record of a segment has the segment freed.
-            let is_plain = header.place == Place::Inline && header.descriptors == 0;
+            let is_plain = header.place == Place::Inline && !header.has_ticket;
+            let is_plain = is_plain && self.words()[LEFT].load(Relaxed) == 0;
             if !is_plain || header.bytes() >= SEGMENT_BYTES - offset {
                 return Err(());
             }
             let into = room_in(buffer, header.inline_bytes as usize);
             self.store.map().read(place + size_of::<u64>(), into).map_err(drop)?;
-            let end = End { at: at + header.bytes(), bytes: header.bytes() };
+            let end = End { at: at.wrapping_add(header.bytes()), bytes: header.bytes() };
             Ok((header.inline_bytes as usize, end))
         };
-        let own = Held::by(name, thread_id());
-        let taken = ring::take(&Passing, &ring, own, |_| (), read, |_, _, _| ());
+        let taken = ring::take(&Passing, &ring, Held::by(name, thread_id()), |_| (), read, |_, _, _| ());
         let (len, word) = taken.ok()?;
         if ring::tell(&Passing, ring.taken.count, word) {
             ring::wake_all(&Passing, ring.taken.count);
@@ -741,6 +767,7 @@ impl Channel {
     }
 
     /// Reads the next record, having the lock.
+    #[inline]
     fn read(&self, from: Position, link: &PacketSocket, buffer: &mut Vec<u8>) -> Result<(Found, End), Unreceived> {
         let (mut place, mut at) = self.record_at(from.at)?;
         let mut header = self.header(place)?;
@@ -755,20 +782,14 @@ impl Channel {
             place += size_of::<u64>();
             self.word(place)
         };
-        let ticket = if header.descriptors > 0 { next()? } else { 0 };
+        let ticket = if header.has_ticket { next()? } else { 0 };
         let body = match header.place {
             Place::Block => Where::Block(next()?, next()?),
             Place::File => Where::File(next()?),
             Place::Inline | Place::Skip => Where::Inline(header.inline_bytes as usize),
         };
         let body_at = place + size_of::<u64>();
-        let descriptors = match header.descriptors {
-            0 => Vec::new(),
-            count => tickets::peek(link, ticket, count.into()).map_err(|error| match error.kind() {
-                io::ErrorKind::InvalidData => Unreceived::Corrupt("an item's descriptors are missing"),
-                _ => Unreceived::System("receive the descriptors", error),
-            })?,
-        };
+        let descriptors = self.look_at_descriptors(link, header, ticket, from)?;
         if let Where::Inline(len) = body {
             let into = room_in(buffer, len);
             self.store.map().read(body_at, into).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
@@ -779,6 +800,40 @@ impl Channel {
         };
         let found = Found { body, is_raw: header.is_raw, descriptors, is_had: true };
         Ok((found, End { at: at.wrapping_add(header.bytes()), bytes: cost }))
+    }
+
+    /// The descriptors of the next record, which stay where they are. Throws away those that are nobody's.
+    fn look_at_descriptors(
+        &self,
+        link: &PacketSocket,
+        header: Header,
+        ticket: u64,
+        from: Position,
+    ) -> Result<Vec<OwnedFd>, Unreceived> {
+        let words = self.words();
+        let refused = |error: io::Error| match error.kind() {
+            io::ErrorKind::InvalidData => Unreceived::Corrupt("an item's descriptors are missing"),
+            _ => Unreceived::System("receive the descriptors", error),
+        };
+        let left = words[LEFT].load(Relaxed);
+        if left != 0 {
+            tickets::throw_away(link, left.wrapping_add(1)).map_err(refused)?;
+            words[LEFT].store(0, Relaxed);
+        }
+        if !header.has_ticket {
+            return Ok(Vec::new());
+        }
+        if header.descriptors == 0 {
+            tickets::throw_away(link, ticket).map_err(refused)?;
+            return Ok(Vec::new());
+        }
+        let descriptors = tickets::peek(link, ticket, header.descriptors.into()).map_err(refused)?;
+        // Whose heir finds as many items taken as this says throws the datagram away.
+        words[TAKEN_WITH].store(0, Relaxed);
+        words[TAKEN_TICKET].store(ticket, Relaxed);
+        words[TAKEN_WITH].store(from.count.wrapping_add(1), Relaxed);
+        fail_point!("channel: descriptors seen");
+        Ok(descriptors)
     }
 
     /// Where a position is in the mapping.
@@ -804,9 +859,11 @@ impl Channel {
     fn settle(&self, found: &mut Found, link: &PacketSocket, own: Owner, from: Position, end: End) {
         if let Where::Block(word, _) = found.body {
             found.is_had = self.store.block(word).is_some_and(|block| self.store.dequeue(block, from.count, own));
+            fail_point!("channel: block had");
         }
         if !found.descriptors.is_empty() {
             tickets::consume(link);
+            fail_point!("channel: descriptors taken");
         }
         for segment in from.at / SEGMENT_BYTES..end.at / SEGMENT_BYTES {
             self.store.end(segment);
@@ -831,40 +888,6 @@ impl Channel {
             Where::File(_) => return Err(Unreceived::Corrupt("an item's file is missing")),
         };
         Ok(Incoming { content, is_raw: found.is_raw, descriptors })
-    }
-
-    /// Asks the next producer for a bell.
-    pub(crate) fn arm(&self) {
-        let ring = self.ring();
-        let mut seen = ring.put.count.load(Acquire);
-        // It is somebody else's mark that came between, or an item, after which no bell is needed.
-        while seen & CALLERS == 0 && self.len() == 0 {
-            ring::mark(ring.put.count, seen, CALLERS);
-            seen = ring.put.count.load(Acquire);
-        }
-    }
-
-    /// Throws away what lies in the consumers' socket and is of no item, if there is no item.
-    pub(crate) fn clear_bells(&self, link: &PacketSocket) -> io::Result<()> {
-        let ring = self.ring();
-        let own = Held::by(self.own()?, thread_id());
-        let world = self.world(TAKEN_LOCK, Deadline::after(LOCK_PATIENCE));
-        let cleared = ring::when_empty(
-            &world,
-            &ring,
-            own,
-            |from| self.forget_taken(from),
-            || tickets::clear(link, |ticket| ticket != self.words()[TICKET].load(Acquire) || self.is_nobody_putting()),
-        );
-        cleared.transpose().map(drop)
-    }
-
-    /// True if whoever has begun to put an item has ended or failed.
-    fn is_nobody_putting(&self) -> bool {
-        let lock = self.words()[PUT_LOCK].load(Acquire);
-        let owner = Held::from_word(lock).and_then(Held::owner);
-        // What it had put before it freed the lock is to be seen by now.
-        owner.is_none_or(|owner| !self.slot.is_alive(owner)) && self.len() == 0
     }
 
     /// Wakes producers that wait for a block.
@@ -902,20 +925,22 @@ enum Stored<'a> {
 }
 
 impl Record<'_> {
-    fn header(&self) -> Header {
+    /// Its first word; it has a ticket in any case if that is wanted.
+    fn header(&self, has_ticket: bool) -> Header {
         let (place, inline_bytes, files) = match self.body {
             Stored::Inline(_, len) => (Place::Inline, len as u32, 0), // At most INLINE_BYTES_MAX.
             Stored::Block(..) => (Place::Block, 0, 0),
             Stored::File(..) => (Place::File, 0, 1),
         };
         let descriptors = (self.descriptors.len() + files) as u16; // The encoder refuses more.
-        Header { place, inline_bytes, is_raw: self.is_raw, descriptors }
+        let has_ticket = has_ticket || descriptors > 0;
+        Header { place, inline_bytes, is_raw: self.is_raw, descriptors, has_ticket }
     }
 
     /// The bytes that it counts for.
     fn cost(&self) -> u64 {
         match self.body {
-            Stored::Inline(..) => self.header().bytes(),
+            Stored::Inline(..) => self.header(false).bytes(),
             Stored::Block(_, bytes) | Stored::File(_, bytes) => bytes,
         }
     }

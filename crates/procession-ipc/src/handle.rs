@@ -18,6 +18,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::builder::UNLIMITED;
 use crate::ends::{Ends, Sides};
 use crate::items::{Items, Kind, decoded};
+use crate::store::Usage;
 use crate::store::{Limits, Store};
 use crate::wait::{Source, Watch};
 use crate::{GetError, PutError, QueueError};
@@ -70,6 +71,11 @@ impl<T> Handle<T> {
         T: DeserializeOwned + 'static,
     {
         self.items.get(deadline, self.handles(), decoded)
+    }
+
+    /// How its memory is used.
+    pub(crate) fn usage(&self) -> Usage {
+        self.items.channel.usage()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use procession_shm::arena::Slot;
-use procession_sys::{Deadline, PacketSocket};
+use procession_sys::{Deadline, PacketSocket, fail_point};
 use procession_wire::{Descriptor, Encoder, bulk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -172,8 +172,8 @@ impl Items {
 
     /// Takes away what makes the consumers' end readable and is no item.
     pub(crate) fn settle(&self) -> io::Result<bool> {
-        if let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.is_ready()) {
-            self.channel.clear_bells(link)?;
+        if let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.ends.is_closed()) {
+            self.channel.silence(link);
         }
         Ok(self.is_ready())
     }
@@ -327,6 +327,7 @@ fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming) -> Result<
                 return Ok(bulk::copied_from(map, at, bytes).ok_or(NO_NUMBERS)??);
             }
             let mut body = vec![0; bytes];
+            fail_point!("queue: body to read");
             map.read(at, &mut body).map_err(|_| GetError::Corrupt { reason: "a block is outside" })?;
             Ok(procession_wire::decode_slice(&body, descriptors)?)
         }

@@ -30,6 +30,13 @@ mod sides;
 mod simple;
 mod users;
 
+mod duplex; // Two directions, and who is at the other end.
+mod values; // Values as messages.
+
+mod connection;
+mod pipe;
+mod simplex;
+
 mod stream; // Frames over stream sockets.
 
 mod bytes;
@@ -39,10 +46,15 @@ pub mod wait; // Waiting on many things at once.
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
+pub use crate::connection::Connection;
 pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, TaskError, WaitError};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};
+pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
+pub use crate::simplex::{Receiver, Sender};
+#[doc(hidden)]
+pub use crate::store::Usage;
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};

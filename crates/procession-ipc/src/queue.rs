@@ -10,6 +10,8 @@ use procession_wire::bulk::Number;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::store::Usage;
+
 use crate::builder::{QueueBuilder, UNBOUNDED, bounded};
 use crate::ends::Sides;
 use crate::handle::Handle;
@@ -235,6 +237,13 @@ impl<T> Queue<T> {
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.0.is_full()
+    }
+
+    /// How the queue's memory is used, for tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.0.usage()
     }
 
     /// Lets go of the queue in this process: this handle and its clones put and take no more, and for the others this

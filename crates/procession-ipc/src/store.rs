@@ -1,5 +1,7 @@
 //! Where bodies of messages are: blocks of one sparse memory file, and the segments that records stand in.
 //!
+//! A file holds one store or several, one after the other; places are from where a store begins.
+//!
 //! Every process computes from the number of bytes that a channel may hold where everything is. What the file itself says is
 //! a peer's word: states are compared, numbers of blocks checked.
 //!
@@ -26,11 +28,12 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use procession_shm::arena::Owner;
-use procession_sys::{Access, MemoryFile, SharedMap, file_size, memory_file, never_shrinks, reserve_range};
+use procession_sys::{Access, MemoryFile, SharedMap, fail_point, file_size, memory_file, never_shrinks, reserve_range};
 
 /// How long a segment is, and the smallest block.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
@@ -108,6 +111,10 @@ impl Geometry {
     }
 }
 
+fn foreign(reason: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, reason)
+}
+
 fn class_bytes(class: usize) -> u64 {
     SEGMENT_BYTES << (CLASS_STEP_BITS * class as u32) // At most five.
 }
@@ -156,8 +163,22 @@ pub(crate) struct Block {
 impl Block {
     /// As a record, or the directory, says it; never zero.
     pub(crate) fn word(self) -> u64 {
-        u64::from(self.class) << 32 | u64::from(self.number) + 1
+        (u64::from(self.class) << 32) | (u64::from(self.number) + 1)
     }
+}
+
+/// How many blocks are used for what.
+#[doc(hidden)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// By those who write or read bodies.
+    pub held: usize,
+    /// By those who have died of that, until a block is needed.
+    pub left: usize,
+    /// By items.
+    pub queued: usize,
+    /// By what is in no block of its own.
+    pub segments: usize,
 }
 
 /// Why there is no block.
@@ -169,11 +190,19 @@ pub(crate) enum NoBlock {
     System(io::Error),
 }
 
+/// The memory file of one or more stores as one process maps it.
+#[derive(Debug)]
+struct Memory {
+    file: OwnedFd,
+    map: SharedMap,
+}
+
 /// The store as one process maps it.
 #[derive(Debug)]
 pub(crate) struct Store {
-    file: OwnedFd,
-    map: SharedMap,
+    memory: Arc<Memory>,
+    /// Where it begins in the file; everything else is relative to that.
+    base: u64,
     geometry: Geometry,
     limits: Limits,
 }
@@ -181,39 +210,64 @@ pub(crate) struct Store {
 impl Store {
     /// An empty one.
     pub(crate) fn create(limits: Limits) -> io::Result<Self> {
-        let limits = Limits { bytes: limits.bytes.clamp(STORE_BYTES_MIN, STORE_BYTES_MAX), ..limits };
-        let geometry = Geometry::of(limits.bytes);
-        let file = memory_file(LABEL, &MemoryFile { bytes: geometry.end, huge_page_bits: None })?;
-        let store = Self::over(file, geometry, limits)?;
-        for (at, value) in [(0, MAGIC), (BYTES_AT, limits.bytes), (ITEMS_AT, limits.items)] {
-            store.word(at)?.store(value, Relaxed);
-        }
+        let [store] = Self::create_all([limits])?;
         Ok(store)
+    }
+
+    /// Several empty ones, one after the other in one file.
+    pub(crate) fn create_all<const N: usize>(limits: [Limits; N]) -> io::Result<[Self; N]> {
+        let limits =
+            limits.map(|limits| Limits { bytes: limits.bytes.clamp(STORE_BYTES_MIN, STORE_BYTES_MAX), ..limits });
+        let bytes = limits.iter().map(|limits| Geometry::of(limits.bytes).end).sum();
+        let file = memory_file(LABEL, &MemoryFile { bytes, huge_page_bits: None })?;
+        let memory = Arc::new(Memory { map: SharedMap::map(&file, bytes as usize, Access::ReadWrite)?, file });
+        let mut base = 0;
+        Ok(limits.map(|limits| {
+            let store = Self { memory: Arc::clone(&memory), base, geometry: Geometry::of(limits.bytes), limits };
+            for (at, value) in [(0, MAGIC), (BYTES_AT, limits.bytes), (ITEMS_AT, limits.items)] {
+                store.known(at).store(value, Relaxed);
+            }
+            base += store.geometry.end;
+            store
+        }))
     }
 
     /// One that came from a peer, if it is one.
     pub(crate) fn open(file: OwnedFd) -> io::Result<Self> {
-        let foreign = |reason: &'static str| io::Error::new(io::ErrorKind::InvalidData, reason);
+        let [store] = Self::open_all(file)?;
+        Ok(store)
+    }
+
+    /// As many as were created together.
+    pub(crate) fn open_all<const N: usize>(file: OwnedFd) -> io::Result<[Self; N]> {
         let size = file_size(&file)?;
         if !never_shrinks(&file) || size < DIRECTORY_AT {
             return Err(foreign("the descriptor is not of a channel's memory file"));
         }
-        let head = SharedMap::map(&file, DIRECTORY_AT as usize, Access::ReadWrite)?;
-        let word = |at: u64| head.atomic_u64(at as usize).map(|word| word.load(Relaxed));
+        let bytes = usize::try_from(size).map_err(|_| foreign("the file is longer than any channel's"))?;
+        let memory = Arc::new(Memory { map: SharedMap::map(&file, bytes, Access::ReadWrite)?, file });
+        let mut base = 0;
+        let stores: Vec<Self> = (0..N)
+            .map(|_| {
+                let store = Self::found(&memory, base)?;
+                base += store.geometry.end;
+                Ok(store)
+            })
+            .collect::<io::Result<_>>()?;
+        if base != size {
+            return Err(foreign("the file is not as long as the channel says"));
+        }
+        stores.try_into().map_err(|_| foreign("the file is not as long as the channel says"))
+    }
+
+    /// The store that begins there, if one does. Whether all of it is there is not looked at.
+    fn found(memory: &Arc<Memory>, base: u64) -> io::Result<Self> {
+        let word = |at: u64| memory.map.atomic_u64((base + at) as usize).map(|word| word.load(Relaxed));
         let limits = Limits { bytes: word(BYTES_AT)?, items: word(ITEMS_AT)? };
         if word(0)? != MAGIC || !(STORE_BYTES_MIN..=STORE_BYTES_MAX).contains(&limits.bytes) {
             return Err(foreign("the file does not begin as a channel's does"));
         }
-        let geometry = Geometry::of(limits.bytes);
-        if geometry.end != size {
-            return Err(foreign("the file is not as long as the channel says"));
-        }
-        Self::over(file, geometry, limits)
-    }
-
-    fn over(file: OwnedFd, geometry: Geometry, limits: Limits) -> io::Result<Self> {
-        let map = SharedMap::map(&file, geometry.end as usize, Access::ReadWrite)?;
-        Ok(Self { file, map, geometry, limits })
+        Ok(Self { memory: Arc::clone(memory), base, geometry: Geometry::of(limits.bytes), limits })
     }
 
     pub(crate) fn limits(&self) -> Limits {
@@ -221,22 +275,19 @@ impl Store {
     }
 
     pub(crate) fn file(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
+        self.memory.file.as_fd()
     }
 
     /// Where bytes are copied from and to, by places that were got from here.
+    #[inline]
     pub(crate) fn map(&self) -> &SharedMap {
-        &self.map
-    }
-
-    fn word(&self, at: u64) -> io::Result<&AtomicU64> {
-        Ok(self.map.atomic_u64(at as usize)?)
+        &self.memory.map
     }
 
     /// A word that is within the store by its geometry.
     #[inline]
     fn known(&self, at: u64) -> &AtomicU64 {
-        self.map.atomic_u64(at as usize).expect("the geometry is within the mapping")
+        self.map().atomic_u64((self.base + at) as usize).expect("the geometry is within the mapping")
     }
 
     // Blocks.
@@ -254,7 +305,7 @@ impl Store {
     #[inline]
     pub(crate) fn place(&self, block: Block) -> usize {
         let class = usize::from(block.class);
-        (self.geometry.blocks[class] + u64::from(block.number) * class_bytes(class)) as usize
+        (self.base + self.geometry.blocks[class] + u64::from(block.number) * class_bytes(class)) as usize
     }
 
     /// How many bytes it has.
@@ -277,6 +328,7 @@ impl Store {
     /// A block for so many bytes, held by `own`.
     pub(crate) fn claim(&self, bytes: u64, own: Owner, is_alive: impl Fn(Owner) -> bool) -> Result<Block, NoBlock> {
         let class = (0..CLASSES).find(|&class| class_bytes(class) >= bytes).ok_or(NoBlock::Full)?;
+        fail_point!("store: to claim");
         let held = State::Held(own);
         let block = self.find(class, held).or_else(|| self.inherit(class, held, is_alive)).ok_or(NoBlock::Full)?;
         self.furnish(block, bytes, held)?;
@@ -323,7 +375,7 @@ impl Store {
         if has.load(Relaxed) >= bytes {
             return Ok(());
         }
-        reserve_range(&self.file, self.place(block) as u64, bytes).map_err(|error| {
+        reserve_range(self.file(), self.place(block) as u64, bytes).map_err(|error| {
             self.change(block, state, State::Free);
             NoBlock::System(error)
         })?;
@@ -344,6 +396,21 @@ impl Store {
     /// Gives back a block that `own` holds.
     pub(crate) fn free(&self, block: Block, own: Owner) {
         self.change(block, State::Held(own), State::Free);
+    }
+
+    /// How its blocks are used. `is_alive` says whether a process is.
+    pub(crate) fn usage(&self, is_alive: impl Fn(Owner) -> bool) -> Usage {
+        let mut usage = Usage::default();
+        for block in (0..CLASSES).flat_map(|class| self.blocks(class, self.used_count(class))) {
+            match State::of(self.state(block).load(Acquire)) {
+                Some(State::Free) => {}
+                Some(State::Held(owner)) if is_alive(owner) => usage.held += 1,
+                Some(State::Queued(_)) => usage.queued += 1,
+                Some(State::Segment(_)) => usage.segments += 1,
+                Some(State::Held(_)) | None => usage.left += 1,
+            }
+        }
+        usage
     }
 
     // Segments.
@@ -367,14 +434,17 @@ impl Store {
             return Ok(block);
         }
         let block = self.find(0, state).ok_or(NoBlock::Full)?;
+        fail_point!("store: segment taken");
         self.furnish(block, SEGMENT_BYTES, state)?;
         self.directory(segment).store(block.word(), Release);
+        fail_point!("store: segment begun");
         Ok(block)
     }
 
     /// Gives back the block of a segment of which the last record was taken.
     pub(crate) fn end(&self, segment: u64) {
         if let Some(block) = self.segment(segment) {
+            fail_point!("store: segment to end");
             self.change(block, State::Segment(segment), State::Free);
         }
     }

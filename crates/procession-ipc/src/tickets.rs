@@ -45,32 +45,53 @@ fn bag(ticket: [u8; 8], descriptors: &[BorrowedFd<'_>]) -> io::Result<PacketSock
     Ok(bag)
 }
 
+/// Throws away what comes before a ticket.
+pub(crate) fn throw_away(link: &PacketSocket, ticket: u64) -> io::Result<()> {
+    for _ in 0..LOOKS_MAX {
+        // A look takes the descriptors as well, which are closed at once.
+        match link.peek(TICKET_BYTES)?.map(|packet| ticket_of(&packet)) {
+            None => break,
+            Some(Some(found)) if !is_before(found, ticket) => break,
+            Some(_) => link.discard()?,
+        };
+    }
+    Ok(())
+}
+
+/// Whether a ticket is older than another.
+fn is_before(ticket: u64, other: u64) -> bool {
+    ticket.wrapping_sub(other) > u64::MAX / 2
+}
+
 /// A look at an item's descriptors, which are this process's as well from now on.
 pub(crate) fn peek(link: &PacketSocket, ticket: u64, count: usize) -> io::Result<Vec<OwnedFd>> {
     for _ in 0..LOOKS_MAX {
         let Some(packet) = link.peek(TICKET_BYTES)? else { break };
         match ticket_of(&packet) {
             Some(found) if found == ticket => return unpack(packet, ticket, count),
-            Some(found) if found.wrapping_sub(ticket) < u64::MAX / 2 => break,
+            Some(found) if !is_before(found, ticket) => break,
             _ => link.discard()?,
         };
     }
     Err(missing())
 }
 
-/// Throws away bells, and descriptors of which `is_over` says that their producer will not put them any more; all of that
-/// up to the first datagram that is neither.
-pub(crate) fn clear(link: &PacketSocket, is_over: impl Fn(u64) -> bool) -> io::Result<()> {
-    for _ in 0..LOOKS_MAX {
-        let mut bytes = [0; TICKET_BYTES];
-        let Some(len) = link.peek_bytes(&mut bytes)? else { break };
-        let ticket = ticket_in(&bytes[..len.min(TICKET_BYTES)]);
-        if ticket.is_some_and(|ticket| !is_over(ticket)) {
-            break;
-        }
-        link.discard()?;
+/// What lies first in a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum First {
+    Bell,
+    Ticket,
+    Nothing,
+}
+
+/// A look at what lies first, without its descriptors. What is neither is a peer's mischief, and worth as much as a bell.
+pub(crate) fn first(link: &PacketSocket) -> First {
+    let mut start = [0; TICKET.len()];
+    match link.peek_bytes(&mut start) {
+        Ok(Some(TICKET_BYTES)) if start == TICKET => First::Ticket,
+        Ok(Some(_)) => First::Bell,
+        Ok(None) | Err(_) => First::Nothing,
     }
-    Ok(())
 }
 
 /// Takes away the datagram that [`peek`] has found.

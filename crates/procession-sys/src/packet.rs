@@ -351,6 +351,8 @@ mod tests {
         a.send([b"one"], &[write.as_fd()]).unwrap();
         a.send([b"two"], &[]).unwrap();
         drop((a, write));
+        let mut start = [0; 2];
+        assert_eq!((b.peek_bytes(&mut start).unwrap(), &start), (Some(3), b"on"));
         for _ in 0..2 {
             let packet = b.peek(10).unwrap().unwrap();
             assert_eq!((packet.bytes.as_slice(), packet.descriptors.len()), (b"one".as_slice(), 1));

@@ -254,23 +254,6 @@ pub(crate) fn take<W: World, R, E>(
     Ok((record, word))
 }
 
-/// Runs while nobody can take an item, if there is none; `None` if there is one, or the lock cannot be had at once. An heir
-/// repairs before that.
-pub(crate) fn when_empty<W: World, R>(
-    world: &W,
-    ring: &Ring<'_, W::Word>,
-    own: Held,
-    repair: impl FnOnce(Position),
-    run: impl FnOnce() -> R,
-) -> Option<R> {
-    let taken = lock::try_take(world, ring.taken.lock, own).ok()?;
-    let _hold = Hold { world, lock: ring.taken.lock, own };
-    if taken == Taken::FromDead {
-        repair(ring.taken.position());
-    }
-    (len(ring) == 0).then(run)
-}
-
 #[inline]
 fn has_item<W: Word, E>(ring: &Ring<'_, W>, from: Position) -> Result<bool, Missed<E>> {
     let [seen, _] = ring.taken.seen;
@@ -283,22 +266,34 @@ fn has_item<W: Word, E>(ring: &Ring<'_, W>, from: Position) -> Result<bool, Miss
     if put < from.count { Err(Missed::Corrupt) } else { Ok(put > from.count) }
 }
 
-/// False if there is no item, for whoever takes; without a look at what producers write, where that was seen before.
-#[inline]
-pub(crate) fn may_take<W: Word>(ring: &Ring<'_, W>) -> bool {
-    let taken = count_of(ring.taken.count.load(Relaxed));
-    ring.taken.seen[0].load(Relaxed) > taken || count_of(ring.put.count.load(Acquire)) != taken
+/// Does something while nobody else has a side's lock, and says what came of it; nothing while somebody has. `visit` is
+/// told how far the side has come, and whether whoever had the lock before died with it and may have left something begun.
+pub(crate) fn visit<W: World, R>(
+    world: &W,
+    side: &Side<'_, W::Word>,
+    own: Held,
+    visit: impl FnOnce(Position, bool) -> R,
+) -> Option<R> {
+    let taken = lock::try_take(world, side.lock, own).ok()?;
+    let _hold = Hold { world, lock: side.lock, own };
+    Some(visit(side.position(), taken == Taken::FromDead))
 }
 
 /// Throws away what somebody has begun who died with a side's lock, if that is so: for who lacks just that, and so would
 /// never come to take the lock.
 pub(crate) fn inherit<W: World>(world: &W, side: &Side<'_, W::Word>, own: Held, inherit: impl FnOnce(Position)) {
-    if let Ok(taken) = lock::try_take(world, side.lock, own) {
-        let _hold = Hold { world, lock: side.lock, own };
-        if taken == Taken::FromDead {
-            inherit(side.position());
+    visit(world, side, own, |from, is_heir| {
+        if is_heir {
+            inherit(from);
         }
-    }
+    });
+}
+
+/// False if there is no item, for whoever takes; without a look at what producers write, where that was seen before.
+#[inline]
+pub(crate) fn may_take<W: Word>(ring: &Ring<'_, W>) -> bool {
+    let taken = count_of(ring.taken.count.load(Relaxed));
+    ring.taken.seen[0].load(Relaxed) > taken || count_of(ring.put.count.load(Acquire)) != taken
 }
 
 /// How many items there are, as it was when it was asked.
