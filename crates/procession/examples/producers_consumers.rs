@@ -202,7 +202,7 @@ fn hash(path: &OsString, block: &mut [u8], stop: &Event) -> io::Result<(u64, [u8
         hasher.update(&block[..read]);
         bytes += read as u64;
     }
-    Err(io::Error::other("stopped"))
+    Err(io::Error::other("stopped by Ctrl-C"))
 }
 
 /// What became of the files.
@@ -254,7 +254,7 @@ impl Tally {
     fn show(&self, root: &Path, time: Duration, is_stopped: bool) -> String {
         let named = self.failed.iter().take(NAMED);
         let mut text: String =
-            named.map(|(path, reason)| format!("failed: {}: {reason}\n", Path::new(path).display())).collect();
+            named.map(|(path, reason)| format!("not hashed: {}: {reason}\n", Path::new(path).display())).collect();
         let several: Vec<_> = self.by_digest.iter().filter(|(_, paths)| paths.len() > 1).collect();
         for (digest, paths) in several.iter().take(NAMED) {
             let names: Vec<_> = paths.iter().map(|path| Path::new(path).display().to_string()).collect();
@@ -263,9 +263,9 @@ impl Tally {
         }
         let same: usize = several.iter().map(|(_, paths)| paths.len() - 1).sum();
         let rate = self.bytes as f64 / f64::from(1 << 20) / time.as_secs_f64();
-        let stopped = if is_stopped { "stopped by Ctrl-C\n" } else { "" };
+        let stopped = if is_stopped { "stopped by Ctrl-C: " } else { "" };
         text += &format!(
-            "{stopped}{} files below {}, {} failed, {same} were had already\n{} in {time:.2?}, {rate:.1} MiB/s\n",
+            "{stopped}{} files below {}, {} failed, {same} have the content of another\n{} in {time:.2?}, {rate:.1} MiB/s\n",
             self.files,
             root.display(),
             self.failed.len(),

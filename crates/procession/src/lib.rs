@@ -33,8 +33,9 @@ pub use crate::error::{Error, Result};
 pub use procession_ipc as ipc;
 #[doc(no_inline)]
 pub use procession_ipc::{
-    BytesConnection, Consumer, GetError, JoinableQueue, Lent, Loan, Producer, PutError, Queue, QueueBuilder, QueueError,
-    RecvError, SendError, SimpleQueue, WaitError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+    BytesConnection, Connection, Consumer, GetError, JoinableQueue, Lent, Loan, Producer, PutError, Queue,
+    QueueBuilder, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue, WaitError, Waitable, pipe,
+    pipe_bytes, pipe_simplex, try_wait_ready, wait_ready, wait_ready_timeout,
 };
 #[doc(no_inline)]
 pub use procession_launch::{

@@ -6,8 +6,9 @@
 pub use std::time::Duration;
 
 pub use procession_ipc::{
-    BytesConnection, Consumer, GetError, JoinableQueue, Producer, PutError, Queue, QueueError, RecvError, SendError,
-    SimpleQueue, WaitError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+    BytesConnection, Connection, Consumer, GetError, JoinableQueue, Producer, PutError, Queue, QueueError, Receiver,
+    RecvError, SendError, Sender, SimpleQueue, WaitError, Waitable, pipe, pipe_bytes, pipe_simplex, try_wait_ready,
+    wait_ready, wait_ready_timeout,
 };
 pub use procession_launch::{
     Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, LogError, ParentProcess, Process,
