@@ -78,7 +78,8 @@ mod tests {
     fn what_is_to_come_in_a_crate_is_missing_until_its_head_names_it() {
         let page = "| a | with procession-ipc::Listener (not yet): b |\n";
         assert_eq!(found(page), []);
-        let files = [file(PAGE, page), file("crates/procession-ipc/src/lib.rs", "pub use crate::a::{Client, Listener};\n")];
+        let files =
+            [file(PAGE, page), file("crates/procession-ipc/src/lib.rs", "pub use crate::a::{Client, Listener};\n")];
         assert_eq!(check(&files).len(), 1);
     }
 
