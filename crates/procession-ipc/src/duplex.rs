@@ -179,7 +179,7 @@ impl End {
         if self.is_closed() {
             return Err(Unreceived::Closed);
         }
-        if let Some(len) = self.incoming.take_quickly(buffer) {
+        if let Some(len) = self.incoming.take_quickly(buffer, deadline) {
             return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
         }
         let received = self.incoming.receive(&self.link, buffer, deadline, || self.why_not_receive());
