@@ -32,5 +32,6 @@ pages! {
     performance: "../../../docs/src/performance.md",
     glossary: "../../../docs/src/reference/glossary.md",
     architecture: "../../../docs/src/design/architecture.md",
+    ring: "../../../docs/src/design/ring.md",
     decisions: "../../../docs/src/design/decisions.md",
 }
