@@ -106,7 +106,7 @@ impl<R> Process<R> {
     ///
     /// # Panics
     /// If it panicked.
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "many models ask only that it ends")]
     pub fn join(self) -> Option<R> {
         self.0.join().expect("it catches what is not its death")
     }
