@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use procession_shm::arena::{ArenaError, Owner, SLOT_BYTES_MAX, Slot};
 use procession_sync::protocol::Kernel;
-use procession_sys::{Deadline, pid};
+use procession_sys::{Deadline, fail_point, pid};
 
 use crate::TaskError;
 use crate::channel::{CHANNEL_WORDS, Channel, Notes, Unreceived};
@@ -237,6 +237,7 @@ pub(crate) fn unfinished(channel: &Channel) -> u64 {
     for _ in 0..LOOKS_MAX {
         let put = channel.put_count();
         let queued = channel.len();
+        fail_point!("accounts: queue looked at");
         let taken: u64 = accounts(channel.slot()).map(|account| account.count().items).sum();
         // An item that is done may have brought another one before that: then this looks again.
         if queued + taken > 0 || channel.put_count() == put {
@@ -295,6 +296,9 @@ impl From<ArenaError> for Unreceived {
 mod tests {
     use super::*;
 
+    /// What no process is called.
+    const NOBODY: u64 = 0xabcd_efc8;
+
     /// A process of that name with that count.
     fn enter(slot: &Slot, at: usize, name: u64, count: Count) {
         let account = account(slot, at).expect("there is room");
@@ -312,7 +316,7 @@ mod tests {
         let slot = slot();
         let counts = [(2, 7), (1, 6), (0, 7)].map(|(items, last)| Count { items, last });
         for (at, count) in counts.into_iter().enumerate() {
-            enter(&slot, at, 1 << 8, count);
+            enter(&slot, at, NOBODY, count);
         }
         for _ in 0..2 {
             take_back(&slot, 7); // A heir may die as well, and have one.
@@ -334,14 +338,14 @@ mod tests {
         let slot = slot();
         let accounts = Accounts::new();
         for at in 0..TAKERS_MAX {
-            enter(&slot, at, 1 << 8, Count { items: 1, last: 0 });
+            enter(&slot, at, NOBODY, Count { items: 1, last: 0 });
         }
         let error = |refused: Result<(), Unreceived>| match refused {
             Err(Unreceived::System(_, error)) => error.to_string(),
             other => panic!("{other:?}"),
         };
         assert!(error(accounts.note(&slot, 1)).contains("too many processes"));
-        enter(&slot, 5, 1 << 8, Count { items: 0, last: 0 });
+        enter(&slot, 5, NOBODY, Count { items: 0, last: 0 });
         accounts.note(&slot, 1).unwrap();
         let own = account(&slot, 5).unwrap();
         assert_eq!((own.owner(), own.pid()), (slot.own_name().ok(), pid()));

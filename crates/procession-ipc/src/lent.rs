@@ -44,7 +44,8 @@ impl Shown {
     /// Enters a block, unless it is entered.
     fn enter(lease: &Lease) -> io::Result<Option<Self>> {
         let key = (file_identity(lease.store().file())?, lease.block().word(), lease.owner().word());
-        Ok(SHOWN.lock().insert(key).then_some(Self(key)))
+        let is_new = SHOWN.lock().insert(key);
+        Ok(is_new.then(|| Self(key))) // Made only if it is to be dropped.
     }
 }
 

@@ -143,7 +143,8 @@ fn memory_comes_back_to_producers_that_wait() {
     assert!(matches!(queue.lend_timeout(LARGE, Duration::from_millis(5)), Err(PutError::Full(()))));
     thread::scope(|scope| {
         let puts = scope.spawn(|| queue.put(vec![3; LARGE]));
-        thread::sleep(Duration::from_millis(20)); // So that it waits.
+        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
+        thread::sleep(Duration::from_millis(20));
         drop(first);
         puts.join().unwrap().unwrap();
     });

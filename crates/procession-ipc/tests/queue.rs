@@ -248,7 +248,8 @@ fn a_waiting_consumer_is_told_soon(method: StartMethod) {
     let child = start(method, hold_until, (to, hears));
     thread::scope(|scope| {
         let waits = scope.spawn(|| (from.get(), Instant::now()));
-        thread::sleep(SHORT); // So that it sleeps; it is right in any case.
+        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
+        thread::sleep(SHORT);
         tell(&tells);
         let told = Instant::now();
         let (got, when) = waits.join().unwrap();
@@ -395,8 +396,10 @@ fn a_message_that_holds_the_queue_keeps_it_connected() {
     let message = encode(&queue).unwrap();
     thread::scope(|scope| {
         let puts = scope.spawn(move || {
-            thread::sleep(SHORT * 3); // While somebody waits; it is right in any case.
-            decode::<Queue<u32>>(message).unwrap().put(7).unwrap();
+            let other = decode::<Queue<u32>>(message).unwrap();
+            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
+            thread::sleep(SHORT * 5);
+            other.put(7).unwrap();
         });
         assert_eq!(queue.get().unwrap(), 7);
         puts.join().unwrap();
@@ -404,6 +407,7 @@ fn a_message_that_holds_the_queue_keeps_it_connected() {
     holder.put(queue.clone()).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
+            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
             thread::sleep(SHORT * 5);
             drop(holder.get().unwrap());
         });
@@ -417,13 +421,15 @@ fn a_second_thread_or_handle_keeps_it_connected() {
     let queue = Queue::<u32>::unbounded().unwrap();
     thread::scope(|scope| {
         let waits = scope.spawn(|| queue.get());
-        thread::sleep(SHORT * 5); // So that it would be told something wrong.
+        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
+        thread::sleep(SHORT * 5);
         queue.put(7).unwrap();
         assert_eq!(waits.join().unwrap().unwrap(), 7);
     });
     let queue = Queue::<u32>::unbounded().unwrap();
     let clone = queue.clone();
     let puts = thread::spawn(move || {
+        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
         thread::sleep(SHORT * 5);
         clone.put(7).unwrap();
     });
@@ -435,6 +441,7 @@ fn close_tells_the_threads_that_wait() {
     let queue = Queue::<u32>::bounded(1).unwrap();
     thread::scope(|scope| {
         let gets = scope.spawn(|| queue.get());
+        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
         thread::sleep(SHORT);
         let begun = Instant::now();
         queue.close();
@@ -445,6 +452,7 @@ fn close_tells_the_threads_that_wait() {
     queue.put(1).unwrap();
     thread::scope(|scope| {
         let puts = scope.spawn(|| queue.put(2));
+        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
         thread::sleep(SHORT);
         queue.close();
         assert!(matches!(puts.join().unwrap(), Err(PutError::Closed(2))));
@@ -509,6 +517,7 @@ fn bells_do_not_wake_for_nothing() {
     for number in 0..20 {
         thread::scope(|scope| {
             let waits = scope.spawn(|| wait_ready([&queue as &dyn Waitable]));
+            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
             thread::sleep(Duration::from_millis(2));
             queue.put(number).unwrap();
             assert_eq!(waits.join().unwrap().unwrap(), [0]);
@@ -543,7 +552,8 @@ fn a_producer_that_is_killed_leaves_no_descriptors_and_no_bell() {
         queue.put(tells).unwrap();
         tell(&queue.get().unwrap());
         hear(&hears);
-        assert_eq!(poll_readable(&[queue.watch().fd], Deadline::NOW).unwrap(), [false]);
+        // Whoever has waited has asked for a bell, which lies there until the next wait.
+        assert_eq!(poll_readable(&[queue.watch().fd], Deadline::NOW).unwrap(), [waits]);
     }
 }
 
@@ -558,4 +568,10 @@ fn sides_can_be_made_beside_a_queue() {
     drop(queue);
     assert!(matches!(from.get(), Err(GetError::Disconnected)));
     assert!(format!("{from:?}").starts_with("Consumer"));
+    let (to, from) = Queue::<u32>::unbounded().unwrap().split().unwrap();
+    to.put(1).unwrap();
+    drop(from);
+    let put = (0..1000).take_while(|_| to.put(2).is_ok()).count();
+    assert!(put < 256, "{put}");
+    assert!(matches!(to.try_put(3), Err(PutError::Disconnected(3))), "from then on each is told");
 }
