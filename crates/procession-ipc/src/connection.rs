@@ -130,7 +130,7 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
 
     #[inline]
     fn send_until(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
-        values::send(value, deadline, |outgoing| self.end.send(outgoing, deadline))
+        values::send_by(&self.end, value, deadline)
     }
 }
 
@@ -190,7 +190,7 @@ impl<S, R: DeserializeOwned + 'static> Connection<S, R> {
 
     #[inline]
     fn recv_until(&self, deadline: Deadline) -> Result<R, RecvError> {
-        values::receive(deadline, |buffer| self.end.receive(buffer, deadline))
+        values::receive_by(&self.end, deadline)
     }
 }
 

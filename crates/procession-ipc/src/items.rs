@@ -1,47 +1,28 @@
 //! What all handles of a queue in one process share: the items go in and out here, as bytes and descriptors.
 //!
-//! Relies on `channel.rs` for the messages, on `procession-wire` for what an item is as bytes, and on `ends.rs` for who is
-//! there.
+//! Relies on `channel.rs` for the messages, on `values.rs` for what an item is as one, and on `ends.rs` for who is there.
 
-use std::cell::Cell;
 use std::io;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use procession_shm::arena::Slot;
-use procession_sys::{Deadline, PacketSocket, fail_point};
-use procession_wire::{Descriptor, Encoder, bulk};
+use procession_sys::{Deadline, PacketSocket};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::accounts::{ACCOUNT_WORDS, Accounts, Taking};
-use crate::channel::{Body, CHANNEL_WORDS, Channel, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent};
+use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::ends::Ends;
 use crate::store::{Limits, Store};
 use crate::users::Users;
+use crate::values::{self, Unread, Unsendable, with_scratch};
 use crate::{GetError, PutError, QueueError};
-
-/// The memory that a thread encodes into, and decodes from, is kept for the next item if it is no larger than this.
-const SCRATCH_BYTES_MAX: usize = 64 << 10;
 
 /// After so many puts a producer looks whether there still is a consumer, and at the first.
 const PUTS_PER_LOOK: u32 = 256;
-
-thread_local! {
-    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Runs with the thread's memory, which `run` gives back, or keeps.
-fn with_scratch<R>(run: impl FnOnce(Vec<u8>) -> (Vec<u8>, R)) -> R {
-    let (scratch, result) = run(SCRATCH.take());
-    if scratch.capacity() <= SCRATCH_BYTES_MAX {
-        SCRATCH.set(scratch);
-    }
-    result
-}
 
 /// Which queue it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,42 +169,11 @@ impl Items {
         deadline: Deadline,
         handles: usize,
     ) -> Result<(), PutError<T>> {
-        let raw = bulk::raw(&item).filter(|raw| raw.len() > INLINE_BYTES_MAX);
-        if let Some(raw) = raw {
-            let sent = self.send(Outgoing { body: Body::Raw(raw), descriptors: &[] }, deadline, handles);
-            return sent.map_err(|unsent| not_put(item, unsent));
-        }
-        let sent = with_scratch(|scratch| {
-            let mut encoder = Encoder::with_buffer(scratch);
-            if let Err(error) = encoder.value(&item) {
-                return (Vec::new(), Err(Err(error)));
-            }
-            let (mut bytes, descriptors) = encoder.finish().into_parts();
-            let len = bytes.len();
-            bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
-            let body = Body::Encoded(&bytes, len);
-            let sent = self.send_encoded(body, &descriptors, deadline, handles);
-            (bytes, sent.map_err(Ok))
-        });
-        sent.map_err(|unsent| match unsent {
-            Ok(unsent) => not_put(item, unsent),
-            Err(error) => PutError::Encode { item, error },
+        let sent = values::send(&item, |outgoing| self.send(outgoing, deadline, handles));
+        sent.map_err(|unsendable| match unsendable {
+            Unsendable::Unsent(unsent) => not_put(item, unsent),
+            Unsendable::Encode(error) => PutError::Encode { item, error },
         })
-    }
-
-    #[inline]
-    fn send_encoded(
-        &self,
-        body: Body<'_>,
-        descriptors: &[Descriptor],
-        deadline: Deadline,
-        handles: usize,
-    ) -> Result<(), Unsent> {
-        if descriptors.is_empty() {
-            return self.send(Outgoing { body, descriptors: &[] }, deadline, handles);
-        }
-        let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
-        self.send(Outgoing { body, descriptors: &descriptors }, deadline, handles)
     }
 
     #[inline]
@@ -307,39 +257,15 @@ impl Items {
 /// The item that has come.
 #[inline]
 pub(crate) fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> Result<T, GetError> {
-    match incoming {
-        Incoming { content: Content::Inline(len), descriptors, .. } => {
-            Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?)
-        }
-        incoming => decoded_outside(incoming),
-    }
+    Ok(values::decoded(incoming, buffer)?)
 }
 
-/// One that does not stand in its record.
-#[cold]
-#[inline(never)]
-fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming) -> Result<T, GetError> {
-    const NO_NUMBERS: GetError = GetError::Corrupt { reason: "numbers came where none are" };
-    let Incoming { content, is_raw, descriptors } = incoming;
-    match content {
-        Content::Inline(_) => Err(GetError::Corrupt { reason: "an item is nowhere" }),
-        Content::Leased(lease, bytes) => {
-            let (map, at, bytes) = (lease.store().map(), lease.place(), bytes as usize);
-            if is_raw {
-                return Ok(bulk::copied_from(map, at, bytes).ok_or(NO_NUMBERS)??);
-            }
-            let mut body = vec![0; bytes];
-            fail_point!("queue: body to read");
-            map.read(at, &mut body).map_err(|_| GetError::Corrupt { reason: "a block is outside" })?;
-            Ok(procession_wire::decode_slice(&body, descriptors)?)
-        }
-        Content::File(file, bytes) => {
-            let body = procession_sys::map_sealed(&file, bytes);
-            let body = body.map_err(|error| GetError::System { doing: "map a large item", error })?;
-            if is_raw {
-                return Ok(bulk::copied_of(&body).ok_or(NO_NUMBERS)??);
-            }
-            Ok(procession_wire::decode_slice(&body, descriptors)?)
+impl From<Unread> for GetError {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::Decode(error) => Self::Decode(error),
+            Unread::System(doing, error) => Self::System { doing, error },
+            Unread::Corrupt(reason) => Self::Corrupt { reason },
         }
     }
 }

@@ -89,7 +89,7 @@ impl<T: Serialize + 'static> Sender<T> {
     }
 
     fn send_until(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
-        values::send(value, deadline, |outgoing| self.end.send(outgoing, deadline))
+        values::send_by(&self.end, value, deadline)
     }
 }
 
@@ -122,7 +122,7 @@ impl<T: DeserializeOwned + 'static> Receiver<T> {
     }
 
     fn recv_until(&self, deadline: Deadline) -> Result<T, RecvError> {
-        values::receive(deadline, |buffer| self.end.receive(buffer, deadline))
+        values::receive_by(&self.end, deadline)
     }
 }
 

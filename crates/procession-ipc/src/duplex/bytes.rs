@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::End;
 use crate::channel::{Body, Content, Incoming, Lease, Outgoing};
-use crate::values::{self, with_scratch};
+use crate::values::{self, OUTSIDE, with_scratch};
 use crate::wait::Watch;
 use crate::{RecvError, SendError};
 
@@ -41,7 +41,7 @@ impl Message<'_> {
         match self {
             Self::Inline(bytes) => Ok(bytes.to_vec()),
             Self::Leased(lease, bytes) => {
-                lease.store().map().read_vec(lease.place(), *bytes).map_err(|_| values::outside())
+                Ok(lease.store().map().read_vec(lease.place(), *bytes).map_err(|_| OUTSIDE)?)
             }
             Self::File(bytes) => Ok(bytes.to_vec()),
         }
@@ -52,7 +52,7 @@ impl Message<'_> {
         match self {
             Self::Inline(bytes) => room.copy_from_slice(bytes),
             Self::Leased(lease, _) => {
-                lease.store().map().read(lease.place(), room).map_err(|_| values::outside())?;
+                lease.store().map().read(lease.place(), room).map_err(|_| OUTSIDE)?;
             }
             Self::File(bytes) => room.copy_from_slice(bytes),
         }
@@ -130,7 +130,7 @@ fn message(incoming: Incoming, buffer: &[u8]) -> Result<Message<'_>, RecvError> 
     match incoming.content {
         Content::Inline(len) => Ok(Message::Inline(&buffer[..len])),
         Content::Leased(lease, bytes) => Ok(Message::Leased(lease, bytes as usize)),
-        Content::File(file, bytes) => values::mapped(file, bytes).map(Message::File),
+        Content::File(file, bytes) => Ok(Message::File(values::mapped(&file, bytes)?)),
     }
 }
 
