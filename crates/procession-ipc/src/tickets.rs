@@ -49,13 +49,21 @@ fn bag(ticket: [u8; 8], descriptors: &[BorrowedFd<'_>]) -> io::Result<PacketSock
 pub(crate) fn throw_away(link: &PacketSocket, ticket: u64) -> io::Result<()> {
     for _ in 0..LOOKS_MAX {
         // A look takes the descriptors as well, which are closed at once.
-        match link.peek(TICKET_BYTES)?.map(|packet| ticket_of(&packet)) {
+        match next(link)?.map(|packet| ticket_of(&packet)) {
             None => break,
             Some(Some(found)) if !is_before(found, ticket) => break,
             Some(_) => link.discard()?,
         };
     }
     Ok(())
+}
+
+/// A look at the next datagram, if there is one.
+fn next(link: &PacketSocket) -> io::Result<Option<Packet>> {
+    match link.peek(TICKET_BYTES) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        looked => looked,
+    }
 }
 
 /// Whether a ticket is older than another.
@@ -66,7 +74,7 @@ fn is_before(ticket: u64, other: u64) -> bool {
 /// A look at an item's descriptors, which are this process's as well from now on.
 pub(crate) fn peek(link: &PacketSocket, ticket: u64, count: usize) -> io::Result<Vec<OwnedFd>> {
     for _ in 0..LOOKS_MAX {
-        let Some(packet) = link.peek(TICKET_BYTES)? else { break };
+        let Some(packet) = next(link)? else { break };
         match ticket_of(&packet) {
             Some(found) if found == ticket => return unpack(packet, ticket, count),
             Some(found) if !is_before(found, ticket) => break,

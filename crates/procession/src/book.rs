@@ -21,6 +21,7 @@ pages! {
     shared_memory: "../../../docs/src/guide/shared-memory.md",
     synchronization: "../../../docs/src/guide/synchronization.md",
     owner_death: "../../../docs/src/guide/owner-death.md",
+    channel_crashes: "../../../docs/src/guide/channel-crashes.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
