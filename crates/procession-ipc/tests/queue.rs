@@ -436,6 +436,16 @@ fn a_second_thread_or_handle_keeps_it_connected() {
         assert_eq!(queue.get().unwrap(), 7, "the other thread has a reference that it has not used yet");
     });
     let queue = Queue::<u32>::unbounded().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            queue.put(7).unwrap();
+            // Longer than another thread is waited for that has not been seen: this one has.
+            thread::sleep(SHORT * 25);
+            queue.put(8).unwrap();
+        });
+        assert_eq!([queue.get().unwrap(), queue.get().unwrap()], [7, 8]);
+    });
+    let queue = Queue::<u32>::unbounded().unwrap();
     let clone = queue.clone();
     thread::scope(|scope| {
         scope.spawn(move || {
