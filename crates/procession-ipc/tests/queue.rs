@@ -457,8 +457,8 @@ fn a_second_thread_or_handle_keeps_it_connected() {
     });
     let clone = queue.clone();
     let puts = thread::spawn(move || {
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT * 5);
+        // Longer than another thread is waited for that has no handle of its own: this one has.
+        thread::sleep(SHORT * 25);
         clone.put(7).unwrap();
     });
     assert_eq!(queue.get().unwrap(), 7);
