@@ -19,6 +19,7 @@
 //!
 //! An account is free if its count is none and its process is dead.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
@@ -30,6 +31,7 @@ use crate::TaskError;
 use crate::channel::{CHANNEL_WORDS, Channel, Notes, Unreceived};
 use crate::items::Items;
 use crate::protocol::ring::{self, Paused, Position, WAITERS};
+use crate::users::Patience;
 
 /// Words of the accounts, after the channel's.
 pub(crate) const ACCOUNT_WORDS: usize = FIRST - CHANNEL_WORDS + TAKERS_MAX * 2;
@@ -196,11 +198,12 @@ impl Accounts {
     }
 
     /// Waits until all items are done.
-    pub(crate) fn join(&self, items: &Items, deadline: Deadline, handles: usize) -> Result<(), TaskError> {
+    pub(crate) fn join(&self, items: &Arc<Items>, deadline: Deadline) -> Result<(), TaskError> {
         let channel = &*items.channel;
         let slot = channel.slot();
         let done = &slot.words()[DONE];
         let world = Kernel::at(slot, (&raw const *done).addr(), deadline);
+        let patience = Patience::new();
         let mut paused = Paused::Slept;
         loop {
             let seen = done.load(Acquire);
@@ -219,7 +222,7 @@ impl Accounts {
                     _ => TaskError::Timeout { unfinished },
                 });
             }
-            if paused == Paused::Slept && deadline == Deadline::NEVER && items.is_alone(handles) {
+            if paused == Paused::Slept && deadline == Deadline::NEVER && items.is_alone(1, &patience) {
                 return Err(TaskError::Disconnected { unfinished });
             }
             paused = ring::pause(&world, done, seen, WAITERS);

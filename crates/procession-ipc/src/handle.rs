@@ -51,18 +51,12 @@ impl<T> Handle<T> {
         Ok(Self::of(self.items.with_ends(ends)?))
     }
 
-    /// How many handles of this process share the items.
-    #[inline]
-    pub(crate) fn handles(&self) -> usize {
-        Arc::strong_count(&self.items)
-    }
-
     #[inline]
     pub(crate) fn put(&self, item: T, deadline: Deadline) -> Result<(), PutError<T>>
     where
         T: Serialize + 'static,
     {
-        self.items.put(item, deadline, self.handles())
+        self.items.put(item, deadline, 1)
     }
 
     #[inline]
@@ -70,7 +64,7 @@ impl<T> Handle<T> {
     where
         T: DeserializeOwned + 'static,
     {
-        self.items.get(deadline, self.handles(), decoded)
+        self.items.get(deadline, 1, decoded)
     }
 
     /// How its memory is used.

@@ -17,7 +17,7 @@ use crate::accounts::{ACCOUNT_WORDS, Accounts, Taking};
 use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::ends::Ends;
 use crate::store::{Limits, Store};
-use crate::users::Users;
+use crate::users::{Patience, Users};
 use crate::values::{self, Unread, Unsendable, with_scratch};
 use crate::{GetError, PutError, QueueError};
 
@@ -114,34 +114,43 @@ impl Items {
         &self.accounts
     }
 
-    /// True if the calling thread, which waits for ever, is the only one that could end its wait. `handles` are those of
-    /// this process that share these items.
-    pub(crate) fn is_alone(&self, handles: usize) -> bool {
+    /// True if the calling thread, which waits for ever, is the only one that could end its wait. So many handles of this
+    /// process that share these items are the thread's own.
+    pub(crate) fn is_alone(self: &Arc<Self>, own_handles: usize, patience: &Patience) -> bool {
         let slot = self.channel.slot();
         // In this order: what comes in a message meanwhile is a handle of this process then.
-        handles <= 1 && self.users.is_only_one() && !slot.is_held_by_others() && slot.handles() == 1
+        let nobody_else = Arc::strong_count(self) <= own_handles
+            && self.users.is_only_one()
+            && !slot.is_held_by_others()
+            && slot.handles() == 1;
+        nobody_else && patience.is_over()
     }
 
     /// Why nobody will ever take what is put, if so.
-    fn why_not_put(&self, deadline: Deadline, handles: usize) -> Option<Unsent> {
+    fn why_not_put(self: &Arc<Self>, deadline: Deadline, own_handles: usize, patience: &Patience) -> Option<Unsent> {
         if self.ends.is_closed() {
             return Some(Unsent::Closed);
         }
         let is_over = match self.ends.consumers {
             None => self.ends.are_consumers_gone(),
-            Some(_) => deadline == Deadline::NEVER && self.is_alone(handles),
+            Some(_) => deadline == Deadline::NEVER && self.is_alone(own_handles, patience),
         };
         is_over.then_some(Unsent::Disconnected)
     }
 
     /// Why nobody will ever put what could be taken, if so.
-    fn why_not_get(&self, deadline: Deadline, handles: usize) -> Option<Unreceived> {
+    fn why_not_get(
+        self: &Arc<Self>,
+        deadline: Deadline,
+        own_handles: usize,
+        patience: &Patience,
+    ) -> Option<Unreceived> {
         if self.ends.is_closed() {
             return Some(Unreceived::Closed);
         }
         let is_over = match self.ends.producers {
             None => self.ends.are_producers_gone(),
-            Some(_) => deadline == Deadline::NEVER && self.is_alone(handles),
+            Some(_) => deadline == Deadline::NEVER && self.is_alone(own_handles, patience),
         };
         is_over.then_some(Unreceived::Disconnected)
     }
@@ -164,12 +173,12 @@ impl Items {
     // In.
 
     pub(crate) fn put<T: Serialize + 'static>(
-        &self,
+        self: &Arc<Self>,
         item: T,
         deadline: Deadline,
-        handles: usize,
+        own_handles: usize,
     ) -> Result<(), PutError<T>> {
-        let sent = values::send(&item, |outgoing| self.send(outgoing, deadline, handles));
+        let sent = values::send(&item, |outgoing| self.send(outgoing, deadline, own_handles));
         sent.map_err(|unsendable| match unsendable {
             Unsendable::Unsent(unsent) => not_put(item, unsent),
             Unsendable::Encode(error) => PutError::Encode { item, error },
@@ -177,9 +186,15 @@ impl Items {
     }
 
     #[inline]
-    pub(crate) fn send(&self, outgoing: Outgoing<'_>, deadline: Deadline, handles: usize) -> Result<(), Unsent> {
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        outgoing: Outgoing<'_>,
+        deadline: Deadline,
+        own_handles: usize,
+    ) -> Result<(), Unsent> {
         let link = self.producers()?;
-        self.channel.send(link, outgoing, deadline, || self.why_not_put(deadline, handles))
+        let patience = Patience::new();
+        self.channel.send(link, outgoing, deadline, || self.why_not_put(deadline, own_handles, &patience))
     }
 
     /// The producers' end, if putting is not in vain.
@@ -206,13 +221,15 @@ impl Items {
 
     /// Waits for a block and has it.
     pub(crate) fn lend(
-        &self,
+        self: &Arc<Self>,
         bytes: u64,
         deadline: Deadline,
-        handles: usize,
+        own_handles: usize,
     ) -> Result<crate::channel::Lease, PutError<()>> {
-        let lent =
-            self.producers().and_then(|_| self.channel.lend(bytes, deadline, || self.why_not_put(deadline, handles)));
+        let patience = Patience::new();
+        let lent = self
+            .producers()
+            .and_then(|_| self.channel.lend(bytes, deadline, || self.why_not_put(deadline, own_handles, &patience)));
         lent.map_err(|unsent| not_put((), unsent))
     }
 
@@ -220,9 +237,9 @@ impl Items {
 
     /// Takes an item, and makes of it what `decode` does with its body and the buffer in which it is if it is inline.
     pub(crate) fn get<R>(
-        &self,
+        self: &Arc<Self>,
         deadline: Deadline,
-        handles: usize,
+        own_handles: usize,
         decode: impl FnOnce(Incoming, &[u8]) -> Result<R, GetError>,
     ) -> Result<R, GetError> {
         let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.ends.is_closed()) else {
@@ -237,7 +254,8 @@ impl Items {
                 let item = decode(incoming, &buffer);
                 return (buffer, item);
             }
-            let gone = || self.why_not_get(deadline, handles);
+            let patience = Patience::new();
+            let gone = || self.why_not_get(deadline, own_handles, &patience);
             let received = match self.kind {
                 Kind::Joinable => {
                     let notes = Taking(&self.accounts, self.channel.slot());

@@ -172,7 +172,7 @@ impl<T> JoinableQueue<T> {
 
     fn join_until(&self, deadline: Deadline) -> Result<(), TaskError> {
         self.0.items.users.note();
-        self.0.items.accounts().join(&self.0.items, deadline, self.0.handles())
+        self.0.items.accounts().join(&self.0.items, deadline)
     }
 
     /// How many items there are that nobody has taken, at this instant.

@@ -16,6 +16,7 @@
 use std::collections::BTreeSet;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 use std::{fmt, io, slice};
 
@@ -212,22 +213,23 @@ enum Memory<N> {
     Block(Box<Numbers<N>>), // So that an error with a loan in it is no larger than others.
 }
 
+/// Who puts a loan has that one's handle, and the one that it came from.
+const OWN_HANDLES: usize = 2;
+
 impl<N: Number + Serialize> Loan<N> {
     /// So many numbers, as soon as there is memory for them.
     pub(crate) fn of(handle: &Handle<Vec<N>>, len: usize, deadline: Deadline) -> Result<Self, PutError<()>> {
         let bytes = size_of::<N>().checked_mul(len).ok_or_else(too_large)?;
-        let handle = handle.clone();
         if bytes <= INLINE_BYTES_MAX || bytes as u64 > BLOCK_BYTES_MAX {
             let mut own = Vec::new();
             own.try_reserve_exact(len).map_err(|_| too_large())?;
             own.resize(len, N::zeroed());
-            return Ok(Self { memory: Memory::Own(own), handle });
+            return Ok(Self { memory: Memory::Own(own), handle: handle.clone() });
         }
-        // The clone in the loan is no handle of somebody else.
-        let lease = handle.items.lend(bytes as u64, deadline, handle.handles() - 1)?;
+        let lease = handle.items.lend(bytes as u64, deadline, 1)?;
         let numbers =
             Numbers::of(lease, len).map_err(|_| PutError::Corrupt { item: (), reason: "one block came twice" })?;
-        Ok(Self { memory: Memory::Block(Box::new(numbers)), handle })
+        Ok(Self { memory: Memory::Block(Box::new(numbers)), handle: handle.clone() })
     }
 
     /// Puts the numbers into the queue, as soon as there is room for one more item.
@@ -256,13 +258,12 @@ impl<N: Number + Serialize> Loan<N> {
 
     fn put_until(self, deadline: Deadline) -> Result<(), PutError<Self>> {
         let Self { memory, handle } = self;
-        let handles = handle.handles() - 1; // As above.
         match memory {
             Memory::Own(own) => {
-                let sent = handle.items.put(own, deadline, handles);
+                let sent = handle.items.put(own, deadline, OWN_HANDLES);
                 sent.map_err(|error| error.map(|own| Self { memory: Memory::Own(own), handle }))
             }
-            Memory::Block(numbers) => match put_block(&handle.items, numbers, deadline, handles) {
+            Memory::Block(numbers) => match put_block(&handle.items, numbers, deadline) {
                 Ok(()) => Ok(()),
                 Err(error) => Err(error.map(|memory| Self { memory, handle })),
             },
@@ -272,10 +273,9 @@ impl<N: Number + Serialize> Loan<N> {
 
 /// Puts a block as an item; when it cannot be, the numbers come back.
 fn put_block<N: Number>(
-    items: &Items,
+    items: &Arc<Items>,
     numbers: Box<Numbers<N>>,
     deadline: Deadline,
-    handles: usize,
 ) -> Result<(), PutError<Memory<N>>> {
     if !numbers.lease.is_own() {
         let error = io::ErrorKind::PermissionDenied.into();
@@ -286,7 +286,7 @@ fn put_block<N: Number>(
     let Numbers { _shown, lease, len, _of } = *numbers;
     drop(_shown);
     let body = Body::Leased(&lease, (len * size_of::<N>()) as u64);
-    match items.send(Outgoing { body, descriptors: &[] }, deadline, handles) {
+    match items.send(Outgoing { body, descriptors: &[] }, deadline, OWN_HANDLES) {
         Ok(()) => {
             lease.leave();
             Ok(())

@@ -80,8 +80,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// The item comes back in all of them. [`PutError::Encode`] for what cannot travel; [`PutError::Closed`] after
     /// [`close`](Self::close); [`PutError::System`] when the system has no memory or no descriptors for it;
     /// [`PutError::Corrupt`] when a peer has spoiled the queue's memory. [`PutError::Disconnected`] when there is no room
-    /// and nobody else who could make any: no other process has the queue, no message holds it, and in this process one
-    /// thread alone has one handle of it, and has had it from its beginning.
+    /// and nobody else who could make any, as with [`get`](Self::get).
     pub fn put(&self, item: T) -> Result<(), PutError<T>> {
         self.0.put(item, Deadline::NEVER)
     }
@@ -117,9 +116,10 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
     /// [`GetError::Closed`] after [`close`](Self::close); [`GetError::Decode`] for an item that is no `T`, which is gone then;
     /// [`GetError::System`] when there are no descriptors or no memory for it, and it is still there;
     /// [`GetError::Corrupt`] when a peer has spoiled the queue's memory. [`GetError::Disconnected`] when there is no item
-    /// and nobody else who could put one: no other process has the queue, no message holds it, and in this process one
-    /// thread alone has one handle of it, and has had it from its beginning. Several threads wait for each other for ever,
-    /// so where they do, [`split`](Self::split) the queue.
+    /// and nobody else who could put one: no other process has the queue, no message holds it, and in this process there is
+    /// one handle, which no other thread has ever used. Where there are other threads, which might have a reference to it
+    /// and be about to use it, this is told after half a second. So have each thread use a clone of its own, or better,
+    /// [`split`](Self::split) the queue: then the kernel knows.
     ///
     /// # Examples
     /// ```
@@ -266,7 +266,7 @@ impl<N: Number + Serialize + DeserializeOwned> Queue<Vec<N>> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_lent(&self) -> Result<Lent<N>, GetError> {
-        self.0.items.get(Deadline::NEVER, self.0.handles(), lent)
+        self.0.items.get(Deadline::NEVER, 1, lent)
     }
 
     /// Takes an item if there is one, and leaves its numbers where they are.
@@ -274,7 +274,7 @@ impl<N: Number + Serialize + DeserializeOwned> Queue<Vec<N>> {
     /// # Errors
     /// As [`try_get`](Self::try_get).
     pub fn try_get_lent(&self) -> Result<Lent<N>, GetError> {
-        self.0.items.get(Deadline::NOW, self.0.handles(), lent)
+        self.0.items.get(Deadline::NOW, 1, lent)
     }
 
     /// Takes an item, if there is one within so long, and leaves its numbers where they are.
@@ -282,7 +282,7 @@ impl<N: Number + Serialize + DeserializeOwned> Queue<Vec<N>> {
     /// # Errors
     /// As [`get_timeout`](Self::get_timeout).
     pub fn get_lent_timeout(&self, timeout: Duration) -> Result<Lent<N>, GetError> {
-        self.0.items.get(Deadline::after(timeout), self.0.handles(), lent)
+        self.0.items.get(Deadline::after(timeout), 1, lent)
     }
 
     /// Memory of the queue for an item of so many numbers, as soon as there is any.

@@ -150,7 +150,7 @@ impl<N: Number + DeserializeOwned> Consumer<Vec<N>> {
     /// # Errors
     /// As [`get`](Self::get).
     pub fn get_lent(&self) -> Result<Lent<N>, GetError> {
-        self.0.items.get(Deadline::NEVER, self.0.handles(), lent)
+        self.0.items.get(Deadline::NEVER, 1, lent)
     }
 
     /// Takes an item if there is one, and leaves its numbers where they are.
@@ -158,7 +158,7 @@ impl<N: Number + DeserializeOwned> Consumer<Vec<N>> {
     /// # Errors
     /// As [`try_get`](Self::try_get).
     pub fn try_get_lent(&self) -> Result<Lent<N>, GetError> {
-        self.0.items.get(Deadline::NOW, self.0.handles(), lent)
+        self.0.items.get(Deadline::NOW, 1, lent)
     }
 
     /// Takes an item, if there is one within so long, and leaves its numbers where they are.
@@ -166,7 +166,7 @@ impl<N: Number + DeserializeOwned> Consumer<Vec<N>> {
     /// # Errors
     /// As [`get_timeout`](Self::get_timeout).
     pub fn get_lent_timeout(&self, timeout: Duration) -> Result<Lent<N>, GetError> {
-        self.0.items.get(Deadline::after(timeout), self.0.handles(), lent)
+        self.0.items.get(Deadline::after(timeout), 1, lent)
     }
 }
 

@@ -1,9 +1,11 @@
 //! Which threads of this process use a queue, for who must know whether anybody else could.
 
+use std::cell::Cell;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
 
-use procession_sys::{pid, thread_id};
+use procession_sys::{Deadline, is_single_threaded, pid, thread_id};
 
 /// The upper half is the process, as a forked child has its parent's; the lower the one thread, or [`SEVERAL`].
 #[derive(Debug)]
@@ -40,6 +42,29 @@ impl Users {
     /// True if no other thread of this process has ever used it.
     pub(crate) fn is_only_one(&self) -> bool {
         self.0.load(Relaxed) == word(thread_id())
+    }
+}
+
+/// For how long a thread that seems to be the only user of a queue waits for another one of its process, which may have a
+/// reference to its handle and not have used it yet: much longer than a thread takes to begin.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The patience of one wait.
+#[derive(Debug)]
+pub(crate) struct Patience(Cell<Option<Deadline>>);
+
+impl Patience {
+    pub(crate) fn new() -> Self {
+        Self(Cell::new(None))
+    }
+
+    /// Begins with the first call. A thread without others has none.
+    pub(crate) fn is_over(&self) -> bool {
+        if let Some(end) = self.0.get() {
+            return end.has_passed();
+        }
+        self.0.set(Some(Deadline::after(PATIENCE)));
+        is_single_threaded(Deadline::NOW).unwrap_or(false)
     }
 }
 

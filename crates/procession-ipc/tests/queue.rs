@@ -427,10 +427,38 @@ fn a_second_thread_or_handle_keeps_it_connected() {
         assert_eq!(waits.join().unwrap().unwrap(), 7);
     });
     let queue = Queue::<u32>::unbounded().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
+            thread::sleep(SHORT * 5);
+            queue.put(7).unwrap();
+        });
+        assert_eq!(queue.get().unwrap(), 7, "the other thread has a reference that it has not used yet");
+    });
+    let queue = Queue::<u32>::unbounded().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            queue.put(7).unwrap();
+            // Longer than another thread is waited for that has not been seen: this one has.
+            thread::sleep(SHORT * 25);
+            queue.put(8).unwrap();
+        });
+        assert_eq!([queue.get().unwrap(), queue.get().unwrap()], [7, 8]);
+    });
+    let queue = Queue::<u32>::unbounded().unwrap();
+    let clone = queue.clone();
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
+            thread::sleep(SHORT * 5);
+            drop(clone);
+        });
+        assert!(matches!(queue.get(), Err(GetError::Disconnected)), "the clone is gone, and was never used");
+    });
     let clone = queue.clone();
     let puts = thread::spawn(move || {
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT * 5);
+        // Longer than another thread is waited for that has no handle of its own: this one has.
+        thread::sleep(SHORT * 25);
         clone.put(7).unwrap();
     });
     assert_eq!(queue.get().unwrap(), 7);
