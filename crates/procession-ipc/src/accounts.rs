@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use procession_shm::arena::{ArenaError, Owner, SLOT_BYTES_MAX, Slot};
 use procession_sync::protocol::Kernel;
-use procession_sys::{Deadline, pid};
+use procession_sys::{Deadline, fail_point, pid};
 
 use crate::TaskError;
 use crate::channel::{CHANNEL_WORDS, Channel, Notes, Unreceived};
@@ -237,6 +237,7 @@ pub(crate) fn unfinished(channel: &Channel) -> u64 {
     for _ in 0..LOOKS_MAX {
         let put = channel.put_count();
         let queued = channel.len();
+        fail_point!("accounts: queue looked at");
         let taken: u64 = accounts(channel.slot()).map(|account| account.count().items).sum();
         // An item that is done may have brought another one before that: then this looks again.
         if queued + taken > 0 || channel.put_count() == put {

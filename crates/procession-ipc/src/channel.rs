@@ -17,6 +17,7 @@
 
 mod watch;
 
+use std::hint::spin_loop;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -53,6 +54,8 @@ const TAKEN_COUNT: usize = 24;
 /// The ticket of the item after which a number of items is taken, and that number; the number is zero in between.
 const TAKEN_TICKET: usize = 25;
 const TAKEN_WITH: usize = 26;
+/// Not zero when a consumer has died that may have noted what it did not take, and no consumer has been there since.
+const UNREPAIRED: usize = 27;
 
 /// The longest body that stands in its record; a longer one has a block of its own.
 pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
@@ -65,8 +68,17 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(100);
 const IN_FLIGHT: &str =
     "have more descriptors under way than this user may have (receive some, or raise the limit of open files)";
 
+/// True if the last message that was waited for came at once.
+const FLOW: usize = 28;
+
+/// A message that comes within so many looks was not an answer, but one of a flow.
+const FLOW_LOOKS: usize = 64;
+
+/// For how many pauses a flow is let go on before the first look.
+const FLOW_PAUSES: u32 = 40;
+
 /// How often one looks for a message before a wait for it is set up.
-const QUICK_LOOKS: u32 = 64;
+const QUICK_LOOKS: u32 = 2000;
 
 const WORD: u64 = size_of::<u64>() as u64;
 
@@ -398,6 +410,7 @@ impl Channel {
     /// What the heir of a consumer does.
     #[cold]
     fn forget_taken(&self, from: Position) {
+        self.words()[UNREPAIRED].store(1, Relaxed);
         if from.count != 0 && self.words()[TAKEN_WITH].load(Relaxed) == from.count {
             self.words()[LEFT].store(self.words()[TAKEN_TICKET].load(Relaxed), Relaxed);
         }
@@ -513,6 +526,10 @@ impl Channel {
             Body::Raw(bytes) => (bytes, true),
         };
         let len = bytes.len() as u64;
+        // Or those who wait for room would wake each other by the blocks that they have in vain.
+        if !ring::may_put(&self.ring(), self.room, len) {
+            return Err(Unsent::Full);
+        }
         if len <= BLOCK_BYTES_MAX {
             let lease = self.lease(len)?;
             self.store.map().write(lease.place(), bytes).map_err(|_| Unsent::Corrupt("a block is outside"))?;
@@ -655,10 +672,27 @@ impl Channel {
     #[inline]
     pub(crate) fn take_quickly(&self, buffer: &mut Vec<u8>, deadline: Deadline) -> Option<usize> {
         let ring = self.ring();
-        // An answer comes sooner than a wait for it is set up.
-        let looks = if deadline == Deadline::NOW { 1 } else { QUICK_LOOKS };
-        (0..looks).find(|_| ring::may_take(&ring))?;
+        if !ring::may_take(&ring) && !self.look_for_item(&ring, deadline) {
+            return None;
+        }
         self.take_plain(buffer, &ring)
+    }
+
+    /// Looks a few times for a message: an answer comes sooner than a wait for it is set up.
+    ///
+    /// Each look takes the count's line from the producer, who goes the faster the less it is disturbed. So where items
+    /// have come one right after the other, some are let come before the first look.
+    fn look_for_item(&self, ring: &Ring<'_, AtomicU64>, deadline: Deadline) -> bool {
+        if deadline == Deadline::NOW {
+            return false;
+        }
+        let flow = &self.words()[FLOW];
+        if flow.load(Relaxed) != 0 {
+            (0..FLOW_PAUSES).for_each(|_| spin_loop());
+        }
+        let looks = (0..QUICK_LOOKS).position(|_| ring::may_take(ring));
+        flow.store(u64::from(looks.is_some_and(|looks| looks < FLOW_LOOKS)), Relaxed);
+        looks.is_some()
     }
 
     #[inline]
@@ -740,22 +774,23 @@ impl Channel {
         }
     }
 
-    fn take(
+    fn take<N: Notes>(
         &self,
         link: &PacketSocket,
         buffer: &mut Vec<u8>,
         deadline: Deadline,
-        notes: &impl Notes,
+        notes: &N,
     ) -> Result<Incoming, Unreceived> {
         let ring = self.ring();
         let name = self.own().map_err(|error| Unreceived::System("use the queue", error))?;
         let own = Held::by(name, thread_id());
         let world = self.world(TAKEN_LOCK, patient(deadline));
-        let repair = |from| {
-            self.forget_taken(from);
-            notes.repair(from);
-        };
+        let repair = |from| self.forget_taken(from);
         let read = |from| {
+            if !N::IS_NONE && self.words()[UNREPAIRED].load(Relaxed) != 0 {
+                notes.repair(from);
+                self.words()[UNREPAIRED].store(0, Relaxed);
+            }
             let found = self.read(from, link, buffer)?;
             notes.note(from)?; // The last that may fail.
             Ok(found)

@@ -27,6 +27,7 @@
 //! | segment s, not begun; over | free | the heir of the producers' lock; of the consumers' |
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -330,15 +331,19 @@ impl Store {
         let class = (0..CLASSES).find(|&class| class_bytes(class) >= bytes).ok_or(NoBlock::Full)?;
         fail_point!("store: to claim");
         let held = State::Held(own);
-        let block = self.find(class, held).or_else(|| self.inherit(class, held, is_alive)).ok_or(NoBlock::Full)?;
+        // What the dead have left goes before what was never used, so that no memory piles up.
+        let used = self.used_count(class);
+        let block = self.find(class, 0..used, held).or_else(|| self.inherit(class, held, is_alive));
+        let block = block.or_else(|| self.find(class, used..u64::MAX, held)).ok_or(NoBlock::Full)?;
         self.furnish(block, bytes, held)?;
         Ok(block)
     }
 
-    /// Takes the first free block of a class.
-    fn find(&self, class: usize, to: State) -> Option<Block> {
+    /// Takes the first free block of a class among these.
+    fn find(&self, class: usize, among: Range<u64>, to: State) -> Option<Block> {
         let kept = if class == 0 && !matches!(to, State::Segment(_)) { SEGMENTS_MIN } else { 0 };
-        self.blocks(class, self.geometry.counts[class]).skip(kept as usize).find(|&block| {
+        let end = among.end.min(self.geometry.counts[class]);
+        self.blocks(class, among.start.max(kept)..end).find(|&block| {
             if self.state(block).load(Relaxed) != State::Free.word() {
                 return false;
             }
@@ -350,15 +355,15 @@ impl Store {
 
     /// Takes the first block of a class that a dead process has held.
     fn inherit(&self, class: usize, to: State, is_alive: impl Fn(Owner) -> bool) -> Option<Block> {
-        self.blocks(class, self.used_count(class)).find(|&block| match State::of(self.state(block).load(Relaxed)) {
+        self.blocks(class, 0..self.used_count(class)).find(|&block| match State::of(self.state(block).load(Relaxed)) {
             Some(State::Held(owner)) => !is_alive(owner) && self.change(block, State::Held(owner), to),
             _ => false,
         })
     }
 
-    fn blocks(&self, class: usize, count: u64) -> impl Iterator<Item = Block> + use<> {
+    fn blocks(&self, class: usize, among: Range<u64>) -> impl Iterator<Item = Block> + use<> {
         // A channel has fewer blocks than a word has numbers, and six classes.
-        (0..count as u32).map(move |number| Block { class: class as u8, number })
+        (among.start as u32..among.end as u32).map(move |number| Block { class: class as u8, number })
     }
 
     fn used(&self, class: usize) -> &AtomicU64 {
@@ -401,7 +406,7 @@ impl Store {
     /// How its blocks are used. `is_alive` says whether a process is.
     pub(crate) fn usage(&self, is_alive: impl Fn(Owner) -> bool) -> Usage {
         let mut usage = Usage::default();
-        for block in (0..CLASSES).flat_map(|class| self.blocks(class, self.used_count(class))) {
+        for block in (0..CLASSES).flat_map(|class| self.blocks(class, 0..self.used_count(class))) {
             match State::of(self.state(block).load(Acquire)) {
                 Some(State::Free) => {}
                 Some(State::Held(owner)) if is_alive(owner) => usage.held += 1,
@@ -433,7 +438,7 @@ impl Store {
         if let Some(block) = self.segment(segment).filter(|&block| self.state(block).load(Acquire) == state.word()) {
             return Ok(block);
         }
-        let block = self.find(0, state).ok_or(NoBlock::Full)?;
+        let block = self.find(0, 0..u64::MAX, state).ok_or(NoBlock::Full)?;
         fail_point!("store: segment taken");
         self.furnish(block, SEGMENT_BYTES, state)?;
         self.directory(segment).store(block.word(), Release);
@@ -471,7 +476,7 @@ impl Store {
 
     fn sweep(&self, is_left: impl Fn(State) -> bool) {
         for class in 0..CLASSES {
-            for block in self.blocks(class, self.used_count(class)) {
+            for block in self.blocks(class, 0..self.used_count(class)) {
                 if let Some(state) = State::of(self.state(block).load(Acquire)).filter(|&state| is_left(state)) {
                     self.change(block, state, State::Free);
                 }

@@ -23,6 +23,7 @@ procession_testkit::main! {
         items_bring_items_and_join_waits_for_those_too,
     ];
     cases: [
+        an_item_put_and_another_done_during_a_count_are_no_end,
         more_done_than_taken_is_an_error,
         join_waits_for_as_long_as_it_may,
         anybody_may_say_that_an_item_is_done,
@@ -165,6 +166,18 @@ fn items_bring_items_and_join_waits_for_those_too(method: StartMethod) {
     workers.iter().for_each(|_| queue.put(u32::MAX).unwrap());
     workers.into_iter().for_each(|worker| worker.join().unwrap());
     queue.join().unwrap();
+}
+
+fn an_item_put_and_another_done_during_a_count_are_no_end() {
+    let queue = JoinableQueue::unbounded().unwrap();
+    queue.put(1).unwrap();
+    queue.get().unwrap();
+    let other = queue.clone();
+    fail_points::arm("accounts: queue looked at", 0, move || {
+        other.put(2).unwrap();
+        other.task_done().unwrap();
+    });
+    assert!(matches!(queue.try_join(), Err(TaskError::WouldBlock { unfinished: 1 })), "there always was one");
 }
 
 fn more_done_than_taken_is_an_error() {

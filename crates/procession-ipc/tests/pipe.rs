@@ -38,6 +38,7 @@ procession_testkit::main! {
         whoever_is_killed_at_any_step_of_a_send_has_sent_all_or_nothing,
         a_sender_killed_in_a_message_of_64_mib_leaves_nothing_half,
         whoever_is_killed_at_any_step_of_a_receive_leaves_the_rest,
+        who_waits_for_room_costs_no_processor_time,
         both_directions_are_busy_at_once,
         several_senders_on_one_end_do_not_mix,
         several_receivers_on_one_end_get_each_message_once,
@@ -501,6 +502,36 @@ fn send_numbers(connection: Connection<(u32, u32, Vec<u8>), ()>, who: u32, count
     for number in 0..count {
         let len = (number * 7919 % 40_000) as usize;
         connection.send(&(who, number, pattern(len, (who + number) as usize))).unwrap();
+    }
+}
+
+fn fill_and_wait(connection: BytesConnection, bytes: usize, full: Descriptor) {
+    let (message, large) = (vec![1; MIB], vec![2; bytes]);
+    while connection.try_send(&message).is_ok() {}
+    tell(&full);
+    connection.send(&large).unwrap();
+}
+
+/// The processor time of a process, in ticks of 10 ms.
+fn ticks_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+fn who_waits_for_room_costs_no_processor_time(method: StartMethod) {
+    const PAUSE: Duration = Duration::from_millis(600);
+    for bytes in [64 * MIB, 65 * MIB] {
+        let (ours, theirs) = pipe_bytes().unwrap();
+        let (full, tells) = signal();
+        let child = start(method, fill_and_wait, (theirs, bytes, tells));
+        hear(&full);
+        let before = ticks_of(child.pid());
+        thread::park_timeout(PAUSE);
+        let ticks = ticks_of(child.pid()) - before;
+        assert!(ticks <= 2, "{ticks} ticks for {bytes} bytes");
+        while ours.recv().unwrap().len() != bytes {}
+        child.join().unwrap();
     }
 }
 

@@ -396,9 +396,10 @@ fn a_message_that_holds_the_queue_keeps_it_connected() {
     let message = encode(&queue).unwrap();
     thread::scope(|scope| {
         let puts = scope.spawn(move || {
+            let other = decode::<Queue<u32>>(message).unwrap();
             // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-            thread::sleep(SHORT * 3);
-            decode::<Queue<u32>>(message).unwrap().put(7).unwrap();
+            thread::sleep(SHORT * 5);
+            other.put(7).unwrap();
         });
         assert_eq!(queue.get().unwrap(), 7);
         puts.join().unwrap();
@@ -567,4 +568,10 @@ fn sides_can_be_made_beside_a_queue() {
     drop(queue);
     assert!(matches!(from.get(), Err(GetError::Disconnected)));
     assert!(format!("{from:?}").starts_with("Consumer"));
+    let (to, from) = Queue::<u32>::unbounded().unwrap().split().unwrap();
+    to.put(1).unwrap();
+    drop(from);
+    let put = (0..1000).take_while(|_| to.put(2).is_ok()).count();
+    assert!(put < 256, "{put}");
+    assert!(matches!(to.try_put(3), Err(PutError::Disconnected(3))), "from then on each is told");
 }

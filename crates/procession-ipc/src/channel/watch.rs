@@ -10,7 +10,6 @@ use procession_sys::{Deadline, PacketSocket, thread_id};
 
 use super::{Channel, PUT_COUNT, PUT_LOCK, TAKEN_LOCK};
 use crate::protocol::ring::{self, CALLERS, Paused, WAITERS};
-use crate::store::SEGMENT_BYTES;
 use crate::tickets::{self, First};
 
 /// How often a mark is tried again that others' changes have prevented. More than that is a peer's mischief, and who polls
@@ -70,7 +69,7 @@ impl Channel {
         let world = self.world(TAKEN_LOCK, Deadline::NOW);
         ring::visit(&world, &self.ring().taken, own, |from, is_heir| {
             if is_heir {
-                self.store.forget_taken(from.count, from.at / SEGMENT_BYTES);
+                self.forget_taken(from);
             }
             let more = || match tickets::first(link) {
                 First::Bell => link.discard().unwrap_or(false),
@@ -87,7 +86,7 @@ impl Channel {
         let world = self.world(PUT_LOCK, Deadline::NOW);
         let discarded = ring::visit(&world, &self.ring().put, own, |from, is_heir| {
             if is_heir {
-                self.store.forget_begun(from.count, from.at.div_ceil(SEGMENT_BYTES));
+                self.forget_begun(from);
             }
             self.len() == 0 && link.discard().unwrap_or(false)
         });
