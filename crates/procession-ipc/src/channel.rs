@@ -125,6 +125,12 @@ impl Header {
         1 + u64::from(self.has_ticket) + body
     }
 
+    /// The bytes that a record with its body counts for, which its producer says before it knows of a ticket.
+    #[inline]
+    fn cost(self) -> u64 {
+        Self { has_ticket: false, ..self }.bytes()
+    }
+
     /// Bytes of the whole record.
     #[inline]
     fn bytes(self) -> u64 {
@@ -354,7 +360,8 @@ impl Channel {
 
     /// How the store's blocks are used.
     pub(crate) fn usage(&self) -> Usage {
-        self.store.usage(|owner| self.slot.is_alive(owner))
+        let bytes = ring::bytes(&self.ring());
+        Usage { bytes, ..self.store.usage(|owner| self.slot.is_alive(owner)) }
     }
 
     // Sending.
@@ -803,7 +810,7 @@ impl Channel {
             self.store.map().read(body_at, into).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
         }
         let cost = match body {
-            Where::Inline(_) => header.bytes(),
+            Where::Inline(_) => header.cost(),
             Where::Block(_, bytes) | Where::File(bytes) => bytes,
         };
         let found = Found { body, is_raw: header.is_raw, descriptors, is_had: true };
@@ -948,7 +955,7 @@ impl Record<'_> {
     /// The bytes that it counts for.
     fn cost(&self) -> u64 {
         match self.body {
-            Stored::Inline(..) => self.header(false).bytes(),
+            Stored::Inline(..) => self.header(false).cost(),
             Stored::Block(_, bytes) | Stored::File(_, bytes) => bytes,
         }
     }

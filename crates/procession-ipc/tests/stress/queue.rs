@@ -178,7 +178,7 @@ impl Queues {
         let killed = deaths - worker.board.spare(DEATHS).swap(deaths, SeqCst);
         assert!(lost * 2 <= killed, "{lost} items are lost, and {} workers were killed", killed / 2);
         let usage = self.queue.usage();
-        assert!(usage.held == 0 && usage.queued == 0 && usage.segments <= 1, "{usage:?}");
+        assert!(usage.held == 0 && usage.queued == 0 && usage.bytes == 0 && usage.segments <= 1, "{usage:?}");
         assert!(usage.left <= 2 * WORKERS_MAX, "{usage:?}");
         assert!(self.queue.is_empty());
     }
