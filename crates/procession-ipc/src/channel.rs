@@ -38,18 +38,18 @@ pub(crate) const CHANNEL_WORDS: usize = 32;
 
 // What the one side writes is apart from what the other does, and what waiters look at from what only the lock's holder does.
 const PUT_LOCK: usize = 0;
-const PUT_POSITIONS: usize = 1;
+pub(crate) const PUT_POSITIONS: usize = 1;
 const PUT_SEEN: usize = 5;
 const TICKET: usize = 7;
 const PUT_COUNT: usize = 8;
 /// Not zero when a producer has died that may have sent descriptors for no item.
 const ORPHANS: usize = 9;
 const TAKEN_LOCK: usize = 16;
-const TAKEN_POSITIONS: usize = 17;
+pub(crate) const TAKEN_POSITIONS: usize = 17;
 const TAKEN_SEEN: usize = 21;
 /// Not zero when a consumer has died that has left this ticket's datagram, and older ones.
 const LEFT: usize = 23;
-const TAKEN_COUNT: usize = 24;
+pub(crate) const TAKEN_COUNT: usize = 24;
 /// The ticket of the item after which a number of items is taken, and that number; the number is zero in between.
 const TAKEN_TICKET: usize = 25;
 const TAKEN_WITH: usize = 26;

@@ -2,6 +2,8 @@
 //!
 //! Every verb must come to an end then: with an item, which may be anything, or an error, and never a panic, a long wait,
 //! or more memory than the queue's geometry allows. Accesses outside the mapping are the mapping's to refuse.
+//!
+//! With `PROPTEST_CASES=100000` in the environment it goes on for half an hour. `fuzz` beside this has a target as well.
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,7 +15,7 @@ use procession_sys::{Deadline, SharedMap};
 use procession_wire::{Descriptor, decode_slice, encode};
 use proptest::prelude::*;
 
-use crate::channel::INLINE_BYTES_MAX;
+use crate::channel::{INLINE_BYTES_MAX, PUT_POSITIONS as PUT, TAKEN_COUNT, TAKEN_POSITIONS as TAKEN};
 use crate::items::{Items, Kind, decoded};
 use crate::store::{Limits, SEGMENT_BYTES, STORE_BYTES_MIN};
 use crate::{JoinableQueue, Queue};
@@ -36,6 +38,16 @@ enum Deed {
     Shift {
         at: usize,
         by: u64,
+    },
+    /// has a side's position lead somewhere else,
+    Lead {
+        is_put: bool,
+        at: u64,
+    },
+    /// writes a word of the record that is taken next,
+    Record {
+        at: usize,
+        word: u64,
     },
     /// writes a word of the store,
     Store {
@@ -73,11 +85,33 @@ fn word() -> impl Strategy<Value = u64> {
         small.clone().prop_map(|number| u64::MAX - number),
         small.clone().prop_map(|number| number * SEGMENT_BYTES / 8),
         (0..8_u64, small.clone()).prop_map(|(class, number)| class << 32 | number),
+        (0..6_u64, any::<u32>()).prop_map(|(class, number)| class << 32 | u64::from(number)),
         (0..4_u64, small.clone()).prop_map(|(tag, number)| tag << 62 | number),
         (0..8_u64, 0..3_u64, any::<u16>(), any::<bool>()).prop_map(|(place, descriptors, bytes, raw)| {
             place << 32 | u64::from(raw) << 35 | descriptors << 36 | u64::from(bytes)
         }),
         small.prop_map(|number| number << 32 | 1 << 31 | 7),
+    ]
+}
+
+/// Places of records: crooked ones, and the ends of what there is.
+fn position() -> impl Strategy<Value = u64> {
+    let near = (0..4_u64, 0..64_u64).prop_map(|(segment, at)| segment * SEGMENT_BYTES + at);
+    prop_oneof![
+        near.clone(),
+        near.clone().prop_map(|at| at.wrapping_sub(32)),
+        near.prop_map(|at| u64::MAX - at),
+        any::<u64>()
+    ]
+}
+
+/// What a whole peer does, and this process.
+fn honest() -> impl Strategy<Value = Deed> {
+    let bytes = prop_oneof![0..100_usize, Just(INLINE_BYTES_MAX), 0..100_000_usize];
+    prop_oneof![
+        4 => (bytes, any::<bool>()).prop_map(|(bytes, carries)| Deed::Put { bytes, carries }),
+        1 => (0..20_000_usize).prop_map(Deed::PutNumbers),
+        2 => Just(Deed::Get),
     ]
 }
 
@@ -92,6 +126,8 @@ fn deed() -> impl Strategy<Value = Deed> {
     prop_oneof![
         4 => (0..64_usize, word()).prop_map(|(at, word)| Deed::Control { at, word }),
         2 => (0..64_usize, 0..8_u64).prop_map(|(at, by)| Deed::Shift { at, by: by.wrapping_sub(4) }),
+        4 => (any::<bool>(), position()).prop_map(|(is_put, at)| Deed::Lead { is_put, at }),
+        6 => (0..4_usize, word()).prop_map(|(at, word)| Deed::Record { at, word }),
         4 => (place(), word()).prop_map(|(at, word)| Deed::Store { at, word }),
         1 => (prop::collection::vec(any::<u8>(), 0..24), any::<bool>())
             .prop_map(|(bytes, carries)| Deed::Send { bytes, carries }),
@@ -121,6 +157,22 @@ fn act(items: &Items, deed: Deed) {
     match deed {
         Deed::Control { at, word } => words[at % words.len()].store(word, SeqCst),
         Deed::Shift { at, by } => drop(words[at % words.len()].fetch_add(by, SeqCst)),
+        Deed::Lead { is_put, at } => {
+            let first = if is_put { PUT } else { TAKEN };
+            for half in [0, 2] {
+                words[first + half].store(at, SeqCst);
+            }
+        }
+        Deed::Record { at, word } => {
+            // The first segment's block, as the directory says, unless a peer has written there.
+            let half = (words[TAKEN_COUNT].load(SeqCst) >> 2) % 2 * 2;
+            let position = words[TAKEN + half as usize].load(SeqCst);
+            let block = items.channel.store().segment(position / SEGMENT_BYTES);
+            let place = block.map(|block| items.channel.store().place(block) + (position % SEGMENT_BYTES) as usize);
+            if let Some(word_there) = place.and_then(|place| map.atomic_u64(place + at * 8).ok()) {
+                word_there.store(word, SeqCst);
+            }
+        }
         Deed::Store { at, word } => map.atomic_u64(at * 8).expect("a word").store(word, SeqCst),
         Deed::Send { bytes, carries } => drop(producers.try_send([&bytes], &carried(carries))),
         Deed::Ticket { ticket, carries } => {
@@ -148,16 +200,16 @@ fn act(items: &Items, deed: Deed) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(256))]
-
     #[test]
     fn a_peer_that_writes_anything_anywhere_costs_errors(
         is_joinable in any::<bool>(),
-        deeds in prop::collection::vec(deed(), 1..40),
+        before in prop::collection::vec(honest(), 1..6),
+        deeds in prop::collection::vec(deed(), 1..4),
+        after in prop::collection::vec(honest(), 1..6),
     ) {
         let kind = if is_joinable { Kind::Joinable } else { Kind::Queue };
         let items = Items::create(kind, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue");
-        for deed in deeds {
+        for deed in before.into_iter().chain(deeds).chain(after).chain([Deed::Get, Deed::GetNumbers, Deed::Look]) {
             act(&items, deed);
         }
     }
