@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, fence};
 
 use procession_shm::arena::{ArenaError, Owner, SLOT_BYTES_MAX, Slot};
 use procession_sync::protocol::Kernel;
-use procession_sys::{Deadline, pid};
+use procession_sys::{Deadline, fail_point, pid};
 
 use crate::TaskError;
 use crate::channel::{CHANNEL_WORDS, Channel, Notes, Unreceived};
@@ -237,6 +237,7 @@ pub(crate) fn unfinished(channel: &Channel) -> u64 {
     for _ in 0..LOOKS_MAX {
         let put = channel.put_count();
         let queued = channel.len();
+        fail_point!("accounts: queue looked at");
         let taken: u64 = accounts(channel.slot()).map(|account| account.count().items).sum();
         // An item that is done may have brought another one before that: then this looks again.
         if queued + taken > 0 || channel.put_count() == put {
@@ -288,5 +289,78 @@ fn accounts(slot: &Slot) -> impl Iterator<Item = Account<'_>> {
 impl From<ArenaError> for Unreceived {
     fn from(error: ArenaError) -> Self {
         Self::System("use the queue", std::io::Error::other(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What no process is called.
+    const NOBODY: u64 = 0xabcd_efc8;
+
+    /// A process of that name with that count.
+    fn enter(slot: &Slot, at: usize, name: u64, count: Count) {
+        let account = account(slot, at).expect("there is room");
+        account.name.store(name, Relaxed);
+        account.count.store(count.word(), Relaxed);
+        slot.words()[USED].fetch_max(at as u64 + 1, Relaxed);
+    }
+
+    fn slot() -> Slot {
+        Slot::allocate((CHANNEL_WORDS + ACCOUNT_WORDS) * size_of::<u64>(), 0).unwrap()
+    }
+
+    #[test]
+    fn an_heir_takes_back_what_was_noted_and_not_taken() {
+        let slot = slot();
+        let counts = [(2, 7), (1, 6), (0, 7)].map(|(items, last)| Count { items, last });
+        for (at, count) in counts.into_iter().enumerate() {
+            enter(&slot, at, NOBODY, count);
+        }
+        for _ in 0..2 {
+            take_back(&slot, 7); // A heir may die as well, and have one.
+            let items: Vec<_> = accounts(&slot).map(|account| account.count().items).collect();
+            assert_eq!(items, [1, 1, 0]);
+        }
+    }
+
+    #[test]
+    fn what_a_count_says_is_what_it_was_made_of() {
+        for count in [(0, 0), (1, NUMBER_MASK), (TAKEN_MAX, 1)].map(|(items, last)| Count { items, last }) {
+            assert_eq!(Count::of(count.word()), count);
+        }
+        assert!(Count { items: 1, last: 3 }.is_at(NUMBER_MASK + 1 + 3), "the lower bits are enough to tell");
+    }
+
+    #[test]
+    fn limits_of_takers_and_of_items_taken_are_errors() {
+        let slot = slot();
+        let accounts = Accounts::new();
+        for at in 0..TAKERS_MAX {
+            enter(&slot, at, NOBODY, Count { items: 1, last: 0 });
+        }
+        let error = |refused: Result<(), Unreceived>| match refused {
+            Err(Unreceived::System(_, error)) => error.to_string(),
+            other => panic!("{other:?}"),
+        };
+        assert!(error(accounts.note(&slot, 1)).contains("too many processes"));
+        enter(&slot, 5, NOBODY, Count { items: 0, last: 0 });
+        accounts.note(&slot, 1).unwrap();
+        let own = account(&slot, 5).unwrap();
+        assert_eq!((own.owner(), own.pid()), (slot.own_name().ok(), pid()));
+        own.count.store(Count { items: TAKEN_MAX, last: 1 }.word(), Relaxed);
+        assert!(error(accounts.note(&slot, 2)).contains("taken too many"));
+        assert_eq!(own.count().items, TAKEN_MAX);
+    }
+
+    #[test]
+    fn what_a_peer_writes_there_leads_nowhere_else() {
+        let slot = slot();
+        slot.words()[USED].store(u64::MAX, Relaxed);
+        assert_eq!(accounts(&slot).count(), TAKERS_MAX);
+        slot.words()[FIRST..].iter().for_each(|word| word.store(u64::MAX, Relaxed));
+        take_back(&slot, 7);
+        let _ = Accounts::new().note(&slot, 7);
     }
 }

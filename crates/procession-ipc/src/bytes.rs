@@ -20,24 +20,25 @@ use crate::{RecvError, SendError};
 
 /// One end of a connection that carries messages of bytes, both ways, whole and in order.
 ///
-/// Made of a connected stream socket, whose other end may be any program that writes the same frames: Python's
-/// `multiprocessing.connection` does. Messages may be empty and of any size; none is merged with its neighbor.
+/// Made by [`pipe_bytes`](crate::pipe_bytes), over memory that the processes share; or of a connected stream socket, whose
+/// other end may be any program that writes the same frames: Python's `multiprocessing.connection` does. Messages may be
+/// empty and of any size; none is merged with its neighbor.
 ///
 /// A clone is the same connection. Any number of threads may send and receive at once: each message goes out and comes
-/// in whole. An end may be an argument or a message, and then several processes have it. The kernel keeps their bytes
-/// apart no more than those of CPython's processes: of all processes that have an end, one at a time may send, and one
-/// receive; to have more, use a `Queue`. An end that is in the middle of a message cannot
-/// be sent on, and says so.
+/// in whole. An end may be an argument or a message, and then several processes have it. With a pipe all of them may send
+/// and receive at once. With a socket, one at a time may send, and one receive: the kernel keeps their bytes apart no more
+/// than those of CPython's processes. One that is in the middle of a message cannot be sent on, and says so.
 ///
 /// Dropping the last handle in the last process closes the end: the peer receives what was sent, and then
-/// [`RecvError::Disconnected`]. A dead peer, even one that was killed, is the same; one that dies in the middle of a
-/// message is [`RecvError::Truncated`]. Sending to it is [`SendError::Disconnected`], never `SIGPIPE`.
+/// [`RecvError::Disconnected`]. A dead peer, even one that was killed, is the same; with a socket, one that dies in the middle
+/// of a message is [`RecvError::Truncated`]. Sending to it is [`SendError::Disconnected`], never `SIGPIPE`; with a pipe as
+/// soon as [`Connection`](crate::Connection) promises it.
 ///
 /// Whether the socket waits (`O_NONBLOCK`) does not matter, and is not changed.
 ///
 /// # Crashes and fork
-/// The connection works in a forked child; but what its parent was in the middle of, the parent goes on with, and in that
-/// direction the child gets [`SendError::System`] and [`RecvError::System`]. It also has a copy of the other end, if its parent
+/// The connection works in a forked child. With a socket, what its parent was in the middle of, the parent goes on with, and
+/// in that direction the child gets [`SendError::System`] and [`RecvError::System`]. It also has a copy of the other end, if its parent
 /// had that: the end of the stream comes when that is dropped as well.
 ///
 /// # Python
@@ -105,7 +106,7 @@ impl BytesConnection {
 
     /// As [`BytesConnection::send`], without a wait.
     ///
-    /// A stream takes as much as it has room for, and has no way back. Over a Unix socket a message of up to 32 KiB goes as
+    /// By a pipe a message goes as a whole or not at all. A stream takes as much as it has room for, and has no way back. Over a Unix socket a message of up to 32 KiB goes as
     /// a whole or not at all. Of a longer one, or one over TCP, a part may go, and then the connection is torn: send those
     /// with a timeout that a peer which is alive keeps to.
     ///

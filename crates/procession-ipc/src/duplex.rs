@@ -76,7 +76,7 @@ pub(crate) struct End {
     /// How many messages were sent, about.
     sends: AtomicU32,
     /// How often the peer had left when the kernel was last asked.
-    seenleavings: AtomicU64,
+    seen_leavings: AtomicU64,
     /// After the socket, which is closed first.
     leaving: Leaving,
 }
@@ -137,7 +137,7 @@ impl End {
             is_closed: AtomicBool::new(false),
             is_alone: AtomicBool::new(false),
             sends: AtomicU32::new(0),
-            seenleavings: AtomicU64::new(0),
+            seen_leavings: AtomicU64::new(0),
             leaving: Leaving { which, channels },
         }
     }
@@ -179,7 +179,7 @@ impl End {
         if self.is_closed() {
             return Err(Unreceived::Closed);
         }
-        if let Some(len) = self.incoming.take_quickly(buffer) {
+        if let Some(len) = self.incoming.take_quickly(buffer, deadline) {
             return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
         }
         let received = self.incoming.receive(&self.link, buffer, deadline, || self.why_not_receive());
@@ -204,7 +204,7 @@ impl End {
         let sends = self.sends.load(Relaxed);
         self.sends.store(sends.wrapping_add(1), Relaxed);
         sends.is_multiple_of(SENDS_BETWEEN_LOOKS)
-            || self.leavings().load(Acquire) != self.seenleavings.load(Relaxed)
+            || self.leavings().load(Acquire) != self.seen_leavings.load(Relaxed)
             || self.is_alone.load(Relaxed)
     }
 
@@ -221,7 +221,7 @@ impl End {
         let leavings = self.leavings().load(Acquire);
         let is_alone = self.link.is_hung_up().unwrap_or(false);
         self.is_alone.store(is_alone, Relaxed);
-        self.seenleavings.store(leavings, Relaxed);
+        self.seen_leavings.store(leavings, Relaxed);
         is_alone
     }
 

@@ -134,9 +134,11 @@ impl Items {
     }
 
     /// True if the calling thread, which waits for ever, is the only one that could end its wait. `handles` are those of
-    /// this process.
+    /// this process that share these items.
     pub(crate) fn is_alone(&self, handles: usize) -> bool {
-        handles <= 1 && self.users.is_only_one() && !self.channel.slot().is_held_by_others()
+        let slot = self.channel.slot();
+        // In this order: what comes in a message meanwhile is a handle of this process then.
+        handles <= 1 && self.users.is_only_one() && !slot.is_held_by_others() && slot.handles() == 1
     }
 
     /// Why nobody will ever take what is put, if so.
@@ -279,7 +281,7 @@ impl Items {
         self.users.note();
         with_scratch(|mut buffer| {
             if self.kind != Kind::Joinable
-                && let Some(len) = self.channel.take_quickly(&mut buffer)
+                && let Some(len) = self.channel.take_quickly(&mut buffer, deadline)
             {
                 let incoming = Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() };
                 let item = decode(incoming, &buffer);

@@ -44,7 +44,8 @@ impl Shown {
     /// Enters a block, unless it is entered.
     fn enter(lease: &Lease) -> io::Result<Option<Self>> {
         let key = (file_identity(lease.store().file())?, lease.block().word(), lease.owner().word());
-        Ok(SHOWN.lock().insert(key).then_some(Self(key)))
+        let is_new = SHOWN.lock().insert(key);
+        Ok(is_new.then(|| Self(key))) // Made only if it is to be dropped.
     }
 }
 
@@ -208,7 +209,7 @@ pub struct Loan<N: Number> {
 
 enum Memory<N> {
     Own(Vec<N>),
-    Block(Numbers<N>),
+    Block(Box<Numbers<N>>), // So that an error with a loan in it is no larger than others.
 }
 
 impl<N: Number + Serialize> Loan<N> {
@@ -226,7 +227,7 @@ impl<N: Number + Serialize> Loan<N> {
         let lease = handle.items.lend(bytes as u64, deadline, handle.handles() - 1)?;
         let numbers =
             Numbers::of(lease, len).map_err(|_| PutError::Corrupt { item: (), reason: "one block came twice" })?;
-        Ok(Self { memory: Memory::Block(numbers), handle })
+        Ok(Self { memory: Memory::Block(Box::new(numbers)), handle })
     }
 
     /// Puts the numbers into the queue, as soon as there is room for one more item.
@@ -272,7 +273,7 @@ impl<N: Number + Serialize> Loan<N> {
 /// Puts a block as an item; when it cannot be, the numbers come back.
 fn put_block<N: Number>(
     items: &Items,
-    numbers: Numbers<N>,
+    numbers: Box<Numbers<N>>,
     deadline: Deadline,
     handles: usize,
 ) -> Result<(), PutError<Memory<N>>> {
@@ -282,7 +283,7 @@ fn put_block<N: Number>(
         return Err(PutError::System { item: Memory::Block(numbers), doing, error });
     }
     // As soon as it is an item somebody here may take it, and be shown it.
-    let Numbers { _shown, lease, len, _of } = numbers;
+    let Numbers { _shown, lease, len, _of } = *numbers;
     drop(_shown);
     let body = Body::Leased(&lease, (len * size_of::<N>()) as u64);
     match items.send(Outgoing { body, descriptors: &[] }, deadline, handles) {
@@ -292,7 +293,8 @@ fn put_block<N: Number>(
         }
         Err(unsent) => {
             // It was this process's all the time, unless a peer has forged that it was not.
-            let numbers = Numbers::of(lease, len).map(Memory::Block).unwrap_or(Memory::Own(Vec::new()));
+            let numbers =
+                Numbers::of(lease, len).map_or(Memory::Own(Vec::new()), |numbers| Memory::Block(Box::new(numbers)));
             Err(not_put(numbers, unsent))
         }
     }
@@ -327,5 +329,31 @@ impl<N: Number> DerefMut for Loan<N> {
 impl<N: Number> fmt::Debug for Loan<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loan").field("queue", &self.handle).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procession_sys::Deadline;
+
+    use super::*;
+    use crate::Queue;
+
+    #[test]
+    fn a_block_that_a_peer_makes_come_twice_is_shown_once() {
+        let queue = Queue::<Vec<u8>>::unbounded().unwrap();
+        let lease = || queue.0.items.lend(100_000, Deadline::NOW, 1).unwrap();
+        let (first, second) = (lease(), lease());
+        let shown = Shown::enter(&first).unwrap().expect("it is not shown");
+        assert!(Shown::enter(&first).unwrap().is_none());
+        assert!(Shown::enter(&second).unwrap().is_some(), "it is another block");
+        drop(shown);
+        let numbers = Numbers::<u64>::of(first, 100).map_err(drop).expect("it is not shown any more");
+        assert_eq!(numbers.numbers().len(), 100);
+        let too_many = usize::try_from(second.bytes_max()).unwrap() / 8 + 1;
+        assert!(Numbers::<u64>::of(second, too_many).is_err());
+        assert_eq!(SHOWN.lock().len(), 1);
+        drop(numbers);
+        assert!(SHOWN.lock().is_empty());
     }
 }

@@ -161,6 +161,7 @@ impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
 
 impl<T> Queue<T> {
     /// A queue with limits of one's own.
+    #[must_use]
     pub fn builder() -> QueueBuilder<T> {
         QueueBuilder::new()
     }

@@ -87,20 +87,26 @@ fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> 
 #[cold]
 #[inline(never)]
 fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming) -> Result<T, RecvError> {
+    const NO_NUMBERS: RecvError = RecvError::Corrupt { reason: "numbers came where none are" };
     let Incoming { content, is_raw, descriptors } = incoming;
     match content {
         Content::Inline(_) => Err(outside()),
         Content::Leased(lease, bytes) => {
             let (map, at, bytes) = (lease.store().map(), lease.place(), bytes as usize);
             if is_raw {
-                let value = bulk::copied_from(map, at, bytes);
-                return Ok(value.ok_or(RecvError::Corrupt { reason: "numbers came where none are" })??);
+                return Ok(bulk::copied_from(map, at, bytes).ok_or(NO_NUMBERS)??);
             }
             let body: Vec<u8> = map.read_vec(at, bytes).map_err(|_| outside())?;
             drop(lease);
             Ok(procession_wire::decode_slice(&body, descriptors)?)
         }
-        Content::File(file, bytes) => Ok(procession_wire::decode_slice(&mapped(file, bytes)?, descriptors)?),
+        Content::File(file, bytes) => {
+            let body = mapped(file, bytes)?;
+            if is_raw {
+                return Ok(bulk::copied_of(&body).ok_or(NO_NUMBERS)??);
+            }
+            Ok(procession_wire::decode_slice(&body, descriptors)?)
+        }
     }
 }
 

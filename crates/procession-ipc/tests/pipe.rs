@@ -8,6 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{Read, Seek, Write};
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -19,10 +20,11 @@ use procession_ipc::{
     pipe_simplex, wait_ready, wait_ready_timeout,
 };
 use procession_launch::{Context, StartMethod};
-use procession_sync::{Lock, LockError, RECHECK};
+use procession_sync::{Lock, LockError};
 use procession_sys::fail_points;
 use procession_testkit::open_descriptors;
 use procession_wire::{Descriptor, decode, encode};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 procession_testkit::main! {
     warm_up: common::warm_up;
@@ -32,14 +34,18 @@ procession_testkit::main! {
         the_parent_may_close_its_copy_right_after_the_start,
         the_end_comes_however_the_peer_goes,
         a_sender_is_told_however_the_peer_goes,
+        who_waits_for_room_is_told_that_the_peer_was_killed,
         whoever_is_killed_at_any_step_of_a_send_has_sent_all_or_nothing,
         a_sender_killed_in_a_message_of_64_mib_leaves_nothing_half,
         whoever_is_killed_at_any_step_of_a_receive_leaves_the_rest,
+        who_waits_for_room_costs_no_processor_time,
+        both_directions_are_busy_at_once,
         several_senders_on_one_end_do_not_mix,
         several_receivers_on_one_end_get_each_message_once,
         a_descriptor_is_writable_in_the_child,
         handles_go_through_connections,
         ends_go_through_connections_and_through_themselves,
+        connections_of_every_family_and_a_socket_are_messages,
         a_one_way_end_stays_what_it_is,
         many_pipes_are_waited_for_at_once,
     ];
@@ -47,7 +53,8 @@ procession_testkit::main! {
         a_process_has_two_descriptors_an_end,
         empty_messages_are_reported_and_not_consumed,
         messages_are_never_merged,
-        both_directions_are_busy_at_once,
+        messages_are_polled_for_one_by_one,
+        parts_of_buffers_are_sent_and_received,
         a_full_pipe_takes_no_more_and_one_message_of_any_size,
         times_of_nothing_and_of_ever,
         a_short_buffer_costs_nothing,
@@ -218,27 +225,46 @@ fn messages_are_never_merged() {
     assert!(!ours.poll().unwrap());
 }
 
-fn both_directions_are_busy_at_once() {
-    let (ours, theirs) = pipe::<Vec<u64>, Vec<u64>>().unwrap();
-    let busy = |end: &Connection<Vec<u64>, Vec<u64>>| {
-        thread::scope(|scope| {
-            scope.spawn(|| (0..300).for_each(|turn| end.send(&vec![turn; 40_000]).unwrap()));
-            for turn in 0..300 {
-                assert!(end.recv().unwrap() == vec![turn; 40_000]);
-            }
-        });
-    };
-    let child = Context::new(StartMethod::Fork).start(
-        |end: Connection<Vec<u64>, Vec<u64>>| {
-            thread::scope(|scope| {
-                scope.spawn(|| (0..300).for_each(|turn| end.send(&vec![turn; 40_000]).unwrap()));
-                (0..300).for_each(|turn| assert!(end.recv().unwrap() == vec![turn; 40_000]));
-            });
-        },
-        (theirs,),
-    );
-    busy(&ours);
-    child.unwrap().join().unwrap();
+fn messages_are_polled_for_one_by_one() {
+    let (ours, theirs) = pipe::<(), String>().unwrap();
+    let strings = ["hello", "", "a", "b", "", "bye", "lop"];
+    for string in strings {
+        theirs.send(&string.to_owned()).unwrap();
+    }
+    let mut received = Vec::new();
+    while ours.poll_timeout(SOON).unwrap() {
+        received.push(ours.recv().unwrap());
+    }
+    assert_eq!(received, strings);
+}
+
+fn parts_of_buffers_are_sent_and_received() {
+    let (ours, theirs) = pipe_bytes().unwrap();
+    let message = *b"abcdefghijklmnopqrstuvwxyz";
+    for part in [0..26, 5..26, 7..15, 26..26, 0..0] {
+        ours.send(&message[part.clone()]).unwrap();
+        let mut buffer = [b'.'; 40];
+        let len = theirs.recv_into(&mut buffer[10..]).unwrap();
+        assert_eq!(&buffer[10..10 + len], &message[part]);
+        assert!(buffer[..10].iter().chain(&buffer[10 + len..]).all(|&byte| byte == b'.'));
+    }
+}
+
+type Numbers = Connection<Vec<u64>, Vec<u64>>;
+
+/// Sends and receives at the same time.
+fn be_busy(end: Numbers) {
+    thread::scope(|scope| {
+        scope.spawn(|| (0..300).for_each(|turn| end.send(&vec![turn; 40_000]).unwrap()));
+        (0..300).for_each(|turn| assert!(end.recv().unwrap() == vec![turn; 40_000]));
+    });
+}
+
+fn both_directions_are_busy_at_once(method: StartMethod) {
+    let (ours, theirs) = pipe().unwrap();
+    let child = start(method, be_busy, (theirs,));
+    be_busy(ours);
+    child.join().unwrap();
 }
 
 fn a_full_pipe_takes_no_more_and_one_message_of_any_size() {
@@ -352,19 +378,28 @@ fn a_sender_is_told_however_the_peer_goes(method: StartMethod) {
         assert!(more <= if how < 2 { 0 } else { 256 }, "{how}: {more} more went nowhere");
         assert!(is_gone(ours.send(&3)) && is_gone(ours.try_send(&3)));
     }
-    // One that waits for room.
-    let (ours, theirs) = pipe_bytes().unwrap();
-    let child = start(method, fill_and_die, (ours, theirs.clone()));
-    assert!(child.join().is_err());
-    drop(theirs);
 }
 
-/// Has a thread wait for room in a pipe whose other end only this process has, and the parent.
-fn fill_and_die(ours: BytesConnection, theirs: BytesConnection) {
+/// Tells, and lives on until it is killed.
+fn wait_to_be_killed(_end: BytesConnection, begun: Descriptor, never: Descriptor) {
+    tell(&begun);
+    hear(&never);
+}
+
+fn who_waits_for_room_is_told_that_the_peer_was_killed(method: StartMethod) {
+    let (ours, theirs) = pipe_bytes().unwrap();
     let message = vec![1; MIB];
     while ours.try_send(&message).is_ok() {}
-    drop(theirs);
-    fail_points::kill();
+    let ((begun, tells), (never, _open)) = (signal(), signal());
+    let child = start(method, wait_to_be_killed, (theirs, tells, never));
+    hear(&begun);
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| ours.send(&message));
+        thread::park_timeout(SOON);
+        child.kill().unwrap();
+        assert!(is_gone(waits.join().unwrap()));
+    });
+    assert!(child.join().is_err());
 }
 
 /// The most steps of the protocol that one message takes.
@@ -385,7 +420,15 @@ fn whoever_is_killed_at_any_step_of_a_send_has_sent_all_or_nothing(method: Start
         for step in 0..STEPS_MAX {
             let child = start(method, send_two_and_be_killed, (theirs.clone(), bytes, step));
             let is_whole = child.join().is_ok();
-            let received: Vec<(u32, Vec<u8>)> = std::iter::from_fn(|| ours.try_recv().ok()).collect();
+            let (mut received, mut last) = (Vec::new(), None);
+            while last.is_none() {
+                match ours.try_recv() {
+                    Ok(message) => received.push(message),
+                    Err(error) => last = Some(error),
+                }
+            }
+            assert!(matches!(last, Some(RecvError::WouldBlock)), "step {step}: {last:?}");
+            let received: Vec<(u32, Vec<u8>)> = received;
             let numbers: Vec<u32> = received.iter().map(|(number, _)| *number).collect();
             assert!(received.iter().all(|(number, bulk)| *number != 2 || *bulk == pattern(bytes, 2)), "step {step}");
             assert_eq!(is_whole, numbers == [1, 2, 3], "step {step}: {numbers:?}");
@@ -459,6 +502,36 @@ fn send_numbers(connection: Connection<(u32, u32, Vec<u8>), ()>, who: u32, count
     for number in 0..count {
         let len = (number * 7919 % 40_000) as usize;
         connection.send(&(who, number, pattern(len, (who + number) as usize))).unwrap();
+    }
+}
+
+fn fill_and_wait(connection: BytesConnection, bytes: usize, full: Descriptor) {
+    let (message, large) = (vec![1; MIB], vec![2; bytes]);
+    while connection.try_send(&message).is_ok() {}
+    tell(&full);
+    connection.send(&large).unwrap();
+}
+
+/// The processor time of a process, in ticks of 10 ms.
+fn ticks_of(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(')').unwrap();
+    fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
+}
+
+fn who_waits_for_room_costs_no_processor_time(method: StartMethod) {
+    const PAUSE: Duration = Duration::from_millis(600);
+    for bytes in [64 * MIB, 65 * MIB] {
+        let (ours, theirs) = pipe_bytes().unwrap();
+        let (full, tells) = signal();
+        let child = start(method, fill_and_wait, (theirs, bytes, tells));
+        hear(&full);
+        let before = ticks_of(child.pid());
+        thread::park_timeout(PAUSE);
+        let ticks = ticks_of(child.pid()) - before;
+        assert!(ticks <= 2, "{ticks} ticks for {bytes} bytes");
+        while ours.recv().unwrap().len() != bytes {}
+        child.join().unwrap();
     }
 }
 
@@ -544,6 +617,37 @@ fn handles_go_through_connections(method: StartMethod) {
     assert_eq!(stream.read(&mut [0]).unwrap(), 0);
 }
 
+type Sockets = (BytesConnection, BytesConnection, Descriptor);
+
+fn answer_each(connection: Connection<(), Sockets>) {
+    let (tcp, unix, plain) = connection.recv().unwrap();
+    for each in [tcp, unix] {
+        each.send(&each.recv().unwrap().to_ascii_uppercase()).unwrap();
+    }
+    UnixStream::from(plain.into_owned().unwrap()).write_all(b"plain").unwrap();
+}
+
+fn connections_of_every_family_and_a_socket_are_messages(method: StartMethod) {
+    let (ours, theirs) = pipe().unwrap();
+    let child = start(method, answer_each, (theirs,));
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let tcp = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let tcp = (BytesConnection::from(tcp), listener.accept().unwrap().0.into());
+    let unix = UnixStream::pair().unwrap();
+    let unix = (BytesConnection::from(unix.0), unix.1.into());
+    let (mut plain, plain_theirs) = UnixStream::pair().unwrap();
+    ours.send(&(tcp.1, unix.1, OwnedFd::from(plain_theirs).into())).unwrap();
+    for each in [tcp.0, unix.0] {
+        each.send(b"text").unwrap();
+        assert_eq!(each.recv().unwrap(), b"TEXT");
+        assert!(is_end(each.recv()));
+    }
+    let mut text = String::new();
+    plain.read_to_string(&mut text).unwrap();
+    assert_eq!(text, "plain");
+    child.join().unwrap();
+}
+
 type Inner = Connection<String, String>;
 
 fn serve_one(connection: Connection<(), (Inner, Sender<u32>, BytesConnection)>) {
@@ -576,7 +680,7 @@ fn ends_go_through_connections_and_through_themselves(method: StartMethod) {
 }
 
 /// What goes through a pipe that carries its own ends.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Serialize, Deserialize)]
 enum Through {
     End(Connection<Through, Through>),
     Number(u32),
@@ -651,17 +755,30 @@ fn a_process_has_two_descriptors_an_end() {
     assert_eq!(open_descriptors().len(), before);
 }
 
+/// Says that its descriptor comes with the message, which it does not.
+struct Claimed(Option<Descriptor>);
+
+impl Serialize for Claimed {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Some(descriptor) => descriptor.serialize(serializer),
+            None => 0_u32.serialize(serializer), // Its position in the message.
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Claimed {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Descriptor::deserialize(deserializer).map(|descriptor| Self(Some(descriptor)))
+    }
+}
+
 fn a_message_without_its_descriptor_is_an_error() {
-    // What the same bytes are where no descriptor comes: the position in the message.
-    let (ours, theirs) = pipe_bytes().unwrap();
-    let position = encode(&Descriptor::from(OwnedFd::from(scratch_file()))).unwrap().bytes().to_vec();
-    ours.send(&position).unwrap();
-    let bytes = theirs.recv().unwrap();
-    assert!(procession_wire::decode_slice::<Descriptor>(&bytes, Vec::new()).is_err());
-    let (ours, theirs) = pipe::<Vec<u32>, Vec<u32>>().unwrap();
-    ours.send(&vec![1, 2, 3]).unwrap();
-    drop(ours);
-    assert_eq!(theirs.recv().unwrap(), [1, 2, 3]);
+    let (ours, theirs) = pipe::<Claimed, ()>().unwrap();
+    ours.send(&Claimed(None)).unwrap();
+    ours.send(&Claimed(Some(null()))).unwrap();
+    assert!(matches!(theirs.recv(), Err(RecvError::Decode(_))));
+    assert!(theirs.recv().unwrap().0.is_some(), "the next is whole");
 }
 
 fn an_end_arrives_as_what_it_was_sent_or_not_at_all() {
@@ -774,7 +891,7 @@ fn descriptors_above_1024_go() {
 }
 
 /// A descriptor, and then something that no message holds.
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(Serialize, Deserialize)]
 struct Unsendable {
     descriptor: Descriptor,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -909,5 +1026,4 @@ fn a_receiver_without_descriptors_left_loses_nothing() {
     tell(&received[0]);
     hear(&read);
     assert!(theirs.recv().unwrap().is_empty());
-    let _ = RECHECK;
 }

@@ -276,6 +276,13 @@ macro_rules! numbers {
             $(this == TypeId::of::<Vec<$number>>() || this == TypeId::of::<Box<[$number]>>() ||)* false
         }
 
+        /// Whether values of this type are single numbers, which hold no descriptor.
+        #[inline]
+        pub(crate) fn is_number<T: 'static>() -> bool {
+            let this = TypeId::of::<T>();
+            $(this == TypeId::of::<$number>() ||)* false
+        }
+
         #[inline]
         fn raw_of_any(value: &dyn Any) -> Option<&[u8]> {
             $(

@@ -139,6 +139,11 @@ pub(crate) fn value<T: DeserializeOwned + 'static>(
         let value = value.map(|value| (value, bytes.len() - input.left()));
         return value.map_err(|error| error.about(type_name::<T>()));
     }
+    if bulk::is_number::<T>() {
+        let value = T::deserialize(Deserializer { input: &mut input, depth: DEPTH_MAX });
+        let value = value.map(|value| (value, bytes.len() - input.left()));
+        return value.map_err(|error| error.about(type_name::<T>()));
+    }
     let scope = ReceiveScope::enter(table);
     match T::deserialize(Deserializer { input: &mut input, depth: DEPTH_MAX }) {
         Ok(value) => Ok((value, bytes.len() - input.left())),

@@ -117,6 +117,9 @@ impl Encoder {
             self.output.bulk(raw);
             return Ok(());
         }
+        if bulk::is_number::<T>() {
+            return self.output.primitive(value);
+        }
         let before = self.output.len();
         let scope = SendScope::enter(&mut self.descriptors);
         let mut attempt = Attempt { output: &mut self.output, before, keep: false };

@@ -214,13 +214,21 @@ fn has_room<W: Word, E>(ring: &Ring<'_, W>, from: Position, room: Room, bytes: u
     Ok(fits(from, now, room, bytes))
 }
 
-/// False if there is no room, for whoever would have much to do before it could put; without the lock, so it may be there
-/// after all by a change of what is taken.
+/// Whether one more item of so many bytes could be put, as it is right now, for who would have much to do before it tries.
 pub(crate) fn may_put<W: Word>(ring: &Ring<'_, W>, room: Room, bytes: u64) -> bool {
-    // In this order, so that there is never more room than there is.
-    let taken = ring.taken.glance();
-    let put = ring.put.glance();
-    taken.zip(put).is_none_or(|(taken, put)| fits(put, taken, room, bytes))
+    let mut taken = ring.taken.glance();
+    for _ in 0..GLANCES_MAX {
+        // In this order, so that no more seems taken than was put.
+        let (Some(then), Some(put)) = (taken, ring.put.glance()) else { return true };
+        if fits(put, then, room, bytes) {
+            return true;
+        }
+        taken = ring.taken.glance();
+        if taken == Some(then) {
+            return false;
+        }
+    }
+    true
 }
 
 #[inline]

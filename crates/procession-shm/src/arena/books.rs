@@ -409,6 +409,11 @@ impl Books {
         true
     }
 
+    /// How many references an owner has to a slot.
+    pub(super) fn references(&self, owner: u32, slot: u32) -> u32 {
+        self.count(owner, slot).load(SeqCst)
+    }
+
     /// One look at all counts and locks but `own`'s; in this order, as in [`Books::free`].
     fn is_seen_elsewhere(&self, own: u32, slot: u32) -> bool {
         let others = (0..self.owners_used()).filter(|owner| *owner != own);

@@ -147,6 +147,23 @@ impl Slot {
         self.arena.is_held_by_others(self.found.slot)
     }
 
+    /// How many handles of the same bytes this process has, clones of this one and those that came in messages. None for a
+    /// handle that is not counted ([`ArenaError::NotCounted`]).
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::arena::Slot;
+    ///
+    /// let slot = Slot::allocate(8, 1)?;
+    /// let same: Slot = procession_wire::decode(procession_wire::encode(&slot)?)?;
+    /// assert_eq!((slot.handles(), same.handles()), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn handles(&self) -> u32 {
+        self.arena.handles(self.found.slot)
+    }
+
     /// As whom the slot's arena knows this process: what a word of the slot may say to name it.
     ///
     /// A forked child is known by another name than its parent. So is a process that comes back to an arena after it has
