@@ -39,18 +39,18 @@ pub(crate) const CHANNEL_WORDS: usize = 32;
 
 // What the one side writes is apart from what the other does, and what waiters look at from what only the lock's holder does.
 const PUT_LOCK: usize = 0;
-const PUT_POSITIONS: usize = 1;
+pub(crate) const PUT_POSITIONS: usize = 1;
 const PUT_SEEN: usize = 5;
 const TICKET: usize = 7;
 const PUT_COUNT: usize = 8;
 /// Not zero when a producer has died that may have sent descriptors for no item.
 const ORPHANS: usize = 9;
 const TAKEN_LOCK: usize = 16;
-const TAKEN_POSITIONS: usize = 17;
+pub(crate) const TAKEN_POSITIONS: usize = 17;
 const TAKEN_SEEN: usize = 21;
 /// Not zero when a consumer has died that has left this ticket's datagram, and older ones.
 const LEFT: usize = 23;
-const TAKEN_COUNT: usize = 24;
+pub(crate) const TAKEN_COUNT: usize = 24;
 /// The ticket of the item after which a number of items is taken, and that number; the number is zero in between.
 const TAKEN_TICKET: usize = 25;
 const TAKEN_WITH: usize = 26;
@@ -136,6 +136,12 @@ impl Header {
             Place::File => 1,
         };
         1 + u64::from(self.has_ticket) + body
+    }
+
+    /// The bytes that a record with its body counts for, which its producer says before it knows of a ticket.
+    #[inline]
+    fn cost(self) -> u64 {
+        Self { has_ticket: false, ..self }.bytes()
     }
 
     /// Bytes of the whole record.
@@ -367,7 +373,8 @@ impl Channel {
 
     /// How the store's blocks are used.
     pub(crate) fn usage(&self) -> Usage {
-        self.store.usage(|owner| self.slot.is_alive(owner))
+        let bytes = ring::bytes(&self.ring());
+        Usage { bytes, ..self.store.usage(|owner| self.slot.is_alive(owner)) }
     }
 
     // Sending.
@@ -840,7 +847,7 @@ impl Channel {
             self.store.map().read(body_at, into).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
         }
         let cost = match body {
-            Where::Inline(_) => header.bytes(),
+            Where::Inline(_) => header.cost(),
             Where::Block(_, bytes) | Where::File(bytes) => bytes,
         };
         let found = Found { body, is_raw: header.is_raw, descriptors, is_had: true };
@@ -985,7 +992,7 @@ impl Record<'_> {
     /// The bytes that it counts for.
     fn cost(&self) -> u64 {
         match self.body {
-            Stored::Inline(..) => self.header(false).bytes(),
+            Stored::Inline(..) => self.header(false).cost(),
             Stored::Block(_, bytes) | Stored::File(_, bytes) => bytes,
         }
     }

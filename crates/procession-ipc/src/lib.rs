@@ -41,6 +41,9 @@ mod stream; // Frames over stream sockets.
 
 mod bytes;
 
+#[cfg(test)]
+mod hostile; // What a peer may do to them.
+
 pub mod wait; // Waiting on many things at once.
 
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};

@@ -172,6 +172,8 @@ impl Block {
 #[doc(hidden)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
+    /// Bytes that the items count for.
+    pub bytes: u64,
     /// By those who write or read bodies.
     pub held: usize,
     /// By those who have died of that, until a block is needed.
@@ -484,3 +486,6 @@ impl Store {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -99,7 +99,7 @@ fn was_killed<R>(child: Process<R>, what: &str) {
 /// What must hold when all has been taken.
 fn is_quiet(queue: &Queue<Item>, what: &str) {
     let usage = queue.usage();
-    assert_eq!((usage.held, usage.queued), (0, 0), "{what}: {usage:?}");
+    assert_eq!((usage.held, usage.queued, usage.bytes), (0, 0, 0), "{what}: {usage:?}");
     assert!(usage.segments <= 1 && usage.left <= 1, "{what}: {usage:?}");
     assert!(queue.is_empty());
 }

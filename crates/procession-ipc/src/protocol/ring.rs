@@ -321,6 +321,11 @@ pub(crate) fn len<W: Word>(ring: &Ring<'_, W>) -> u64 {
     count_of(ring.put.count.load(Acquire)).saturating_sub(taken)
 }
 
+/// How many bytes they count for, when nobody puts or takes.
+pub(crate) fn bytes<W: Word>(ring: &Ring<'_, W>) -> u64 {
+    ring.put.position().bytes.wrapping_sub(ring.taken.position().bytes)
+}
+
 /// Tells those who wait for a count's change of it, of which `word` is what it was made. True if somebody else wants to
 /// hear of it, too: it is the caller's to tell them.
 #[inline]

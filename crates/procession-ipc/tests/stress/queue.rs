@@ -160,12 +160,19 @@ impl Queues {
 
     /// With nobody at it: what is left comes in order; no more is lost than were killed, and no block is used.
     fn is_quiet(&self, worker: &Worker) {
-        let mut last = [None; WORKERS_MAX];
-        while let Ok(item) = self.queue.try_get() {
-            let before = last[item.0].replace(item.1);
-            assert!(before < Some(item.1), "item {} of {} after {before:?}", item.1, item.0);
-            self.check(item);
-        }
+        let drain = || {
+            let mut last = [None; WORKERS_MAX];
+            while let Ok(item) = self.queue.try_get() {
+                let before = last[item.0].replace(item.1);
+                assert!(before < Some(item.1), "item {} of {} after {before:?}", item.1, item.0);
+                self.check(item);
+            }
+        };
+        drain();
+        // Somebody has to come after who died last.
+        let number = worker.board.spare(worker.number).fetch_add(1, SeqCst);
+        self.queue.try_put((worker.number, number, Vec::new(), None)).expect("there is room");
+        drain();
         let begun = |place: usize| worker.board.spare(place).load(SeqCst);
         let is_lost = |&(place, number): &(usize, u64)| {
             let (word, bit) = self.note(place, number);
@@ -178,7 +185,7 @@ impl Queues {
         let killed = deaths - worker.board.spare(DEATHS).swap(deaths, SeqCst);
         assert!(lost * 2 <= killed, "{lost} items are lost, and {} workers were killed", killed / 2);
         let usage = self.queue.usage();
-        assert!(usage.held == 0 && usage.queued == 0 && usage.segments <= 1, "{usage:?}");
+        assert!(usage.held == 0 && usage.queued == 0 && usage.bytes == 0 && usage.segments <= 1, "{usage:?}");
         assert!(usage.left <= 2 * WORKERS_MAX, "{usage:?}");
         assert!(self.queue.is_empty());
     }
