@@ -41,7 +41,7 @@ procession_testkit::main! {
 }
 
 /// What the living may have to wait for a dead one: twenty times what is promised, for busy machines.
-const SOON: Duration = Duration::from_millis(20 * RECHECK.as_millis() as u64);
+const SOON: Duration = RECHECK.saturating_mul(20);
 
 /// Its number, its bytes, and what it carries.
 type Item = (u64, Vec<u8>, Vec<Descriptor>);
