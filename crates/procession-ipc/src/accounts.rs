@@ -27,7 +27,7 @@ use procession_shm::arena::{ArenaError, Owner, SLOT_BYTES_MAX, Slot};
 use procession_sync::protocol::Kernel;
 use procession_sys::{Deadline, fail_point, pid};
 
-use crate::TaskError;
+use crate::UnfinishedError;
 use crate::channel::{CHANNEL_WORDS, Channel, Notes, Unreceived};
 use crate::items::Items;
 use crate::protocol::ring::{self, Paused, Position, WAITERS};
@@ -181,11 +181,11 @@ impl Accounts {
     }
 
     /// Takes one item off this process's account, or off another's if it has none.
-    pub(crate) fn task_done(&self, channel: &Channel) -> Result<(), TaskError> {
+    pub(crate) fn task_done(&self, channel: &Channel) -> Result<(), UnfinishedError> {
         let slot = channel.slot();
         let own = self.find(slot, slot.own_name()?);
         if !own.is_some_and(Account::take_one_off) && !accounts(slot).any(Account::take_one_off) {
-            return Err(TaskError::TooOften);
+            return Err(UnfinishedError::TooOften);
         }
         // Who has marked the word looks at the accounts after that: it or this sees the other.
         fence(SeqCst);
@@ -198,7 +198,7 @@ impl Accounts {
     }
 
     /// Waits until all items are done.
-    pub(crate) fn join(&self, items: &Arc<Items>, deadline: Deadline) -> Result<(), TaskError> {
+    pub(crate) fn join(&self, items: &Arc<Items>, deadline: Deadline) -> Result<(), UnfinishedError> {
         let channel = &*items.channel;
         let slot = channel.slot();
         let done = &slot.words()[DONE];
@@ -214,16 +214,16 @@ impl Accounts {
             if paused != Paused::Spun
                 && let Some(Lost { pid, items }) = report_lost(channel)
             {
-                return Err(TaskError::Lost { pid, items });
+                return Err(UnfinishedError::Lost { pid, items });
             }
             if paused == Paused::Over {
                 return Err(match deadline {
-                    Deadline::NOW => TaskError::WouldBlock { unfinished },
-                    _ => TaskError::Timeout { unfinished },
+                    Deadline::NOW => UnfinishedError::WouldBlock { unfinished },
+                    _ => UnfinishedError::Timeout { unfinished },
                 });
             }
             if paused == Paused::Slept && deadline == Deadline::NEVER && items.is_alone(1, &patience) {
-                return Err(TaskError::Disconnected { unfinished });
+                return Err(UnfinishedError::Disconnected { unfinished });
             }
             paused = ring::pause(&world, done, seen, WAITERS);
             fence(SeqCst); // The mark, then another look.

@@ -46,7 +46,7 @@ pub enum QueueError {
 /// What is wrong with the tasks of a [`JoinableQueue`](crate::JoinableQueue).
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum TaskError {
+pub enum UnfinishedError {
     /// More items were said to be done than were taken.
     #[error("`task_done` was called more often than items were taken")]
     TooOften,

@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
@@ -146,7 +147,7 @@ fn descriptor() -> Descriptor {
 }
 
 /// Does one of them.
-fn act(items: &Items, deed: Deed) {
+fn act(items: &Arc<Items>, deed: Deed) {
     let words = items.channel.slot().words();
     let map: &SharedMap = items.channel.store().map();
     let consumers = items.ends.consumers.as_ref().expect("both ends");
@@ -192,7 +193,7 @@ fn act(items: &Items, deed: Deed) {
             if items.kind == Kind::Joinable {
                 let _ = crate::accounts::unfinished(&items.channel);
                 drop(items.accounts().task_done(&items.channel));
-                drop(items.accounts().join(items, Deadline::NOW, 1));
+                drop(items.accounts().join(items, Deadline::NOW));
             }
         }
     }
@@ -208,7 +209,7 @@ proptest! {
         after in prop::collection::vec(honest(), 1..6),
     ) {
         let kind = if is_joinable { Kind::Joinable } else { Kind::Queue };
-        let items = Items::create(kind, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue");
+        let items = Arc::new(Items::create(kind, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue"));
         for deed in before.into_iter().chain(deeds).chain(after).chain([Deed::Get, Deed::GetNumbers, Deed::Look]) {
             act(&items, deed);
         }
@@ -245,7 +246,7 @@ proptest! {
 /// A lock that a living thread of another process seems to hold for ever.
 #[test]
 fn a_lock_that_nobody_frees_costs_its_patience() {
-    let items = Items::create(Kind::Queue, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue");
+    let items = Arc::new(Items::create(Kind::Queue, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue"));
     let own: Owner = items.channel.slot().own_name().expect("a name");
     for lock in [0, 16] {
         items.channel.slot().words()[lock].store(u64::from(own.word()) << 32 | 0x3f_fff0, SeqCst);
@@ -259,7 +260,7 @@ fn a_lock_that_nobody_frees_costs_its_patience() {
 /// A file where a body is to be that is none of ours, or shorter than it is said to be.
 #[test]
 fn a_file_that_is_no_body_is_refused() {
-    let items = Items::create(Kind::Queue, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue");
+    let items = Arc::new(Items::create(Kind::Queue, Limits { items: 8, bytes: STORE_BYTES_MIN }).expect("a queue"));
     for bytes in [8, 1 << 20, 1 << 40, u64::MAX] {
         items.put((1_u64, Vec::<u8>::new(), Some(descriptor())), Deadline::NOW, 1).expect("room");
         let map = items.channel.store().map();

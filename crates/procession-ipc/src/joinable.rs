@@ -15,7 +15,7 @@ use crate::ends::Sides;
 use crate::handle::Handle;
 use crate::items::Kind;
 use crate::wait::{Waitable, Watch};
-use crate::{GetError, PutError, QueueError, TaskError};
+use crate::{GetError, PutError, QueueError, UnfinishedError};
 
 /// A queue of items of which the takers say when they are done, so that one can wait until all are.
 ///
@@ -115,7 +115,7 @@ impl<T> JoinableQueue<T> {
     /// Says that one item is done that was taken: one of this process's, or if it has none, of any other's.
     ///
     /// # Errors
-    /// [`TaskError::TooOften`] when all that were taken are done; [`TaskError::Arena`] in a forked child whose handles could
+    /// [`UnfinishedError::TooOften`] when all that were taken are done; [`UnfinishedError::Arena`] in a forked child whose handles could
     /// not be counted.
     ///
     /// # Python
@@ -123,13 +123,13 @@ impl<T> JoinableQueue<T> {
     ///
     /// # Examples
     /// ```
-    /// use procession_ipc::{JoinableQueue, TaskError};
+    /// use procession_ipc::{JoinableQueue, UnfinishedError};
     ///
     /// let queue = JoinableQueue::<u32>::unbounded()?;
-    /// assert!(matches!(queue.task_done(), Err(TaskError::TooOften)));
+    /// assert!(matches!(queue.task_done(), Err(UnfinishedError::TooOften)));
     /// # Ok::<(), procession_ipc::QueueError>(())
     /// ```
-    pub fn task_done(&self) -> Result<(), TaskError> {
+    pub fn task_done(&self) -> Result<(), UnfinishedError> {
         self.0.items.users.note();
         self.0.items.accounts().task_done(&self.0.items.channel)
     }
@@ -143,34 +143,34 @@ impl<T> JoinableQueue<T> {
     /// Waits until all items that were put were taken and are done.
     ///
     /// # Errors
-    /// [`TaskError::Lost`] when a process is found that has ended with items that it had taken and not done, within 100 ms:
+    /// [`UnfinishedError::Lost`] when a process is found that has ended with items that it had taken and not done, within 100 ms:
     /// they count as finished from then on, so the next call waits for the others. Each such process is reported once, to
-    /// one of those that wait. [`TaskError::Disconnected`] when there are items and nobody else who could take them, as with
+    /// one of those that wait. [`UnfinishedError::Disconnected`] when there are items and nobody else who could take them, as with
     /// [`Queue::get`](crate::Queue::get).
     ///
     /// # Python
     /// `join`.
-    pub fn join(&self) -> Result<(), TaskError> {
+    pub fn join(&self) -> Result<(), UnfinishedError> {
         self.join_until(Deadline::NEVER)
     }
 
     /// Whether all items that were put were taken and are done.
     ///
     /// # Errors
-    /// [`TaskError::WouldBlock`] when they are not; [`TaskError::Lost`] as [`join`](Self::join).
-    pub fn try_join(&self) -> Result<(), TaskError> {
+    /// [`UnfinishedError::WouldBlock`] when they are not; [`UnfinishedError::Lost`] as [`join`](Self::join).
+    pub fn try_join(&self) -> Result<(), UnfinishedError> {
         self.join_until(Deadline::NOW)
     }
 
     /// Waits, for so long at most, until all items that were put were taken and are done.
     ///
     /// # Errors
-    /// [`TaskError::Timeout`]; [`TaskError::Lost`] as [`join`](Self::join).
-    pub fn join_timeout(&self, timeout: Duration) -> Result<(), TaskError> {
+    /// [`UnfinishedError::Timeout`]; [`UnfinishedError::Lost`] as [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), UnfinishedError> {
         self.join_until(Deadline::after(timeout))
     }
 
-    fn join_until(&self, deadline: Deadline) -> Result<(), TaskError> {
+    fn join_until(&self, deadline: Deadline) -> Result<(), UnfinishedError> {
         self.0.items.users.note();
         self.0.items.accounts().join(&self.0.items, deadline)
     }

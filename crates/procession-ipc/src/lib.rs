@@ -50,7 +50,7 @@ pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
 pub use crate::connection::Connection;
-pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, TaskError, WaitError};
+pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};

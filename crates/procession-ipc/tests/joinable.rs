@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
-use procession_ipc::{GetError, JoinableQueue, PutError, TaskError};
+use procession_ipc::{GetError, JoinableQueue, PutError, UnfinishedError};
 use procession_launch::StartMethod;
 use procession_sys::fail_points;
 use procession_wire::Descriptor;
@@ -77,19 +77,22 @@ fn a_workers_death_with_items_is_told_once(method: StartMethod) {
     let worker = start(method, take_and_stay, (queue.clone(), tells));
     hear(&hears);
     assert_eq!((queue.unfinished(), queue.len()), (3, 1));
-    assert!(matches!(queue.try_join(), Err(TaskError::WouldBlock { unfinished: 3 })), "it is alive");
+    assert!(matches!(queue.try_join(), Err(UnfinishedError::WouldBlock { unfinished: 3 })), "it is alive");
     let pid = worker.pid();
     thread::scope(|scope| {
         let joins = scope.spawn(|| queue.join());
         worker.kill().unwrap();
         let killed = Instant::now();
         match joins.join().unwrap() {
-            Err(TaskError::Lost { pid: told, items: 2 }) => assert_eq!(told, pid),
+            Err(UnfinishedError::Lost { pid: told, items: 2 }) => assert_eq!(told, pid),
             other => panic!("{other:?}"),
         }
         assert!(killed.elapsed() < SOON);
     });
-    assert!(matches!(queue.try_join(), Err(TaskError::WouldBlock { unfinished: 1 })), "told once; one is in the queue");
+    assert!(
+        matches!(queue.try_join(), Err(UnfinishedError::WouldBlock { unfinished: 1 })),
+        "told once; one is in the queue"
+    );
     queue.get().unwrap();
     queue.task_done().unwrap();
     queue.join().unwrap();
@@ -126,7 +129,7 @@ fn a_taker_killed_at_any_step_has_taken_its_item_or_not(method: StartMethod) {
                 assert_is_told(&queue, is_taken, pid, 0);
             }
             queue.join().unwrap();
-            assert!(matches!(queue.task_done(), Err(TaskError::TooOften)), "{place}");
+            assert!(matches!(queue.task_done(), Err(UnfinishedError::TooOften)), "{place}");
         }
     }
 }
@@ -134,8 +137,8 @@ fn a_taker_killed_at_any_step_has_taken_its_item_or_not(method: StartMethod) {
 /// Asserts that `join` tells of the item that a process died with, if it did.
 fn assert_is_told(queue: &JoinableQueue<u32>, is_taken: bool, pid: u32, rest: u64) {
     match queue.try_join() {
-        Err(TaskError::Lost { pid: told, items: 1 }) => assert!(is_taken && told == pid),
-        Err(TaskError::WouldBlock { unfinished }) => assert!(!is_taken && unfinished == rest),
+        Err(UnfinishedError::Lost { pid: told, items: 1 }) => assert!(is_taken && told == pid),
+        Err(UnfinishedError::WouldBlock { unfinished }) => assert!(!is_taken && unfinished == rest),
         Ok(()) => assert!(!is_taken && rest == 0),
         other => panic!("{other:?}"),
     }
@@ -177,17 +180,17 @@ fn an_item_put_and_another_done_during_a_count_are_no_end() {
         other.put(2).unwrap();
         other.task_done().unwrap();
     });
-    assert!(matches!(queue.try_join(), Err(TaskError::WouldBlock { unfinished: 1 })), "there always was one");
+    assert!(matches!(queue.try_join(), Err(UnfinishedError::WouldBlock { unfinished: 1 })), "there always was one");
 }
 
 fn more_done_than_taken_is_an_error() {
     let queue = JoinableQueue::unbounded().unwrap();
     queue.put(1).unwrap();
-    assert!(matches!(queue.task_done(), Err(TaskError::TooOften)), "nobody has taken it");
+    assert!(matches!(queue.task_done(), Err(UnfinishedError::TooOften)), "nobody has taken it");
     queue.get().unwrap();
     queue.task_done().unwrap();
     let error = queue.task_done().unwrap_err();
-    assert!(matches!(error, TaskError::TooOften) && error.to_string().contains("more often"), "{error}");
+    assert!(matches!(error, UnfinishedError::TooOften) && error.to_string().contains("more often"), "{error}");
     queue.join().unwrap();
 }
 
@@ -196,12 +199,12 @@ fn join_waits_for_as_long_as_it_may() {
     queue.join_timeout(Duration::ZERO).unwrap();
     queue.put(1).unwrap();
     let begun = Instant::now();
-    assert!(matches!(queue.join_timeout(SHORT), Err(TaskError::Timeout { unfinished: 1 })));
+    assert!(matches!(queue.join_timeout(SHORT), Err(UnfinishedError::Timeout { unfinished: 1 })));
     assert!((SHORT..SHORT + SOON).contains(&begun.elapsed()));
     queue.get().unwrap();
     thread::scope(|scope| {
         let joins = [(); 3].map(|()| scope.spawn(|| queue.join()));
-        assert!(matches!(queue.try_join(), Err(TaskError::WouldBlock { unfinished: 1 })));
+        assert!(matches!(queue.try_join(), Err(UnfinishedError::WouldBlock { unfinished: 1 })));
         // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
         thread::sleep(SHORT);
         queue.task_done().unwrap();
@@ -232,9 +235,9 @@ fn anybody_may_say_that_an_item_is_done() {
 fn items_that_nobody_else_can_take_are_told() {
     let queue = JoinableQueue::unbounded().unwrap();
     queue.put(1).unwrap();
-    assert!(matches!(queue.join(), Err(TaskError::Disconnected { unfinished: 1 })));
+    assert!(matches!(queue.join(), Err(UnfinishedError::Disconnected { unfinished: 1 })));
     queue.get().unwrap();
-    assert!(matches!(queue.join(), Err(TaskError::Disconnected { unfinished: 1 })));
+    assert!(matches!(queue.join(), Err(UnfinishedError::Disconnected { unfinished: 1 })));
     queue.task_done().unwrap();
     queue.join().unwrap();
 }

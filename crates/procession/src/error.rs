@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use procession_ipc::{GetError, PutError, QueueError, RecvError, SendError, TaskError, WaitError};
+use procession_ipc::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
 use procession_shm::{FreezeError, ShmError};
 use procession_sync::{BarrierError, LockError};
@@ -52,7 +52,7 @@ pub enum Error {
     Get(#[from] GetError),
     /// Not all items of a joinable queue are done, or more than all.
     #[error(transparent)]
-    Unfinished(#[from] TaskError),
+    Unfinished(#[from] UnfinishedError),
     /// A message was not sent.
     #[error(transparent)]
     Send(#[from] SendError),

@@ -34,8 +34,8 @@ pub use procession_ipc as ipc;
 #[doc(no_inline)]
 pub use procession_ipc::{
     BytesConnection, Connection, Consumer, GetError, JoinableQueue, Lent, Loan, Producer, PutError, Queue,
-    QueueBuilder, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue, WaitError, Waitable, pipe,
-    pipe_bytes, pipe_simplex, try_wait_ready, wait_ready, wait_ready_timeout,
+    QueueBuilder, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue, UnfinishedError, WaitError,
+    Waitable, pipe, pipe_bytes, pipe_simplex, try_wait_ready, wait_ready, wait_ready_timeout,
 };
 #[doc(no_inline)]
 pub use procession_launch::{

@@ -4,7 +4,7 @@
 
 use std::error::Error as _;
 
-use procession::ipc::TaskError;
+use procession::UnfinishedError;
 use procession::prelude::*;
 
 /// What a program of its own may have; two names that come by `*` are an error where they are used.
@@ -58,7 +58,7 @@ fn each_error_of_messages_says_the_same_as_the_one_error() {
     assert_eq!(through(SendError::Disconnected), SendError::Disconnected.to_string());
     assert_eq!(through(RecvError::Timeout), RecvError::Timeout.to_string());
     assert_eq!(through(WaitError::Nothing), WaitError::Nothing.to_string());
-    assert_eq!(through(TaskError::TooOften), TaskError::TooOften.to_string());
+    assert_eq!(through(UnfinishedError::TooOften), UnfinishedError::TooOften.to_string());
     assert!(through(Queue::<u8>::bounded(0).unwrap_err()).contains("cannot be bounded to 0 items"));
     let closed = Queue::<u8>::unbounded().unwrap();
     closed.close();
