@@ -199,9 +199,9 @@ fn the_end_of_a_killed_peer_is_something_to_read(method: StartMethod) {
     child.kill().unwrap();
     let mut ready = Vec::new();
     while ready != [0, 1] {
-        // A process closes its files before it has ended.
+        // Either may come first: who has started it may have a copy of its end a little longer.
         ready = wait_ready_timeout(things, SOON).unwrap();
-        assert!(ready.contains(&0), "{ready:?}");
+        assert!(!ready.is_empty(), "nothing for {SOON:?}");
     }
     assert_eq!((&read).read(&mut [0]).unwrap(), 0);
     assert_eq!(child.wait().unwrap().exitcode(), -9);

@@ -240,9 +240,7 @@ impl Channel {
         if header.has_ticket {
             orphans.store(0, Relaxed);
         }
-        // What its taker counts for it, with a ticket that nobody knew of before.
-        let bytes = if header.place == Place::Inline { header.bytes() } else { record.cost() };
-        Ok(End { at: at.wrapping_add(header.bytes()), bytes })
+        Ok(End { at: at.wrapping_add(header.bytes()), bytes: record.cost() })
     }
 
     /// Where a record of so many bytes is to stand, in the mapping and in the store's order.
