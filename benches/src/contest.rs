@@ -54,7 +54,7 @@ pub struct Table {
     /// What is promised.
     pub figures: Vec<Figure>,
     /// How many times as long as the plan says a contestant's turn is.
-    pub slots: u32,
+    pub slots: f64,
 }
 
 impl Table {
@@ -64,7 +64,7 @@ impl Table {
     /// What the runners say.
     pub fn measure(self, runners: &mut Runners, plan: Plan) -> Result<Results> {
         let Self { head, columns, contestants, figures, slots } = self;
-        let plan = Plan { slot: plan.slot * slots, ..plan };
+        let plan = Plan { slot: plan.slot.mul_f64(slots), ..plan };
         let mut measured = Vec::new();
         for &column in columns {
             let contestants = contestants(column);
@@ -220,11 +220,11 @@ pub fn figures(results: &[Results]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{locks, shared_memory};
+    use crate::{channels, locks, shared_memory};
 
     /// The tables of all groups.
     fn all() -> impl Iterator<Item = Table> {
-        shared_memory::tables().into_iter().chain(locks::tables())
+        [shared_memory::tables(), channels::tables(), locks::tables()].into_iter().flatten()
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //! Nothing is timed in the process that measures: each contestant runs in a process of its own kind, which holds as
 //! much memory as the group asks for, has one thread, and answers how long its runs took.
 
+pub mod channels;
 pub mod contest;
+pub mod gang;
 pub mod locks;
 pub mod machine;
 pub mod page;

@@ -54,7 +54,7 @@ fn alone() -> Table {
             figure("lock and unlock, beside what survives its holder", ROBUST, 0.8),
             figure("lock and unlock, beside what does not", STD, 1.15),
         ],
-        slots: 1,
+        slots: 1.0,
     }
 }
 
@@ -77,7 +77,7 @@ fn crowded() -> Table {
             column: CROWDS[3].0,
             at_most: 1.0,
         }],
-        slots: 4, // So that each process of a crowd is on a processor several times.
+        slots: 4.0, // So that each process of a crowd is on a processor several times.
     }
 }
 
@@ -99,7 +99,7 @@ fn counting() -> Table {
             figure("Value increased by two processes at once", VALUE, CPYTHON_VALUE, THIRTIETH),
             figure("RawValue increased by two processes at once", FETCH_ADD, BARE_FETCH_ADD, 2.0),
         ],
-        slots: 2,
+        slots: 2.0,
     }
 }
 
@@ -121,7 +121,7 @@ fn to_and_fro() -> Table {
             ]
         },
         figures: vec![figure("event, to and fro", EVENT), figure("semaphore, to and fro", SEMAPHORE)],
-        slots: 2,
+        slots: 2.0,
     }
 }
 
@@ -142,7 +142,7 @@ fn setting() -> Table {
             figure("Event::set, nobody waits", "set"),
             figure("Event::set and clear, nobody waits, beside two stores", "set and cleared"),
         ],
-        slots: 1,
+        slots: 1.0,
     }
 }
 

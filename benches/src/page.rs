@@ -34,6 +34,8 @@ pub struct Report {
     pub shared_memory: Vec<Results>,
     /// Group `locks`, a table each.
     pub locks: Vec<Results>,
+    /// Group `channels`, a table each.
+    pub channels: Vec<Results>,
 }
 
 /// The whole page.
@@ -41,13 +43,15 @@ pub struct Report {
 pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
-    let Report { start_methods, shared_memory, locks } = report;
+    let Report { start_methods, shared_memory, locks, channels } = report;
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
     let sharing = figures(shared_memory);
     let shared = tables(shared_memory);
     let locking = figures(locks);
     let locks = tables(locks);
+    let messages = figures(channels);
+    let channels = tables(channels);
     format!(
         "# Performance
 
@@ -106,6 +110,20 @@ A time is that of all of them together divided by how often it was done; how oft
 Names in bold are this project's.
 The mutexes of Rust are not shared between processes, and none but ours and glibc's robust one survives its holder.
 A cache line goes to and fro when one process writes and the other looks, without anything around it.
+
+## Channels
+
+A number goes to another process and comes back; numbers, or items of 1 MiB, go one after the other from a process that puts to one that takes.
+What arrives is looked at: its number, which stands in sixteen places of what is large.
+
+{messages}
+{channels}
+Names in bold are this project's.
+Who is asleep has waited for at least 300 us; only the way of the message counts, not the pause before it.
+`memcpy` copies a message once, in one process, to eight places in turn; as many are under way wherever that can be said.
+An item is put by value, and so copied before by who wants to keep it; that is counted.
+What nobody copies is written and looked at in its first and its last bytes alone.
+iceoryx2 sends to whoever listens and has no queue that several take from; its subscribers look again and again.
 "
     )
 }
@@ -198,6 +216,13 @@ mod tests {
         Results { head: "locks", figures, measured, ..shared() }
     }
 
+    /// The same of messages, in microseconds.
+    fn channels() -> Results {
+        let figures = vec![Figure { title: "often", ours: "mine", limit: "theirs", column: "u8", at_most: 0.5 }];
+        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![4e-6; 3], vec![16e-6; 3]] }];
+        Results { head: "messages", figures, measured, ..shared() }
+    }
+
     fn shown(start_methods: Results) -> String {
         let machine = Machine {
             cpu: "A CPU".to_owned(),
@@ -209,7 +234,8 @@ mod tests {
             python: "CPython 3.13.0".to_owned(),
         };
         let origin = Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine };
-        page(&origin, &Report { start_methods, shared_memory: vec![shared()], locks: vec![locks()] })
+        let (shared_memory, locks, channels) = (vec![shared()], vec![locks()], vec![channels()]);
+        page(&origin, &Report { start_methods, shared_memory, locks, channels })
     }
 
     fn has_line(page: &str, line: &str) {
@@ -257,6 +283,13 @@ mod tests {
         let page = shown(measured(&[]));
         has_line(&page, "| fast | ≤ 0.8 × theirs | 0.0500 | yes | 12.5 ns | 250 ns |");
         has_line(&page, "| locks | u8 |");
+    }
+
+    #[test]
+    fn the_tables_of_channels_have_their_figures_and_times() {
+        let page = shown(measured(&[]));
+        has_line(&page, "| often | ≤ 0.5 × theirs | 0.25 | yes | 4.00 us | 16.0 us |");
+        has_line(&page, "| messages | u8 |");
     }
 
     #[test]

@@ -55,7 +55,7 @@ fn sharing() -> Table {
             flat("4 GiB shared with a child, by spawn", "spawn"),
             flat("4 GiB shared with a child, by fork", "fork"),
         ],
-        slots: 1,
+        slots: 1.0,
     }
 }
 
@@ -73,7 +73,7 @@ fn mapping() -> Table {
             ]
         },
         figures: vec![figure("a segment of 4 KiB", "4 KiB"), figure("a segment of 1 GiB", "1 GiB")],
-        slots: 1,
+        slots: 1.0,
     }
 }
 
@@ -92,7 +92,7 @@ fn naming() -> Table {
             ]
         },
         figures: vec![Figure { title: opened, ours: OPEN, limit: CPYTHON_OPEN, column: "4 KiB", at_most: 1.0 }],
-        slots: 1,
+        slots: 1.0,
     }
 }
 
@@ -119,7 +119,7 @@ fn reading() -> Table {
             sum("sum of 64 MiB of u8", "64 MiB of u8"),
             copy("copy of 64 MiB of f64", "64 MiB of f64"),
         ],
-        slots: 1,
+        slots: 1.0,
     }
 }
 

@@ -10,7 +10,7 @@ mod page;
 use std::collections::BTreeSet;
 use std::fs;
 
-use entries::List;
+use entries::{Awaited, List};
 
 use crate::metadata;
 use crate::tree::{self, Finding, TextFile};
@@ -55,10 +55,21 @@ pub(crate) fn check_page() -> Result {
 fn read_list() -> Result<(List, Vec<Finding>)> {
     let file = tree::read(LIST)?;
     let crates = metadata::packages()?.into_iter().filter(metadata::Package::is_crate);
-    let crates: Vec<String> = crates.map(|package| package.name).collect();
+    let mut existing: Vec<String> = crates.map(|package| package.name).collect();
     let (list, mut findings) = entries::read(&file);
-    findings.extend(list.objections(&file.path, &crates));
+    for Awaited { name, .. } in &list.awaited {
+        if is_in_its_crate(name)? {
+            existing.push(name.clone());
+        }
+    }
+    findings.extend(list.objections(&file.path, &existing));
     Ok((list, findings))
+}
+
+/// True for a `CRATE::NAME` that the head of its crate has.
+fn is_in_its_crate(awaited: &str) -> Result<bool> {
+    let Some((package, name)) = awaited.split_once("::") else { return Ok(false) };
+    Ok(tree::read(&format!("crates/{package}/src/lib.rs"))?.has_word(name))
 }
 
 /// Tests that the list names and no program has.

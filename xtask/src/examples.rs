@@ -18,6 +18,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("graceful", &["0.2"]),
     ("monitor", &[]),
     ("preload", &[]),
+    ("producers_consumers", &[]),
     ("safe_process", &[]),
     ("shared_array", &["64"]),
     ("shared_state", &[]),

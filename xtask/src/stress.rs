@@ -1,6 +1,6 @@
 //! `cargo xtask stress`: kills workers that share an object, thousands of times, and shows that the loop would notice.
 //!
-//! The loop is the test `stress` of procession-sync, which prints its own figures. To show that it can fail, a bug is
+//! The loop is the test `stress` of procession-sync, and of procession-ipc, which prints its own figures. To show that it can fail, a bug is
 //! planted in a copy of the repository, and the loop run there must fail.
 
 use std::fs;
@@ -25,6 +25,15 @@ const PLANT_KILLS: u64 = 2_000;
 
 /// How long a loop with a bug may take: one that hangs says so after ten seconds.
 const PLANT_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// The crates that have a loop, each with its subjects.
+const LOOPS: &[(&str, &[&str])] = &[
+    (
+        "procession-sync",
+        &["lock", "rlock", "rwlock", "semaphore", "bounded-semaphore", "event", "condition", "barrier", "value"],
+    ),
+    ("procession-ipc", &["queue", "bounded-queue"]),
+];
 
 /// A bug: in this file this text is replaced by that.
 struct Plant {
@@ -76,6 +85,16 @@ const PLANTS: &[Plant] = &[
         subject: "bounded-semaphore",
         says: "FAILED: ",
     },
+    Plant {
+        name: "publish",
+        about: "an item counts as put before its record is written",
+        file: "crates/procession-ipc/src/protocol/ring.rs",
+        from: "    let end = write(from).map_err(Missed::Failed)?;\n",
+        to: "    side.count.add(ONE, AcqRel);\n    let written = write(from).map_err(Missed::Failed);\n    \
+             side.count.add(0_u64.wrapping_sub(ONE), AcqRel);\n    let end = written?;\n",
+        subject: "queue",
+        says: "FAILED: ",
+    },
 ];
 
 /// What was asked for.
@@ -95,11 +114,35 @@ struct Orders {
 pub(crate) fn run(args: &[String]) -> Result {
     let orders = read(args)?;
     let Some(name) = &orders.plant else {
-        let command = test(&orders.subjects, "--release", orders.kills, orders.seed);
-        return check(command);
+        return split(&orders.subjects)?.into_iter().try_for_each(|(package, subjects)| {
+            check(test(package, &subjects, "--release", orders.kills, orders.seed))
+        });
     };
     let plant = PLANTS.iter().find(|plant| plant.name == name);
     try_plant(plant.ok_or_else(|| format!("no bug is called `{name}`; there are: {}", names()))?, orders.seed)
+}
+
+/// The crates whose loops are to be run, each for the subjects that were named, or for all.
+fn split(named: &[String]) -> Result<Vec<(&'static str, Vec<String>)>> {
+    if named.is_empty() {
+        return Ok(LOOPS.iter().map(|(package, _)| (*package, Vec::new())).collect());
+    }
+    let mut split: Vec<(&str, Vec<String>)> = Vec::new();
+    for subject in named {
+        let package = package(subject)?;
+        match split.iter_mut().find(|(known, _)| *known == package) {
+            Some((_, subjects)) => subjects.push(subject.clone()),
+            None => split.push((package, vec![subject.clone()])),
+        }
+    }
+    Ok(split)
+}
+
+/// The crate that has a subject.
+fn package(subject: &str) -> Result<&'static str> {
+    let found = LOOPS.iter().find(|(_, subjects)| subjects.contains(&subject));
+    let all = || LOOPS.iter().flat_map(|(_, subjects)| *subjects).copied().collect::<Vec<_>>().join(", ");
+    Ok(found.ok_or_else(|| format!("there is no `{subject}` among {}", all()))?.0)
 }
 
 fn names() -> String {
@@ -140,9 +183,9 @@ fn read(args: &[String]) -> Result<Orders> {
 }
 
 /// The loop, as cargo builds and runs it.
-fn test(subjects: &[String], profile: &str, kills: u64, seed: u64) -> Command {
+fn test(package: &str, subjects: &[String], profile: &str, kills: u64, seed: u64) -> Command {
     let (kills, seed) = (kills.to_string(), seed.to_string());
-    let mut command = cargo(&["test", "--package", "procession-sync", "--test", "stress", profile]);
+    let mut command = cargo(&["test", "--package", package, "--test", "stress", profile]);
     command.args(["--", "--stress", &kills, &seed]).args(subjects);
     command
 }
@@ -151,10 +194,11 @@ fn test(subjects: &[String], profile: &str, kills: u64, seed: u64) -> Command {
 fn try_plant(plant: &Plant, seed: u64) -> Result {
     println!("-- {}: {}", plant.name, plant.about);
     let copy = copy(plant)?;
-    let mut build = cargo(&["test", "--package", "procession-sync", "--test", "stress", "--no-run"]);
+    let package = package(plant.subject)?;
+    let mut build = cargo(&["test", "--package", package, "--test", "stress", "--no-run"]);
     in_copy(&mut build, &copy);
     check(build)?;
-    let mut command = test(&[plant.subject.to_string()], "--profile=dev", PLANT_KILLS, seed);
+    let mut command = test(package, &[plant.subject.to_string()], "--profile=dev", PLANT_KILLS, seed);
     in_copy(&mut command, &copy);
     let text = Text::default();
     let outcome = watch_into(&mut command, PLANT_TIME_MAX, text.clone(), io::stderr())?;
@@ -230,6 +274,29 @@ mod tests {
         for plant in PLANTS {
             let text = tree::read(plant.file)?.text;
             assert_ne!(with_bug(plant, &text)?, text);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn subjects_go_to_the_crates_that_have_them() -> Result {
+        let named = ["queue", "lock", "event"].map(str::to_string);
+        let lock = vec!["lock".to_string(), "event".to_string()];
+        assert_eq!(split(&named)?, [("procession-ipc", vec!["queue".to_string()]), ("procession-sync", lock)]);
+        assert_eq!(split(&[])?.len(), LOOPS.len());
+        assert!(split(&["lok".to_string()]).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn every_subject_is_one_of_its_loop() -> Result {
+        for (package, subjects) in LOOPS {
+            let folder = format!("crates/{package}/tests/stress/");
+            let files = tree::files()?.into_iter().filter(|file| file.path.starts_with(&folder));
+            let text: String = files.map(|file| file.text).collect();
+            for subject in *subjects {
+                assert!(text.contains(&format!("NAME: &'static str = \"{subject}\"")), "{subject}");
+            }
         }
         Ok(())
     }

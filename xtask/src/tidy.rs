@@ -21,6 +21,10 @@ type Exception = (&'static str, &'static str);
 /// Where `unsafe` may stand. Everything else that needs it calls one of these.
 const UNSAFE_FILES: &[Exception] = &[
     ("benches/src/bin/locker/robust.rs", "calls the C library's mutex, which the lock is measured against"),
+    (
+        "benches/src/bin/messenger/iceoryx.rs",
+        "takes a peer's message as initialized that nobody writes from end to end",
+    ),
     ("benches/src/bin/starter.rs", "times a bare fork beside the start methods"),
     ("benches/src/bin/sharer.rs", "times the bare system calls beside segments"),
     ("crates/procession-boot/src/constructor.rs", "the loader calls a raw function pointer in a link section"),
@@ -31,6 +35,7 @@ const UNSAFE_FILES: &[Exception] = &[
         "makes a value of a function's type, which has no data, out of nothing",
     ),
     ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
+    ("crates/procession-ipc/src/lent.rs", "shows a block of a queue's memory as the numbers in it"),
     ("crates/procession-launch/src/body.rs", "replaces the streams and the environment of a child that has just begun"),
     ("crates/procession-launch/src/forkserver/server.rs", "forks, and closes in the child what is the server's"),
     (
@@ -45,6 +50,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sync/src/cells.rs", "knows where values stand in shared memory"),
     ("crates/procession-sync/src/locked.rs", "shows as references what a lock that is held guards"),
     ("crates/procession-sync/src/keep.rs", "says in the bit of an address whether a guard owns its object"),
+    ("crates/procession-sys/src/packet.rs", "lets go of a socket that other threads may be using"),
     ("crates/procession-sys/src/auxv.rs", "asks libc for the auxiliary vector"),
     ("crates/procession-sys/src/environ.rs", "changes the environment, a global of libc"),
     ("crates/procession-sys/src/exec.rs", "calls posix_spawn, which takes raw pointers"),
@@ -59,6 +65,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/shared.rs", "touches memory that other processes change"),
     ("crates/procession-sys/src/signal.rs", "sets masks and dispositions, which rustix leaves to libc"),
     ("crates/procession-sys/src/stack.rs", "installs the handler that reports a stack overflow"),
+    ("crates/procession-sys/src/stream.rs", "lets a socket go that other threads may be using by its number"),
     ("crates/procession-sys/src/thread_id.rs", "forgets its parent's thread in a process that was forked"),
     ("crates/procession-sys/src/threads.rs", "asks by a refused unshare whether there is one thread"),
     ("crates/procession-sys/src/title.rs", "tells the kernel where the command line stands"),

@@ -22,6 +22,11 @@ impl TextFile {
     pub(crate) fn is(&self, extensions: &[&str]) -> bool {
         self.path.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension))
     }
+
+    /// True if this word stands in the text, not as a part of a longer one.
+    pub(crate) fn has_word(&self, word: &str) -> bool {
+        self.text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
+    }
 }
 
 /// A rule that a place in the repository breaks.

@@ -389,6 +389,25 @@ impl Child {
     }
 }
 
+/// The [sentinel](Child::sentinel): readable when the child has ended, so that a child can be waited for beside
+/// anything else that has a descriptor.
+///
+/// # Examples
+/// ```
+/// use procession_launch::Process;
+/// use std::os::fd::{AsFd, AsRawFd};
+///
+/// let child = Process::start(|| (), ())?;
+/// assert_eq!(child.as_fd().as_raw_fd(), child.sentinel().as_raw_fd());
+/// child.join()?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+impl AsFd for Child {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.sentinel()
+    }
+}
+
 impl Clone for Child {
     fn clone(&self) -> Self {
         Self::handle(&self.0)

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Deref;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use crate::builder::Builder;
 use crate::child::Child;
@@ -110,6 +111,13 @@ impl<R> Deref for Process<R> {
 
     fn deref(&self) -> &Child {
         &self.child
+    }
+}
+
+/// As [`Child`]'s: readable when the child has ended.
+impl<R> AsFd for Process<R> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.child.sentinel()
     }
 }
 

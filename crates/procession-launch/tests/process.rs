@@ -223,6 +223,8 @@ fn the_sentinel_is_readable_after_the_end_only(method: StartMethod) {
     assert!(ready(SOON));
     child.wait().unwrap();
     assert!(ready(Duration::ZERO), "also when the status has been taken");
+    assert!(poll_one(&child, Interest::Read, Deadline::NOW).unwrap(), "the handle stands for it");
+    assert!(poll_one(&*child, Interest::Read, Deadline::NOW).unwrap());
 }
 
 fn exit_codes_follow_the_convention(method: StartMethod) {

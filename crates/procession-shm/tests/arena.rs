@@ -41,6 +41,7 @@ procession_testkit::main! {
         handles_are_dropped_in_the_middle_of_everything within 60,
         a_slot_of_another_kind_is_refused,
         a_copy_keeps_what_its_parent_drops,
+        a_copy_is_another_from_its_fork_to_its_end,
         a_program_that_a_child_executes_holds_nothing,
         a_fork_without_descriptors_makes_handles_that_do_nothing,
         a_copy_does_not_keep_its_parent_alive,
@@ -55,6 +56,7 @@ procession_testkit::main! {
         a_slot_outlives_the_child_that_made_it,
         slots_travel_in_whatever_holds_them,
         a_child_that_is_killed_gives_up_what_it_has,
+        others_hold_a_slot_while_they_live_or_a_message_does,
         a_child_that_is_killed_at_any_step_leaves_whole_books within 120,
     ];
 }
@@ -200,6 +202,7 @@ fn all_there_is(slots: &[Slot]) {
     let message = encode(&(copies, own.clone())).unwrap();
     drop(own);
     let (copies, own): (Vec<Slot>, Vec<Slot>) = decode(message).unwrap();
+    let _ = own[0].is_held_by_others();
     drop(encode(&own).unwrap());
     drop((copies, own));
     collect();
@@ -424,6 +427,44 @@ fn a_child_that_is_killed_gives_up_what_it_has(method: StartMethod) {
     assert_killed(child);
     assert_live(1);
     drop(kept);
+}
+
+fn others_hold_a_slot_while_they_live_or_a_message_does(method: StartMethod) {
+    let given = make(vec![1, 2]);
+    let same = given.clone();
+    let others = || given.iter().map(Slot::is_held_by_others).collect::<Vec<_>>();
+    assert_eq!(others(), [false, false]);
+    let ((heard, told), (never, _open)) = (pipe(), pipe());
+    let child = start(method, hold, (same, told, never));
+    hear(&heard);
+    assert_eq!(others(), [true, true]);
+    child.kill().unwrap();
+    assert_killed(child);
+    // Nobody has collected what it left.
+    assert_eq!(others(), [false, false]);
+    let message = encode(&given[1]).unwrap();
+    let (there, here) = PacketSocket::pair().unwrap();
+    there.send([message.bytes()], &message.descriptors().collect::<Vec<_>>()).unwrap();
+    drop(message);
+    assert_eq!(others(), [false, true]);
+    drop((there, here));
+    assert_eq!(others(), [false, false]);
+    assert_live(2);
+}
+
+fn a_copy_is_another_from_its_fork_to_its_end() {
+    let slot = Rc::new(slot());
+    let (wait, go) = pipe();
+    let childs = Rc::clone(&slot);
+    let child = Context::new(StartMethod::Fork).fork(move || {
+        hear(&wait);
+        childs.is_held_by_others()
+    });
+    let child = child.unwrap();
+    assert!(slot.is_held_by_others());
+    tell(&go);
+    assert!(child.join().unwrap());
+    assert!(!slot.is_held_by_others());
 }
 
 #[track_caller]

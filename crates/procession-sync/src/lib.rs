@@ -22,7 +22,7 @@
 
 mod error;
 
-mod protocol; // What may become of the words, without a process or a system call. Read this first.
+pub mod protocol; // What may become of the words, without a process or a system call. Read this first.
 mod waiting; // The same with both.
 
 mod spinning; // How long a thread waits without sleeping.

@@ -4,6 +4,9 @@
 //! tests beside each protocol it is `loom`, which tries every order of their steps. Each has a page beside it that names
 //! its races, and each of these is a test.
 //!
+//! Public for crates that share words of their own, such as a ring's: they have the lock's word, the kernel as its waiters
+//! see it ([`Kernel`]), and, with the feature `model`, the world of loom. No semantic versioning holds for what is here.
+//!
 //! A word has 64 bits. The kernel's futexes have 32, so who sleeps sleeps on the lower half: what waiters look at must
 //! change that half.
 
@@ -11,24 +14,35 @@ pub(crate) mod barrier;
 pub(crate) mod condition;
 pub(crate) mod event;
 pub(crate) mod ledger; // Counts that belong to processes.
-pub(crate) mod lock;
+pub mod lock;
 pub(crate) mod rlock;
 pub(crate) mod rwlock;
 pub(crate) mod semaphore;
 
-#[cfg(test)]
-mod loom_world; // The kernel, as far as the protocols know it, in a model.
+#[cfg(any(test, feature = "model"))]
+pub mod loom_world; // The kernel, as far as the protocols know it, in a model.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 
 use procession_shm::arena::Owner;
 
+pub use crate::waiting::Kernel;
+
 /// 64 bits that several processes change.
-pub(crate) trait Word {
+pub trait Word {
+    /// Reads it.
     fn load(&self, order: Ordering) -> u64;
+    /// Writes it.
+    fn store(&self, value: u64, order: Ordering);
+    /// Adds to it, and says what it was.
+    fn add(&self, value: u64, order: Ordering) -> u64;
     /// Reads it as an exchange does, and leaves it as it is.
     fn touch(&self, order: Ordering) -> u64;
+    /// Puts `next` where `seen` is.
+    ///
+    /// # Errors
+    /// What is there instead.
     fn exchange(&self, seen: u64, next: u64, success: Ordering, failure: Ordering) -> Result<u64, u64>;
 }
 
@@ -36,6 +50,16 @@ impl Word for AtomicU64 {
     #[inline]
     fn load(&self, order: Ordering) -> u64 {
         self.load(order)
+    }
+
+    #[inline]
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    #[inline]
+    fn add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
     }
 
     #[inline]
@@ -50,7 +74,7 @@ impl Word for AtomicU64 {
 }
 
 /// What a protocol needs of the world, for one wait of one thread.
-pub(crate) trait World {
+pub trait World {
     /// The words there.
     type Word: Word;
 
@@ -74,6 +98,7 @@ pub(crate) trait World {
 }
 
 /// The half of a word that sleepers watch.
-pub(crate) const fn low(word: u64) -> u32 {
+#[must_use]
+pub const fn low(word: u64) -> u32 {
     word as u32 // The upper half is cut off.
 }

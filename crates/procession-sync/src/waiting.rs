@@ -20,7 +20,8 @@ use crate::spinning::Spin;
 pub const RECHECK: Duration = Duration::from_millis(50);
 
 /// The kernel, for one wait of one thread of this process.
-pub(crate) struct Kernel<'a> {
+#[derive(Debug)]
+pub struct Kernel<'a> {
     slot: &'a Slot,
     deadline: Deadline,
     spin: Spin,
@@ -31,8 +32,17 @@ pub(crate) struct Kernel<'a> {
 impl<'a> Kernel<'a> {
     /// For the object in a slot.
     #[inline]
-    pub(crate) fn new(slot: &'a Slot, deadline: Deadline) -> Self {
-        Self { slot, deadline, spin: Spin::new(slot.words().as_ptr().addr()), is_rechecking: Cell::new(false) }
+    #[must_use]
+    pub fn new(slot: &'a Slot, deadline: Deadline) -> Self {
+        Self::at(slot, slot.words().as_ptr().addr(), deadline)
+    }
+
+    /// For one of several that are in a slot, known by an address there: what is learnt of one wait says nothing of the
+    /// others.
+    #[inline]
+    #[must_use]
+    pub fn at(slot: &'a Slot, address: usize, deadline: Deadline) -> Self {
+        Self { slot, deadline, spin: Spin::new(address), is_rechecking: Cell::new(false) }
     }
 }
 

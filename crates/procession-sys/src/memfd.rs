@@ -8,10 +8,10 @@
 #![expect(unsafe_code, reason = "maps sealed files, which nobody can change")]
 
 use std::io::{self, Write};
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::fs::{FallocateFlags, MemfdFlags, SealFlags};
 
 use crate::Access;
 
@@ -126,23 +126,53 @@ pub fn whole_pages(file: impl AsFd, bytes: u64) -> io::Result<u64> {
 /// # Errors
 /// `ENOSPC` when the file system has not that much room, `ENOMEM` when the system has not that much memory.
 pub fn reserve_file(file: impl AsFd, bytes: u64) -> io::Result<()> {
-    check_file_limit(bytes)?;
     let file = file.as_fd();
-    let stat = rustix::fs::fstat(file)?;
-    let has = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
-    let wanted = bytes.saturating_sub(has);
+    let has = u64::try_from(rustix::fs::fstat(file)?.st_blocks).unwrap_or(0).saturating_mul(BLOCK_BYTES);
+    reserve_part(file, 0..bytes, bytes.saturating_sub(has))
+}
+
+/// As [`reserve_file`], for `bytes` from `start` on: what a sparse file is to use next. A file that ends before becomes
+/// longer.
+///
+/// It asks for as much memory as if the file had none of it yet.
+///
+/// # Errors
+/// As [`reserve_file`], and `EFBIG` for a range that no file can have.
+pub fn reserve_range(file: impl AsFd, start: u64, bytes: u64) -> io::Result<()> {
+    let end = start.checked_add(bytes).ok_or(rustix::io::Errno::FBIG)?;
+    reserve_part(file.as_fd(), start..end, bytes)
+}
+
+/// Gives the memory of `bytes` from `start` on back to the system: they are zero when they are next read, by whomever,
+/// and the file stays as long as it is. What does not fill a page is made zero and keeps it.
+///
+/// Source: fallocate(2), "Deallocating file space".
+///
+/// # Errors
+/// `EPERM` for a file that is sealed against writing, `EFBIG` for a range that no file can have, `ENOMEM`.
+pub fn release_range(file: impl AsFd, start: u64, bytes: u64) -> io::Result<()> {
+    if bytes == 0 {
+        return Ok(());
+    }
+    allocate(file.as_fd(), FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE, start, bytes)
+}
+
+/// Sets memory aside for a range of which the file lacks `wanted` bytes, as far as is known.
+fn reserve_part(file: BorrowedFd<'_>, range: Range<u64>, wanted: u64) -> io::Result<()> {
+    check_file_limit(range.end)?;
     let system = rustix::fs::fstatfs(file)?;
     // One of memory files without names has no size.
     if system.f_blocks > 0 && wanted > system.f_bavail.saturating_mul(system.f_bsize.unsigned_abs()) {
         return Err(rustix::io::Errno::NOSPC.into());
     }
     let counted_apart = system.f_type == HUGE_PAGE_FILES;
-    for start in (0..bytes).step_by(RESERVE_STEP as usize) {
-        let missing = wanted.min(bytes - start);
+    for start in range.clone().step_by(RESERVE_STEP as usize) {
+        let left = range.end - start;
+        let missing = wanted.min(left);
         if !counted_apart && missing > UNASKED_BYTES_MAX && crate::available_memory()? < missing {
             return Err(rustix::io::Errno::NOMEM.into());
         }
-        reserve(file, start, RESERVE_STEP.min(bytes - start))?;
+        allocate(file, FallocateFlags::empty(), start, RESERVE_STEP.min(left))?;
     }
     Ok(())
 }
@@ -161,9 +191,9 @@ const HUGE_PAGE_FILES: rustix::fs::FsWord = 0x9584_58f6;
 /// Memory is set aside in steps of this many bytes, and looked for before each.
 const RESERVE_STEP: u64 = 256 << 20;
 
-fn reserve(file: BorrowedFd<'_>, start: u64, bytes: u64) -> io::Result<()> {
+fn allocate(file: BorrowedFd<'_>, flags: FallocateFlags, start: u64, bytes: u64) -> io::Result<()> {
     loop {
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), start, bytes) {
+        match rustix::fs::fallocate(file, flags, start, bytes) {
             Err(rustix::io::Errno::INTR) => {}
             done => return Ok(done?),
         }
@@ -260,6 +290,36 @@ mod tests {
         reserve_file(&file, BYTES).unwrap();
         let has = rustix::fs::fstat(&file).unwrap().st_blocks.unsigned_abs() * BLOCK_BYTES;
         assert!(has >= BYTES && file_size(&file).unwrap() == BYTES, "{has}");
+    }
+
+    #[test]
+    fn a_range_is_reserved_and_released_and_nothing_beside_it() {
+        const PAGE: u64 = 4096;
+        let file = memory_file("test", &MemoryFile { bytes: 8 * PAGE, huge_page_bits: None }).unwrap();
+        let has = || rustix::fs::fstat(&file).unwrap().st_blocks.unsigned_abs() * BLOCK_BYTES / PAGE;
+        reserve_range(&file, 2 * PAGE, 3 * PAGE).unwrap();
+        assert_eq!(has(), 3);
+        crate::write_at(&file, &[7; 100], 4 * PAGE).unwrap();
+        release_range(&file, 2 * PAGE, 2 * PAGE + 50).unwrap();
+        assert_eq!((has(), file_size(&file).unwrap()), (1, 8 * PAGE));
+        let mut left = [0; 100];
+        rustix::io::pread(&file, &mut left, 4 * PAGE).unwrap();
+        assert_eq!((&left[..50], &left[50..]), ([0; 50].as_slice(), [7; 50].as_slice()));
+        for (start, bytes) in [(0, 0), (u64::MAX / 2, 0)] {
+            reserve_range(&file, start, bytes).unwrap();
+            release_range(&file, start, bytes).unwrap();
+        }
+        assert!(reserve_range(&file, u64::MAX, 1).is_err() && release_range(&file, u64::MAX / 2, PAGE).is_err());
+        assert_eq!(file_size(&file).unwrap(), 8 * PAGE);
+    }
+
+    #[test]
+    fn more_than_there_is_is_refused_before_it_is_taken() {
+        let bytes = 1 << 50;
+        let file = memory_file("test", &MemoryFile { bytes, huge_page_bits: None }).unwrap();
+        let error = reserve_range(&file, 4096, bytes / 2).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::OutOfMemory, "{error}");
+        assert_eq!(rustix::fs::fstat(&file).unwrap().st_blocks, 0);
     }
 
     #[test]

@@ -1,4 +1,10 @@
 //! Packet sockets: whole messages with descriptors, between two processes.
+//!
+//! # Safety
+//! The one unsafe call puts another file in the place of a descriptor that a [`PacketSocket`] owns. Nobody has it but through
+//! the socket, whose calls then fail as those of any descriptor that is no socket.
+
+#![expect(unsafe_code, reason = "lets go of a socket that other threads may be using")]
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -83,6 +89,17 @@ impl PacketSocket {
         Ok(())
     }
 
+    /// Closes this process's end while other threads may be using it: for the peer it is gone, and here every call from now
+    /// on fails. The descriptor itself is closed when the socket is dropped.
+    ///
+    /// # Errors
+    /// `EMFILE` when no descriptor is left for a moment.
+    pub fn let_go(&self) -> io::Result<()> {
+        let nowhere = crate::dev_null()?;
+        // SAFETY: see the top of this file.
+        unsafe { crate::replace(self.0.as_fd(), &nowhere) }
+    }
+
     /// Tells the peer that nothing more will be sent.
     ///
     /// # Errors
@@ -113,6 +130,90 @@ impl PacketSocket {
     /// # Errors
     /// As [`PacketSocket::receive`], and `WouldBlock`.
     pub fn try_receive(&self, bytes_max: usize) -> io::Result<Option<Packet>> {
+        self.take_first(bytes_max, RecvFlags::empty())
+    }
+
+    /// The first packet, which stays where it is: whoever receives or peeks next gets it as well, with descriptors of its
+    /// own. `WouldBlock` when there is none; `None` when the peer is gone and nothing is left.
+    ///
+    /// For those who must write down that they have a packet before it is gone: see [`PacketSocket::discard`].
+    ///
+    /// # Errors
+    /// As [`PacketSocket::try_receive`]; and `EMFILE` when its descriptors did not all arrive because this process, or the
+    /// system, has no more. Those that did are closed, and the packet is still there.
+    pub fn peek(&self, bytes_max: usize) -> io::Result<Option<Packet>> {
+        self.take_first(bytes_max, RecvFlags::PEEK)
+    }
+
+    /// The first bytes of the first packet, which stays where it is, as do its descriptors; and how long it is. `None` when
+    /// there is none. Never waits.
+    ///
+    /// # Errors
+    /// `ENOTCONN` for a socket that has never been connected.
+    pub fn peek_bytes(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
+        let flags = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+        match retry(|| rustix::net::recv(&self.0, &mut *into, flags)) {
+            Ok((_, len)) => Ok((len > 0).then_some(len)),
+            Err(Errno::AGAIN) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Throws the first packet away, whose descriptors never reach this process; false when there is none. Never waits.
+    ///
+    /// A packet without bytes, which no peer of ours sends, counts as none, though it is gone.
+    ///
+    /// # Errors
+    /// `ENOTCONN` for a socket that has never been connected.
+    pub fn discard(&self) -> io::Result<bool> {
+        // Without room for descriptors the kernel drops them.
+        let flags = RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+        match retry(|| rustix::net::recv(&self.0, &mut [0_u8; 0][..], flags)) {
+            Ok((_, len)) => Ok(len > 0),
+            Err(Errno::AGAIN) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether nobody holds the other end any more, also when packets are left to be received. Never waits.
+    ///
+    /// The kernel tells: the end counts as held while a descriptor of it is open in any process, or lies in a packet that
+    /// nobody has received. True as well once both ends have been told by `shutdown` that nothing more is sent.
+    ///
+    /// # Errors
+    /// `ENOMEM`.
+    pub fn is_hung_up(&self) -> io::Result<bool> {
+        crate::poll::is_hung_up(&self.0)
+    }
+
+    /// Gives this end as much room for packets that the peer has not received as an ordinary process may have.
+    ///
+    /// The kernel counts what it needs for a packet, which for a short one is some 768 bytes, descriptors or not. By the
+    /// limit that Linux has by default (`net.core.wmem_max`, 208 KiB, of which it gives the double) that is room for more
+    /// than 500 short packets; without this call it is for some 270.
+    ///
+    /// # Errors
+    /// None that Linux knows for a socket.
+    pub fn set_buffers_max(&self) -> io::Result<()> {
+        // What is asked for is cut to the limit.
+        Ok(rustix::net::sockopt::set_socket_send_buffer_size(&self.0, SEND_BUFFER_ASKED)?)
+    }
+
+    /// An end that came from another process, if it is one.
+    ///
+    /// # Errors
+    /// `InvalidData` for what is no `SOCK_SEQPACKET` socket between processes of this machine.
+    pub fn try_from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let kind = rustix::net::sockopt::socket_type(&fd);
+        let family = rustix::net::sockopt::socket_domain(&fd);
+        if kind != Ok(SocketType::SEQPACKET) || family != Ok(AddressFamily::UNIX) {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "a descriptor came that is no socket for packets"));
+        }
+        Ok(Self(fd))
+    }
+
+    /// The call behind those that receive, with flags of theirs.
+    fn take_first(&self, bytes_max: usize, more: RecvFlags) -> io::Result<Option<Packet>> {
         // The length first: most packets are small, and a buffer for the largest would be cleared each time.
         let peek = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
         let (_, len) = retry(|| rustix::net::recv(&self.0, &mut [0_u8; 0][..], peek))?;
@@ -122,7 +223,7 @@ impl PacketSocket {
         let mut bytes = vec![0; len];
         let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | more;
         let received =
             retry(|| rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags))?;
         let descriptors: io::Result<Vec<OwnedFd>> = ancillary
@@ -136,16 +237,33 @@ impl PacketSocket {
             .collect();
         let descriptors = descriptors?;
         if received.flags.contains(ReturnFlags::CTRUNC) {
-            return Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                "descriptors of a packet were lost: this process has too many files open (see RLIMIT_NOFILE)",
-            ));
+            return Err(if more.contains(RecvFlags::PEEK) { Errno::MFILE.into() } else { lost_descriptors() });
         }
         if received.bytes == 0 && descriptors.is_empty() {
             return Ok(None); // No packet of ours is empty: this is the end.
         }
         Ok(Some(Packet { bytes, descriptors }))
     }
+}
+
+/// As large as a send buffer can be asked for: the kernel takes the double of it for a number of 32 bits.
+const SEND_BUFFER_ASKED: usize = 1 << 30;
+
+/// True for the error of a send that more descriptors of this user are in flight, sent and not received, than one of its
+/// processes may have open (`ETOOMANYREFS`). Those who may administer the system are not limited.
+///
+/// Source: unix(7), "ETOOMANYREFS".
+#[must_use]
+pub fn is_too_many_in_flight(error: &io::Error) -> bool {
+    Errno::from_io_error(error) == Some(Errno::TOOMANYREFS)
+}
+
+#[cold]
+fn lost_descriptors() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "descriptors of a packet were lost: this process has too many files open (see RLIMIT_NOFILE)",
+    )
 }
 
 /// Retries after a signal, and after the one report that the peer left packets of ours unread: what it sent before
@@ -222,5 +340,85 @@ mod tests {
         drop(b.receive(5, Deadline::NEVER));
         let soon = Deadline::after(Duration::from_millis(1));
         assert_eq!(b.receive(5, soon).unwrap_err().kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn what_is_peeked_at_stays_and_what_is_discarded_is_gone() {
+        let (a, b) = PacketSocket::pair().unwrap();
+        let (read, write) = crate::pipe().unwrap();
+        assert_eq!(b.peek(10).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert!(!b.discard().unwrap());
+        a.send([b"one"], &[write.as_fd()]).unwrap();
+        a.send([b"two"], &[]).unwrap();
+        drop((a, write));
+        let mut start = [0; 2];
+        assert_eq!((b.peek_bytes(&mut start).unwrap(), &start), (Some(3), b"on"));
+        for _ in 0..2 {
+            let packet = b.peek(10).unwrap().unwrap();
+            assert_eq!((packet.bytes.as_slice(), packet.descriptors.len()), (b"one".as_slice(), 1));
+            assert_eq!(rustix::io::fcntl_getfd(&packet.descriptors[0]).unwrap(), rustix::io::FdFlags::CLOEXEC);
+        }
+        assert!(!poll_one(&read, Interest::Read, Deadline::NOW).unwrap(), "the packet holds the pipe");
+        assert_eq!(b.peek(2).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert!(b.discard().unwrap());
+        assert!(poll_one(&read, Interest::Read, Deadline::NOW).unwrap(), "nobody holds the pipe any more");
+        assert_eq!(b.peek(10).unwrap().unwrap().bytes, b"two");
+        assert!(b.discard().unwrap());
+        assert!(b.peek(10).unwrap().is_none());
+        assert!(!b.discard().unwrap());
+    }
+
+    #[test]
+    fn a_hang_up_is_seen_over_packets_that_are_left_and_not_before_the_last_descriptor() {
+        let (a, b) = PacketSocket::pair().unwrap();
+        let (carrier, kept) = PacketSocket::pair().unwrap();
+        let again = a.as_fd().try_clone_to_owned().unwrap();
+        a.send([b"left"], &[]).unwrap();
+        drop(a);
+        assert!(!b.is_hung_up().unwrap());
+        carrier.send([b"end"], &[again.as_fd()]).unwrap();
+        drop(again);
+        assert!(!b.is_hung_up().unwrap(), "a packet holds the end");
+        assert!(kept.discard().unwrap());
+        assert!(b.is_hung_up().unwrap());
+        assert_eq!(b.try_receive(4).unwrap().unwrap().bytes, b"left");
+        assert!(b.is_hung_up().unwrap());
+    }
+
+    #[test]
+    fn the_end_is_a_broken_pipe_for_who_sends() {
+        let (a, b) = PacketSocket::pair().unwrap();
+        drop(b);
+        assert_eq!(a.try_send([b"x"], &[]).unwrap_err().kind(), io::ErrorKind::BrokenPipe);
+    }
+
+    #[test]
+    fn five_hundred_packets_with_a_descriptor_each_are_unread_before_it_is_full() {
+        let (a, b) = PacketSocket::pair().unwrap();
+        a.set_buffers_max().unwrap();
+        let null = crate::dev_null().unwrap();
+        let mut sent = 0;
+        let error = loop {
+            match a.try_send([&[7; 16]], &[null.as_fd()]) {
+                Ok(()) => sent += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}");
+        assert!(sent >= 500, "{sent}");
+        assert_eq!(b.try_receive(16).unwrap().unwrap().descriptors.len(), 1);
+    }
+
+    #[test]
+    fn only_a_socket_for_packets_is_one() {
+        let (a, b) = PacketSocket::pair().unwrap();
+        let a = PacketSocket::try_from_fd(a.into()).unwrap();
+        a.send([b"x"], &[]).unwrap();
+        assert_eq!(b.try_receive(1).unwrap().unwrap().bytes, b"x");
+        let (stream, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let (read, _write) = crate::pipe().unwrap();
+        for other in [stream.into(), read] {
+            assert_eq!(PacketSocket::try_from_fd(other).unwrap_err().kind(), io::ErrorKind::InvalidData);
+        }
     }
 }

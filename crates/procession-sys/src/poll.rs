@@ -67,3 +67,12 @@ pub fn poll_one(fd: impl AsFd, interest: Interest, deadline: Deadline) -> io::Re
     let [ready] = poll([(fd.as_fd(), interest)], deadline)?;
     Ok(ready)
 }
+
+/// Whether the other end of a connection is gone for good. Never waits.
+pub(crate) fn is_hung_up(fd: impl AsFd) -> io::Result<bool> {
+    let fd = fd.as_fd();
+    // That is always told, whatever is asked for.
+    let mut set = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];
+    poll_slice(&mut set, Deadline::NOW)?;
+    Ok(set[0].revents().contains(PollFlags::HUP))
+}

@@ -23,6 +23,13 @@ pub fn processors_of(thread: u32) -> io::Result<Vec<usize>> {
     Ok((0..PROCESSORS_MAX).filter(is_set).collect())
 }
 
+/// How many files this process may have open (`RLIMIT_NOFILE`), which is also how many it can wait for at once; `None` for
+/// any number.
+#[must_use]
+pub fn open_files_max() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
 /// How many processors the calling thread may run on. Nothing is allocated.
 ///
 /// # Errors

@@ -20,6 +20,7 @@ use std::ops::Range;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU32, AtomicU64};
 
+use bytemuck::AnyBitPattern;
 use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -135,6 +136,23 @@ impl SharedMap {
         // SAFETY: as many bytes are mapped there; the buffer is exclusively ours, and takes any bytes.
         unsafe { copy(from, into.as_mut_ptr().cast(), bytes) };
         Ok(())
+    }
+
+    /// Copies values out, of which any bits are some, into memory that is written once. What others write meanwhile may be
+    /// seen in part, also of one value.
+    ///
+    /// # Errors
+    /// [`AccessError::OutOfRange`], before any memory is asked for.
+    #[inline]
+    pub fn read_vec<T: AnyBitPattern>(&self, at: usize, count: usize) -> Result<Vec<T>, AccessError> {
+        let bytes = size_of::<T>().checked_mul(count).ok_or(AccessError::OutOfRange)?;
+        let from = self.place(at, bytes)?;
+        let mut values = Vec::<T>::with_capacity(count);
+        // SAFETY: as many bytes are mapped there, and the vector, which is ours, has as much room.
+        unsafe { copy(from, values.as_mut_ptr().cast(), bytes) };
+        // SAFETY: so many have just been written from memory that is all initialized, and any bits are values.
+        unsafe { values.set_len(count) };
+        Ok(values)
     }
 
     /// Copies bytes in.
@@ -537,6 +555,20 @@ mod tests {
         there.read_values(16, &mut values).unwrap();
         // SAFETY: any bits are a number.
         assert_eq!(values.map(|value| unsafe { value.assume_init() }), [1.5, -2.5]);
+    }
+
+    #[test]
+    fn vectors_of_numbers_come_from_anywhere_and_no_further_than_the_end() {
+        let (here, there) = maps();
+        let numbers: Vec<u64> = (0..1000).map(|number| number * number).collect();
+        for at in [0, 1, 4, 8, 123, BYTES - 8000] {
+            here.write_values(at, &numbers).unwrap();
+            assert_eq!(there.read_vec::<u64>(at, 1000).unwrap(), numbers);
+        }
+        assert!(there.read_vec::<f32>(BYTES, 0).unwrap().is_empty());
+        for (at, count) in [(BYTES - 7, 1), (0, BYTES / 8 + 1), (0, usize::MAX), (8, usize::MAX / 8), (usize::MAX, 1)] {
+            assert_eq!(there.read_vec::<u64>(at, count), Err(AccessError::OutOfRange), "{at} {count}");
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@
 
 use crate::{DecodeError, DecodeErrorKind};
 use bytemuck::Pod;
+use procession_sys::SharedMap;
+use sealed::Memory;
 use serde::{Deserializer, Serializer, de};
 use std::{
     any::{Any, TypeId},
@@ -89,6 +91,57 @@ pub fn raw<T: 'static>(value: &T) -> Option<&[u8]> {
     raw_of_any(value)
 }
 
+/// A value that is sent raw, from its memory in a mapping that processes share; `None` for a type that is not.
+///
+/// The counterpart of [`raw`] for a channel whose bodies lie in shared memory: the numbers are copied once, straight into
+/// the memory of the value. What others write there meanwhile may be seen in part.
+///
+/// # Errors
+///
+/// The bytes are no whole number of numbers, or are not all in the mapping; nothing was allocated.
+///
+/// # Examples
+///
+/// ```
+/// use procession_sys::{Access, MemoryFile, SharedMap, memory_file};
+/// use procession_wire::bulk;
+///
+/// let file = memory_file("numbers", &MemoryFile { bytes: 4096, huge_page_bits: None })?;
+/// let map = SharedMap::map(&file, 4096, Access::ReadWrite)?;
+/// let sent = vec![1.5_f64, 2.5];
+/// map.write(64, bulk::raw(&sent).unwrap()).unwrap();
+/// let arrived: Vec<f64> = bulk::copied_from(&map, 64, 16).unwrap()?;
+/// assert_eq!(arrived, sent);
+/// assert!(bulk::copied_from::<String>(&map, 64, 16).is_none());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[inline]
+#[must_use]
+pub fn copied_from<T: 'static>(map: &SharedMap, at: usize, bytes: usize) -> Option<Result<T, DecodeError>> {
+    is_bulk::<T>().then(|| made_of(Memory::Shared { map, at, bytes }))
+}
+
+/// The same from memory that nobody changes: a sealed file's, or a message's own.
+///
+/// # Errors
+/// The bytes are no whole number of numbers; nothing was allocated.
+///
+/// # Examples
+///
+/// ```
+/// use procession_wire::bulk;
+///
+/// let sent = vec![1.5_f64, 2.5];
+/// let arrived: Vec<f64> = bulk::copied_of(bulk::raw(&sent).unwrap()).unwrap()?;
+/// assert_eq!(arrived, sent);
+/// assert!(bulk::copied_of::<String>(b"text").is_none());
+/// # Ok::<(), procession_wire::DecodeError>(())
+/// ```
+#[must_use]
+pub fn copied_of<T: 'static>(bytes: &[u8]) -> Option<Result<T, DecodeError>> {
+    is_bulk::<T>().then(|| from_raw(bytes))
+}
+
 /// What stands before raw bytes: their number, as postcard writes one.
 ///
 /// # Examples
@@ -122,17 +175,42 @@ impl AsRef<[u8]> for LengthPrefix {
 const LENGTH_BYTES_MAX: usize = 10;
 
 mod sealed {
-    use crate::DecodeError;
+    use super::{DecodeError, SharedMap};
 
     pub trait Bulk: Sized {
         /// The memory of the numbers.
         fn bytes(&self) -> &[u8];
 
         /// Numbers with this memory.
-        fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError>;
+        fn made_of(memory: Memory<'_>) -> Result<Self, DecodeError>;
     }
 
     pub trait Number {}
+
+    /// Where numbers are read from.
+    #[derive(Debug, Clone, Copy)]
+    pub enum Memory<'a> {
+        /// A message.
+        Own(&'a [u8]),
+        /// What other processes may change.
+        Shared {
+            /// Where it is mapped.
+            map: &'a SharedMap,
+            /// Where it begins there.
+            at: usize,
+            /// How long it is.
+            bytes: usize,
+        },
+    }
+}
+
+impl Memory<'_> {
+    fn len(&self) -> usize {
+        match *self {
+            Self::Own(bytes) => bytes.len(),
+            Self::Shared { bytes, .. } => bytes,
+        }
+    }
 }
 
 impl<T: Number> sealed::Bulk for Vec<T> {
@@ -142,20 +220,33 @@ impl<T: Number> sealed::Bulk for Vec<T> {
     }
 
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let item = size_of::<T>();
-        if !bytes.len().is_multiple_of(item) {
-            let kind = DecodeErrorKind::BulkLength { bytes: bytes.len(), item };
-            return Err(DecodeError::new(kind));
+    fn made_of(memory: Memory<'_>) -> Result<Self, DecodeError> {
+        let (len, item) = (memory.len(), size_of::<T>());
+        if !len.is_multiple_of(item) {
+            return Err(DecodeError::new(DecodeErrorKind::BulkLength { bytes: len, item }));
         }
-        if let Ok(numbers) = bytemuck::try_cast_slice(bytes) {
-            return Ok(numbers.to_vec());
+        match memory {
+            Memory::Own(bytes) => Ok(copied(bytes)),
+            Memory::Shared { map, at, .. } => map.read_vec(at, len / item).map_err(|_| beyond_the_mapping()),
         }
-        // Not aligned: zeroed memory comes from the allocator as it is, so this is one copy as well.
-        let mut numbers = vec![T::zeroed(); bytes.len() / item];
-        bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
-        Ok(numbers)
     }
+}
+
+/// The numbers of a whole number of them.
+#[inline]
+fn copied<T: Number>(bytes: &[u8]) -> Vec<T> {
+    if let Ok(numbers) = bytemuck::try_cast_slice(bytes) {
+        return numbers.to_vec();
+    }
+    // Not aligned: zeroed memory comes from the allocator as it is, so this is one copy as well.
+    let mut numbers = vec![T::zeroed(); bytes.len() / size_of::<T>()];
+    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
+    numbers
+}
+
+#[cold]
+fn beyond_the_mapping() -> DecodeError {
+    DecodeError::new(DecodeErrorKind::Malformed { reason: "the numbers are not all in the shared memory" })
 }
 
 impl<T: Number> sealed::Bulk for Box<[T]> {
@@ -165,8 +256,8 @@ impl<T: Number> sealed::Bulk for Box<[T]> {
     }
 
     #[inline]
-    fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        Vec::from_bytes(bytes).map(Vec::into_boxed_slice)
+    fn made_of(memory: Memory<'_>) -> Result<Self, DecodeError> {
+        Vec::made_of(memory).map(Vec::into_boxed_slice)
     }
 }
 
@@ -185,6 +276,13 @@ macro_rules! numbers {
             $(this == TypeId::of::<Vec<$number>>() || this == TypeId::of::<Box<[$number]>>() ||)* false
         }
 
+        /// Whether values of this type are single numbers, which hold no descriptor.
+        #[inline]
+        pub(crate) fn is_number<T: 'static>() -> bool {
+            let this = TypeId::of::<T>();
+            $(this == TypeId::of::<$number>() ||)* false
+        }
+
         #[inline]
         fn raw_of_any(value: &dyn Any) -> Option<&[u8]> {
             $(
@@ -200,14 +298,14 @@ macro_rules! numbers {
 
         /// Fills the slot, an `Option` of a type that is sent raw.
         #[inline]
-        fn fill_any(slot: &mut dyn Any, bytes: &[u8]) -> Result<(), DecodeError> {
+        fn fill_any(slot: &mut dyn Any, memory: Memory<'_>) -> Result<(), DecodeError> {
             $(
                 if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
-                    *slot = Some(sealed::Bulk::from_bytes(bytes)?);
+                    *slot = Some(sealed::Bulk::made_of(memory)?);
                     return Ok(());
                 }
                 if let Some(slot) = slot.downcast_mut::<Option<Box<[$number]>>>() {
-                    *slot = Some(sealed::Bulk::from_bytes(bytes)?);
+                    *slot = Some(sealed::Bulk::made_of(memory)?);
                     return Ok(());
                 }
             )*
@@ -221,8 +319,13 @@ numbers!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, f32, f6
 /// The value of a type for which [`is_bulk`] holds.
 #[inline]
 pub(crate) fn from_raw<T: 'static>(bytes: &[u8]) -> Result<T, DecodeError> {
+    made_of(Memory::Own(bytes))
+}
+
+#[inline]
+fn made_of<T: 'static>(memory: Memory<'_>) -> Result<T, DecodeError> {
     let mut slot: Option<T> = None;
-    fill_any(&mut slot, bytes)?;
+    fill_any(&mut slot, memory)?;
     slot.ok_or_else(|| DecodeError::new(DecodeErrorKind::Malformed { reason: "the type is not sent raw" }))
 }
 
@@ -237,6 +340,34 @@ impl<B: Bulk> de::Visitor<'_> for RawVisitor<B> {
 
     #[inline]
     fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<B, E> {
-        B::from_bytes(bytes).map_err(|error| E::custom(error.kind()))
+        B::made_of(Memory::Own(bytes)).map_err(|error| E::custom(error.kind()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procession_sys::{Access, MemoryFile, memory_file};
+
+    use super::*;
+
+    const BYTES: usize = 4096;
+
+    #[test]
+    fn what_is_copied_from_shared_memory_is_what_was_written_or_an_error() {
+        let file = memory_file("test", &MemoryFile { bytes: BYTES as u64, huge_page_bits: None }).unwrap();
+        let map = SharedMap::map(&file, BYTES, Access::ReadWrite).unwrap();
+        let numbers: Vec<i32> = (-100..100).collect();
+        let len = raw(&numbers).unwrap().len();
+        for at in [0, 1, 64, 333, BYTES - len] {
+            map.write(at, raw(&numbers).unwrap()).unwrap();
+            assert_eq!(copied_from::<Vec<i32>>(&map, at, len).unwrap().unwrap(), numbers);
+            assert_eq!(*copied_from::<Box<[i32]>>(&map, at, len).unwrap().unwrap(), numbers);
+        }
+        let refused = |at, bytes| copied_from::<Vec<i32>>(&map, at, bytes).unwrap().unwrap_err();
+        assert_eq!(refused(0, 7).kind(), &DecodeErrorKind::BulkLength { bytes: 7, item: 4 });
+        for (at, bytes) in [(BYTES - 3, 4), (0, BYTES + 4), (usize::MAX, 4), (0, usize::MAX - 3)] {
+            assert_eq!(refused(at, bytes).kind(), beyond_the_mapping().kind());
+        }
+        assert!(copied_from::<Vec<bool>>(&map, 0, 4).is_none());
     }
 }

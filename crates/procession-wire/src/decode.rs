@@ -121,6 +121,9 @@ impl Debug for Decoder {
 /// The table of descriptors that arrived.
 #[inline]
 pub(crate) fn table(descriptors: Vec<OwnedFd>) -> Vec<Slot> {
+    if descriptors.is_empty() {
+        return Vec::new();
+    }
     descriptors.into_iter().map(|owned| Slot::Here(Descriptor::from(owned))).collect()
 }
 
@@ -133,6 +136,11 @@ pub(crate) fn value<T: DeserializeOwned + 'static>(
     let mut input = Input { rest: bytes.iter(), unsized_items: 0, unread: 0 };
     if bulk::is_bulk::<T>() {
         let value = input.primitive::<&[u8]>().and_then(bulk::from_raw::<T>);
+        let value = value.map(|value| (value, bytes.len() - input.left()));
+        return value.map_err(|error| error.about(type_name::<T>()));
+    }
+    if bulk::is_number::<T>() {
+        let value = T::deserialize(Deserializer { input: &mut input, depth: DEPTH_MAX });
         let value = value.map(|value| (value, bytes.len() - input.left()));
         return value.map_err(|error| error.about(type_name::<T>()));
     }

@@ -83,6 +83,7 @@ impl Encoder {
     /// assert_eq!((bytes.len(), bytes.capacity()), (1, 4096));
     /// # Ok::<(), procession_wire::EncodeError>(())
     /// ```
+    #[inline]
     #[must_use]
     pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
@@ -116,6 +117,9 @@ impl Encoder {
             self.output.bulk(raw);
             return Ok(());
         }
+        if bulk::is_number::<T>() {
+            return self.output.primitive(value);
+        }
         let before = self.output.len();
         let scope = SendScope::enter(&mut self.descriptors);
         let mut attempt = Attempt { output: &mut self.output, before, keep: false };
@@ -140,10 +144,15 @@ impl Encoder {
     /// let message = procession_wire::Encoder::new().finish();
     /// assert_eq!(message.descriptor_count(), 0);
     /// ```
+    #[inline]
     #[must_use]
     pub fn finish(self) -> Message {
+        let bytes = self.output.postcard.output.0;
+        if self.descriptors.is_empty() {
+            return Message::new(bytes, Vec::new()); // Most messages have none, and some take nanoseconds.
+        }
         let descriptors = self.descriptors.into_iter().map(|attached| attached.descriptor).collect();
-        Message::new(self.output.postcard.output.0, descriptors)
+        Message::new(bytes, descriptors)
     }
 }
 

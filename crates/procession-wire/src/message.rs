@@ -60,6 +60,7 @@ impl Message {
     /// assert_eq!((bytes.len(), descriptors.len()), (4, 0));
     /// # Ok::<(), procession_wire::EncodeError>(())
     /// ```
+    #[inline]
     #[must_use]
     pub fn into_parts(self) -> (Vec<u8>, Vec<Descriptor>) {
         (self.bytes, self.descriptors)
@@ -139,6 +140,7 @@ pub fn decode<T: DeserializeOwned + 'static>(message: Message) -> Result<T, Deco
 /// assert_eq!(procession_wire::decode_slice::<u32>(&[7], Vec::new())?, 7);
 /// # Ok::<(), procession_wire::DecodeError>(())
 /// ```
+#[inline]
 pub fn decode_slice<T: DeserializeOwned + 'static>(bytes: &[u8], descriptors: Vec<OwnedFd>) -> Result<T, DecodeError> {
     let mut table = crate::decode::table(descriptors);
     let (value, read) = crate::decode::value(bytes, &mut table)?;

@@ -287,14 +287,15 @@ thread_local! {
 /// The message that was in work when a scope began, and goes on when it ends.
 struct Outer {
     mode: Mode,
-    table: Table,
+    /// Boxed, since most scopes are in no other.
+    table: Option<Box<Table>>,
 }
 
 impl Outer {
     #[inline]
     fn suspend(inner: Mode) -> Self {
         let mode = MODE.replace(inner);
-        let table = if mode == Mode::Tabled { replace(Table::None) } else { Table::None };
+        let table = if mode == Mode::Tabled { Some(Box::new(replace(Table::None))) } else { None };
         Outer { mode, table }
     }
 
@@ -305,7 +306,7 @@ impl Outer {
         if inner != Mode::Tabled && self.mode != Mode::Tabled {
             return None;
         }
-        Some(replace(mem::replace(&mut self.table, Table::None)))
+        Some(replace(self.table.take().map_or(Table::None, |table| *table)))
     }
 }
 

@@ -36,6 +36,9 @@ fn main() -> procession::Result<()> {
     section("memory that processes share", shared_memory)?;
     section("what processes change together", shared_state)?;
     section("a lock whose holder is killed", killed_holder)?;
+    section("queues", queues)?;
+    section("a queue that knows what is done", joinable_queue)?;
+    section("pipes", pipes)?;
     section("settings of a child", settings)?;
     section("exit hooks", exit_hooks)?;
     section("a child with all that it has started", whole_tree)?;
@@ -425,6 +428,85 @@ fn killed_holder() -> procession::Result<()> {
         other => return Err(unexpected(other.map(drop))),
     }
     println!("  nobody is told twice: {:?}", lock.lock().map(drop));
+    Ok(())
+}
+
+/// Counts primes in the ranges that it takes, until nobody puts any more; returns how many those were.
+fn count_ranges(ranges: Consumer<(u32, u32)>, counts: Producer<usize>) -> Result<u32, Fault> {
+    let mut taken = 0;
+    while let Ok((from, to)) = ranges.get() {
+        counts.put(count_primes(from, to))?;
+        taken += 1;
+    }
+    Ok(taken)
+}
+
+/// Each range is taken by one of two children. Nobody is told the end.
+fn queues() -> procession::Result<()> {
+    let (to_do, ranges) = Queue::<(u32, u32)>::bounded(5)?.split()?;
+    let (to_tell, counts) = Queue::<usize>::unbounded()?.split()?;
+    let first = Process::start(count_ranges, (ranges.clone(), to_tell.clone()))?;
+    let second = Process::start(count_ranges, (ranges, to_tell))?; // This process puts ranges and takes counts.
+    for part in 0..20 {
+        to_do.put((2 + part * 1000, 1002 + part * 1000))?; // Waits while five are there.
+    }
+    drop(to_do);
+    let mut primes = 0;
+    while let Ok(count) = counts.get() {
+        primes += count;
+    }
+    println!("  one child took {} ranges, the other {}: {primes} primes", first.join()??, second.join()??);
+    Ok(())
+}
+
+fn work_off(jobs: JoinableQueue<u32>) -> Result<(), Fault> {
+    while jobs.get_timeout(Duration::from_secs(10))? > 0 {
+        jobs.task_done()?;
+    }
+    jobs.task_done()?;
+    Ok(())
+}
+
+fn joinable_queue() -> procession::Result<()> {
+    let jobs = JoinableQueue::<u32>::unbounded()?;
+    let child = Process::start(work_off, (jobs.clone(),))?;
+    for job in (0..100).rev() {
+        jobs.put(job)?; // The last one, 0, ends the child.
+    }
+    let unfinished = jobs.unfinished();
+    jobs.join()?;
+    println!("  {unfinished} jobs were left when the last had been put, and none is now");
+    child.join()??;
+    Ok(())
+}
+
+/// Takes what it is asked by a connection, and answers.
+fn answer(questions: Connection<f64, Vec<f64>>) -> Result<(), Fault> {
+    while let Ok(numbers) = questions.recv() {
+        questions.send(&numbers.iter().sum())?;
+    }
+    Ok(())
+}
+
+fn pipes() -> procession::Result<()> {
+    let (ours, theirs) = pipe::<Vec<f64>, f64>()?;
+    let child = Process::start(answer, (theirs,))?;
+    let numbers = vec![0.5; 1_000_000];
+    let began = Instant::now();
+    ours.send(&numbers)?;
+    println!("  8 MB there and the answer {} back in {:.1} ms", ours.recv()?, began.elapsed().as_secs_f64() * 1e3);
+
+    let (receiver, sender) = pipe_simplex::<Queue<String>>()?;
+    let queue = Queue::unbounded()?;
+    sender.send(&queue)?; // A queue in a message, as any handle.
+    receiver.recv()?.put("it is the same queue".to_string())?;
+    println!("  a queue went through a pipe: {}", queue.get()?);
+
+    drop(sender);
+    let waiting: [&dyn Waitable; 4] = [&receiver, &queue, &ours, &child];
+    println!("  ready of a pipe without a sender, an empty queue, a pipe, a child: {:?}", wait_ready(waiting)?);
+    drop(ours);
+    child.join()??;
     Ok(())
 }
 

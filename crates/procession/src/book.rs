@@ -21,6 +21,9 @@ pages! {
     shared_memory: "../../../docs/src/guide/shared-memory.md",
     synchronization: "../../../docs/src/guide/synchronization.md",
     owner_death: "../../../docs/src/guide/owner-death.md",
+    channels: "../../../docs/src/guide/channels.md",
+    disconnection: "../../../docs/src/guide/disconnection.md",
+    channel_crashes: "../../../docs/src/guide/channel-crashes.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
@@ -29,5 +32,6 @@ pages! {
     performance: "../../../docs/src/performance.md",
     glossary: "../../../docs/src/reference/glossary.md",
     architecture: "../../../docs/src/design/architecture.md",
+    ring: "../../../docs/src/design/ring.md",
     decisions: "../../../docs/src/design/decisions.md",
 }

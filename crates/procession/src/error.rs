@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use procession_ipc::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
 use procession_shm::{FreezeError, ShmError};
 use procession_sync::{BarrierError, LockError};
@@ -40,6 +41,27 @@ pub enum Error {
     /// The parties of a barrier did not come together.
     #[error(transparent)]
     Barrier(#[from] BarrierError),
+    /// A queue could not be made.
+    #[error(transparent)]
+    Queue(#[from] QueueError),
+    /// An item was not put.
+    #[error(transparent)]
+    Put(PutError<()>),
+    /// No item was had.
+    #[error(transparent)]
+    Get(#[from] GetError),
+    /// Not all items of a joinable queue are done, or more than all.
+    #[error(transparent)]
+    Unfinished(#[from] UnfinishedError),
+    /// A message was not sent.
+    #[error(transparent)]
+    Send(#[from] SendError),
+    /// No message was received.
+    #[error(transparent)]
+    Recv(#[from] RecvError),
+    /// Several things could not be waited for.
+    #[error(transparent)]
+    Wait(#[from] WaitError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -65,6 +87,13 @@ impl<G> From<LockError<G>> for Error {
     /// A guard in the error is dropped, so its lock is free again; the news is the error.
     fn from(error: LockError<G>) -> Self {
         Error::Lock(error.map(drop))
+    }
+}
+
+impl<T> From<PutError<T>> for Error {
+    /// The item that was not put is dropped: whoever wants it takes it out of the [`PutError`].
+    fn from(error: PutError<T>) -> Self {
+        Error::Put(error.map(drop))
     }
 }
 

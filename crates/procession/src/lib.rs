@@ -30,6 +30,14 @@ mod book; // Every page of the book, compiled.
 pub use crate::error::{Error, Result};
 
 #[doc(no_inline)]
+pub use procession_ipc as ipc;
+#[doc(no_inline)]
+pub use procession_ipc::{
+    BytesConnection, Connection, Consumer, GetError, JoinableQueue, Lent, Loan, Producer, PutError, Queue,
+    QueueBuilder, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue, UnfinishedError, WaitError,
+    Waitable, pipe, pipe_bytes, pipe_simplex, try_wait_ready, wait_ready, wait_ready_timeout,
+};
+#[doc(no_inline)]
 pub use procession_launch::{
     AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, Arguments, AuthKey, AuthKeyError, Builder, Captureless, Child, Context,
     ControlError, CurrentProcess, ExitHook, ExitStatus, Forked, JoinError, ParentProcess, Passable, PreloadResult,

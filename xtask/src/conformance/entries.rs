@@ -28,7 +28,7 @@ pub(super) struct Test {
 pub(super) enum Proof {
     /// These tests fail when the promise is broken.
     Tests(Vec<Test>),
-    /// A crate that does not exist yet.
+    /// A crate that does not exist yet, or a name of one that does.
     Waits(String),
 }
 
@@ -46,7 +46,7 @@ pub(super) struct Entry {
     pub(super) promise: String,
 }
 
-/// A crate that rows wait for.
+/// A crate, or a name of one, that rows wait for.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Awaited {
     pub(super) line_idx: usize,
@@ -133,8 +133,9 @@ fn read_proof(proof: &str) -> Result<Proof, String> {
 }
 
 impl List {
-    /// What is wrong with the list, whatever tests there are. `crates` are the names of those that exist.
-    pub(super) fn objections(&self, path: &str, crates: &[String]) -> Vec<Finding> {
+    /// What is wrong with the list, whatever tests there are. `existing` are the crates that exist, and what is awaited of
+    /// one and is there.
+    pub(super) fn objections(&self, path: &str, existing: &[String]) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (at, entry) in self.entries.iter().enumerate() {
             let mut object = |message: String| findings.push(Finding::at(path, entry.line_idx, message));
@@ -142,7 +143,7 @@ impl List {
                 object(format!("`{}` stands in the list already", entry.name));
             }
             if let Proof::Waits(awaited) = &entry.proof {
-                self.objection_to_waiting(awaited, crates).into_iter().for_each(&mut object);
+                self.objection_to_waiting(awaited, existing).into_iter().for_each(&mut object);
             }
             for test in self.overused(at) {
                 let Test { binary, case } = test;
@@ -173,8 +174,8 @@ impl List {
         })
     }
 
-    fn objection_to_waiting(&self, awaited: &str, crates: &[String]) -> Option<String> {
-        if crates.iter().any(|name| name == awaited) {
+    fn objection_to_waiting(&self, awaited: &str, existing: &[String]) -> Option<String> {
+        if existing.iter().any(|name| name == awaited) {
             return Some(format!("waits for `{awaited}`, which exists: name the test that proves the row"));
         }
         let known = self.awaited.iter().any(|crate_| crate_.name == awaited);

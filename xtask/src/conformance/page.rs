@@ -54,7 +54,7 @@ fn waiting(list: &List) -> String {
     let mut text = String::from("\n## Not here yet\n\n");
     let waiting: usize = list.awaited.iter().map(|crate_| list.waiting_for(&crate_.name)).sum();
     let all = list.entries.len();
-    text += &format!("Of {all} promises {} are proved above. The others wait for their crate:\n\n", all - waiting);
+    text += &format!("Of {all} promises {} are proved above. The others wait for what is to come:\n\n", all - waiting);
     text += "| crate | brings | promises |\n|---|---|---|\n";
     for crate_ in &list.awaited {
         text += &format!("| {} | {} | {} |\n", crate_.name, crate_.brings, list.waiting_for(&crate_.name));

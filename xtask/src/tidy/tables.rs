@@ -1,7 +1,8 @@
 //! Rules for the page that answers every Python name: no cell of its tables is empty, and nothing that is said to be
 //! missing is there.
 //!
-//! Relies on tables whose lines begin with `|`, and on the words `with CRATE (not yet)` for what a later crate brings.
+//! Relies on tables whose lines begin with `|`, and on the words `with CRATE (not yet)` for what a later crate brings, or
+//! `with CRATE::NAME (not yet)` for what is to come in one that exists.
 
 use crate::tree::{Finding, TextFile};
 
@@ -12,9 +13,11 @@ const NOT_YET: &str = " (not yet)";
 
 /// What the rules find in these files.
 pub(super) fn check(files: &[TextFile]) -> Vec<Finding> {
-    let exists = |name: &str| {
-        let manifest = format!("crates/{name}/Cargo.toml");
-        files.iter().any(|file| file.path == manifest)
+    let exists = |awaited: &str| match awaited.split_once("::") {
+        None => files.iter().any(|file| file.path == format!("crates/{awaited}/Cargo.toml")),
+        Some((package, name)) => {
+            files.iter().any(|file| file.path == format!("crates/{package}/src/lib.rs") && file.has_word(name))
+        }
     };
     let mut findings = Vec::new();
     for page in files.iter().filter(|file| file.path == PAGE) {
@@ -69,6 +72,15 @@ mod tests {
         assert_eq!(found("| a | b |\n|---|---|\n| c | d |\n\n| e |\n"), []);
         assert!(matches!(&found("| a | b |\n| c | |\n")[..], [(2, message)] if message.contains("empty cell")));
         assert!(matches!(&found("| a | b |\n| c |\n")[..], [(2, message)] if message.contains("number of cells")));
+    }
+
+    #[test]
+    fn what_is_to_come_in_a_crate_is_missing_until_its_head_names_it() {
+        let page = "| a | with procession-ipc::Listener (not yet): b |\n";
+        assert_eq!(found(page), []);
+        let files =
+            [file(PAGE, page), file("crates/procession-ipc/src/lib.rs", "pub use crate::a::{Client, Listener};\n")];
+        assert_eq!(check(&files).len(), 1);
     }
 
     #[test]

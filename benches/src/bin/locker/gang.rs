@@ -1,15 +1,12 @@
-//! Processes that do the same thing at the same time when they are told to, as often as they are told.
-//!
-//! Relies on pipes to tell them: what is measured is not used to measure.
+//! Processes that take and free, count, or go to and fro at the same time.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::{BufRead, BufReader, Write};
-use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use procession::{Context, Descriptor, Passable, Process};
+use procession::Passable;
 use procession_benches::Result;
+use procession_benches::gang::{Member, Others};
+use serde::{Deserialize, Serialize};
 
 /// What the processes of a gang share, and do with it.
 pub(crate) trait Work: Passable + Clone {
@@ -39,32 +36,36 @@ pub(crate) fn run<W: Work>(
     gang(times)
 }
 
-/// A child of the gang.
-struct Other {
-    process: Process<()>,
-    asks: Option<File>,
-    answers: BufReader<File>,
+/// One process's part as a member of a gang.
+#[derive(Serialize, Deserialize)]
+#[serde(bound = "W: Work")]
+struct Worker<W>(W);
+
+impl<W: Work> Member for Worker<W> {
+    fn join(self, who: usize) -> Result<impl FnMut(u64) -> Result<u64>> {
+        Ok(move |times| self.0.part(who, times).map(|()| times))
+    }
 }
 
 struct Gang<W> {
     work: W,
-    others: Vec<Other>,
+    others: Others,
+    processes: u64,
 }
 
 impl<W: Work> Gang<W> {
     fn start(work: W, processes: usize) -> Result<Self> {
-        let others = (1..processes).map(|who| {
-            let ((asked, asks), (answers, answered)) = (procession_sys::pipe()?, procession_sys::pipe()?);
-            let arguments = (work.clone(), who, Descriptor::from(asked), Descriptor::from(answered));
-            let process = Context::default().start(member::<W>, arguments)?;
-            Ok(Other { process, asks: Some(File::from(asks)), answers: BufReader::new(File::from(answers)) })
-        });
-        Ok(Self { others: others.collect::<Result<_>>()?, work })
+        let mut others = Others::new();
+        for _ in 1..processes {
+            others.start(Worker(work.clone()))?;
+        }
+        others.wait_until_ready()?;
+        Ok(Self { others, work, processes: processes as u64 })
     }
 
     /// So many times in all, as evenly as it goes: how long that would take if it went exactly.
     fn share(&mut self, times: u64) -> Result<Duration> {
-        let processes = self.others.len() as u64 + 1;
+        let processes = self.processes;
         let each = times.div_ceil(processes);
         let before = self.work.done()?;
         let took = self.together(each)?;
@@ -78,42 +79,9 @@ impl<W: Work> Gang<W> {
     /// Each process so many times, until the last is through.
     fn together(&mut self, each: u64) -> Result<Duration> {
         let began = Instant::now();
-        for other in &mut self.others {
-            writeln!(other.asks.as_mut().ok_or("it has ended")?, "{each}")?;
-        }
+        self.others.ask(each)?;
         self.work.part(0, each)?;
-        for other in &mut self.others {
-            let mut answer = String::new();
-            other.answers.read_line(&mut answer)?;
-            if answer != DONE {
-                return Err(format!("process {} of the gang says: {answer}", other.process.pid()).into());
-            }
-        }
+        self.others.answers()?;
         Ok(began.elapsed())
-    }
-}
-
-impl<W> Drop for Gang<W> {
-    fn drop(&mut self) {
-        for mut other in self.others.drain(..) {
-            drop(other.asks.take()); // So that it ends.
-            if let Err(error) = other.process.join() {
-                eprintln!("a process of a gang: {error}");
-            }
-        }
-    }
-}
-
-/// What a member answers when it is through.
-const DONE: &str = "done\n";
-
-/// A child: does its part whenever it is told to.
-fn member<W: Work>(work: W, who: usize, asked: Descriptor, answers: Descriptor) {
-    let file = |end: Descriptor| File::from(end.as_fd().try_clone_to_owned().expect("a duplicate"));
-    let (asked, mut answers) = (BufReader::new(file(asked)), file(answers));
-    for line in asked.lines() {
-        let part = || work.part(who, line?.parse()?);
-        let answer = part().map_or_else(|error| format!("{error}\n"), |()| DONE.to_owned());
-        answers.write_all(answer.as_bytes()).expect("somebody waits for the answer");
     }
 }

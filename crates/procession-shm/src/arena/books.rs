@@ -385,6 +385,45 @@ impl Books {
         was_sent && is_record_locked(&self.file, SLOT_LOCKS_AT + u64::from(slot)).unwrap_or(true)
     }
 
+    /// Whether an owner that is alive, beside `own`, or a message refers to the slot, to which `own` has a reference. True
+    /// when nobody can tell.
+    pub(super) fn is_held_by_others(&self, own: u32, slot: u32) -> bool {
+        // Mostly somebody does, which takes no more than a look.
+        if self.is_seen_elsewhere(own, slot) {
+            return true;
+        }
+        // A reference that became a message, or came from one, in the middle of the look was seen as neither. So this
+        // looks as who frees does: whoever adds a reference meanwhile changes the state.
+        for _ in 0..TURNS_MAX {
+            let seen = self.load(slot);
+            let Some(mine) = seen.freeing() else { return self.is_seen_elsewhere(own, slot) };
+            if self.exchange(slot, seen, mine).is_err() {
+                continue;
+            }
+            fail_point!("others: begun");
+            let held = self.is_seen_elsewhere(own, slot);
+            if self.exchange(slot, mine, mine.kept()).is_ok() || held {
+                return held;
+            }
+        }
+        true
+    }
+
+    /// How many references an owner has to a slot.
+    pub(super) fn references(&self, owner: u32, slot: u32) -> u32 {
+        self.count(owner, slot).load(SeqCst)
+    }
+
+    /// One look at all counts and locks but `own`'s; in this order, as in [`Books::free`].
+    fn is_seen_elsewhere(&self, own: u32, slot: u32) -> bool {
+        let others = (0..self.owners_used()).filter(|owner| *owner != own);
+        let mut counted = others.filter(|owner| self.count(*owner, slot).load(SeqCst) > 0);
+        // What is left by a process that has died refers to nothing, though nobody has cleared it yet.
+        let alive = counted.any(|owner| is_record_locked(&self.file, owner.into()).unwrap_or(true));
+        fail_point!("others: between");
+        alive || self.is_in_flight(slot)
+    }
+
     /// The slots that were ever claimed.
     pub(super) fn ever_used(&self) -> impl Iterator<Item = u32> + '_ {
         (0..CLASSES).flat_map(|class_idx| {

@@ -137,6 +137,16 @@ impl Arena {
         }
     }
 
+    /// Whether any other process, or a message, refers to a slot to which this process has a reference.
+    pub(super) fn is_held_by_others(&self, slot: u32) -> bool {
+        self.owner().is_none_or(|own| self.books.is_held_by_others(own, slot))
+    }
+
+    /// How many references to a slot this process has.
+    pub(super) fn handles(&self, slot: u32) -> u32 {
+        self.owner().map_or(0, |own| self.books.references(own, slot))
+    }
+
     /// As if the process had been killed: what is dropped from now on is not given up.
     #[cfg(test)]
     pub(super) fn die(&self) {

@@ -235,6 +235,36 @@ fn who_is_stopped_while_it_frees_keeps_nobody_from_going_on() {
 }
 
 #[test]
+fn a_reference_that_is_passed_on_while_somebody_looks_for_others_is_not_missed() {
+    let own = first();
+    let other = another(&own);
+    let found = allocate(&own);
+    let receive = move |other: &Arena, message: OwnedFd| {
+        other.receive(found.slot, found.generation).unwrap();
+        drop(message);
+    };
+    let message = other.open_for_message().unwrap();
+    other.books.send(&message, found.slot).unwrap();
+    let looks_again = Arc::clone(&other);
+    // The message arrives after the look at counts, and before that at messages.
+    fail_points::arm("others: between", 0, move || {
+        receive(&looks_again, message);
+        // It does so again in the second look, having been sent before that.
+        let other = Arc::clone(&looks_again);
+        fail_points::arm("others: begun", 0, move || {
+            let message = sent(&other, found);
+            fail_points::arm("others: between", 0, move || receive(&other, message));
+        });
+    });
+    assert!(own.books.is_held_by_others(0, found.slot));
+    assert!(!fail_points::is_armed());
+    other.give_up(found.slot);
+    assert!(!own.books.is_held_by_others(0, found.slot));
+    assert_live(&own, found);
+    assert_eq!(count(&own, found), 1);
+}
+
+#[test]
 fn owners_are_as_many_as_there_can_be_and_no_more() {
     let arena = first();
     let others: Vec<_> = (1..OWNERS_MAX).map(|_| another(&arena)).collect();

@@ -118,6 +118,52 @@ impl Slot {
         identity(self) == identity(other)
     }
 
+    /// Whether any other living process has a handle of the same bytes, or a message that is under way holds one, this
+    /// process's own messages included. When it is false nobody else can come to have one but by this process.
+    ///
+    /// A process that has died counts no more as soon as the kernel has closed its descriptors, whether or not anybody
+    /// has [collected](super::collect) what it left; a child that this process is forking counts already. How many handles
+    /// this process has is its own affair. True for a handle that is not counted ([`ArenaError::NotCounted`]), of which
+    /// nobody can tell.
+    ///
+    /// Costs a look at each process's count, a system call for each process that has one, and one more for a slot that was
+    /// ever sent. A reference that is passed on meanwhile is not missed.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::arena::Slot;
+    ///
+    /// let slot = Slot::allocate(8, 1)?;
+    /// let _same = slot.clone();
+    /// assert!(!slot.is_held_by_others());
+    /// let message = procession_wire::encode(&slot)?;
+    /// assert!(slot.is_held_by_others());
+    /// drop(message);
+    /// assert!(!slot.is_held_by_others());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_held_by_others(&self) -> bool {
+        self.arena.is_held_by_others(self.found.slot)
+    }
+
+    /// How many handles of the same bytes this process has, clones of this one and those that came in messages. None for a
+    /// handle that is not counted ([`ArenaError::NotCounted`]).
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::arena::Slot;
+    ///
+    /// let slot = Slot::allocate(8, 1)?;
+    /// let same: Slot = procession_wire::decode(procession_wire::encode(&slot)?)?;
+    /// assert_eq!((slot.handles(), same.handles()), (2, 2));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn handles(&self) -> u32 {
+        self.arena.handles(self.found.slot)
+    }
+
     /// As whom the slot's arena knows this process: what a word of the slot may say to name it.
     ///
     /// A forked child is known by another name than its parent. So is a process that comes back to an arena after it has

@@ -10,40 +10,44 @@ use procession_sys::THREAD_IDS_END;
 use super::{Word, World, low};
 
 /// Somebody sleeps, or may be about to.
-pub(crate) const WAITERS: u64 = 1 << 31;
+pub const WAITERS: u64 = 1 << 31;
 
 const OWNER_SHIFT: u32 = 32;
 
 /// A word that says a thread holds the lock, without the mark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Held(u64);
+pub struct Held(u64);
 
 impl Held {
     /// No thread's.
-    pub(crate) const NOBODY: Self = Self(0);
+    pub const NOBODY: Self = Self(0);
 
     /// The word of a thread of a process.
     #[inline]
-    pub(crate) fn by(owner: Owner, thread: u32) -> Self {
+    #[must_use]
+    pub fn by(owner: Owner, thread: u32) -> Self {
         Self(u64::from(owner.word()) << OWNER_SHIFT | u64::from(thread % THREAD_IDS_END))
     }
 
     /// Who holds a lock of which the word says this; `None` for a free one.
     #[inline]
-    pub(crate) fn from_word(word: u64) -> Option<Self> {
+    #[must_use]
+    pub fn from_word(word: u64) -> Option<Self> {
         let held = word & !WAITERS;
         (held != 0).then_some(Self(held))
     }
 
     /// The word.
     #[inline]
-    pub(crate) fn word(self) -> u64 {
+    #[must_use]
+    pub fn word(self) -> u64 {
         self.0
     }
 
     /// The process; `None` for a word that no process of ours has written.
     #[inline]
-    pub(crate) fn owner(self) -> Option<Owner> {
+    #[must_use]
+    pub fn owner(self) -> Option<Owner> {
         Owner::from_word((self.0 >> OWNER_SHIFT) as u32) // The upper half.
     }
 
@@ -54,14 +58,15 @@ impl Held {
     }
 
     /// The thread, by its number.
-    pub(crate) fn thread(self) -> u32 {
+    #[must_use]
+    pub fn thread(self) -> u32 {
         low(self.0) % THREAD_IDS_END
     }
 }
 
 /// How a lock was had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Taken {
+pub enum Taken {
     /// It was free.
     Free,
     /// Its holder is dead.
@@ -70,7 +75,7 @@ pub(crate) enum Taken {
 
 /// Why it was not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// Somebody else holds it.
     Held,
     /// The caller does.
@@ -79,12 +84,15 @@ pub(crate) enum Refused {
 
 /// Takes a lock that is free and that nobody waits for.
 #[inline]
-pub(crate) fn take_free(word: &impl Word, own: Held) -> bool {
+pub fn take_free(word: &impl Word, own: Held) -> bool {
     word.exchange(0, own.0, Acquire, Relaxed).is_ok()
 }
 
 /// Takes the lock if it is free or its holder dead.
-pub(crate) fn try_take<W: World>(world: &W, word: &W::Word, own: Held) -> Result<Taken, Refused> {
+///
+/// # Errors
+/// Somebody holds it.
+pub fn try_take<W: World>(world: &W, word: &W::Word, own: Held) -> Result<Taken, Refused> {
     loop {
         let seen = word.load(Relaxed);
         let taken = match Held::from_word(seen) {
@@ -102,7 +110,10 @@ pub(crate) fn try_take<W: World>(world: &W, word: &W::Word, own: Held) -> Result
 }
 
 /// Takes the lock as soon as it is free or its holder dead, unless the world is over first.
-pub(crate) fn take<W: World>(world: &W, word: &W::Word, own: Held) -> Result<Taken, Refused> {
+///
+/// # Errors
+/// The calling thread holds it, or somebody else does for too long.
+pub fn take<W: World>(world: &W, word: &W::Word, own: Held) -> Result<Taken, Refused> {
     // Who has slept does not know how many others still do.
     let mut mark = 0;
     loop {
@@ -145,12 +156,12 @@ fn is_alive(world: &impl World, holder: Held) -> bool {
 
 /// Frees a lock that `own` holds and that nobody waits for.
 #[inline]
-pub(crate) fn give_unmarked(word: &impl Word, own: Held) -> bool {
+pub fn give_unmarked(word: &impl Word, own: Held) -> bool {
     word.exchange(own.0, 0, Release, Relaxed).is_ok()
 }
 
 /// Frees a lock that `own` holds; nothing happens to one that it does not.
-pub(crate) fn give<W: World>(world: &W, word: &W::Word, own: Held) {
+pub fn give<W: World>(world: &W, word: &W::Word, own: Held) {
     world.at("lock: to free");
     if give_unmarked(word, own) {
         world.at("lock: freed");

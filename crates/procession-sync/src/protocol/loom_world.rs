@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 
@@ -18,7 +19,7 @@ use procession_shm::arena::Owner;
 use super::{Word, World, low};
 
 /// Words in a model.
-pub(crate) const WORDS: usize = 7;
+pub const WORDS: usize = 16;
 
 /// Processes in a model, the first included, and one number that is none's.
 const PROCESSES: usize = 5;
@@ -26,6 +27,14 @@ const PROCESSES: usize = 5;
 impl Word for AtomicU64 {
     fn load(&self, order: Ordering) -> u64 {
         self.load(order)
+    }
+
+    fn store(&self, value: u64, order: Ordering) {
+        self.store(value, order);
+    }
+
+    fn add(&self, value: u64, order: Ordering) -> u64 {
+        self.fetch_add(value, order)
     }
 
     fn touch(&self, order: Ordering) -> u64 {
@@ -39,7 +48,8 @@ impl Word for AtomicU64 {
 
 /// What becomes of a process.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
+pub enum Fate {
+    /// Nothing.
     Lives,
     /// When it first comes to the place.
     KilledAt(&'static str),
@@ -74,7 +84,7 @@ struct Shared {
 }
 
 /// The kernel as one process has it.
-pub(crate) struct Kernel {
+pub struct Kernel {
     shared: Arc<Shared>,
     process: u32,
     fate: Fate,
@@ -88,17 +98,22 @@ pub(crate) struct Kernel {
 struct Killed;
 
 /// A process that was started.
-pub(crate) struct Process<R>(JoinHandle<Option<R>>);
+#[derive(Debug)]
+pub struct Process<R>(JoinHandle<Option<R>>);
 
 impl<R> Process<R> {
     /// What it returned; `None` if it was killed.
-    pub(crate) fn join(self) -> Option<R> {
+    ///
+    /// # Panics
+    /// If it panicked.
+    #[expect(clippy::must_use_candidate, reason = "many models ask only that it ends")]
+    pub fn join(self) -> Option<R> {
         self.0.join().expect("it catches what is not its death")
     }
 }
 
 /// Tries every order of the steps in which at most so many times a process is interrupted that could go on.
-pub(crate) fn model(preemptions: usize, run: impl Fn(Kernel) + Send + Sync + 'static) {
+pub fn model(preemptions: usize, run: impl Fn(Kernel) + Send + Sync + 'static) {
     let mut builder = Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.check(move || {
@@ -120,18 +135,23 @@ pub(crate) fn model(preemptions: usize, run: impl Fn(Kernel) + Send + Sync + 'st
 }
 
 /// The name of a process in a model.
-pub(crate) fn name(process: u32) -> Owner {
+///
+/// # Panics
+/// Never.
+#[must_use]
+pub fn name(process: u32) -> Owner {
     Owner::from_word(1 << 8 | process).expect("a name")
+}
+
+impl fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Kernel").field("process", &self.process).field("fate", &self.fate).finish_non_exhaustive()
+    }
 }
 
 impl Kernel {
     /// Starts a process, known by a number from 2 on.
-    pub(crate) fn spawn<R: 'static>(
-        &self,
-        process: u32,
-        fate: Fate,
-        run: impl FnOnce(&Self) -> R + 'static,
-    ) -> Process<R> {
+    pub fn spawn<R: 'static>(&self, process: u32, fate: Fate, run: impl FnOnce(&Self) -> R + 'static) -> Process<R> {
         let kernel = Self {
             shared: Arc::clone(&self.shared),
             process,
@@ -150,42 +170,48 @@ impl Kernel {
     }
 
     /// Which process this is.
-    pub(crate) fn process(&self) -> u32 {
+    pub fn process(&self) -> u32 {
         self.process
     }
 
     /// A word.
-    pub(crate) fn word(&self, which: usize) -> &AtomicU64 {
+    pub fn word(&self, which: usize) -> &AtomicU64 {
         &self.shared.words[which]
     }
 
     /// Several words.
-    pub(crate) fn words(&self, which: impl std::slice::SliceIndex<[AtomicU64], Output = [AtomicU64]>) -> &[AtomicU64] {
+    pub fn words(&self, which: impl std::slice::SliceIndex<[AtomicU64], Output = [AtomicU64]>) -> &[AtomicU64] {
         &self.shared.words[which]
     }
 
     /// Has no time to wait from now on.
-    pub(crate) fn hurry(&self) {
+    pub fn hurry(&self) {
         self.is_hurried.set(true);
     }
 
     /// Has a process sleep on a word that does nothing when it is woken.
-    pub(crate) fn put_to_sleep(&self, which: usize, process: u32) {
+    ///
+    /// # Panics
+    /// If another thread has.
+    pub fn put_to_sleep(&self, which: usize, process: u32) {
         self.shared.sleep.lock().expect("nobody panics with it").asleep.push(Asleep { word: which, process });
     }
 
     /// How many sleep.
-    pub(crate) fn asleep(&self) -> usize {
+    ///
+    /// # Panics
+    /// If another thread has.
+    pub fn asleep(&self) -> usize {
         self.shared.sleep.lock().expect("nobody panics with it").asleep.len()
     }
 
     /// Touches what a lock guards.
-    pub(crate) fn touch(&self) {
+    pub fn touch(&self) {
         self.shared.guarded.with_mut(|_| ());
     }
 
     /// Looks at what a lock guards, as others may at the same time.
-    pub(crate) fn look(&self) {
+    pub fn look(&self) {
         self.shared.guarded.with(|_| ());
     }
 

@@ -1,0 +1,303 @@
+//! The typed end of a pipe that sends and receives.
+//!
+//! Relies on `duplex.rs` for the end, and on `values.rs` for what a value is as a message.
+
+use std::any::type_name;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_shm::derived::signature;
+use procession_sys::Deadline;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+use crate::duplex::End;
+use crate::wait::{Waitable, Watch};
+use crate::{RecvError, SendError, values};
+
+/// One end of a pipe, which sends `S` and receives `R`; made by [`pipe`](crate::pipe).
+///
+/// Messages arrive whole, in order, each once. They may be of any size: more than [`PIPE_BYTES`](crate::PIPE_BYTES) of them
+/// in one direction wait for the peer to receive some, but a single message always goes. A message may hold whatever has
+/// descriptors: other connections, queues, locks, files.
+///
+/// A clone is the same end, and so is one that was passed to a child, or received in a message; any number of processes and
+/// threads may send and receive at once. Each message is received by one of them. An end may be sent on through any
+/// connection, even through itself, while messages are under way in it.
+///
+/// # Crashes
+/// Whoever is killed in the middle of a send has sent nothing, and costs no other anything; in the middle of a receive,
+/// it has received its message or left it there. What was sent is received, whatever became of who has sent it. When
+/// nobody holds the other end any more, `recv` gets [`RecvError::Disconnected`] after the last message; a `recv` that waits
+/// hears of a killed peer within [`RECHECK`](procession_sync::RECHECK).
+///
+/// `send` gets [`SendError::Disconnected`] when nobody holds the other end: always when it is the first from this handle,
+/// when it has to wait, and when a peer has dropped or closed the end, or exited in that way. Of peers that were killed
+/// it hears after 256 messages at the latest, which go nowhere. That a message was sent does not mean that it was
+/// received.
+///
+/// # Fork
+/// A forked child has all ends that its parent had, as another process. The end of the stream comes when it has dropped
+/// them, too.
+///
+/// # Python
+/// `multiprocessing.connection.Connection`. In CPython several processes must not send, or receive, at once: their
+/// messages mix.
+///
+/// # Examples
+/// ```
+/// use procession_ipc::{RecvError, pipe};
+///
+/// let (ours, theirs) = pipe::<(u32, String), bool>()?;
+/// ours.send(&(7, "seven".to_owned()))?;
+/// assert_eq!(theirs.recv()?, (7, "seven".to_owned()));
+/// theirs.send(&true)?;
+/// drop(theirs);
+/// assert!(ours.recv()?);
+/// assert!(matches!(ours.recv(), Err(RecvError::Disconnected)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Connection<S, R> {
+    end: Arc<End>,
+    _of: PhantomData<fn(S) -> R>,
+}
+
+impl<S, R> Connection<S, R> {
+    pub(crate) fn over(end: End) -> Self {
+        Self { end: Arc::new(end), _of: PhantomData }
+    }
+}
+
+impl<S: Serialize + 'static, R> Connection<S, R> {
+    /// Sends a value. Waits while the pipe is full.
+    ///
+    /// Returns when the message is where the peer finds it: whatever becomes of this process, it can be received.
+    ///
+    /// # Errors
+    /// [`SendError::Disconnected`] when the peer is gone, as the type's documentation says; [`SendError::Encode`] for a
+    /// value that cannot be a message; [`SendError::Closed`]; [`SendError::System`] when no memory is left, no descriptor, or
+    /// when the user has too many descriptors in messages that nobody has received (`ETOOMANYREFS`, getrlimit(2)). Nothing
+    /// was sent then, and nothing of it is left behind.
+    ///
+    /// # Python
+    /// `Connection.send`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{SendError, pipe};
+    ///
+    /// let (ours, theirs) = pipe::<Vec<f64>, ()>()?;
+    /// ours.send(&vec![0.5; 1 << 20])?; // Numbers go as they are in memory.
+    /// assert_eq!(theirs.recv()?.len(), 1 << 20);
+    /// drop(theirs);
+    /// assert!(matches!(ours.send(&vec![1.0]), Err(SendError::Disconnected)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn send(&self, value: &S) -> Result<(), SendError> {
+        self.send_until(value, Deadline::NEVER)
+    }
+
+    /// As [`Connection::send`], if the pipe is not full.
+    ///
+    /// # Errors
+    /// [`SendError::WouldBlock`] when it is, or when others are sending for 100 ms. Otherwise as [`Connection::send`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{SendError, pipe};
+    ///
+    /// let (ours, _theirs) = pipe::<Vec<u8>, ()>()?;
+    /// let megabyte = vec![0; 1 << 20];
+    /// for _ in 0..64 {
+    ///     ours.try_send(&megabyte)?;
+    /// }
+    /// assert!(matches!(ours.try_send(&megabyte), Err(SendError::WouldBlock)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn try_send(&self, value: &S) -> Result<(), SendError> {
+        self.send_until(value, Deadline::NOW)
+    }
+
+    /// As [`Connection::send`], waiting for so long at most. `Duration::ZERO` does not wait, `Duration::MAX` waits for ever.
+    ///
+    /// # Errors
+    /// [`SendError::Timeout`]; nothing was sent then. Otherwise as [`Connection::send`].
+    pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<(), SendError> {
+        self.send_until(value, Deadline::after(timeout)).map_err(values::timed_out)
+    }
+
+    #[inline]
+    fn send_until(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
+        values::send_by(&self.end, value, deadline)
+    }
+}
+
+impl<S, R: DeserializeOwned + 'static> Connection<S, R> {
+    /// Receives a value. Waits for it.
+    ///
+    /// # Errors
+    /// [`RecvError::Disconnected`] when all was received and nobody holds the other end; [`RecvError::Decode`] for a message
+    /// that is no `R`, or lacks a descriptor that it should have, and which is gone; [`RecvError::Closed`];
+    /// [`RecvError::System`], with which the message stays where it is, so when this process has too many files open for
+    /// its descriptors (`EMFILE`).
+    ///
+    /// # Python
+    /// `Connection.recv`; what is an `EOFError` there is [`RecvError::Disconnected`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{RecvError, pipe};
+    ///
+    /// let (ours, theirs) = pipe::<(), i32>()?;
+    /// theirs.send(&5)?;
+    /// theirs.close();
+    /// assert_eq!(ours.recv()?, 5);
+    /// assert!(matches!(ours.recv(), Err(RecvError::Disconnected)));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn recv(&self) -> Result<R, RecvError> {
+        self.recv_until(Deadline::NEVER)
+    }
+
+    /// As [`Connection::recv`], if a message is there.
+    ///
+    /// # Errors
+    /// [`RecvError::WouldBlock`] when there is none, or when others are receiving for 100 ms. Otherwise as
+    /// [`Connection::recv`].
+    pub fn try_recv(&self) -> Result<R, RecvError> {
+        self.recv_until(Deadline::NOW)
+    }
+
+    /// As [`Connection::recv`], waiting for so long at most. `Duration::ZERO` does not wait, `Duration::MAX` waits for ever.
+    ///
+    /// # Errors
+    /// [`RecvError::Timeout`]. Otherwise as [`Connection::recv`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{RecvError, pipe};
+    /// use std::time::Duration;
+    ///
+    /// let (ours, _theirs) = pipe::<(), i32>()?;
+    /// assert!(matches!(ours.recv_timeout(Duration::from_millis(1)), Err(RecvError::Timeout)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn recv_timeout(&self, timeout: Duration) -> Result<R, RecvError> {
+        self.recv_until(Deadline::after(timeout)).map_err(values::came_late)
+    }
+
+    #[inline]
+    fn recv_until(&self, deadline: Deadline) -> Result<R, RecvError> {
+        values::receive_by(&self.end, deadline)
+    }
+}
+
+impl<S, R> Connection<S, R> {
+    /// Whether there is a message, or the stream has ended. Takes nothing away, and does not wait.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`].
+    ///
+    /// # Python
+    /// `Connection.poll`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::pipe;
+    ///
+    /// let (ours, theirs) = pipe::<(), String>()?;
+    /// assert!(!ours.poll()?);
+    /// theirs.send(&String::new())?;
+    /// assert!(ours.poll()? && ours.poll()?);
+    /// assert_eq!(ours.recv()?, "");
+    /// drop(theirs);
+    /// assert!(ours.poll()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn poll(&self) -> Result<bool, RecvError> {
+        self.poll_until(Deadline::NOW)
+    }
+
+    /// As [`Connection::poll`]; waits for so long at most until there is something.
+    ///
+    /// # Errors
+    /// [`RecvError::Closed`].
+    ///
+    /// # Python
+    /// `Connection.poll(timeout)`; `None` there is `Duration::MAX`.
+    pub fn poll_timeout(&self, timeout: Duration) -> Result<bool, RecvError> {
+        self.poll_until(Deadline::after(timeout))
+    }
+
+    fn poll_until(&self, deadline: Deadline) -> Result<bool, RecvError> {
+        self.end.poll(deadline).map_err(|unreceived| values::not_received(unreceived, deadline))
+    }
+
+    /// Closes the end in this process, for all clones. Calls in which other threads wait end with `Closed`. Other processes
+    /// that have this end keep it. Closing it again does nothing.
+    ///
+    /// What the peer has sent and nobody has received is gone when nobody has this end any more. Dropping the last handle
+    /// closes it, too.
+    ///
+    /// # Python
+    /// `Connection.close`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{RecvError, SendError, pipe};
+    ///
+    /// let (ours, theirs) = pipe::<u8, u8>()?;
+    /// ours.close();
+    /// assert!(matches!(ours.send(&1), Err(SendError::Closed)));
+    /// assert!(matches!(theirs.recv(), Err(RecvError::Disconnected)));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn close(&self) {
+        self.end.close();
+    }
+}
+
+impl<S, R> Clone for Connection<S, R> {
+    fn clone(&self) -> Self {
+        Self { end: Arc::clone(&self.end), _of: PhantomData }
+    }
+}
+
+impl<S, R> fmt::Debug for Connection<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("Connection");
+        text.field("sends", &type_name::<S>()).field("receives", &type_name::<R>());
+        values::debug_end(&mut text, &self.end)
+    }
+}
+
+impl<S, R> Waitable for Connection<S, R> {
+    fn watch(&self) -> Watch<'_> {
+        self.end.watch()
+    }
+}
+
+/// What an end says of itself when it travels, so that it arrives as what it is.
+fn types<S, R>() -> u64 {
+    signature("Connection", &[signature(type_name::<S>(), &[]), signature(type_name::<R>(), &[])])
+}
+
+/// For arguments and messages: the receiver has this end as well. An error after [`Connection::close`].
+impl<S, R> Serialize for Connection<S, R> {
+    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
+        (types::<S, R>(), &*self.end).serialize(serializer)
+    }
+}
+
+/// An error for what was sent as something else, or as a connection of other types.
+impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (types_sent, end) = <(u64, End)>::deserialize(deserializer)?;
+        if types_sent != types::<S, R>() {
+            return Err(de::Error::custom(values::other_types::<Self>()));
+        }
+        Ok(Self::over(end))
+    }
+}
