@@ -24,8 +24,9 @@ use crate::tickets;
 /// For how many pauses a flow is let go on before the first look.
 const FLOW_PAUSES: u32 = 40;
 
-/// How often one looks for a message before a wait for it is set up.
-const QUICK_LOOKS: u32 = 2000;
+/// How often one looks for a message before a wait for it is set up, with a pause before each, since the other may share the
+/// core.
+const QUICK_LOOKS: u32 = 64;
 /// What else takers write down, having the consumers' lock.
 pub(crate) trait Notes {
     /// True if that is nothing.
@@ -74,7 +75,10 @@ impl Channel {
             (0..FLOW_PAUSES).for_each(|_| spin_loop());
             self.note_flow(false);
         }
-        (0..QUICK_LOOKS).any(|_| ring::may_take(ring))
+        (0..QUICK_LOOKS).any(|_| {
+            spin_loop();
+            ring::may_take(ring)
+        })
     }
 
     /// Notes whether messages come faster than they are taken, as far as the last one showed.
