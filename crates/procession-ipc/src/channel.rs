@@ -52,6 +52,8 @@ const TAKEN_TICKET: usize = 25;
 const TAKEN_WITH: usize = 26;
 /// Not zero when a consumer has died that may have noted what it did not take, and no consumer has been there since.
 const UNREPAIRED: usize = 27;
+/// Not zero while messages come faster than they are taken.
+const FLOW: usize = 28;
 
 /// The longest body that stands in its record; a longer one has a block of its own.
 pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
@@ -59,8 +61,7 @@ pub(crate) const INLINE_BYTES_MAX: usize = 16 << 10;
 /// For how long who does not want to wait waits for another that is just putting or taking: much longer than that takes,
 /// unless it is stopped.
 const LOCK_PATIENCE: Duration = Duration::from_millis(100);
-/// True if the last message that was waited for came at once.
-const FLOW: usize = 28;
+
 /// One direction of messages.
 #[derive(Clone, Debug)]
 pub(crate) struct Channel {

@@ -18,7 +18,7 @@ use crate::duplex::End;
 use crate::{RecvError, SendError};
 
 /// The memory that a thread encodes into, and decodes from, is kept for the next message if it is no larger than this.
-const SCRATCH_BYTES_MAX: usize = 64 << 10;
+const SCRATCH_BYTES_MAX: usize = 4 << 20;
 
 thread_local! {
     static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };

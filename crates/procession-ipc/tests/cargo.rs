@@ -29,6 +29,7 @@ procession_testkit::main! {
         items_of_every_size_come_as_they_were,
     ];
     cases: [
+        a_queue_costs_three_descriptors_and_a_side_two,
         an_item_of_300_mb_comes_as_it_was within 120,
         descriptors_of_high_numbers_travel,
         a_receiver_without_descriptors_leaves_the_item,
@@ -299,4 +300,26 @@ fn a_queue_has_three_descriptors_and_a_side_two() {
     assert_eq!(open(), before + 2);
     drop(from);
     assert_eq!(open(), before);
+}
+
+fn a_queue_costs_three_descriptors_and_a_side_two() {
+    let _first = Queue::<u8>::unbounded().unwrap(); // Takes the arena's as well.
+    let before = open_descriptors().len();
+    let cost = || open_descriptors().len() - before;
+    let queue = Queue::<u8>::bounded(1).unwrap();
+    let clone = queue.clone();
+    assert_eq!(cost(), 3);
+    drop(clone);
+    let simple = SimpleQueue::<u8>::new().unwrap();
+    assert_eq!(cost(), 6);
+    drop(simple);
+    let joinable = JoinableQueue::<u8>::unbounded().unwrap();
+    assert_eq!(cost(), 6);
+    drop(joinable);
+    let (producer, consumer) = queue.split().unwrap();
+    assert!(cost() <= 4, "{}", cost());
+    drop(consumer);
+    assert_eq!(cost(), 2);
+    drop(producer);
+    assert_eq!(cost(), 0);
 }

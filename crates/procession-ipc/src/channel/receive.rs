@@ -21,14 +21,12 @@ use crate::protocol::ring::{self, End, Missed, Paused, Position, Ring, WAITERS};
 use crate::store::SEGMENT_BYTES;
 use crate::tickets;
 
-/// A message that comes within so many looks was not an answer, but one of a flow.
-const FLOW_LOOKS: usize = 64;
-
 /// For how many pauses a flow is let go on before the first look.
 const FLOW_PAUSES: u32 = 40;
 
-/// How often one looks for a message before a wait for it is set up.
-const QUICK_LOOKS: u32 = 2000;
+/// How often one looks for a message before a wait for it is set up, with a pause before each, since the other may share the
+/// core.
+const QUICK_LOOKS: u32 = 64;
 /// What else takers write down, having the consumers' lock.
 pub(crate) trait Notes {
     /// True if that is nothing.
@@ -56,7 +54,10 @@ impl Channel {
     #[inline]
     pub(crate) fn take_quickly(&self, buffer: &mut Vec<u8>, deadline: Deadline) -> Option<usize> {
         let ring = self.ring();
-        if !ring::may_take(&ring) && !self.look_for_item(&ring, deadline) {
+        if ring::may_take(&ring) {
+            // It has come while the one before it was taken.
+            self.note_flow(true);
+        } else if !self.look_for_item(&ring, deadline) {
             return None;
         }
         self.take_plain(buffer, &ring)
@@ -64,19 +65,29 @@ impl Channel {
 
     /// Looks a few times for a message: an answer comes sooner than a wait for it is set up.
     ///
-    /// Each look takes the count's line from the producer, who goes the faster the less it is disturbed. So where items
-    /// have come one right after the other, some are let come before the first look.
+    /// Each look takes the count's line from the producer, who goes the faster the less it is disturbed. So while several
+    /// come at a time, some are let come before the first look.
     fn look_for_item(&self, ring: &Ring<'_, AtomicU64>, deadline: Deadline) -> bool {
         if deadline == Deadline::NOW {
             return false;
         }
-        let flow = &self.words()[FLOW];
-        if flow.load(Relaxed) != 0 {
+        if self.words()[FLOW].load(Relaxed) != 0 {
             (0..FLOW_PAUSES).for_each(|_| spin_loop());
+            self.note_flow(false);
         }
-        let looks = (0..QUICK_LOOKS).position(|_| ring::may_take(ring));
-        flow.store(u64::from(looks.is_some_and(|looks| looks < FLOW_LOOKS)), Relaxed);
-        looks.is_some()
+        (0..QUICK_LOOKS).any(|_| {
+            spin_loop();
+            ring::may_take(ring)
+        })
+    }
+
+    /// Notes whether messages come faster than they are taken, as far as the last one showed.
+    #[inline]
+    fn note_flow(&self, is_flow: bool) {
+        let flow = &self.words()[FLOW];
+        if (flow.load(Relaxed) != 0) != is_flow {
+            flow.store(is_flow.into(), Relaxed);
+        }
     }
 
     #[inline]

@@ -21,6 +21,9 @@ pub(crate) enum Form {
 /// How many bits a [`Form`] takes.
 pub(crate) const FORM_BITS: u32 = 2;
 
+/// The most room that is made for items before they are written. Some take no bytes, and are many.
+const RESERVED_MAX: usize = 1 << 20;
+
 /// Writes one value at one depth.
 pub(super) struct Serializer<'o> {
     pub(super) output: &'o mut Output,
@@ -57,6 +60,8 @@ impl<'o> Serializer<'o> {
             return Err(EncodeError::new(EncodeErrorKind::UnknownLength));
         };
         self.output.primitive(&len)?;
+        // Most items take a byte at least.
+        self.output.postcard.output.0.reserve(len.min(RESERVED_MAX));
         self.items(container, len)
     }
 
@@ -100,7 +105,6 @@ impl<'o> ser::Serializer for Serializer<'o> {
         serialize_i32: i32,
         serialize_i64: i64,
         serialize_i128: i128,
-        serialize_u8: u8,
         serialize_u16: u16,
         serialize_u32: u32,
         serialize_u64: u64,
@@ -109,6 +113,12 @@ impl<'o> ser::Serializer for Serializer<'o> {
         serialize_f64: f64,
         serialize_char: char,
         serialize_str: &str,
+    }
+
+    #[inline]
+    fn serialize_u8(self, value: u8) -> Result<(), EncodeError> {
+        self.output.postcard.output.0.push(value); // As postcard has it, but there are many of these.
+        Ok(())
     }
 
     #[inline]
