@@ -4,6 +4,8 @@
 
 use crate::contest::{Figure, Table, cpython, other, ours};
 
+const PIPE: &str = "pipe";
+const PIPE_BYTES: &str = "pipe_bytes";
 const QUEUES: &str = "two Queues";
 const QUEUE: &str = "Queue";
 const BOUNDED: &str = "Queue, bounded";
@@ -16,6 +18,11 @@ const CROSSBEAM: &str = "crossbeam-channel: threads of one process";
 const CPYTHON_PIPE: &str = "CPython: Pipe";
 const CPYTHON_QUEUE: &str = "CPython: Queue";
 
+/// What takes items by value, or keeps them until its thread has sent them: the producer's own is cloned for each.
+const QUEUE_CLONE: &str = "Queue, with a clone";
+const IPC_CHANNEL_CLONE: &str = "ipc-channel, with a clone";
+const CPYTHON_QUEUE_CLONE: &str = "CPython: Queue, with a copy";
+
 const MEMCPY: &str = "memcpy";
 const BLOCKS: &str = "memcpy in, by another process out";
 const GIB_A_SECOND: &str = "1 GiB/s";
@@ -24,8 +31,12 @@ const GIB_A_SECOND: &str = "1 GiB/s";
 const ITEMS: [(&str, &str); 3] =
     [("Vec of u8", "bytes"), ("Vec of f64", "numbers"), ("Vec of u8 in a tuple", "nested")];
 
-/// Messages that are lent: what a contestant is called, and bytes.
-const LENT: [(&str, usize); 3] = [("64 KiB", 64 << 10), ("1 MiB", 1 << 20), ("64 MiB", 64 << 20)];
+/// Messages that are lent: what our contestant is called, and the peer's, and bytes.
+const LENT: [(&str, &str, usize); 3] = [
+    ("Queue: 64 KiB", "iceoryx2: 64 KiB", 64 << 10),
+    ("Queue: 1 MiB", "iceoryx2: 1 MiB", 1 << 20),
+    ("Queue: 64 MiB", "iceoryx2: 64 MiB", 64 << 20),
+];
 
 /// All tables.
 #[must_use]
@@ -34,12 +45,13 @@ pub fn tables() -> Vec<Table> {
 }
 
 fn busy() -> Table {
-    let figure = |title, limit, at_most| Figure { title, ours: QUEUES, limit, column: "both busy", at_most };
+    let figure = |title, limit, at_most| Figure { title, ours: PIPE, limit, column: "both busy", at_most };
     Table {
         head: "a u64 to another process and back",
         columns: &["both busy"],
         contestants: |_| {
             vec![
+                ours(PIPE, "round-trip pipe"),
                 ours(QUEUES, "round-trip queue"),
                 other(LINE, "round-trip line"),
                 other(ICEORYX, "round-trip iceoryx2"),
@@ -61,6 +73,7 @@ fn asleep() -> Table {
         columns: &["both asleep"],
         contestants: |_| {
             vec![
+                ours(PIPE, "asleep pipe"),
                 ours(QUEUES, "asleep queue"),
                 other(FUTEX, "asleep futex"),
                 other(IPC_CHANNEL, "asleep ipc-channel"),
@@ -69,7 +82,7 @@ fn asleep() -> Table {
         },
         figures: vec![Figure {
             title: "round trip, both asleep",
-            ours: QUEUES,
+            ours: PIPE,
             limit: FUTEX,
             column: "both asleep",
             at_most: 1.15,
@@ -134,7 +147,8 @@ fn copied() -> Table {
         columns: &["copied in and out"],
         contestants: |_| {
             vec![
-                ours(QUEUE, "copied queue"),
+                ours(PIPE_BYTES, "copied pipe-bytes"),
+                ours(QUEUE_CLONE, "copied queue"),
                 other(MEMCPY, "copied memcpy"),
                 other(BLOCKS, "copied blocks"),
                 other(ICEORYX, "copied iceoryx2"),
@@ -144,7 +158,7 @@ fn copied() -> Table {
         },
         figures: vec![Figure {
             title: "messages of 1 MiB, copied in and out",
-            ours: QUEUE,
+            ours: PIPE_BYTES,
             limit: MEMCPY,
             column: "copied in and out",
             at_most: SEVEN_TENTHS,
@@ -155,35 +169,47 @@ fn copied() -> Table {
 
 fn items() -> Table {
     let figure =
-        |title, limit, (column, _): (&'static str, _), at_most| Figure { title, ours: QUEUE, limit, column, at_most };
+        |title, ours, limit, (column, _): (&'static str, _), at_most| Figure { title, ours, limit, column, at_most };
     Table {
         head: "items of 1 MiB",
         columns: const { &[ITEMS[0].0, ITEMS[1].0, ITEMS[2].0] },
         contestants: |column| {
             let item = ITEMS.iter().find(|(name, _)| *name == column).map_or("", |(_, item)| *item);
             vec![
-                ours(QUEUE, &format!("item queue {item}")),
+                ours(PIPE, &format!("item pipe {item}")),
+                ours(QUEUE_CLONE, &format!("item queue {item}")),
                 other(MEMCPY, &format!("item memcpy {item}")),
                 other(GIB_A_SECOND, &format!("item gib-a-second {item}")),
-                other(IPC_CHANNEL, &format!("item ipc-channel {item}")),
-                cpython(CPYTHON_QUEUE, &format!("item queue {item}")),
+                other(IPC_CHANNEL_CLONE, &format!("item ipc-channel {item}")),
+                cpython(CPYTHON_QUEUE_CLONE, &format!("item queue {item}")),
             ]
         },
         figures: vec![
-            figure("a Vec of bytes as an item", MEMCPY, ITEMS[0], 2.0),
-            figure("a Vec of f64 as an item", MEMCPY, ITEMS[1], 2.0),
-            figure("a Vec of bytes as a part of an item", GIB_A_SECOND, ITEMS[2], 1.0),
+            figure("a Vec of bytes as an item", PIPE, MEMCPY, ITEMS[0], 2.0),
+            figure("a Vec of f64 as an item", PIPE, MEMCPY, ITEMS[1], 2.0),
+            figure("a Vec of bytes as a part of an item", QUEUE_CLONE, GIB_A_SECOND, ITEMS[2], 1.0),
         ],
         slots: 0.5,
     }
 }
 
 fn lent() -> Table {
+    let [(small, ..), _, (large, ..)] = LENT;
     Table {
         head: "messages that nobody copies",
-        columns: &["iceoryx2"],
-        contestants: |_| LENT.iter().map(|(name, bytes)| other(name, &format!("lent iceoryx2 {bytes}"))).collect(),
-        figures: vec![],
+        columns: &["written and read at both ends"],
+        contestants: |_| {
+            let queues = LENT.iter().map(|(name, _, bytes)| ours(name, &format!("lent queue {bytes}")));
+            let peers = LENT.iter().map(|(_, name, bytes)| other(name, &format!("lent iceoryx2 {bytes}")));
+            queues.chain(peers).collect()
+        },
+        figures: vec![Figure {
+            title: "messages that nobody copies, of 64 MiB beside 64 KiB",
+            ours: large,
+            limit: small,
+            column: "written and read at both ends",
+            at_most: 1.25,
+        }],
         slots: 0.5,
     }
 }

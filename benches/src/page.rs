@@ -121,7 +121,8 @@ What arrives is looked at: its number, which stands in sixteen places of what is
 Names in bold are this project's.
 Who is asleep has waited for at least 300 us; only the way of the message counts, not the pause before it.
 `memcpy` copies a message once, in one process, to eight places in turn; as many are under way wherever that can be said.
-An item is put by value, and so copied before by who wants to keep it; that is counted.
+Who takes items by value is given a clone of the producer's own; that is counted, and the row says so.
+A number goes there and back through one pipe; a pipe's `send` looks at an item and leaves it where it is.
 What nobody copies is written and looked at in its first and its last bytes alone.
 iceoryx2 sends to whoever listens and has no queue that several take from; its subscribers look again and again.
 "

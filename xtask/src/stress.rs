@@ -32,7 +32,7 @@ const LOOPS: &[(&str, &[&str])] = &[
         "procession-sync",
         &["lock", "rlock", "rwlock", "semaphore", "bounded-semaphore", "event", "condition", "barrier", "value"],
     ),
-    ("procession-ipc", &["queue", "bounded-queue"]),
+    ("procession-ipc", &["queue", "bounded-queue", "pipe"]),
 ];
 
 /// A bug: in this file this text is replaced by that.

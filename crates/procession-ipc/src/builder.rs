@@ -22,7 +22,7 @@ pub const QUEUE_BYTES: u64 = 1 << 30;
 /// The fewest bytes that a queue may be limited to: 64 KiB, in which memory for small items is had.
 pub const QUEUE_BYTES_MIN: u64 = STORE_BYTES_MIN;
 
-/// The most bytes that a queue may be limited to: 1 TiB, of which six times as many addresses are taken, in each process.
+/// The most bytes that a queue may be limited to: 1 TiB, of which twenty-four times as many addresses are taken, in each process.
 pub const QUEUE_BYTES_MAX: u64 = STORE_BYTES_MAX;
 
 /// The most items that a queue may be limited to: as many as the largest could hold of the smallest, of eight bytes each.
@@ -62,6 +62,9 @@ impl<T> QueueBuilder<T> {
     /// An item counts for its encoded bytes, for 8 more, and for what fills that up to a multiple of eight; one whose bytes
     /// do not stand in the queue's ring, as there are more than 16 KiB, for its bytes alone. An item of any size can be put
     /// into a queue that is empty.
+    ///
+    /// What is lent does not count, but its memory is not there for items: a queue of which some four times its bytes are
+    /// lent is full with no item in it, until something is given back.
     #[must_use]
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.bytes = bytes;

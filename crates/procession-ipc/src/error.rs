@@ -87,8 +87,12 @@ pub enum UnfinishedError {
 #[non_exhaustive]
 pub enum PutError<T> {
     /// The queue holds as many items, or bytes, as it may; for as long as was waited.
-    #[error("the queue is full: take items, wait longer, or make it with more room")]
+    #[error("the queue is full: take items, drop those that are lent, wait longer, or make it with more room")]
     Full(T),
+    /// Another process is just putting an item and does not go on, because it is stopped or gets no time. Whether there is
+    /// room is not known.
+    #[error("another process is just putting an item and does not go on: it may be stopped; try again when it runs")]
+    Busy(T),
     /// This process has closed the queue.
     #[error("the queue was closed in this process: put before `close`, or clone the handle earlier")]
     Closed(T),
@@ -105,7 +109,7 @@ pub enum PutError<T> {
         error: EncodeError,
     },
     /// The system refused.
-    #[error("cannot {doing} for an item: {error}")]
+    #[error("the item was not put: cannot {doing}: {error}")]
     System {
         /// The item.
         item: T,
@@ -135,6 +139,10 @@ pub enum GetError {
     /// There was none for as long as was waited.
     #[error("the queue was empty for as long as was waited")]
     Timeout,
+    /// Another process is just taking an item and does not go on, because it is stopped or gets no time. Whether there is one
+    /// for this process is not known.
+    #[error("another process is just taking an item and does not go on: it may be stopped; try again when it runs")]
+    Busy,
     /// This process has closed the queue.
     #[error("the queue was closed in this process")]
     Closed,
@@ -145,7 +153,7 @@ pub enum GetError {
     #[error("an item was taken that cannot be read: {0}")]
     Decode(#[from] DecodeError),
     /// The system refused; the item is still there.
-    #[error("cannot {doing} for an item: {error}")]
+    #[error("no item was taken: cannot {doing}: {error}")]
     System {
         /// What was being done.
         doing: &'static str,
@@ -171,6 +179,11 @@ pub enum SendError {
     /// The same, for as long as was waited.
     #[error("the connection was full of messages that the peer has not received for as long as was waited")]
     Timeout,
+    /// Another process is just sending from this end and does not go on, because it is stopped or gets no time.
+    #[error(
+        "another process is just sending from this end and does not go on: it may be stopped; try again when it runs"
+    )]
+    Busy,
     /// This process has closed the connection.
     #[error("the connection was closed in this process")]
     Closed,
@@ -192,7 +205,7 @@ pub enum SendError {
     #[error("the value cannot be sent: {0}")]
     Encode(#[from] EncodeError),
     /// The system refused.
-    #[error("cannot {doing} for a message: {error}")]
+    #[error("the message was not sent: cannot {doing}: {error}")]
     System {
         /// What was being done.
         doing: &'static str,
@@ -218,6 +231,11 @@ pub enum RecvError {
     /// There was none for as long as was waited. One that had begun to come goes on with the next call.
     #[error("no message has come for as long as was waited")]
     Timeout,
+    /// Another process is just receiving from this end and does not go on, because it is stopped or gets no time.
+    #[error(
+        "another process is just receiving from this end and does not go on: it may be stopped; try again when it runs"
+    )]
+    Busy,
     /// This process has closed the connection.
     #[error("the connection was closed in this process")]
     Closed,
@@ -252,7 +270,7 @@ pub enum RecvError {
     #[error("a message was received that cannot be read: {0}")]
     Decode(#[from] DecodeError),
     /// The system refused; the message is still there.
-    #[error("cannot {doing} for a message: {error}")]
+    #[error("no message was received: cannot {doing}: {error}")]
     System {
         /// What was being done.
         doing: &'static str,
@@ -310,7 +328,7 @@ impl<T> PutError<T> {
     /// The item that was not put.
     pub fn into_item(self) -> T {
         match self {
-            Self::Full(item) | Self::Closed(item) | Self::Disconnected(item) => item,
+            Self::Full(item) | Self::Busy(item) | Self::Closed(item) | Self::Disconnected(item) => item,
             Self::Encode { item, .. } | Self::System { item, .. } | Self::Corrupt { item, .. } => item,
         }
     }
@@ -319,6 +337,7 @@ impl<T> PutError<T> {
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> PutError<U> {
         match self {
             Self::Full(item) => PutError::Full(change(item)),
+            Self::Busy(item) => PutError::Busy(change(item)),
             Self::Closed(item) => PutError::Closed(change(item)),
             Self::Disconnected(item) => PutError::Disconnected(change(item)),
             Self::Encode { item, error } => PutError::Encode { item: change(item), error },
@@ -332,6 +351,7 @@ impl<T> fmt::Debug for PutError<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("Full(..)"),
+            Self::Busy(_) => f.write_str("Busy(..)"),
             Self::Closed(_) => f.write_str("Closed(..)"),
             Self::Disconnected(_) => f.write_str("Disconnected(..)"),
             Self::Encode { error, .. } => f.debug_struct("Encode").field("error", error).finish_non_exhaustive(),

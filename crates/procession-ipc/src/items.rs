@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::Relaxed;
 
 use procession_shm::arena::Slot;
-use procession_sys::{Deadline, PacketSocket};
+use procession_sys::{Deadline, PacketSocket, is_single_threaded};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -120,10 +120,15 @@ impl Items {
         let slot = self.channel.slot();
         // In this order: what comes in a message meanwhile is a handle of this process then.
         let nobody_else = Arc::strong_count(self) <= own_handles
-            && self.users.is_only_one()
+            && self.is_used_by_one_thread()
             && !slot.is_held_by_others()
             && slot.handles() == 1;
         nobody_else && patience.is_over()
+    }
+
+    /// True if no other thread of this process has used it, or those that have are gone.
+    fn is_used_by_one_thread(&self) -> bool {
+        self.users.is_only_one() || is_single_threaded(Deadline::NOW).unwrap_or(false)
     }
 
     /// Why nobody will ever take what is put, if so.
@@ -291,6 +296,7 @@ impl From<Unread> for GetError {
 pub(crate) fn not_put<T>(item: T, unsent: Unsent) -> PutError<T> {
     match unsent {
         Unsent::Full => PutError::Full(item),
+        Unsent::Held => PutError::Busy(item),
         Unsent::Closed => PutError::Closed(item),
         Unsent::Disconnected => PutError::Disconnected(item),
         Unsent::System(doing, error) => PutError::System { item, doing, error },
@@ -302,6 +308,7 @@ fn not_had(unreceived: Unreceived, deadline: Deadline) -> GetError {
     match unreceived {
         Unreceived::Empty if deadline == Deadline::NOW => GetError::Empty,
         Unreceived::Empty => GetError::Timeout,
+        Unreceived::Held => GetError::Busy,
         Unreceived::Closed => GetError::Closed,
         Unreceived::Disconnected => GetError::Disconnected,
         Unreceived::System(doing, error) => GetError::System { doing, error },

@@ -93,8 +93,9 @@ impl Geometry {
         let mut tables = [0; CLASSES];
         let mut blocks = [0; CLASSES];
         for (class, count) in counts.iter_mut().enumerate() {
-            // One more, since a segment may be hardly used.
-            *count = (bytes / class_bytes(class) + 1).max(BLOCKS_MIN);
+            // What is in a block is longer than the blocks of the next smaller class, or it would be there: so many are
+            // enough for as many bytes as the store is for. One more, since a segment may be hardly used.
+            *count = ((bytes << CLASS_STEP_BITS) / class_bytes(class) + 1).max(BLOCKS_MIN);
         }
         counts[0] += SEGMENTS_MIN;
         let directory = counts[0].next_power_of_two();

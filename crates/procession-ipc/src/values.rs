@@ -182,6 +182,7 @@ pub(crate) fn not_sent(unsent: Unsent, deadline: Deadline) -> SendError {
     match unsent {
         Unsent::Full if deadline == Deadline::NOW => SendError::WouldBlock,
         Unsent::Full => SendError::Timeout,
+        Unsent::Held => SendError::Busy,
         Unsent::Closed => SendError::Closed,
         Unsent::Disconnected => SendError::Disconnected,
         Unsent::System(doing, error) => SendError::System { doing, error },
@@ -193,6 +194,7 @@ pub(crate) fn not_received(unreceived: Unreceived, deadline: Deadline) -> RecvEr
     match unreceived {
         Unreceived::Empty if deadline == Deadline::NOW => RecvError::WouldBlock,
         Unreceived::Empty => RecvError::Timeout,
+        Unreceived::Held => RecvError::Busy,
         Unreceived::Closed => RecvError::Closed,
         Unreceived::Disconnected => RecvError::Disconnected,
         Unreceived::System(doing, error) => RecvError::System { doing, error },

@@ -13,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{hear, methods, pipe, start, tell};
-use procession_ipc::Queue;
+use procession_ipc::{GetError, PutError, Queue};
 use procession_launch::{Process, StartMethod};
 use procession_sync::{RECHECK, RawValue};
 use procession_sys::{Deadline, fail_points, poll_readable};
@@ -22,6 +22,7 @@ use procession_wire::Descriptor;
 procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
+        who_is_stopped_in_the_middle_holds_nobody_up_for_longer_than_they_said,
         a_producer_killed_at_any_step_costs_its_own_item,
         a_producer_killed_at_a_segments_border_costs_its_own_item,
         a_producer_killed_half_through_a_large_item_costs_it,
@@ -451,4 +452,49 @@ fn what_two_dead_have_left_is_had_by_who_needs_it() {
     queue.put(Kind::Large.item(3, &[])).unwrap();
     assert_eq!(number_of(&queue.get().unwrap()), 3);
     is_quiet(&queue, "two dead");
+}
+
+fn be_stopped(place: String, queue: Queue<u64>) {
+    let stop = || procession_sys::send_signal(procession_sys::pid(), STOP).unwrap();
+    fail_points::arm(Box::leak(place.into_boxed_str()), 0, stop);
+    if queue.is_empty() {
+        queue.put(1).unwrap();
+    } else {
+        queue.get().unwrap();
+    }
+}
+
+const STOP: i32 = 19;
+const CONTINUE: i32 = 18;
+
+/// What a call of 50 ms took, which may wait for the lock as long again twice, with time for a busy machine.
+fn in_time<R>(call: impl FnOnce(Duration) -> R) -> R {
+    let began = Instant::now();
+    let result = call(Duration::from_millis(50));
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
+    result
+}
+
+fn who_is_stopped_in_the_middle_holds_nobody_up_for_longer_than_they_said(method: StartMethod) {
+    for place in ["ring: written", "ring: read"] {
+        let queue = Queue::unbounded().unwrap();
+        if place == "ring: read" {
+            queue.put(0).unwrap();
+        }
+        let child = start(method, be_stopped, (place.to_string(), queue.clone()));
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", child.pid())).unwrap();
+        while !stat().contains(") T ") {
+            thread::yield_now();
+        }
+        if place == "ring: written" {
+            assert!(matches!(in_time(|_| queue.try_put(2)), Err(PutError::Busy(2))));
+            assert!(matches!(in_time(|time| queue.put_timeout(2, time)), Err(PutError::Busy(2))));
+        } else {
+            assert!(matches!(in_time(|_| queue.try_get()), Err(GetError::Busy)));
+            assert!(matches!(in_time(|time| queue.get_timeout(time)), Err(GetError::Busy)));
+        }
+        procession_sys::send_signal(child.pid(), CONTINUE).unwrap();
+        child.join().unwrap();
+        assert_eq!(queue.len(), usize::from(place == "ring: written"));
+    }
 }

@@ -73,8 +73,11 @@ fn numbers_cross_without_a_copy(method: StartMethod) {
     assert!(matches!(back.get_lent(), Err(GetError::Disconnected)));
 }
 
+/// How many items of `LARGE` numbers may be lent of a queue of 1 MiB, beside which there is no memory for another.
+const BLOCKS: usize = 5;
+
 fn take_and_stay(from: Consumer<Vec<u64>>, told: Descriptor) {
-    let _lent: Vec<_> = (0..2).map(|_| from.get_lent().unwrap()).collect();
+    let _lent: Vec<_> = (0..BLOCKS).map(|_| from.get_lent().unwrap()).collect();
     tell(&told);
     loop {
         thread::park();
@@ -82,11 +85,10 @@ fn take_and_stay(from: Consumer<Vec<u64>>, told: Descriptor) {
 }
 
 fn what_a_killed_process_was_lent_is_there_again(method: StartMethod) {
-    // Room for two such items, which is what the child has.
     let queue = Queue::<Vec<u64>>::builder().bytes(1 << 20).create().unwrap();
     let (hears, tells) = pipe();
     let child = start(method, take_and_stay, (queue.consumer().unwrap(), tells));
-    for _ in 0..2 {
+    for _ in 0..BLOCKS {
         queue.put(vec![7; LARGE]).unwrap();
     }
     hear(&hears);
@@ -139,6 +141,7 @@ fn memory_comes_back_to_producers_that_wait() {
     let first = queue.get_lent().unwrap();
     queue.put(vec![2; LARGE]).unwrap();
     let second = queue.get_lent().unwrap();
+    let _others: Vec<_> = (2..BLOCKS).map(|_| queue.lend(LARGE).unwrap()).collect();
     assert!(matches!(queue.try_lend(LARGE), Err(PutError::Full(()))));
     assert!(matches!(queue.lend_timeout(LARGE, Duration::from_millis(5)), Err(PutError::Full(()))));
     thread::scope(|scope| {
@@ -170,7 +173,7 @@ fn a_loan_is_an_item_or_given_back() {
 fn a_loan_that_is_not_put_comes_back() {
     let queue = Queue::<Vec<u64>>::builder().bytes(1 << 20).create().unwrap();
     for _ in 0..20 {
-        let loans = [queue.try_lend(LARGE).unwrap(), queue.try_lend(LARGE).unwrap()];
+        let loans: Vec<_> = (0..BLOCKS).map(|_| queue.try_lend(LARGE).unwrap()).collect();
         assert!(matches!(queue.try_lend(LARGE), Err(PutError::Full(()))));
         drop(loans);
     }

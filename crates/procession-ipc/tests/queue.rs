@@ -37,6 +37,8 @@ procession_testkit::main! {
         a_closed_queue_is_gone_for_others,
     ];
     cases: [
+        threads_that_have_ended_could_not_put_any_more,
+        items_of_any_size_fill_a_queue_up_to_its_bytes,
         full_and_empty_are_told_after_the_right_time,
         limits_are_what_they_say,
         a_byte_limit_is_reached_exactly,
@@ -602,4 +604,26 @@ fn sides_can_be_made_beside_a_queue() {
     let put = (0..1000).take_while(|_| to.put(2).is_ok()).count();
     assert!(put < 256, "{put}");
     assert!(matches!(to.try_put(3), Err(PutError::Disconnected(3))), "from then on each is told");
+}
+
+fn threads_that_have_ended_could_not_put_any_more() {
+    let queue = Queue::<u8>::bounded(1).unwrap();
+    let clone = queue.clone();
+    thread::spawn(move || clone.put(1)).join().unwrap().unwrap();
+    assert_eq!(queue.get().unwrap(), 1);
+    assert!(matches!(queue.get(), Err(GetError::Disconnected)));
+    let made = thread::spawn(|| Queue::<u8>::unbounded().unwrap()).join().unwrap();
+    assert!(matches!(made.get(), Err(GetError::Disconnected)));
+}
+
+fn items_of_any_size_fill_a_queue_up_to_its_bytes() {
+    const BYTES: usize = 64 << 20;
+    for size in [20_000, 100_000, 2 << 20, 5 << 20, 17 << 20] {
+        let queue = Queue::<Vec<u8>>::builder().bytes(BYTES as u64).create().unwrap();
+        let mut items = 0;
+        while queue.try_put(vec![1; size]).is_ok() {
+            items += 1;
+        }
+        assert_eq!(items, BYTES / size, "of {size} bytes");
+    }
 }

@@ -1,4 +1,5 @@
-//! Waiting on many things, between processes: pipes, sockets, processes and raw descriptors, alone and mixed.
+//! Waiting on many things, between processes: pipes, sockets, processes, raw descriptors, queues and connections, alone and
+//! mixed.
 //!
 //! Relies on the test kit; order is told by pipes. The cases with names of CPython's tests say which they answer.
 
@@ -11,7 +12,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_ipc::wait::{Source, Watch};
-use procession_ipc::{WaitError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout};
+use procession_ipc::{
+    Consumer, GetError, Producer, Queue, Receiver, RecvError, Sender, WaitError, Waitable, pipe_simplex,
+    try_wait_ready, wait_ready, wait_ready_timeout,
+};
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
 use procession_sys::{Scarcity, interrupt_waits, limit, pid, processor_time, send_signal};
 use procession_wire::Descriptor;
@@ -25,6 +29,8 @@ procession_testkit::main! {
         a_process_and_pipes_are_ready_one_after_the_other,
         a_child_waits_for_what_its_parent_passes,
         the_end_of_a_killed_peer_is_something_to_read,
+        two_that_wait_for_the_same_things_get_each_item_once,
+        the_last_producer_and_sender_that_are_killed_wake_who_waits,
     ];
     cases: [
         a_wait_times_out_and_then_returns_the_end_that_is_ready,
@@ -207,6 +213,139 @@ fn the_end_of_a_killed_peer_is_something_to_read(method: StartMethod) {
     assert_eq!(child.wait().unwrap().exitcode(), -9);
 }
 
+/// Items of each kind, and what comes after them.
+const ITEMS: u32 = 500;
+const END: u32 = u32::MAX;
+
+/// What two processes take from at once, but the socket, which each has for itself.
+enum Takes {
+    Queue(Consumer<u32>),
+    Pipe(Receiver<u32>),
+    Socket(File),
+}
+
+impl Takes {
+    fn thing(&self) -> &dyn Waitable {
+        match self {
+            Self::Queue(queue) => queue,
+            Self::Pipe(receiver) => receiver,
+            Self::Socket(socket) => socket,
+        }
+    }
+
+    /// An item; none if the other one was faster.
+    fn take(&mut self) -> Option<u32> {
+        match self {
+            Self::Queue(queue) => match queue.try_get() {
+                Err(GetError::Empty) => None,
+                item => Some(item.unwrap()),
+            },
+            Self::Pipe(receiver) => match receiver.try_recv() {
+                Err(RecvError::WouldBlock) => None,
+                item => Some(item.unwrap()),
+            },
+            Self::Socket(socket) => {
+                let mut bytes = [0; 4];
+                socket.read_exact(&mut bytes).unwrap();
+                Some(u32::from_ne_bytes(bytes))
+            }
+        }
+    }
+}
+
+/// Takes from all until each has come to its end: what came from the queue, the pipe, and the socket.
+fn take_all(queue: Consumer<u32>, receiver: Receiver<u32>, socket: Descriptor) -> [Vec<u32>; 3] {
+    let mut left = vec![(0, Takes::Queue(queue)), (1, Takes::Pipe(receiver)), (2, Takes::Socket(file(socket)))];
+    let mut taken = [const { Vec::new() }; 3];
+    while !left.is_empty() {
+        let things: Vec<&dyn Waitable> = left.iter().map(|(_, takes)| takes.thing()).collect();
+        let ready = wait_ready_timeout(things, SOON).unwrap();
+        assert!(!ready.is_empty(), "nothing came");
+        for position in ready.into_iter().rev() {
+            let (kind, takes) = &mut left[position];
+            match takes.take() {
+                Some(END) => drop(left.swap_remove(position)),
+                Some(item) => taken[*kind].push(item),
+                None => {}
+            }
+        }
+    }
+    taken
+}
+
+fn two_that_wait_for_the_same_things_get_each_item_once(method: StartMethod) {
+    let ((to, from), (receiver, sender)) = (Queue::unbounded().unwrap().split().unwrap(), pipe_simplex().unwrap());
+    let (sockets, children): (Vec<UnixStream>, Vec<_>) = (0..2)
+        .map(|_| {
+            let (ours, theirs) = UnixStream::pair().unwrap();
+            let arguments = (from.clone(), receiver.clone(), OwnedFd::from(theirs).into());
+            (ours, start(method, take_all, arguments))
+        })
+        .unzip();
+    for number in (0..ITEMS).chain([END, END]) {
+        to.put(number).unwrap();
+        sender.send(&number).unwrap();
+        if number != END {
+            (&sockets[number as usize % 2]).write_all(&number.to_ne_bytes()).unwrap();
+        }
+        if number % 8 == 0 {
+            // They fall asleep, most likely; what is asserted holds in any case.
+            thread::park_timeout(Duration::from_micros(500));
+        }
+    }
+    sockets.iter().for_each(|mut socket| socket.write_all(&END.to_ne_bytes()).unwrap());
+    let taken: Vec<_> = children.into_iter().map(|child| child.join().unwrap()).collect();
+    assert!(taken.iter().flatten().all(|items| items.is_sorted()), "in order: {taken:?}");
+    for kind in 0..3 {
+        let mut all = taken.iter().flat_map(|taken| taken[kind].iter().copied()).collect::<Vec<_>>();
+        all.sort_unstable();
+        assert!(all.into_iter().eq(0..ITEMS), "each once: {taken:?}");
+    }
+}
+
+/// What is promised to be noticed within 100 ms, on a machine that does other things as well.
+const NOTICED_MAX: Duration = Duration::from_secs(1);
+
+fn hold_until_told(_to: Producer<u32>, _sender: Sender<u32>, never: Descriptor) {
+    wait_for(never);
+}
+
+fn the_last_producer_and_sender_that_are_killed_wake_who_waits(method: StartMethod) {
+    let ((to, from), (receiver, sender)) = (Queue::unbounded().unwrap().split().unwrap(), pipe_simplex().unwrap());
+    let (never, _end) = pipe();
+    let again = || Descriptor::from(never.as_fd().try_clone_to_owned().unwrap());
+    let [one, other] = [(); 2].map(|()| start(method, hold_until_told, (to.clone(), sender.clone(), again())));
+    to.put(7).unwrap();
+    sender.send(&7).unwrap();
+    drop((to, sender));
+    let things = [&from as &dyn Waitable, &receiver];
+    assert_eq!(wait_ready_timeout(things, SOON).unwrap(), [0, 1]);
+    assert_eq!((from.get().unwrap(), receiver.recv().unwrap()), (7, 7));
+    one.kill().unwrap();
+    assert_eq!(one.wait().unwrap().exitcode(), -9);
+    assert!(wait_ready_timeout(things, Duration::from_millis(120)).unwrap().is_empty(), "another one has them");
+    let (woken, killed) = thread::scope(|scope| {
+        let waits = [&from as &(dyn Waitable + Sync), &receiver].map(|thing| {
+            scope.spawn(move || {
+                let ready = wait_ready_timeout([thing as &dyn Waitable], SOON).unwrap();
+                (ready, Instant::now())
+            })
+        });
+        // So that they sleep by then, most likely: what is asserted holds in any case.
+        thread::park_timeout(Duration::from_millis(5));
+        let killed = Instant::now();
+        other.kill().unwrap();
+        (waits.map(|waits| waits.join().unwrap()), killed)
+    });
+    for (ready, at) in woken {
+        assert_eq!(ready, [0]);
+        assert!(at - killed < NOTICED_MAX, "{:?}", at - killed);
+    }
+    assert!(matches!(from.try_get(), Err(GetError::Disconnected)));
+    assert!(matches!(receiver.try_recv(), Err(RecvError::Disconnected)));
+    assert_eq!(other.wait().unwrap().exitcode(), -9);
+}
+
 /// CPython's `TestWait.test_wait_timeout` and `test_neg_timeout`.
 fn a_wait_times_out_and_then_returns_the_end_that_is_ready() {
     const TIMEOUT: Duration = Duration::from_millis(60);
@@ -298,7 +437,10 @@ fn a_wait_costs_next_to_nothing_while_nothing_happens() {
     const TIME: Duration = Duration::from_secs(1);
     let ((end, _other), (bell, _ringer)) = (UnixStream::pair().unwrap(), UnixStream::pair().unwrap());
     let idle = Idle(bell);
-    for (things, thousandths) in [(vec![&end as &dyn Waitable], 1), (vec![&end, &idle, &idle], 3)] {
+    let (queue, (receiver, _sender)) = (Queue::<u32>::unbounded().unwrap(), pipe_simplex::<u32>().unwrap());
+    // Twenty looks, which take ten times as long on a machine that does much else and without optimization.
+    let sorts = [(vec![&end as &dyn Waitable], 1), (vec![&end, &idle, &idle], 10), (vec![&queue, &receiver, &end], 10)];
+    for (things, thousandths) in sorts {
         let began = processor_time();
         assert!(wait_ready_timeout(things, TIME).unwrap().is_empty());
         let used = processor_time() - began;

@@ -19,7 +19,7 @@ use procession_benches::runner::answer_all;
 use crate::iceoryx::Folder;
 use crate::ipc::{ByName, Bytes, Typed};
 use crate::limits::{Blocks, Futex, Line, NUMBERS_UNDER_WAY, UNDER_WAY};
-use crate::ours::Queued;
+use crate::ours::{Lent, Piped, Queued};
 use crate::part::{Runs, Started, asleep, round_trip, stream};
 use crate::way::Nested;
 
@@ -44,10 +44,12 @@ fn run(folder: &Folder, started: &mut Started, asked: &str, times: u64) -> Resul
 fn start(folder: &Folder, asked: &str) -> Result<Runs> {
     let place = |way: &str| folder.place(&format!("{asked} {way}"));
     match asked.split(' ').collect::<Vec<_>>()[..] {
+        ["round-trip", "pipe"] => round_trip(Piped::there_and_back()?),
         ["round-trip", "queue"] => round_trip([Queued::unbounded()?, Queued::unbounded()?]),
         ["round-trip", "line"] => round_trip([Line::new()?, Line::new()?]),
         ["round-trip", "iceoryx2"] => round_trip([iceoryx::Numbers(place("there")?), iceoryx::Numbers(place("back")?)]),
         ["round-trip", "ipc-channel"] => round_trip([ByName::<Typed<u64>>::new()?, ByName::new()?]),
+        ["asleep", "pipe"] => asleep(Piped::there_and_back()?),
         ["asleep", "queue"] => asleep([Queued::unbounded()?, Queued::unbounded()?]),
         ["asleep", "futex"] => asleep([Futex::new()?, Futex::new()?]),
         ["asleep", "ipc-channel"] => asleep([ByName::<Typed<u64>>::new()?, ByName::new()?]),
@@ -59,12 +61,17 @@ fn start(folder: &Folder, asked: &str) -> Result<Runs> {
             let pairs = pairs.parse()?;
             Ok(Box::new(move |times| threads::stream(pairs, times)))
         }
+        ["copied", "pipe-bytes"] => stream(ours::Bytes::new()?, 1),
         ["copied", "queue"] | ["item", "queue", "bytes"] => stream(Queued::<Vec<u8>>::bounded(UNDER_WAY)?, 1),
         ["copied", "memcpy"] | ["item", "memcpy", _] => Ok(Box::new(limits::copied)),
         ["copied", "blocks"] => stream(Blocks::new()?, 1),
         ["copied", "iceoryx2"] => stream(iceoryx::Copied::new(place("")?, UNDER_WAY), 1),
         ["copied", "ipc-channel"] => stream(ByName::<Bytes>::new()?, 1),
+        ["lent", "queue", bytes] => stream(Lent::new(bytes.parse()?)?, 1),
         ["lent", "iceoryx2", bytes] => stream(iceoryx::Lent::new(place("")?, bytes.parse()?), 1),
+        ["item", "pipe", "bytes"] => stream(Piped::<Vec<u8>, ()>::there()?, 1),
+        ["item", "pipe", "numbers"] => stream(Piped::<Vec<f64>, ()>::there()?, 1),
+        ["item", "pipe", "nested"] => stream(Piped::<Nested, ()>::there()?, 1),
         ["item", "queue", "numbers"] => stream(Queued::<Vec<f64>>::bounded(UNDER_WAY)?, 1),
         ["item", "queue", "nested"] => stream(Queued::<Nested>::bounded(UNDER_WAY)?, 1),
         ["item", "ipc-channel", "bytes"] => stream(ByName::<Typed<Vec<u8>>>::new()?, 1),

@@ -9,6 +9,8 @@ use super::Lease;
 #[derive(Debug)]
 pub(crate) enum Unsent {
     Full,
+    /// Another is just sending, and does not go on.
+    Held,
     Closed,
     Disconnected,
     System(&'static str, io::Error),
@@ -19,6 +21,8 @@ pub(crate) enum Unsent {
 #[derive(Debug)]
 pub(crate) enum Unreceived {
     Empty,
+    /// Another is just receiving, and does not go on.
+    Held,
     Closed,
     Disconnected,
     System(&'static str, io::Error),

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use procession_shm::arena::Owner;
+use procession_sync::protocol::World;
 use procession_sync::protocol::lock::Held;
 use procession_sys::{Deadline, PacketSocket, fail_point, thread_id};
 
@@ -152,8 +153,11 @@ impl Channel {
                 return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
             }
             let received = if is_empty { Err(Unreceived::Empty) } else { self.take(link, buffer, deadline, notes) };
-            if !matches!(received, Err(Unreceived::Empty)) {
-                return received;
+            match received {
+                Err(Unreceived::Empty) => {}
+                // That was a wait already.
+                Err(Unreceived::Held) if !world.is_over() => continue,
+                done => return done,
             }
             let paused = ring::pause(&world, ring.put.count, seen, WAITERS);
             if paused == Paused::Spun {
@@ -193,7 +197,8 @@ impl Channel {
         let settle = |found: &mut Found, from, end| self.settle(found, link, name, from, end);
         let taken = ring::take(&world, &ring, own, repair, read, settle);
         let (found, word) = taken.map_err(|missed| match missed {
-            Missed::Nothing | Missed::Held => Unreceived::Empty,
+            Missed::Nothing => Unreceived::Empty,
+            Missed::Held => Unreceived::Held,
             Missed::HeldBySelf => Unreceived::System("get in a signal handler", io::ErrorKind::Deadlock.into()),
             Missed::Corrupt => Unreceived::Corrupt("counts"),
             Missed::Failed(unreceived) => unreceived,

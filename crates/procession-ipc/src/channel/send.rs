@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
 use std::sync::atomic::fence;
 
 use procession_shm::arena::Owner;
+use procession_sync::protocol::World;
 use procession_sync::protocol::lock::Held;
 use procession_sys::{Deadline, PacketSocket, fail_point, is_too_many_in_flight, thread_id};
 
@@ -123,6 +124,11 @@ impl Channel {
             let marks = match attempt() {
                 Err(Unsent::Full) if self.len() >= self.room.items => WAITERS,
                 Err(Unsent::Full) => WAITERS | CALLERS,
+                // That was a wait already.
+                Err(Unsent::Held) if !world.is_over() => {
+                    gone().map_or(Ok(()), Err)?;
+                    continue;
+                }
                 done => return done,
             };
             match ring::pause(&world, taken, seen, marks) {
@@ -188,7 +194,8 @@ impl Channel {
             |from| self.write(from, name, link, record),
         );
         let word = put.map_err(|missed| match missed {
-            Missed::Nothing | Missed::Held => Unsent::Full,
+            Missed::Nothing => Unsent::Full,
+            Missed::Held => Unsent::Held,
             Missed::HeldBySelf => Unsent::System("put in a signal handler", io::ErrorKind::Deadlock.into()),
             Missed::Corrupt => Unsent::Corrupt("counts"),
             Missed::Failed(unsent) => unsent,

@@ -1,5 +1,5 @@
-//! The kill loop: workers put into and take from one queue and are killed at every step, and those that live must never
-//! notice more than they are promised.
+//! The kill loop: workers put into and take from one queue, or send and receive through one pipe, and are killed at every
+//! step; those that live must never notice more than they are promised.
 //!
 //! The loop is that of `procession-sync`, whose `main.rs` says how it is run; the subjects are here.
 
@@ -20,15 +20,19 @@ mod suite;
 #[path = "../../../procession-sync/tests/stress/worker.rs"]
 mod worker;
 
-mod queue; // The subjects.
+mod items; // What all subjects put and take.
+
+mod pipe; // The subjects.
+mod queue;
 
 use std::process::ExitCode;
 
+use crate::pipe::Pipe;
 use crate::queue::{Bounded, Unbounded};
 use crate::suite::{Run, of};
 
 /// Every subject, by its name.
-const SUBJECTS: &[(&str, Run)] = &[of::<Unbounded>(), of::<Bounded>()];
+const SUBJECTS: &[(&str, Run)] = &[of::<Unbounded>(), of::<Bounded>(), of::<Pipe>()];
 
 fn main() -> ExitCode {
     suite::main(SUBJECTS)
