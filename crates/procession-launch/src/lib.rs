@@ -83,4 +83,4 @@ pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
 pub use crate::tail::{TAIL_BYTES_MAX, TAIL_LINE_CHARS_SHOWN_MAX, TAIL_LINES_SHOWN_MAX};
 pub use crate::target::{Captureless, Target};
-pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX};
+pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX, TREE_REST_MAX};

@@ -19,9 +19,16 @@ use crate::child::Child;
 use crate::error::ControlError;
 use crate::hooks::at_exit_with_priority;
 
-/// How many times all processes are listed before a tree is killed as far as it was seen: two or three lists are usual,
-/// and a tree that has outrun this many has outrun them all.
+/// In how many lists of all processes somebody new may be found before a tree is killed as far as it was seen: one or
+/// two are usual, and a tree that has outrun this many has outrun them all.
 pub const TREE_PASSES_MAX: u32 = 200;
+
+/// How long a tree in which nobody is new may take to come to rest. A process stops when it next gets a processor,
+/// which takes long when others want them all.
+pub const TREE_REST_MAX: Duration = Duration::from_secs(10);
+
+/// How long the pause between two such looks grows.
+const TREE_PAUSE_MAX: Duration = Duration::from_millis(5);
 
 /// How long a process that ends waits for those of its tree that it has killed: the kernel takes milliseconds, unless
 /// one of them waits for a device.
@@ -76,8 +83,9 @@ impl Child {
     /// # Errors
     /// When a process of the tree is another user's, when no descriptor is left to hold one by, or when the tree
     /// outruns [`TREE_PASSES_MAX`] looks at it: a fork bomb, to be kept in bounds by
-    /// [`Resource::Processes`](crate::Resource::Processes) or a cgroup. What was found by then has been killed all the
-    /// same, the child too.
+    /// [`Resource::Processes`](crate::Resource::Processes) or a cgroup. Also when it does not stop within
+    /// [`TREE_REST_MAX`], because it gets no processor or others continue it. What was found by then has been killed
+    /// all the same, the child too.
     ///
     /// ```
     /// use procession_launch::Process;
@@ -178,11 +186,11 @@ impl<'a> Tree<'a> {
         self.refused.take().map_or(Ok(()), Err)
     }
 
-    /// Lists all processes once and stops those below the root that are not stopped yet. True when there was nobody
-    /// new, and nobody who could still make somebody new.
-    fn pass(&mut self) -> io::Result<bool> {
+    /// Lists all processes once and stops those below the root that are not stopped yet.
+    fn pass(&mut self) -> io::Result<Seen> {
         let all = all_processes()?;
-        let mut settled = self.root.is_at_rest(&all) && !somebody_moved(&all);
+        let mut is_at_rest = self.root.is_at_rest(&all);
+        let mut somebody_is_new = somebody_moved(&all);
         let starts: HashMap<u32, u64> =
             all.iter().map(|record| (record.identity.pid, record.identity.start_time)).collect();
         for record in descendants(self.root.pid(), &all) {
@@ -191,17 +199,21 @@ impl<'a> Tree<'a> {
                 continue; // A zombie has no children.
             }
             if self.members.get(&pid) == Some(&start_time) {
-                settled &= self.refused.is_some() || record.is_at_rest().unwrap_or(true);
+                is_at_rest &= self.refused.is_some() || record.is_at_rest().unwrap_or(true);
                 continue;
             }
             if self.stop_one(record, starts.get(&record.parent).copied()) {
                 self.members.insert(pid, start_time);
-                settled = false;
+                somebody_is_new = true;
             } else {
-                settled &= self.refused.is_some(); // What cannot be held now will hardly be later.
+                somebody_is_new |= self.refused.is_none(); // What cannot be held now will hardly be later.
             }
         }
-        Ok(settled)
+        Ok(match (somebody_is_new, is_at_rest) {
+            (true, _) => Seen::Somebody,
+            (false, false) => Seen::Unrest,
+            (false, true) => Seen::Rest,
+        })
     }
 
     /// Stops one process if it is still who it was in the list, and its parent, too.
@@ -266,18 +278,38 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// What a look at a tree has found.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seen {
+    /// Somebody who was not known, or may hang elsewhere by now.
+    Somebody,
+    /// Nobody new, but one who could still make somebody.
+    Unrest,
+    /// Nobody new, and all have stopped.
+    Rest,
+}
+
 /// Looks at a tree until there is nothing new.
-fn until_settled(mut pass: impl FnMut() -> io::Result<bool>) -> io::Result<()> {
-    for _ in 0..TREE_PASSES_MAX {
-        if pass()? {
-            return Ok(());
+fn until_settled(mut pass: impl FnMut() -> io::Result<Seen>) -> io::Result<()> {
+    let deadline = Deadline::after(TREE_REST_MAX);
+    let mut pause = Duration::from_micros(50);
+    let mut passes = 0;
+    loop {
+        match pass()? {
+            Seen::Rest => return Ok(()),
+            Seen::Somebody => passes += 1,
+            Seen::Unrest => {
+                thread::park_timeout(pause);
+                pause = (2 * pause).min(TREE_PAUSE_MAX);
+            }
         }
-        thread::yield_now();
+        if passes == TREE_PASSES_MAX || deadline.has_passed() {
+            return Err(io::Error::other(
+                "it grows, or is continued by others, faster than it can be stopped, and some of it may have escaped; \
+                 bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
+            ));
+        }
     }
-    Err(io::Error::other(
-        "it grows, or is continued by others, faster than it can be stopped, and some of it may have escaped; \
-         bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
-    ))
 }
 
 /// `ESRCH`.
@@ -320,10 +352,20 @@ mod tests {
         let mut looks = 0;
         until_settled(|| {
             looks += 1;
-            Ok(looks == TREE_PASSES_MAX)
+            Ok(if looks == TREE_PASSES_MAX { Seen::Rest } else { Seen::Somebody })
         })
         .unwrap();
         assert_eq!(looks, TREE_PASSES_MAX);
+    }
+
+    #[test]
+    fn a_tree_that_comes_to_rest_late_is_waited_for() {
+        let mut looks = 0;
+        until_settled(|| {
+            looks += 1;
+            Ok(if looks > TREE_PASSES_MAX + 10 { Seen::Rest } else { Seen::Unrest })
+        })
+        .unwrap();
     }
 
     #[test]
@@ -331,7 +373,7 @@ mod tests {
         let mut looks = 0;
         let error = until_settled(|| {
             looks += 1;
-            Ok(false)
+            Ok(Seen::Somebody)
         });
         assert_eq!(looks, TREE_PASSES_MAX);
         assert!(error.unwrap_err().to_string().contains("rlimit(Resource::Processes"));

@@ -29,6 +29,7 @@ procession_testkit::main! {
         a_tree_that_cannot_be_listed_is_an_error_and_its_root_is_killed,
         a_killed_child_with_a_tree_of_its_own_has_lost_it,
         a_child_that_has_ended_has_no_tree,
+        a_child_without_time_to_stop_is_reached within 60,
         other_trees_are_left_alone,
         a_tree_of_its_own_ends_with_the_target,
         a_tree_of_its_own_ends_with_a_panic,
@@ -279,6 +280,36 @@ fn a_child_that_has_ended_has_no_tree(method: StartMethod) {
     assert_eq!(killed.wait().unwrap().signal(), Some(9));
     assert_eq!(killed.kill_tree().unwrap(), 0);
     assert_eq!(child.join().unwrap(), 5);
+}
+
+/// Wants a processor all the time.
+fn spin(ready: Descriptor) {
+    tell(&ready);
+    loop {
+        std::hint::spin_loop();
+    }
+}
+
+/// A child that spins on the first of this process's processors.
+fn spins(method: StartMethod, niceness: i32) -> Process<()> {
+    let first = start(method, block, ());
+    let processor = first.cpu_affinity().unwrap()[0];
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (ready, told) = pipe();
+    let child =
+        Context::new(method).builder(spin, (told,)).niceness(niceness).cpu_affinity([processor]).start().unwrap();
+    hear(&ready);
+    child
+}
+
+fn a_child_without_time_to_stop_is_reached(method: StartMethod) {
+    let child = spins(method, 19);
+    let busy: Vec<_> = (0..8).map(|_| spins(method, 0)).collect();
+    assert_eq!(child.kill_tree().unwrap(), 1);
+    busy.iter().for_each(|busy| busy.kill().unwrap());
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
+    busy.iter().for_each(|busy| assert_eq!(busy.wait().unwrap().signal(), Some(9)));
 }
 
 fn other_trees_are_left_alone(method: StartMethod) {
