@@ -1,5 +1,7 @@
 //! What can go wrong with messages.
 
+mod strangers;
+
 use std::fmt;
 use std::io;
 
