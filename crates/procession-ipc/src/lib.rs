@@ -41,6 +41,9 @@ mod stream; // Frames over stream sockets.
 
 mod bytes;
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the listener and the client use it"))]
+mod handshake; // Who may speak with us. Pure.
+
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
 
@@ -51,6 +54,7 @@ pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_IT
 pub use crate::bytes::BytesConnection;
 pub use crate::connection::Connection;
 pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
+pub use crate::handshake::{AuthFailure, HANDSHAKE_FRAME_MAX};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
