@@ -15,7 +15,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use procession_sync::RECHECK;
 use procession_sys::{Deadline, Interest, StreamSocket, poll_one};
 
-use crate::stream::frames::{Header, Incoming, Need};
+pub(crate) use crate::stream::frames::Header;
+use crate::stream::frames::{Incoming, Need};
 use crate::stream::side::{Side, Turn};
 use crate::{RecvError, SendError};
 
