@@ -33,13 +33,15 @@ mod users;
 mod duplex; // Two directions, and who is at the other end.
 mod values; // Values as messages.
 
+mod stream; // Frames over stream sockets.
+
+mod conduit; // Streams and pipes to whomever.
+mod peer;
+
+mod bytes;
 mod connection;
 mod pipe;
 mod simplex;
-
-mod stream; // Frames over stream sockets.
-
-mod bytes;
 
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
@@ -49,10 +51,12 @@ pub mod wait; // Waiting on many things at once.
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
+pub use crate::conduit::MESSAGE_BYTES;
 pub use crate::connection::Connection;
 pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};
+pub use crate::peer::Peer;
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
 pub use crate::sides::{Consumer, Producer};
