@@ -89,7 +89,10 @@ fn shake(handshake: &mut Handshake, socket: &StreamSocket) -> Result<Progress, A
     let mut room = [0; HANDSHAKE_FRAME_MAX];
     loop {
         let needs = if !handshake.to_send().is_empty() {
-            socket.try_send([handshake.to_send(), &[]]).map(|count| handshake.sent(count)).map_err(|error| (error, Interest::Write))
+            socket
+                .try_send([handshake.to_send(), &[]])
+                .map(|count| handshake.sent(count))
+                .map_err(|error| (error, Interest::Write))
         } else if let Some(agreed) = handshake.outcome() {
             return Ok(Progress::Over(agreed));
         } else {
@@ -105,7 +108,9 @@ fn shake(handshake: &mut Handshake, socket: &StreamSocket) -> Result<Progress, A
         };
         match needs {
             Ok(()) => {}
-            Err((error, interest)) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Progress::Needs(interest)),
+            Err((error, interest)) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Ok(Progress::Needs(interest));
+            }
             Err(_) => return Err(AuthFailure::Disconnected),
         }
     }

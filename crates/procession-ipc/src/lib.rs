@@ -33,34 +33,39 @@ mod users;
 mod duplex; // Two directions, and who is at the other end.
 mod values; // Values as messages.
 
+mod stream; // Frames over stream sockets.
+
+mod conduit; // Streams and pipes to whomever.
+
+mod bytes;
 mod connection;
 mod pipe;
 mod simplex;
 
-mod stream; // Frames over stream sockets.
-
-mod bytes;
-
 mod address; // Strangers: where they are,
-mod peer; // who they are,
-mod settings; // and what is asked of them.
-mod handshake; // Whether they know the key. Pure.
 mod attempt;
 mod client;
+mod handshake; // Whether they know the key. Pure.
 mod listener;
+mod peer; // who they are,
+mod settings; // and what is asked of them.
 
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
 
 pub mod wait; // Waiting on many things at once.
 
-pub use crate::address::{ADDRESS_BYTES_MAX, Address, AddressError, ToAddress};
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
+pub use crate::address::{ADDRESS_BYTES_MAX, Address, AddressError, ToAddress};
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
 pub use crate::client::{CONNECT_TIMEOUT, Client, ClientBuilder};
+pub use crate::conduit::MESSAGE_BYTES;
 pub use crate::connection::Connection;
-pub use crate::error::{AcceptError, ConnectError, GetError, ListenError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
+pub use crate::error::{
+    AcceptError, ConnectError, GetError, ListenError, PutError, QueueError, RecvError, SendError, UnfinishedError,
+    WaitError,
+};
 pub use crate::handshake::{AuthFailure, HANDSHAKE_FRAME_MAX};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};

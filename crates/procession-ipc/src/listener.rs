@@ -15,12 +15,12 @@ use std::time::Duration;
 
 use procession_sys::{Deadline, StreamListener};
 
+use crate::conduit::Conduit;
 use crate::handshake::{Agreed, AuthFailure};
 use crate::listener::gate::{Gate, NoOutcome, Refusal};
 use crate::listener::place::SocketFile;
 use crate::settings::{self, Settings, Unready};
 use crate::wait::{Source, Waitable, Watch};
-use crate::conduit::Conduit;
 use crate::{AcceptError, Address, BytesConnection, Connection, ListenError, ToAddress};
 
 pub use crate::listener::gate::HANDSHAKES_MAX;
@@ -253,7 +253,9 @@ impl Listener {
     /// # Python
     /// `Listener.close`.
     pub fn close(&self) {
-        if let Ok(gate) = self.gates.own(&self.socket) && gate.close() {
+        if let Ok(gate) = self.gates.own(&self.socket)
+            && gate.close()
+        {
             // Without a descriptor to put in its place it is closed with the listener.
             let _ = self.socket.close();
             self.file.lock().take();
@@ -302,15 +304,12 @@ fn at_once(error: AcceptError) -> AcceptError {
     }
 }
 
-impl Drop for Listener {
-    fn drop(&mut self) {
-        self.close();
-    }
-}
-
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("address", &self.address).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("address", &self.address)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 

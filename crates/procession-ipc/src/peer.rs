@@ -6,6 +6,8 @@ use std::fmt;
 
 use procession_sys::{PeerCredentials, SocketAddress, StreamSocket};
 
+use serde::{Deserialize, Serialize};
+
 use crate::Address;
 
 /// Who is at the other end of a connection that a listener has accepted or a client has made, as the kernel tells it.
@@ -23,16 +25,22 @@ use crate::Address;
 /// assert!(accepted.peer().unwrap().to_string().starts_with("127.0.0.1:"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     address: Option<Address>,
-    credentials: Option<PeerCredentials>,
+    pid: Option<u32>,
+    uid: Option<u32>,
 }
 
 impl Peer {
     pub(crate) fn of(socket: &StreamSocket, address: SocketAddress) -> Self {
         let credentials = if socket.is_unix() { socket.peer_credentials().ok() } else { None };
-        Self { address: Address::of(address), credentials }
+        Self::new(Address::of(address), credentials)
+    }
+
+    pub(crate) fn new(address: Option<Address>, credentials: Option<PeerCredentials>) -> Self {
+        let pid = credentials.map(|credentials| credentials.pid).filter(|&pid| pid != 0);
+        Self { address, pid, uid: credentials.map(|credentials| credentials.user) }
     }
 
     /// Its address: that of its end of the connection. A client of a Unix socket has none.
@@ -45,7 +53,7 @@ impl Peer {
     /// in a namespace that this process does not see into.
     #[must_use]
     pub fn pid(&self) -> Option<u32> {
-        self.credentials.map(|credentials| credentials.pid).filter(|&pid| pid != 0)
+        self.pid
     }
 
     /// The effective user of that process, on a Unix socket.
@@ -53,13 +61,13 @@ impl Peer {
     /// Source: `SO_PEERCRED` in unix(7).
     #[must_use]
     pub fn uid(&self) -> Option<u32> {
-        self.credentials.map(|credentials| credentials.user)
+        self.uid
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (&self.address, self.pid(), self.uid()) {
+        match (&self.address, self.pid, self.uid) {
             (Some(address), ..) => write!(f, "{address}"),
             (None, Some(pid), Some(uid)) => write!(f, "process {pid} of user {uid}"),
             (None, None, Some(uid)) => write!(f, "a process of user {uid}"),

@@ -106,18 +106,19 @@ impl Stream {
         self.socket.as_fd().try_clone_to_owned()
     }
 
-    /// Sends a message.
-    pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
+    /// Sends a message, which is `parts` one after the other.
+    pub(crate) fn send(&self, parts: [&[u8]; 2], deadline: Deadline) -> Result<(), SendError> {
         let mut turn = self.turn(&self.sending, deadline)?;
         if let Some(torn) = turn.torn {
             return Err(torn.into());
         }
-        let header = Header::of(message.len() as u64);
-        let bytes = header.len() + message.len();
+        let [first, second] = parts;
+        let header = Header::of((first.len() + second.len()) as u64);
+        let bytes = header.len() + first.len() + second.len();
         let mut sent = 0;
         while sent < bytes {
-            let parts = [&header[sent.min(header.len())..], &message[sent.saturating_sub(header.len())..]];
-            match self.step(Interest::Write, deadline, || self.socket.try_send(parts)) {
+            let rest = behind([&header, first, second], sent);
+            match self.step(Interest::Write, deadline, || self.socket.try_send(rest)) {
                 Ok(count) => sent += count,
                 Err(stop) if is_end(&stop) => return Err(SendError::Disconnected),
                 Err(stop) if sent == 0 || matches!(stop, Stop::Closed) => return Err(stop.into()),
@@ -143,9 +144,9 @@ impl Stream {
         Ok(turn.frame.take())
     }
 
-    /// Receives a message into `room`, or out of it.
-    pub(crate) fn receive_into(&self, room: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-        let mut turn = self.receive_header(u64::MAX, deadline)?;
+    /// Receives a message of at most so many bytes into `room`, or out of it.
+    pub(crate) fn receive_into(&self, room: &mut [u8], bytes_max: u64, deadline: Deadline) -> Result<usize, RecvError> {
+        let mut turn = self.receive_header(bytes_max, deadline)?;
         let length = usize::try_from(turn.frame.length()).ok();
         let Some(room) = length.and_then(|length| room.get_mut(..length)) else {
             self.receive_rest(&mut turn.frame, deadline)?;
@@ -292,7 +293,7 @@ impl Stream {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         // Relaxed: the flag alone matters, and whoever comes too early is told by the descriptor.
         self.is_closed.load(Relaxed)
     }
@@ -302,6 +303,15 @@ impl From<StreamSocket> for Stream {
     fn from(socket: StreamSocket) -> Self {
         Self { socket, is_closed: AtomicBool::new(false), sending: Side::default(), receiving: Side::default() }
     }
+}
+
+/// What is left of some parts behind so many bytes.
+fn behind<const N: usize>(parts: [&[u8]; N], mut bytes: usize) -> [&[u8]; N] {
+    parts.map(|part| {
+        let (had, rest) = part.split_at(bytes.min(part.len()));
+        bytes -= had.len();
+        rest
+    })
 }
 
 /// Whether the system says that nobody receives any more.

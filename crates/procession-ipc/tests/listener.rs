@@ -304,7 +304,10 @@ fn an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp() {
 
     let open = Listener::bind("127.0.0.1:0").unwrap();
     let error = open.accept_bytes().unwrap_err();
-    assert!(matches!(error, AcceptError::KeyMissing { .. }) && error.to_string().contains("without_authkey"), "{error}");
+    assert!(
+        matches!(error, AcceptError::KeyMissing { .. }) && error.to_string().contains("without_authkey"),
+        "{error}"
+    );
     assert!(matches!(open.authkey(b"").accept_bytes(), Err(AcceptError::KeyMissing { .. })));
     let error = Client::connect_bytes("127.0.0.1:1", b"").unwrap_err();
     assert!(matches!(error, ConnectError::KeyMissing { .. }) && error.to_string().contains("authkey"), "{error}");
@@ -405,7 +408,8 @@ fn a_forked_child_accepts_and_the_file_stays() {
     let half_way = connect_raw(&address);
     assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
     let theirs = Arc::clone(&listener);
-    let child = Context::new(StartMethod::Fork).fork(move || theirs.accept_bytes().unwrap().send(b"from the child").unwrap());
+    let child =
+        Context::new(StartMethod::Fork).fork(move || theirs.accept_bytes().unwrap().send(b"from the child").unwrap());
     let child = child.unwrap();
     assert_eq!(Client::connect_bytes(&address, KEY).unwrap().recv().unwrap(), b"from the child");
     child.join().unwrap();

@@ -31,7 +31,7 @@ impl StreamSocket {
     ///
     /// # Errors
     /// `WouldBlock` when there is room for nothing, `BrokenPipe` or `ConnectionReset` when the peer is gone.
-    pub fn try_send(&self, parts: [&[u8]; 2]) -> io::Result<usize> {
+    pub fn try_send<const N: usize>(&self, parts: [&[u8]; N]) -> io::Result<usize> {
         let parts = parts.map(IoSlice::new);
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         Ok(retry_on_intr(|| sendmsg(&self.0, &parts, &mut SendAncillaryBuffer::default(), flags))?)

@@ -43,7 +43,9 @@ pub enum AcceptError {
         reason: AuthFailure,
     },
     /// Whoever reaches a TCP address could connect.
-    #[error("the listener at {address} has no key, so whoever reaches it could connect: give it one by `authkey`, or say `without_authkey`")]
+    #[error(
+        "the listener at {address} has no key, so whoever reaches it could connect: give it one by `authkey`, or say `without_authkey`"
+    )]
     KeyMissing {
         /// Where it listens.
         address: Address,
@@ -81,7 +83,9 @@ pub enum ConnectError {
         reason: AuthFailure,
     },
     /// Whoever listens at a TCP address could be taken for the right one.
-    #[error("there is no key, so whoever listens at {address} would be trusted: give one by `authkey`, or say `without_authkey`")]
+    #[error(
+        "there is no key, so whoever listens at {address} would be trusted: give one by `authkey`, or say `without_authkey`"
+    )]
     KeyMissing {
         /// The listener's.
         address: Address,

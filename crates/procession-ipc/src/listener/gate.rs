@@ -178,7 +178,13 @@ impl Driver {
     }
 
     /// Waits until something can go on, and lets it.
-    fn drive(&mut self, gate: &Gate, listener: &StreamListener, settings: &Settings, deadline: Deadline) -> Vec<Outcome> {
+    fn drive(
+        &mut self,
+        gate: &Gate,
+        listener: &StreamListener,
+        settings: &Settings,
+        deadline: Deadline,
+    ) -> Vec<Outcome> {
         let soon = self.first_deadline().map_or(deadline, |first| first.min(deadline));
         let mut outcomes = Vec::new();
         match gate.set.wait(soon) {

@@ -43,9 +43,11 @@ pub(super) fn bind(address: &Address, backlog: u32) -> io::Result<(StreamListene
 /// Listens at a path in a new directory that nobody else can look into.
 pub(super) fn bind_private(backlog: u32) -> io::Result<(StreamListener, Option<SocketFile>)> {
     let directory = private_directory()?;
-    let bound = bind_one(&SocketAddress::Path(directory.join("socket")), backlog);
-    match bound {
-        Ok((listener, file)) => Ok((listener, file.map(|file| SocketFile { directory: Some(directory), ..file }))),
+    match bind_one(&SocketAddress::Path(directory.join("socket")), backlog) {
+        Ok((listener, mut file)) => {
+            file.iter_mut().for_each(|file| file.directory = Some(directory.clone()));
+            Ok((listener, file))
+        }
         Err(error) => {
             let _ = fs::remove_dir(directory);
             Err(error)
@@ -73,17 +75,13 @@ fn bind_one(address: &SocketAddress, backlog: u32) -> io::Result<(StreamListener
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => take_over(address, path, backlog, error)?,
         other => other?,
     };
-    let file = SocketFile { identity: identity(path)?, path: absolute(path), owner: procession_sys::pid(), directory: None };
+    let file =
+        SocketFile { identity: identity(path)?, path: absolute(path), owner: procession_sys::pid(), directory: None };
     Ok((listener, Some(file)))
 }
 
 /// Listens in the place of a listener that is gone and has left its file, if it is so.
-fn take_over(
-    address: &SocketAddress,
-    path: &Path,
-    backlog: u32,
-    in_use: io::Error,
-) -> io::Result<StreamListener> {
+fn take_over(address: &SocketAddress, path: &Path, backlog: u32, in_use: io::Error) -> io::Result<StreamListener> {
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(_lock) = lock_directory(directory, Deadline::after(TAKE_OVER_TIME)) else { return Err(in_use) };
     if is_abandoned_socket(path).unwrap_or(false) {
