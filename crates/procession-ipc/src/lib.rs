@@ -73,7 +73,7 @@ pub use crate::listener::{BACKLOG, HANDSHAKES_MAX, Listener};
 pub use crate::peer::Peer;
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
-pub use crate::settings::HANDSHAKE_TIMEOUT;
+pub use crate::settings::{HANDSHAKE_TIMEOUT, SILENCE_MAX};
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};

@@ -41,7 +41,8 @@ pub const BACKLOG: u32 = 4096;
 /// each hand-shake that is under way.
 ///
 /// # Crashes and fork
-/// When the process dies, its clients' connections end. A socket file is left behind then; the next listener at that path
+/// When the process dies, its clients' connections end; when its machine vanishes, they end after
+/// [`SILENCE_MAX`](crate::SILENCE_MAX). A socket file is left behind then; the next listener at that path
 /// takes it over. A forked child has the listener, too, and both may accept; the file goes with the one that made it.
 ///
 /// # Python

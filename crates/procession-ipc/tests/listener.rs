@@ -46,6 +46,7 @@ procession_testkit::main! {
         a_socket_file_goes_with_its_listener_alone,
         a_listener_of_its_own_is_private,
         a_forked_child_accepts_and_the_file_stays,
+        another_user_is_refused_unless_that_was_allowed,
         who_is_at_the_other_end_is_told,
         a_full_queue_of_connections_is_worked_off,
     ];
@@ -433,6 +434,40 @@ fn a_forked_child_accepts_and_the_file_stays() {
     let refused = listener.accept_bytes();
     assert!(matches!(refused, Err(AcceptError::AuthFailed { reason: AuthFailure::Disconnected, .. })), "{refused:?}");
     drop(pair(&listener));
+}
+
+/// Nobody in particular, and not root.
+const SOMEBODY: u32 = 54_321;
+
+fn connect_as_somebody(address: Address) -> Option<String> {
+    procession_sys::become_user(SOMEBODY, SOMEBODY).unwrap();
+    let builder = Client::builder(address).unwrap().authkey(KEY);
+    // It asks no less of its listener.
+    let refused = builder.connect_bytes().unwrap_err();
+    assert!(matches!(refused, ConnectError::AuthFailed { reason: AuthFailure::OtherUser { .. }, .. }), "{refused}");
+    builder.allow_other_users().connect_bytes().err().map(|error| error.to_string())
+}
+
+fn another_user_is_refused_unless_that_was_allowed() {
+    if !procession_sys::is_root() {
+        return; // Nobody else could become another user.
+    }
+    let listener = Listener::bind(format!("@procession-users-{}", std::process::id())).unwrap().authkey(KEY);
+    let refused = |listener: &Listener| match listener.accept_bytes() {
+        Err(AcceptError::AuthFailed { peer, reason }) => {
+            assert_eq!(peer.uid(), Some(SOMEBODY));
+            reason
+        }
+        other => panic!("{other:?}"),
+    };
+    let child = start(StartMethod::Spawn, connect_as_somebody, (listener.address().clone(),));
+    assert_eq!([refused(&listener), refused(&listener)], [AuthFailure::OtherUser { uid: SOMEBODY }; 2]);
+    assert!(child.join().unwrap().is_some());
+    let listener = listener.allow_other_users();
+    let child = start(StartMethod::Spawn, connect_as_somebody, (listener.address().clone(),));
+    assert_eq!(refused(&listener), AuthFailure::Disconnected, "the client refused the listener");
+    let accepted = listener.accept_bytes().unwrap();
+    assert_eq!((accepted.peer().unwrap().pid(), child.join().unwrap()), (Some(child.pid()), None));
 }
 
 fn who_is_at_the_other_end_is_told() {

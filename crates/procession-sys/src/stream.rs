@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
@@ -63,6 +64,22 @@ impl StreamSocket {
         received
     }
 
+    /// Has the kernel ask a peer over TCP that has sent nothing for half of `silence` whether it is there, again and again. One
+    /// that has not answered by the end of it is gone (`SO_KEEPALIVE`). Does nothing for a Unix socket, whose peer cannot
+    /// vanish.
+    ///
+    /// # Errors
+    /// `EINVAL` for less than eight seconds, or more than a few hours.
+    pub fn expect_signs_of_life(&self, silence: Duration) -> io::Result<()> {
+        if !matches!(sockopt::socket_domain(&self.0)?, AddressFamily::INET | AddressFamily::INET6) {
+            return Ok(());
+        }
+        sockopt::set_tcp_keepidle(&self.0, silence / 2)?;
+        sockopt::set_tcp_keepintvl(&self.0, silence / 8)?;
+        sockopt::set_tcp_keepcnt(&self.0, 4)?;
+        Ok(sockopt::set_socket_keepalive(&self.0, true)?)
+    }
+
     /// Ends the stream to the peer, who gets what was sent before: for everybody who has this end.
     ///
     /// # Errors
@@ -96,11 +113,11 @@ pub(crate) fn put_away(socket: &OwnedFd) -> io::Result<()> {
     unsafe { replace(socket.as_fd(), null) }
 }
 
-/// A reset is the peer's end as well: what it sent before has been received by then, as far as it came.
+/// A reset is the peer's end as well: what it sent before has been received by then, as far as it came. So is its silence.
 fn end_by_reset<T>(received: rustix::io::Result<(T, usize)>) -> io::Result<usize> {
     match received {
         Ok((_, count)) => Ok(count),
-        Err(Errno::CONNRESET) => Ok(0),
+        Err(Errno::CONNRESET | Errno::TIMEDOUT) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -170,6 +187,17 @@ mod tests {
         let len = bytes.len();
         assert_eq!(b.try_receive_onto(&mut bytes, 9).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(bytes.len(), len);
+    }
+
+    #[test]
+    fn signs_of_life_are_expected_over_tcp() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = StreamSocket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        socket.expect_signs_of_life(Duration::from_secs(80)).unwrap();
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        let times = [sockopt::tcp_keepidle(&socket).unwrap(), sockopt::tcp_keepintvl(&socket).unwrap()];
+        assert_eq!(times, [Duration::from_secs(40), Duration::from_secs(10)]);
+        pair().0.expect_signs_of_life(Duration::from_secs(80)).unwrap();
     }
 
     #[test]
