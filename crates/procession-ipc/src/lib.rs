@@ -37,6 +37,8 @@ mod stream; // Frames over stream sockets.
 
 mod conduit; // Streams and pipes to whomever.
 mod peer;
+#[doc(hidden)]
+pub mod upgrade; // A stream becomes a pipe.
 
 mod bytes;
 mod connection;
