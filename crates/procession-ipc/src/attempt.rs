@@ -42,7 +42,7 @@ enum Stage {
     /// What was agreed is that both could use a ring.
     Upgrading(Agreed, Negotiation),
     /// With a ring, or without.
-    Over(Agreed, Option<End>),
+    Over(Agreed, Option<Box<End>>),
 }
 
 /// How far it is.
@@ -80,7 +80,7 @@ impl Attempt {
     pub(crate) fn into_conduit(self, settings: &Settings) -> Conduit {
         let origin = Origin { message_bytes_max: settings.message_bytes_max, peer: Some(self.peer) };
         match self.stage {
-            Stage::Over(_, Some(ring)) => Conduit::over_pipe(ring, origin),
+            Stage::Over(_, Some(ring)) => Conduit::over_pipe(*ring, origin),
             _ => Conduit::over_stream(self.socket, origin),
         }
     }

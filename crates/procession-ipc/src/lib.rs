@@ -36,6 +36,8 @@ mod values; // Values as messages.
 mod stream; // Frames over stream sockets.
 
 mod conduit; // Streams and pipes to whomever.
+#[doc(hidden)]
+pub mod upgrade; // A stream becomes a pipe.
 
 mod bytes;
 mod connection;

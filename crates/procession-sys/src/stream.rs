@@ -19,6 +19,7 @@ use rustix::net::{
 };
 
 use crate::fd::{dev_null, out_of_the_way, replace};
+use crate::rights::{self, Received};
 
 /// One end of a connected `SOCK_STREAM` socket.
 ///
@@ -45,6 +46,42 @@ impl StreamSocket {
     /// `WouldBlock` when nothing has come.
     pub fn try_receive(&self, room: &mut [u8]) -> io::Result<usize> {
         end_by_reset(retry_on_intr(|| recv(&self.0, &mut *room, RecvFlags::DONTWAIT)))
+    }
+
+    /// As [`StreamSocket::try_send`], with descriptors, which arrive with the first of the bytes; over Unix sockets alone.
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_send`]; `EINVAL` for more than [`PACKET_DESCRIPTORS_MAX`](crate::PACKET_DESCRIPTORS_MAX),
+    /// `ETOOMANYREFS` when too many of this user's are in flight.
+    pub fn try_send_with_descriptors<const N: usize>(
+        &self,
+        parts: [&[u8]; N],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        rights::send(&self.0, parts, descriptors, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    /// As [`StreamSocket::try_receive`], with the descriptors that came with these bytes: `descriptors_max` at most, as
+    /// the others are closed, and fewer than came where this process can have no more. They are close-on-exec.
+    ///
+    /// Bytes that came with other descriptors than the first of them are left for the next call.
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_receive`].
+    pub fn try_receive_with_descriptors(
+        &self,
+        room: &mut [u8],
+        descriptors_max: usize,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        match retry_on_intr(|| rights::receive(&self.0, &mut *room, RecvFlags::empty())) {
+            Ok(received) => {
+                let Received { bytes, mut descriptors, .. } = received?;
+                descriptors.truncate(descriptors_max);
+                Ok((bytes, descriptors))
+            }
+            Err(Errno::CONNRESET) => Ok((0, Vec::new())),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// As [`StreamSocket::try_receive`], onto the end of `bytes`: `max` bytes at most, for which there is room after this.
@@ -198,6 +235,42 @@ mod tests {
         let times = [sockopt::tcp_keepidle(&socket).unwrap(), sockopt::tcp_keepintvl(&socket).unwrap()];
         assert_eq!(times, [Duration::from_secs(40), Duration::from_secs(10)]);
         pair().0.expect_signs_of_life(Duration::from_secs(80)).unwrap();
+    }
+
+    #[test]
+    fn descriptors_come_with_the_first_byte_and_no_more_than_are_expected() {
+        let (a, b) = pair();
+        let (read, write) = crate::pipe().unwrap();
+        let is_written = || crate::poll_one(&read, crate::Interest::Read, crate::Deadline::NOW).unwrap();
+        assert_eq!(a.try_send([b"before"]).unwrap(), 6);
+        assert_eq!(a.try_send_with_descriptors([b"wi", b"th"], &[write.as_fd(); 3]).unwrap(), 4);
+        drop(write);
+        let mut room = [0; 9];
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
+        assert_eq!((bytes, descriptors.len()), (6, 0), "what came before comes by itself");
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room[..1], 2).unwrap();
+        assert_eq!((bytes, descriptors.len()), (1, 2));
+        for one in &descriptors {
+            assert_eq!(rustix::io::fcntl_getfd(one).unwrap(), rustix::io::FdFlags::CLOEXEC);
+        }
+        assert!(!is_written());
+        drop(descriptors);
+        assert!(is_written(), "the third was closed, and the pipe is at its end");
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
+        assert_eq!((&room[..bytes], descriptors.len()), (&b"ith"[..], 0));
+        assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(a);
+        assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap().0, 0);
+    }
+
+    #[test]
+    fn descriptors_that_nobody_expects_are_closed() {
+        let (a, b) = pair();
+        let (read, write) = crate::pipe().unwrap();
+        a.try_send_with_descriptors([b"x"], &[write.as_fd()]).unwrap();
+        drop(write);
+        assert_eq!(b.try_receive(&mut [0; 9]).unwrap(), 1);
+        assert!(crate::poll_one(&read, crate::Interest::Read, crate::Deadline::NOW).unwrap());
     }
 
     #[test]

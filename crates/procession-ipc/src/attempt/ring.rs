@@ -45,7 +45,7 @@ enum Step {
 pub(super) enum Outcome {
     Needs(Interest),
     /// The ring, or none.
-    Settled(Option<End>),
+    Settled(Option<Box<End>>),
 }
 
 impl Negotiation {
@@ -81,7 +81,7 @@ impl Negotiation {
         }
     }
 
-    fn step(&mut self, socket: &StreamSocket) -> Result<Option<Option<End>>, Stop> {
+    fn step(&mut self, socket: &StreamSocket) -> Result<Option<Option<Box<End>>>, Stop> {
         match &mut self.step {
             Step::Offer { sending, descriptors, .. } => {
                 let tied: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -100,7 +100,7 @@ impl Negotiation {
                 let Some(answer) = self.receive(socket)? else { return Ok(None) };
                 let Step::Asked(ours) = std::mem::replace(&mut self.step, Step::Expect) else { return Ok(None) };
                 match &*answer {
-                    RING => Ok(Some(Some(*ours))),
+                    RING => Ok(Some(Some(ours))),
                     STREAM => Ok(Some(None)),
                     _ => Err(AuthFailure::Malformed("no answer to the offer of a ring").into()),
                 }
@@ -120,7 +120,7 @@ impl Negotiation {
             Step::Say { sending, ring } => {
                 let sent = socket.try_send([sending, &[]]);
                 sending.drain(..moved(sent, Interest::Write)?);
-                Ok(sending.is_empty().then(|| ring.take().map(|end| *end)))
+                Ok(sending.is_empty().then(|| ring.take()))
             }
         }
     }
