@@ -13,10 +13,11 @@ use std::{env, fs, io};
 use common::{SOON, methods, start};
 use procession_ipc::{
     AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, ListenError, Listener,
-    RecvError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+    RecvError, SendError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
 };
 use procession_launch::{Context, StartMethod};
 use procession_testkit::open_descriptors;
+use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: common::warm_up;
@@ -38,6 +39,9 @@ procession_testkit::main! {
     ];
     cases for methods(), [
         a_child_connects,
+        two_processes_of_one_host_send_descriptors,
+        a_killed_client_is_gone_at_once,
+        who_has_no_descriptors_left_keeps_the_stream,
     ];
     cases: [
         an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp,
@@ -46,6 +50,7 @@ procession_testkit::main! {
         a_socket_file_goes_with_its_listener_alone,
         a_listener_of_its_own_is_private,
         a_forked_child_accepts_and_the_file_stays,
+        a_stream_carries_no_descriptors,
         another_user_is_refused_unless_that_was_allowed,
         who_is_at_the_other_end_is_told,
         a_full_queue_of_connections_is_worked_off,
@@ -308,6 +313,90 @@ fn a_child_connects(method: StartMethod) {
         assert_eq!(child.join().unwrap(), 42);
         drop(listener);
     }
+}
+
+fn send_a_pipe(address: Address) {
+    let connection = Client::connect::<Descriptor, ()>(address, KEY).unwrap();
+    let (read, write) = common::pipe();
+    connection.send(&read).unwrap();
+    common::tell(&write);
+    assert!(matches!(connection.recv(), Err(RecvError::Disconnected)));
+}
+
+fn two_processes_of_one_host_send_descriptors(method: StartMethod) {
+    for address in [addresses()[2].1, addresses()[3].1] {
+        let listener = listen(address);
+        let child = start(method, send_a_pipe, (listener.address().clone(),));
+        let connection = listener.accept::<(), Descriptor>().unwrap();
+        assert_eq!(connection.peer().unwrap().pid(), Some(child.pid()));
+        common::hear(&connection.recv().unwrap());
+        drop(connection);
+        child.join().unwrap();
+    }
+}
+
+fn a_stream_carries_no_descriptors() {
+    for (listener, client) in [
+        (Listener::bind("127.0.0.1:0").unwrap(), true),
+        (Listener::temporary().unwrap(), true),
+        (Listener::temporary().unwrap().stream_only(), false),
+    ] {
+        let listener = listener.authkey(KEY);
+        let address = listener.address().clone();
+        let connected = thread::spawn(move || {
+            let builder = Client::builder(address).unwrap().authkey(KEY);
+            let builder = if client { builder.stream_only() } else { builder };
+            builder.connect::<Descriptor, u8>().unwrap()
+        });
+        let accepted = listener.accept::<u8, Descriptor>().unwrap();
+        let connected = connected.join().unwrap();
+        let refused = connected.send(&common::pipe().0);
+        assert!(matches!(refused, Err(SendError::Descriptors { descriptors: 1 })), "{refused:?}");
+        accepted.send(&5).unwrap();
+        assert_eq!(connected.recv().unwrap(), 5, "it goes on");
+    }
+}
+
+fn connect_and_wait(address: Address) {
+    let _connection = Client::connect::<u8, u8>(address, KEY).unwrap();
+    common::block();
+}
+
+fn a_killed_client_is_gone_at_once(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = start(method, connect_and_wait, (listener.address().clone(),));
+        let connection = listener.accept::<u8, u8>().unwrap();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| connection.recv());
+            thread::park_timeout(Duration::from_millis(20));
+            child.kill().unwrap();
+            assert!(matches!(waits.join().unwrap(), Err(RecvError::Disconnected)));
+        });
+        assert!(begun.elapsed() < SOON);
+        child.wait().unwrap();
+    }
+}
+
+fn connect_with_one_descriptor(address: Address) {
+    let highest = open_descriptors().iter().map(|open| open.number).max().unwrap();
+    let filler: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok())
+        .take_while(|file| std::os::fd::AsRawFd::as_raw_fd(file).unsigned_abs() < highest)
+        .collect();
+    procession_sys::set_file_limit([u64::from(highest) + 3; 2]).unwrap();
+    let connection = Client::connect::<String, String>(address, KEY).unwrap();
+    connection.send(&connection.recv().unwrap()).unwrap();
+    drop(filler);
+}
+
+fn who_has_no_descriptors_left_keeps_the_stream(method: StartMethod) {
+    let listener = Listener::temporary().unwrap().authkey(KEY);
+    let child = start(method, connect_with_one_descriptor, (listener.address().clone(),));
+    let connection = listener.accept::<String, String>().unwrap();
+    connection.send(&"by the socket".to_owned()).unwrap();
+    assert_eq!(connection.recv().unwrap(), "by the socket");
+    child.join().unwrap();
 }
 
 fn an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp() {
