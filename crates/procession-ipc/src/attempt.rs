@@ -17,7 +17,10 @@ use crate::settings::Settings;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
     Listening,
-    Dialing,
+    /// With values to exchange, or bytes.
+    Dialing {
+        values: bool,
+    },
 }
 
 /// A connection that is not one yet.
@@ -48,11 +51,11 @@ impl Attempt {
         settings: &Settings,
         deadline: Deadline,
     ) -> io::Result<Self> {
-        let terms = settings.terms(&peer);
+        let terms = settings.terms(&peer, role == Role::Dialing { values: true });
         let stage = match role {
             _ if settings.is_raw() => Stage::Over(Agreed::Cpython),
             Role::Listening => Stage::Shaking(Box::new(Handshake::listening(&terms, random_bytes()?))),
-            Role::Dialing => Stage::Shaking(Box::new(Handshake::dialing(&terms, random_bytes()?))),
+            Role::Dialing { .. } => Stage::Shaking(Box::new(Handshake::dialing(&terms, random_bytes()?))),
         };
         Ok(Self { socket, peer, deadline, stage })
     }

@@ -263,25 +263,35 @@ impl Listener {
     }
 
     fn accept_until<S, R>(&self, deadline: Deadline) -> Result<Connection<S, R>, AcceptError> {
-        let (conduit, agreed) = self.next(deadline)?;
-        match (agreed, conduit.peer()) {
-            (Agreed::Cpython, Some(peer)) => {
-                Err(AcceptError::AuthFailed { peer: peer.clone(), reason: AuthFailure::CpythonUntyped })
-            }
-            _ => Ok(Connection::over(conduit)),
-        }
+        self.next(deadline, |agreed| match agreed {
+            Agreed::Cpython => Err(AuthFailure::CpythonUntyped),
+            Agreed::Ours { values: false, .. } => Err(AuthFailure::BytesOnly),
+            Agreed::Ours { .. } => Ok(()),
+        })
+        .map(Connection::over)
     }
 
     fn accept_bytes_until(&self, deadline: Deadline) -> Result<BytesConnection, AcceptError> {
-        self.next(deadline).map(|(conduit, _)| BytesConnection::over(conduit))
+        self.next(deadline, |agreed| match agreed {
+            Agreed::Ours { values: true, .. } => Err(AuthFailure::ValuesOnly),
+            _ => Ok(()),
+        })
+        .map(BytesConnection::over)
     }
 
-    /// The next connection, of any kind.
-    fn next(&self, deadline: Deadline) -> Result<(Conduit, Agreed), AcceptError> {
+    /// The next connection, if it is of the right kind.
+    fn next(
+        &self,
+        deadline: Deadline,
+        check: impl FnOnce(Agreed) -> Result<(), AuthFailure>,
+    ) -> Result<Conduit, AcceptError> {
         self.settings.check(&self.address).map_err(|unready| self.unready(unready))?;
         let gate = self.gates.own(&self.socket).map_err(|error| AcceptError::System { doing: "prepare", error })?;
         match gate.next(&self.socket, &self.settings, deadline) {
-            Ok(Ok((attempt, agreed))) => Ok((attempt.into_conduit(&self.settings), agreed)),
+            Ok(Ok((attempt, agreed))) => match check(agreed) {
+                Ok(()) => Ok(attempt.into_conduit(&self.settings)),
+                Err(reason) => Err(AcceptError::AuthFailed { peer: attempt.peer, reason }),
+            },
             Ok(Err(Refusal::Failed(peer, reason))) => Err(AcceptError::AuthFailed { peer, reason }),
             Ok(Err(Refusal::System(doing, error))) => Err(AcceptError::System { doing, error }),
             Err(NoOutcome::Timeout) => Err(AcceptError::Timeout),

@@ -85,13 +85,14 @@ impl Settings {
         }
     }
 
-    pub(crate) fn terms(&self, peer: &Peer) -> Terms {
+    pub(crate) fn terms(&self, peer: &Peer, values: bool) -> Terms {
         let is_of_this_user = peer.uid() == Some(procession_sys::effective_user());
         Terms {
             key: self.key.clone().ok().flatten(),
             cpython: self.cpython,
             legacy_md5: self.legacy_md5,
             ring: self.ring && is_of_this_user,
+            values,
         }
     }
 }

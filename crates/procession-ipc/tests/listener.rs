@@ -24,7 +24,8 @@ procession_testkit::main! {
         values_go_both_ways,
         bytes_go_both_ways,
         a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on,
-        a_reflected_port_or_name_is_in_use_twice,
+        bytes_and_values_do_not_mix,
+        an_address_in_use_cannot_be_had_twice,
         an_address_can_be_taken_again_at_once,
         accepting_after_close_is_an_error,
         close_ends_the_wait_of_other_threads,
@@ -52,8 +53,11 @@ procession_testkit::main! {
 
 const KEY: &[u8] = b"a key";
 
-/// An address of each kind, to listen at.
-fn addresses() -> Vec<(&'static str, fn() -> String)> {
+/// Where to listen.
+type Place = fn() -> String;
+
+/// An address of each kind.
+fn addresses() -> Vec<(&'static str, Place)> {
     vec![
         ("tcp", || "127.0.0.1:0".to_owned()),
         ("tcp6", || "[::1]:0".to_owned()),
@@ -62,14 +66,12 @@ fn addresses() -> Vec<(&'static str, fn() -> String)> {
     ]
 }
 
-/// A path of this process's own, in a directory that the testkit removes.
+/// A path of this process's own, for a file that its listener or the case removes.
 fn scratch(name: &str) -> PathBuf {
-    let directory = env::temp_dir().join(format!("procession-listener-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    directory.join(name)
+    env::temp_dir().join(format!("procession-listener-{}-{name}", std::process::id()))
 }
 
-fn listen(address: fn() -> String) -> Listener {
+fn listen(address: Place) -> Listener {
     Listener::bind(address()).unwrap().authkey(KEY)
 }
 
@@ -85,7 +87,7 @@ fn pair(listener: &Listener) -> (BytesConnection, BytesConnection) {
     (accepted, client.join().unwrap().unwrap())
 }
 
-fn values_go_both_ways(address: fn() -> String) {
+fn values_go_both_ways(address: Place) {
     let listener = listen(address);
     let address = listener.address().clone();
     let client = thread::spawn(move || {
@@ -100,7 +102,7 @@ fn values_go_both_ways(address: fn() -> String) {
     client.join().unwrap();
 }
 
-fn bytes_go_both_ways(address: fn() -> String) {
+fn bytes_go_both_ways(address: Place) {
     let listener = listen(address);
     let (ours, theirs) = pair(&listener);
     // The first message is there for `poll` as soon as it was sent (bpo-16955).
@@ -116,7 +118,7 @@ fn bytes_go_both_ways(address: fn() -> String) {
     }
 }
 
-fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: fn() -> String) {
+fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: Place) {
     let listener = listen(address);
     let address = listener.address().clone();
     let wrong = thread::spawn(move || Client::connect_bytes(address, b"another key"));
@@ -131,7 +133,19 @@ fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: fn() ->
     assert_eq!(theirs.recv().unwrap(), b"goes on");
 }
 
-fn a_reflected_port_or_name_is_in_use_twice(address: fn() -> String) {
+fn bytes_and_values_do_not_mix(address: Place) {
+    let listener = listen(address);
+    let address = listener.address().clone();
+    let client =
+        thread::spawn(move || (Client::connect_bytes(&address, KEY), Client::connect::<u8, u8>(&address, KEY)));
+    assert!(matches!(listener.accept::<u8, u8>(), Err(AcceptError::AuthFailed { reason: AuthFailure::BytesOnly, .. })));
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::AuthFailed { reason: AuthFailure::ValuesOnly, .. })));
+    let (bytes, values) = client.join().unwrap();
+    assert!(matches!(bytes.unwrap().recv(), Err(RecvError::Disconnected)));
+    assert!(matches!(values.unwrap().recv(), Err(RecvError::Disconnected)));
+}
+
+fn an_address_in_use_cannot_be_had_twice(address: Place) {
     let listener = listen(address);
     let Err(ListenError::System { error, address }) = Listener::bind(listener.address()) else {
         panic!("two listeners at one address")
@@ -142,7 +156,7 @@ fn a_reflected_port_or_name_is_in_use_twice(address: fn() -> String) {
     assert_eq!(theirs.recv().unwrap(), b"unharmed");
 }
 
-fn an_address_can_be_taken_again_at_once(address: fn() -> String) {
+fn an_address_can_be_taken_again_at_once(address: Place) {
     let first = listen(address);
     let address = first.address().clone();
     let connected = pair(&first);
@@ -159,7 +173,7 @@ fn an_address_can_be_taken_again_at_once(address: fn() -> String) {
     assert_eq!(connected.1.recv().unwrap(), b"lives on");
 }
 
-fn accepting_after_close_is_an_error(address: fn() -> String) {
+fn accepting_after_close_is_an_error(address: Place) {
     let listener = listen(address);
     listener.close();
     listener.close();
@@ -168,7 +182,7 @@ fn accepting_after_close_is_an_error(address: fn() -> String) {
     assert!(matches!(Client::connect_bytes(listener.address(), KEY), Err(ConnectError::System { .. })));
 }
 
-fn close_ends_the_wait_of_other_threads(address: fn() -> String) {
+fn close_ends_the_wait_of_other_threads(address: Place) {
     let listener = listen(address);
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -182,7 +196,7 @@ fn close_ends_the_wait_of_other_threads(address: fn() -> String) {
     assert!(begun.elapsed() < SOON);
 }
 
-fn many_threads_accept_at_once(address: fn() -> String) {
+fn many_threads_accept_at_once(address: Place) {
     const EACH: usize = 25;
     let listener = listen(address);
     thread::scope(|scope| {
@@ -203,7 +217,7 @@ fn many_threads_accept_at_once(address: fn() -> String) {
     });
 }
 
-fn a_client_finds_nobody(address: fn() -> String) {
+fn a_client_finds_nobody(address: Place) {
     let listener = listen(address);
     let address = listener.address().clone();
     drop(listener);
@@ -213,7 +227,7 @@ fn a_client_finds_nobody(address: fn() -> String) {
     assert!(matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound), "{error}");
 }
 
-fn a_wait_is_ended_by_a_connection(address: fn() -> String) {
+fn a_wait_is_ended_by_a_connection(address: Place) {
     let listener = listen(address);
     assert!(try_wait_ready([&listener as &dyn Waitable]).unwrap().is_empty());
     assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
@@ -228,7 +242,7 @@ fn a_wait_is_ended_by_a_connection(address: fn() -> String) {
     assert!(wait_ready_timeout([&listener as &dyn Waitable], Duration::from_millis(5)).unwrap().is_empty());
 }
 
-fn a_wait_tells_of_those_who_are_late(address: fn() -> String) {
+fn a_wait_tells_of_those_who_are_late(address: Place) {
     let listener = listen(address).handshake_timeout(Duration::from_millis(100));
     let silent = connect_raw(listener.address());
     assert_eq!(wait_ready([&listener as &dyn Waitable]).unwrap(), [0]);
@@ -247,7 +261,7 @@ fn connect_raw(address: &Address) -> procession_sys::StreamSocket {
     procession_sys::StreamSocket::connect(&address, procession_sys::Deadline::after(SOON)).unwrap()
 }
 
-fn what_is_accepted_needs_one_descriptor(address: fn() -> String) {
+fn what_is_accepted_needs_one_descriptor(address: Place) {
     let before = open_descriptors().len();
     let listener = listen(address).stream_only();
     drop(pair(&listener));
@@ -261,7 +275,7 @@ fn what_is_accepted_needs_one_descriptor(address: fn() -> String) {
     assert_eq!(open_descriptors().len(), before);
 }
 
-fn signals_do_not_end_accept(address: fn() -> String) {
+fn signals_do_not_end_accept(address: Place) {
     let listener = listen(address);
     procession_sys::interrupt_waits(common::SIGUSR1).unwrap();
     let this = std::process::id();
@@ -374,7 +388,8 @@ fn a_stale_socket_file_is_taken_over_and_others_are_not() {
     let listener = bound.into_iter().next().unwrap().authkey(KEY);
     drop(pair(&listener));
     drop((listener, alive));
-    fs::remove_dir_all(scratch("")).unwrap();
+    fs::remove_file(scratch("alive")).unwrap();
+    fs::remove_file(scratch("text")).unwrap();
 }
 
 fn a_socket_file_goes_with_its_listener_alone() {
@@ -389,7 +404,7 @@ fn a_socket_file_goes_with_its_listener_alone() {
     drop(listener);
     assert!(path.exists(), "it was another's by then");
     drop(other);
-    fs::remove_dir_all(scratch("")).unwrap();
+    fs::remove_file(path).unwrap();
 }
 
 fn a_listener_of_its_own_is_private() {
