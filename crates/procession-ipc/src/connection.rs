@@ -60,7 +60,7 @@ use crate::{RecvError, SendError, values};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Connection<S, R> {
-    end: Arc<End>,
+    pub(crate) end: Arc<End>,
     _of: PhantomData<fn(S) -> R>,
 }
 

@@ -25,6 +25,8 @@ use procession_sys::{Deadline, PacketSocket};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+#[cfg(feature = "async")]
+use crate::asynchronous::Lines;
 use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::store::{Limits, Store};
 use crate::wait::{Source, Watch};
@@ -66,6 +68,8 @@ impl Which {
 /// One process's handle of one end.
 #[derive(Debug)]
 pub(crate) struct End {
+    #[cfg(feature = "async")]
+    pub(crate) lines: Lines,
     which: Which,
     outgoing: Channel,
     incoming: Channel,
@@ -130,6 +134,8 @@ impl End {
             Which::Second => (back, there),
         };
         Self {
+            #[cfg(feature = "async")]
+            lines: Lines::default(),
             which,
             outgoing,
             incoming,
@@ -154,11 +160,15 @@ impl End {
 
     /// Lets go of the end in this process.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "async")]
+        self.lines.forget([self.link.as_fd()]);
         if !self.is_closed.swap(true, AcqRel) {
             // If it cannot be, the end stays open until the handle is dropped.
             let _ = self.link.let_go();
             self.leaving.tell();
         }
+        #[cfg(feature = "async")]
+        self.lines.tell_all();
     }
 
     #[inline]

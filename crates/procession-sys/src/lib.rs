@@ -20,6 +20,7 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod clock; // Deadlines. Every wait below takes one.
+mod epoll;
 mod fd;
 mod flags;
 mod poll;
@@ -67,6 +68,7 @@ pub use crate::confine::{
     renounce_new_rights,
 };
 pub use crate::environ::{is_variable, replace_environment};
+pub use crate::epoll::{Bell, Epoll};
 pub use crate::exec::{Exec, SPAWN_DESCRIPTOR_MIN};
 pub use crate::exit::{at_exit, current_thread, exit_now, flush_c_streams, leave_out_exit_handlers};
 pub use crate::fd::{
