@@ -189,11 +189,17 @@ impl End {
         if self.is_closed() {
             return Err(Unreceived::Closed);
         }
-        if let Some(len) = self.incoming.take_quickly(buffer, deadline) {
+        if let Some(len) = self.incoming.take_quickly(&self.link, buffer, deadline) {
             return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
         }
         let received = self.incoming.receive(&self.link, buffer, deadline, || self.why_not_receive());
         received.map_err(|unreceived| if self.is_closed() { Unreceived::Closed } else { unreceived })
+    }
+
+    /// Asks for a bell with the next room for a message.
+    #[cfg(feature = "async")]
+    pub(crate) fn arm_for_room(&self) {
+        self.outgoing.arm_for_room();
     }
 
     /// Waits until there is a message, or never will be; false when the time is over.

@@ -270,7 +270,7 @@ impl Items {
         self.users.note();
         with_scratch(|mut buffer| {
             if self.kind != Kind::Joinable
-                && let Some(len) = self.channel.take_quickly(&mut buffer, deadline)
+                && let Some(len) = self.channel.take_quickly(link, &mut buffer, deadline)
             {
                 let incoming = Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() };
                 let item = decode(incoming, &buffer);

@@ -2,13 +2,14 @@
 //!
 //! Relies on the test kit.
 
-use procession_ipc::{Queue, pipe};
+use procession_ipc::{Connection, Queue, pipe};
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
 
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
         what_a_child_puts_and_sends_comes_to_a_task,
+        a_task_fills_what_a_child_empties,
     ];
 }
 
@@ -35,7 +36,7 @@ fn tokio() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap()
 }
 
-fn put_and_send(queue: Queue<u32>, connection: procession_ipc::Connection<u32, u32>) {
+fn put_and_send(queue: Queue<u32>, connection: Connection<u32, u32>) {
     for n in 0..100 {
         queue.put(n).unwrap();
         connection.send(&n).unwrap();
@@ -54,6 +55,40 @@ fn what_a_child_puts_and_sends_comes_to_a_task(method: StartMethod) {
             ours.send_async(&(n + 1)).await.unwrap();
         }
         assert!(matches!(ours.recv_async().await, Err(procession_ipc::RecvError::Disconnected)));
+    });
+    child.join().unwrap();
+}
+
+const MANY: u32 = 20_000;
+
+/// Of a queue that holds three of them.
+const LARGE: usize = 300;
+const LARGE_BYTES: usize = 1_000_000;
+
+fn take_all(small: Queue<u32>, large: Queue<Vec<u8>>) {
+    for n in 0..MANY {
+        assert_eq!(small.get().unwrap(), n);
+    }
+    for n in 0..LARGE {
+        assert_eq!(large.get().unwrap()[..], [n as u8; LARGE_BYTES]);
+    }
+}
+
+/// Not only by the looks that are made now and then: it would take minutes.
+fn a_task_fills_what_a_child_empties(method: StartMethod) {
+    let small = Queue::bounded(5).unwrap();
+    let large = Queue::builder().bytes(1 << 20).create().unwrap();
+    let child = start(method, take_all, (small.clone(), large.clone()));
+    let began = std::time::Instant::now();
+    tokio().block_on(async {
+        for n in 0..MANY {
+            small.put_async(n).await.unwrap();
+        }
+        println!("{:?}", began.elapsed());
+        for n in 0..LARGE {
+            large.put_async(vec![n as u8; LARGE_BYTES]).await.unwrap();
+        }
+        println!("{:?}", began.elapsed());
     });
     child.join().unwrap();
 }

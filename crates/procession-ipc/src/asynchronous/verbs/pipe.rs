@@ -26,8 +26,9 @@ impl Awaited for End {
     }
 
     fn arm(&self, way: Way) -> bool {
-        if way == Way::In {
-            Source::arm(self);
+        match way {
+            Way::In => Source::arm(self),
+            Way::Out => self.arm_for_room(),
         }
         Awaited::is_ready(self, way)
     }

@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::asynchronous::{Awaited, Bell, Lines, Way, when};
+use crate::channel::Channel;
 use crate::handle::Handle;
 use crate::items::Items;
 use crate::{GetError, PutError, Queue};
@@ -27,8 +28,9 @@ impl Awaited for Items {
     }
 
     fn arm(&self, way: Way) -> bool {
-        if way == Way::In {
-            self.channel.arm();
+        match way {
+            Way::In => self.channel.arm(),
+            Way::Out => self.channel.arm_for_room(),
         }
         Awaited::is_ready(self, way)
     }
@@ -39,8 +41,14 @@ impl Awaited for Items {
     }
 
     fn settle(&self, way: Way) {
-        if let (Way::In, Some(link), false) = (way, &self.ends.consumers, self.ends.is_closed()) {
-            self.channel.silence(link);
+        let ends = &self.ends;
+        if ends.is_closed() {
+            return;
+        }
+        match (way, &ends.consumers, &ends.producers) {
+            (Way::In, Some(link), _) => self.channel.silence(link),
+            (Way::Out, _, Some(link)) => Channel::silence_room(link),
+            _ => {}
         }
     }
 }
