@@ -1,7 +1,8 @@
 //! Messages of bytes, whatever carries them.
 //!
-//! Relies on `stream.rs` for sockets, and on `duplex.rs` for pipes over shared memory. The verbs are written here once, for all that may carry messages.
+//! Relies on `conduit.rs` for that.
 
+use std::fmt;
 use std::io;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
@@ -10,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_sys::{Deadline, StreamSocket};
-use procession_wire::Descriptor;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::duplex::{BytesEnd, End};
-use crate::stream::Stream;
+use crate::conduit::{Conduit, Origin};
+use crate::duplex::End;
 use crate::wait::{Waitable, Watch};
-use crate::{RecvError, SendError};
+use crate::{Peer, RecvError, SendError};
 
 /// One end of a connection that carries messages of bytes, both ways, whole and in order.
 ///
@@ -60,23 +60,9 @@ use crate::{RecvError, SendError};
 /// assert!(matches!(ours.recv(), Err(RecvError::Disconnected)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BytesConnection {
-    transport: Transport,
-}
-
-/// What carries the messages.
-#[derive(Clone, Debug)]
-enum Transport {
-    Stream(Arc<Stream>),
-    Pipe(Arc<BytesEnd>),
-}
-
-/// How it travels.
-#[derive(Serialize, Deserialize)]
-enum Traveling<P> {
-    Stream(Descriptor),
-    Pipe(P),
+    pub(crate) conduit: Arc<Conduit>,
 }
 
 impl BytesConnection {
@@ -397,46 +383,53 @@ impl BytesConnection {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close(&self) {
-        match &self.transport {
-            Transport::Stream(stream) => stream.close(),
-            Transport::Pipe(end) => end.close(),
-        }
+        self.conduit.close();
+    }
+
+    /// Who is at the other end, as far as the system told when the connection was made through an address; none for a pipe,
+    /// and for a socket that was given.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::pipe_bytes;
+    ///
+    /// let (ours, _theirs) = pipe_bytes()?;
+    /// assert_eq!(ours.peer(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Option<&Peer> {
+        self.conduit.peer()
     }
 
     fn send_until(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        match &self.transport {
-            Transport::Stream(stream) => stream.send(message, deadline),
-            Transport::Pipe(end) => end.send(message, deadline),
-        }
+        self.conduit.send(message, deadline)
     }
 
     fn recv_until(&self, bytes_max: u64, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
-        match &self.transport {
-            Transport::Stream(stream) => stream.receive(bytes_max, deadline),
-            Transport::Pipe(end) => end.receive(bytes_max, deadline),
-        }
+        self.conduit.receive(bytes_max, deadline)
     }
 
     fn recv_into_until(&self, buffer: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-        match &self.transport {
-            Transport::Stream(stream) => stream.receive_into(buffer, deadline),
-            Transport::Pipe(end) => end.receive_into(buffer, deadline),
-        }
+        self.conduit.receive_into(buffer, deadline)
     }
 
     fn poll_until(&self, deadline: Deadline) -> Result<bool, RecvError> {
-        match &self.transport {
-            Transport::Stream(stream) => stream.poll(deadline),
-            Transport::Pipe(end) => end.poll(deadline),
-        }
+        self.conduit.poll(deadline)
     }
 
     pub(crate) fn over_pipe(end: End) -> Self {
-        Self { transport: Transport::Pipe(Arc::new(end.into())) }
+        Self::over(Conduit::over_pipe(end, Origin::UNLIMITED))
     }
 
-    fn over(stream: Stream) -> Self {
-        Self { transport: Transport::Stream(Arc::new(stream)) }
+    /// Over a stream socket: messages of so many bytes at most, to and from `peer`.
+    pub(crate) fn over_stream(socket: StreamSocket, message_bytes_max: u64, peer: Option<Peer>) -> Self {
+        Self::over(Conduit::over_stream(socket, Origin { message_bytes_max, peer }))
+    }
+
+    /// Over a stream socket, or over what became of it.
+    pub(crate) fn over(conduit: Conduit) -> Self {
+        Self { conduit: Arc::new(conduit) }
     }
 }
 
@@ -447,25 +440,29 @@ fn at_once(error: RecvError) -> RecvError {
     }
 }
 
+impl fmt::Debug for BytesConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.conduit.debug(&mut f.debug_struct("BytesConnection"))
+    }
+}
+
 impl Waitable for BytesConnection {
     fn watch(&self) -> Watch<'_> {
-        match &self.transport {
-            Transport::Stream(stream) => Watch { fd: stream.fd(), source: None },
-            Transport::Pipe(end) => end.watch(),
-        }
+        self.conduit.watch()
     }
 }
 
+/// Messages may be of any size.
 impl From<UnixStream> for BytesConnection {
     fn from(socket: UnixStream) -> Self {
-        Self::over(StreamSocket::from(socket).into())
+        Self::over_stream(socket.into(), u64::MAX, None)
     }
 }
 
-/// What is sent leaves at once (`TCP_NODELAY`).
+/// Messages may be of any size. What is sent leaves at once (`TCP_NODELAY`).
 impl From<TcpStream> for BytesConnection {
     fn from(socket: TcpStream) -> Self {
-        Self::over(StreamSocket::from(socket).into())
+        Self::over_stream(socket.into(), u64::MAX, None)
     }
 }
 
@@ -476,7 +473,7 @@ impl TryFrom<OwnedFd> for BytesConnection {
     /// `ENOTSOCK` for what is no socket, `InvalidInput` for one that is no stream. Whether it is connected shows when it is
     /// used.
     fn try_from(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self::over(StreamSocket::try_from(fd)?.into()))
+        Ok(Self::over_stream(fd.try_into()?, u64::MAX, None))
     }
 }
 
@@ -484,24 +481,12 @@ impl TryFrom<OwnedFd> for BytesConnection {
 /// [`BytesConnection::close`].
 impl Serialize for BytesConnection {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match &self.transport {
-            Transport::Stream(stream) => {
-                let socket = stream.share().map_err(ser::Error::custom)?;
-                Traveling::<()>::Stream(socket.into()).serialize(serializer)
-            }
-            Transport::Pipe(end) => Traveling::Pipe(&**end).serialize(serializer),
-        }
+        self.conduit.serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for BytesConnection {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match Traveling::<BytesEnd>::deserialize(deserializer)? {
-            Traveling::Stream(socket) => {
-                let socket = socket.into_owned().map_err(de::Error::custom)?;
-                Self::try_from(socket).map_err(de::Error::custom)
-            }
-            Traveling::Pipe(end) => Ok(Self { transport: Transport::Pipe(Arc::new(end)) }),
-        }
+        Conduit::deserialize(deserializer).map(Self::over)
     }
 }

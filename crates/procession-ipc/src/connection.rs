@@ -1,21 +1,27 @@
-//! The typed end of a pipe that sends and receives.
+//! The typed end of a connection.
 //!
-//! Relies on `duplex.rs` for the end, and on `values.rs` for what a value is as a message.
+//! Relies on `duplex.rs` for pipes, on `conduit.rs` for whatever else carries messages, and on `values.rs` for what a value
+//! is as a message.
 
 use std::any::type_name;
 use std::fmt;
+use std::io;
 use std::marker::PhantomData;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
 use procession_shm::derived::signature;
-use procession_sys::Deadline;
+use procession_sys::{Deadline, StreamSocket};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use crate::conduit::{Conduit, MESSAGE_BYTES, Origin};
 use crate::duplex::End;
 use crate::wait::{Waitable, Watch};
-use crate::{RecvError, SendError, values};
+use crate::{Peer, RecvError, SendError, values};
 
 /// One end of a pipe, which sends `S` and receives `R`; made by [`pipe`](crate::pipe).
 ///
@@ -60,13 +66,42 @@ use crate::{RecvError, SendError, values};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Connection<S, R> {
-    pub(crate) end: Arc<End>,
+    pub(crate) transport: Transport,
     _of: PhantomData<fn(S) -> R>,
 }
 
+/// What carries the messages.
+#[derive(Clone, Debug)]
+pub(crate) enum Transport {
+    /// Memory that relatives share, without anything in between.
+    Pipe(Arc<End>),
+    Conduit(Arc<Conduit>),
+}
+
+/// How it travels.
+#[derive(Serialize, Deserialize)]
+enum Traveling<P, C> {
+    Pipe(P),
+    Conduit(C),
+}
+
 impl<S, R> Connection<S, R> {
-    pub(crate) fn over(end: End) -> Self {
-        Self { end: Arc::new(end), _of: PhantomData }
+    pub(crate) fn over_pipe(end: End) -> Self {
+        Self::by(Transport::Pipe(Arc::new(end)))
+    }
+
+    /// Over a stream socket: messages of so many bytes at most, to and from `peer`.
+    pub(crate) fn over_stream(socket: StreamSocket, message_bytes_max: u64, peer: Option<Peer>) -> Self {
+        Self::over(Conduit::over_stream(socket, Origin { message_bytes_max, peer }))
+    }
+
+    /// Over a stream socket, or over what became of it.
+    pub(crate) fn over(conduit: Conduit) -> Self {
+        Self::by(Transport::Conduit(Arc::new(conduit)))
+    }
+
+    fn by(transport: Transport) -> Self {
+        Self { transport, _of: PhantomData }
     }
 }
 
@@ -130,7 +165,10 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
 
     #[inline]
     fn send_until(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
-        values::send_by(&self.end, value, deadline)
+        match &self.transport {
+            Transport::Pipe(end) => values::send_by(end, value, deadline),
+            Transport::Conduit(conduit) => conduit.send_value(value, deadline),
+        }
     }
 }
 
@@ -190,7 +228,10 @@ impl<S, R: DeserializeOwned + 'static> Connection<S, R> {
 
     #[inline]
     fn recv_until(&self, deadline: Deadline) -> Result<R, RecvError> {
-        values::receive_by(&self.end, deadline)
+        match &self.transport {
+            Transport::Pipe(end) => values::receive_by(end, deadline),
+            Transport::Conduit(conduit) => conduit.receive_value(deadline),
+        }
     }
 }
 
@@ -232,7 +273,10 @@ impl<S, R> Connection<S, R> {
     }
 
     fn poll_until(&self, deadline: Deadline) -> Result<bool, RecvError> {
-        self.end.poll(deadline).map_err(|unreceived| values::not_received(unreceived, deadline))
+        match &self.transport {
+            Transport::Pipe(end) => end.poll(deadline).map_err(|unreceived| values::not_received(unreceived, deadline)),
+            Transport::Conduit(conduit) => conduit.poll(deadline),
+        }
     }
 
     /// Closes the end in this process, for all clones. Calls in which other threads wait end with `Closed`. Other processes
@@ -255,13 +299,35 @@ impl<S, R> Connection<S, R> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn close(&self) {
-        self.end.close();
+        match &self.transport {
+            Transport::Pipe(end) => end.close(),
+            Transport::Conduit(conduit) => conduit.close(),
+        }
+    }
+
+    /// Who is at the other end, as far as the system told when the connection was made through an address; none for a pipe,
+    /// and for a socket that was given.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::pipe;
+    ///
+    /// let (ours, _theirs) = pipe::<u8, u8>()?;
+    /// assert_eq!(ours.peer(), None);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn peer(&self) -> Option<&Peer> {
+        match &self.transport {
+            Transport::Pipe(_) => None,
+            Transport::Conduit(conduit) => conduit.peer(),
+        }
     }
 }
 
 impl<S, R> Clone for Connection<S, R> {
     fn clone(&self) -> Self {
-        Self { end: Arc::clone(&self.end), _of: PhantomData }
+        Self::by(self.transport.clone())
     }
 }
 
@@ -269,13 +335,47 @@ impl<S, R> fmt::Debug for Connection<S, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = f.debug_struct("Connection");
         text.field("sends", &type_name::<S>()).field("receives", &type_name::<R>());
-        values::debug_end(&mut text, &self.end)
+        match &self.transport {
+            Transport::Pipe(end) => values::debug_end(&mut text, end),
+            Transport::Conduit(conduit) => conduit.debug(&mut text),
+        }
     }
 }
 
 impl<S, R> Waitable for Connection<S, R> {
     fn watch(&self) -> Watch<'_> {
-        self.end.watch()
+        match &self.transport {
+            Transport::Pipe(end) => end.watch(),
+            Transport::Conduit(conduit) => conduit.watch(),
+        }
+    }
+}
+
+/// Messages of up to [`MESSAGE_BYTES`](crate::MESSAGE_BYTES) in both directions. Both ends must be this library's, on machines
+/// with the same byte order, and of the same types: nothing checks that but the decoding of each message.
+impl<S, R> From<UnixStream> for Connection<S, R> {
+    fn from(socket: UnixStream) -> Self {
+        Self::over_stream(socket.into(), MESSAGE_BYTES, None)
+    }
+}
+
+/// As from a [`UnixStream`]. What is sent leaves at once (`TCP_NODELAY`).
+impl<S, R> From<TcpStream> for Connection<S, R> {
+    fn from(socket: TcpStream) -> Self {
+        Self::over_stream(socket.into(), MESSAGE_BYTES, None)
+    }
+}
+
+impl<S, R> TryFrom<OwnedFd> for Connection<S, R> {
+    type Error = io::Error;
+
+    /// As from a [`UnixStream`].
+    ///
+    /// # Errors
+    /// `ENOTSOCK` for what is no socket, `InvalidInput` for one that is no stream. Whether it is connected shows when it is
+    /// used.
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        Ok(Self::over_stream(fd.try_into()?, MESSAGE_BYTES, None))
     }
 }
 
@@ -287,17 +387,24 @@ fn types<S, R>() -> u64 {
 /// For arguments and messages: the receiver has this end as well. An error after [`Connection::close`].
 impl<S, R> Serialize for Connection<S, R> {
     fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        (types::<S, R>(), &*self.end).serialize(serializer)
+        let transport = match &self.transport {
+            Transport::Pipe(end) => Traveling::Pipe(&**end),
+            Transport::Conduit(conduit) => Traveling::Conduit(&**conduit),
+        };
+        (types::<S, R>(), transport).serialize(serializer)
     }
 }
 
 /// An error for what was sent as something else, or as a connection of other types.
 impl<'de, S, R> Deserialize<'de> for Connection<S, R> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (types_sent, end) = <(u64, End)>::deserialize(deserializer)?;
+        let (types_sent, transport) = <(u64, Traveling<End, Conduit>)>::deserialize(deserializer)?;
         if types_sent != types::<S, R>() {
             return Err(de::Error::custom(values::other_types::<Self>()));
         }
-        Ok(Self::over(end))
+        Ok(match transport {
+            Traveling::Pipe(end) => Self::over_pipe(end),
+            Traveling::Conduit(conduit) => Self::over(conduit),
+        })
     }
 }

@@ -11,7 +11,7 @@
 //!
 //! A sender that is told by no wait and no error looks at the leavings: when their number has changed, it asks the kernel.
 
-mod bytes;
+mod limited;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -31,7 +31,7 @@ use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unrece
 use crate::store::{Limits, Store};
 use crate::wait::{Source, Watch};
 
-pub(crate) use self::bytes::BytesEnd;
+pub(crate) use self::limited::LimitedEnd;
 
 /// What tells pipes from other objects in the arena.
 const KIND: u64 = u64::from_le_bytes(*b"pipe\0\0\0\x01");

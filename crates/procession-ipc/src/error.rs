@@ -1,10 +1,14 @@
 //! What can go wrong with messages.
 
+mod strangers;
+
 use std::fmt;
 use std::io;
 
 use procession_shm::arena::ArenaError;
 use procession_wire::{DecodeError, EncodeError};
+
+pub use crate::error::strangers::{AcceptError, ConnectError, ListenError};
 
 use crate::builder::{QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX};
 
@@ -201,6 +205,27 @@ pub enum SendError {
     /// The peer is gone.
     #[error("the peer is gone: nobody holds the other end of the connection any more")]
     Disconnected,
+    /// The message is longer than the connection allows. Nothing was sent, and the connection goes on.
+    #[error(
+        "a message of {bytes} bytes, where the connection allows {bytes_max}: send it in parts, or allow more by \
+         `message_bytes_max` at both ends"
+    )]
+    TooLarge {
+        /// How long it is.
+        bytes: u64,
+        /// What the connection allows.
+        bytes_max: u64,
+    },
+    /// The value holds descriptors, as files, queues, locks and connections do, and the connection is a stream of bytes,
+    /// which carries none.
+    #[error(
+        "the value holds {descriptors} descriptors (of files, queues, locks or connections), which no stream of bytes \
+         carries: connect through a Unix socket with this library at both ends, and without `stream_only`"
+    )]
+    Descriptors {
+        /// How many.
+        descriptors: usize,
+    },
     /// The value cannot be made a message.
     #[error("the value cannot be sent: {0}")]
     Encode(#[from] EncodeError),
@@ -322,6 +347,13 @@ pub enum WaitError {
         #[source]
         error: io::Error,
     },
+}
+
+impl SendError {
+    /// Refuses what is too long.
+    pub(crate) fn admit(bytes: u64, bytes_max: u64) -> Result<(), Self> {
+        if bytes > bytes_max { Err(Self::TooLarge { bytes, bytes_max }) } else { Ok(()) }
+    }
 }
 
 impl<T> PutError<T> {

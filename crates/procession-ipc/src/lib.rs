@@ -33,13 +33,22 @@ mod users;
 mod duplex; // Two directions, and who is at the other end.
 mod values; // Values as messages.
 
+mod stream; // Frames over stream sockets.
+
+mod conduit; // Streams and pipes to whomever.
+
+mod bytes;
 mod connection;
 mod pipe;
 mod simplex;
 
-mod stream; // Frames over stream sockets.
-
-mod bytes;
+mod address; // Strangers: where they are,
+mod attempt;
+mod client;
+mod handshake; // Whether they know the key. Pure.
+mod listener;
+mod peer; // who they are,
+mod settings; // and what is asked of them.
 
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
@@ -47,17 +56,29 @@ mod hostile; // What a peer may do to them.
 pub mod wait; // Waiting on many things at once.
 
 #[cfg(feature = "async")]
-mod asynchronous; // Waiting in a task instead of a thread.
+pub mod asynchronous; // Waiting in a task instead of a thread.
 
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
+pub use crate::address::{ADDRESS_BYTES_MAX, Address, AddressError, ToAddress};
+#[cfg(feature = "async")]
+pub use crate::asynchronous::wait_ready_async;
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
+pub use crate::client::{CONNECT_TIMEOUT, Client, ClientBuilder};
+pub use crate::conduit::MESSAGE_BYTES;
 pub use crate::connection::Connection;
-pub use crate::error::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
+pub use crate::error::{
+    AcceptError, ConnectError, GetError, ListenError, PutError, QueueError, RecvError, SendError, UnfinishedError,
+    WaitError,
+};
+pub use crate::handshake::{AuthFailure, HANDSHAKE_FRAME_MAX};
 pub use crate::joinable::JoinableQueue;
 pub use crate::lent::{Lent, Loan};
+pub use crate::listener::{BACKLOG, HANDSHAKES_MAX, Listener};
+pub use crate::peer::Peer;
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
+pub use crate::settings::HANDSHAKE_TIMEOUT;
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};

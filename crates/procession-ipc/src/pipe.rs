@@ -54,7 +54,7 @@ const NO_BYTES: u64 = 0;
 /// ```
 pub fn pipe<S, R>() -> io::Result<(Connection<S, R>, Connection<R, S>)> {
     let (first, second) = duplex::pair([PIPE_BYTES; 2])?;
-    Ok((Connection::over(first), Connection::over(second)))
+    Ok((Connection::over_pipe(first), Connection::over_pipe(second)))
 }
 
 /// A pipe in one direction. Its ends can do nothing else than receive and send.

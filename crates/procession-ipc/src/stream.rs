@@ -7,6 +7,9 @@
 mod frames;
 mod side;
 
+#[cfg(feature = "async")]
+mod begun; // Messages that tasks send.
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
@@ -15,7 +18,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use procession_sync::RECHECK;
 use procession_sys::{Deadline, Interest, StreamSocket, poll_one};
 
-use crate::stream::frames::{Header, Incoming, Need};
+#[cfg(feature = "async")]
+use crate::asynchronous::Lines;
+#[cfg(feature = "async")]
+pub(crate) use crate::stream::begun::Gone;
+pub(crate) use crate::stream::frames::Header;
+use crate::stream::frames::{Incoming, Need};
 use crate::stream::side::{Side, Turn};
 use crate::{RecvError, SendError};
 
@@ -29,6 +37,8 @@ const FORKED: &str = "this process was forked while its parent was in the middle
 /// A connected stream socket that carries messages.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    #[cfg(feature = "async")]
+    pub(crate) lines: Lines,
     socket: StreamSocket,
     is_closed: AtomicBool,
     sending: Side<Outgoing>,
@@ -39,6 +49,8 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct Outgoing {
     torn: Option<Torn>,
+    #[cfg(feature = "async")]
+    rest: begun::Rest,
 }
 
 /// A message of which a part was sent, and will ever be.
@@ -105,18 +117,21 @@ impl Stream {
         self.socket.as_fd().try_clone_to_owned()
     }
 
-    /// Sends a message.
-    pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
+    /// Sends a message, which is `parts` one after the other.
+    pub(crate) fn send(&self, parts: [&[u8]; 2], deadline: Deadline) -> Result<(), SendError> {
         let mut turn = self.turn(&self.sending, deadline)?;
         if let Some(torn) = turn.torn {
             return Err(torn.into());
         }
-        let header = Header::of(message.len() as u64);
-        let bytes = header.len() + message.len();
+        #[cfg(feature = "async")]
+        self.send_rest(&mut turn, deadline)?;
+        let [first, second] = parts;
+        let header = Header::of((first.len() + second.len()) as u64);
+        let bytes = header.len() + first.len() + second.len();
         let mut sent = 0;
         while sent < bytes {
-            let parts = [&header[sent.min(header.len())..], &message[sent.saturating_sub(header.len())..]];
-            match self.step(Interest::Write, deadline, || self.socket.try_send(parts)) {
+            let rest = behind([&header, first, second], sent);
+            match self.step(Interest::Write, deadline, || self.socket.try_send(rest)) {
                 Ok(count) => sent += count,
                 Err(stop) if is_end(&stop) => return Err(SendError::Disconnected),
                 Err(stop) if sent == 0 || matches!(stop, Stop::Closed) => return Err(stop.into()),
@@ -142,9 +157,9 @@ impl Stream {
         Ok(turn.frame.take())
     }
 
-    /// Receives a message into `room`, or out of it.
-    pub(crate) fn receive_into(&self, room: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-        let mut turn = self.receive_header(u64::MAX, deadline)?;
+    /// Receives a message of at most so many bytes into `room`, or out of it.
+    pub(crate) fn receive_into(&self, room: &mut [u8], bytes_max: u64, deadline: Deadline) -> Result<usize, RecvError> {
+        let mut turn = self.receive_header(bytes_max, deadline)?;
         let length = usize::try_from(turn.frame.length()).ok();
         let Some(room) = length.and_then(|length| room.get_mut(..length)) else {
             self.receive_rest(&mut turn.frame, deadline)?;
@@ -180,10 +195,14 @@ impl Stream {
 
     /// Closes it in this process.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "async")]
+        self.lines.forget([self.fd()]);
         if !self.is_closed.swap(true, Relaxed) {
             // Without a descriptor to put in its place it is closed with its last handle, which is as good as can be.
             let _ = self.socket.close();
         }
+        #[cfg(feature = "async")]
+        self.lines.tell_all();
     }
 
     /// The turn at a frame whose header has come and allows it to be received.
@@ -291,7 +310,7 @@ impl Stream {
         }
     }
 
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         // Relaxed: the flag alone matters, and whoever comes too early is told by the descriptor.
         self.is_closed.load(Relaxed)
     }
@@ -299,8 +318,24 @@ impl Stream {
 
 impl From<StreamSocket> for Stream {
     fn from(socket: StreamSocket) -> Self {
-        Self { socket, is_closed: AtomicBool::new(false), sending: Side::default(), receiving: Side::default() }
+        Self {
+            #[cfg(feature = "async")]
+            lines: Lines::default(),
+            socket,
+            is_closed: AtomicBool::new(false),
+            sending: Side::default(),
+            receiving: Side::default(),
+        }
     }
+}
+
+/// What is left of some parts behind so many bytes.
+fn behind<const N: usize>(parts: [&[u8]; N], mut bytes: usize) -> [&[u8]; N] {
+    parts.map(|part| {
+        let (had, rest) = part.split_at(bytes.min(part.len()));
+        bytes -= had.len();
+        rest
+    })
 }
 
 /// Whether the system says that nobody receives any more.

@@ -35,9 +35,9 @@ pub(crate) fn with_scratch<R>(run: impl FnOnce(Vec<u8>) -> (Vec<u8>, R)) -> R {
 
 /// Why a value was not sent.
 #[derive(Debug)]
-pub(crate) enum Unsendable {
+pub(crate) enum Unsendable<E> {
     Encode(EncodeError),
-    Unsent(Unsent),
+    Unsent(E),
 }
 
 /// Why what was received is no value.
@@ -56,10 +56,10 @@ impl From<DecodeError> for Unread {
 
 /// Sends a value by `send`.
 #[inline]
-pub(crate) fn send<T: Serialize + 'static>(
+pub(crate) fn send<T: Serialize + 'static, E>(
     value: &T,
-    send: impl FnOnce(Outgoing<'_>) -> Result<(), Unsent>,
-) -> Result<(), Unsendable> {
+    send: impl FnOnce(Outgoing<'_>) -> Result<(), E>,
+) -> Result<(), Unsendable<E>> {
     let raw = bulk::raw(value).filter(|raw| raw.len() > INLINE_BYTES_MAX);
     if let Some(raw) = raw {
         return send(Outgoing { body: Body::Raw(raw), descriptors: &[] }).map_err(Unsendable::Unsent);
@@ -134,6 +134,15 @@ pub(crate) fn send_by<T: Serialize + 'static>(end: &End, value: &T, deadline: De
         Unsendable::Encode(error) => error.into(),
         Unsendable::Unsent(unsent) => not_sent(unsent, deadline),
     })
+}
+
+impl From<Unsendable<Self>> for SendError {
+    fn from(unsendable: Unsendable<Self>) -> Self {
+        match unsendable {
+            Unsendable::Encode(error) => error.into(),
+            Unsendable::Unsent(error) => error,
+        }
+    }
 }
 
 /// Receives a value by an end of a pipe.

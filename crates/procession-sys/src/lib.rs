@@ -52,6 +52,7 @@ mod pages;
 mod record_lock;
 mod shared;
 mod stream;
+mod stream_listener;
 mod unshared;
 
 mod confine; // For tests: less than a library may expect.
@@ -93,7 +94,7 @@ pub use crate::memfd::{
     release_range, reopen, reserve_file, reserve_range, seal_constant, sealed_file, set_file_size, whole_pages,
 };
 pub use crate::memory::available_memory;
-pub use crate::named::{give_name, is_regular, open_regular, unnamed_file, write_at};
+pub use crate::named::{give_name, is_regular, lock_directory, open_regular, unnamed_file, write_at};
 pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket, is_too_many_in_flight};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
@@ -109,6 +110,7 @@ pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
 pub use crate::stream::StreamSocket;
+pub use crate::stream_listener::{PeerCredentials, SocketAddress, StreamListener, is_abandoned_socket};
 pub use crate::thread_id::{THREAD_IDS_END, thread_id};
 pub use crate::threads::is_single_threaded;
 pub use crate::title::set_command_line;

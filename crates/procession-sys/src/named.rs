@@ -5,12 +5,13 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use crate::Access;
 use crate::fd::out_of_the_way;
+use crate::{Access, Deadline};
 
 /// A new, empty file in the file system of `directory`, without a name there, which its owner alone may open. It is
 /// gone with its last descriptor unless [`give_name`] gives it a name.
@@ -68,6 +69,26 @@ pub fn write_at(file: impl AsFd, bytes: &[u8], at: u64) -> io::Result<()> {
         written += rustix::io::retry_on_intr(|| rustix::io::pwrite(&file, &bytes[written..], at + written as u64))?;
     }
     Ok(())
+}
+
+/// How long a pause is between two attempts at a directory's lock.
+const DIRECTORY_PAUSE: Duration = Duration::from_millis(1);
+
+/// Holds a directory for this process alone, among all that ask by this call, until the descriptor is closed (flock(2)).
+///
+/// # Errors
+/// `TimedOut` after the deadline, `ENOTDIR`, `EACCES`, `ENOENT`.
+pub fn lock_directory(path: &Path, deadline: Deadline) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let directory = out_of_the_way(rustix::fs::open(path, flags, Mode::empty())?)?;
+    loop {
+        match rustix::fs::flock(&directory, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => return Ok(directory),
+            Err(Errno::AGAIN) if deadline.has_passed() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::AGAIN | Errno::INTR) => std::thread::sleep(DIRECTORY_PAUSE),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 #[cfg(test)]

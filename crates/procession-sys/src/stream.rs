@@ -1,8 +1,8 @@
 //! Stream sockets: bytes in order, without boundaries, between two processes or machines.
 //!
 //! # Safety
-//! One thing here could break I/O safety: [`StreamSocket::close`] has a number refer to another open file. The number
-//! is owned by the socket itself, which gives it away to nobody and keeps it open until it is dropped.
+//! One thing here could break I/O safety: [`put_away`] has a number refer to another open file. The number is owned by the
+//! socket itself, which gives it away to nobody and keeps it open until it is dropped.
 
 #![expect(unsafe_code, reason = "lets a socket go that other threads may be using by its number")]
 
@@ -31,7 +31,7 @@ impl StreamSocket {
     ///
     /// # Errors
     /// `WouldBlock` when there is room for nothing, `BrokenPipe` or `ConnectionReset` when the peer is gone.
-    pub fn try_send(&self, parts: [&[u8]; 2]) -> io::Result<usize> {
+    pub fn try_send<const N: usize>(&self, parts: [&[u8]; N]) -> io::Result<usize> {
         let parts = parts.map(IoSlice::new);
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         Ok(retry_on_intr(|| sendmsg(&self.0, &parts, &mut SendAncillaryBuffer::default(), flags))?)
@@ -85,10 +85,15 @@ impl StreamSocket {
     /// # Errors
     /// `EMFILE` when no descriptor is left for it; then it is closed with the last handle.
     pub fn close(&self) -> io::Result<()> {
-        let null = dev_null()?;
-        // SAFETY: the number is this socket's own, which expects it.
-        unsafe { replace(self.0.as_fd(), null) }
+        put_away(&self.0)
     }
+}
+
+/// Has a socket's number refer to nothing: for sockets that give their number to nobody, as the two of this crate.
+pub(crate) fn put_away(socket: &OwnedFd) -> io::Result<()> {
+    let null = dev_null()?;
+    // SAFETY: the number is the socket's own, which expects it.
+    unsafe { replace(socket.as_fd(), null) }
 }
 
 /// A reset is the peer's end as well: what it sent before has been received by then, as far as it came.

@@ -2,5 +2,9 @@
 //!
 //! Relies on `line.rs` for the wait.
 
+mod conduit;
 mod pipe;
 mod queue;
+
+/// What cannot be done when there is no reactor.
+const WAIT: &str = "wait in a task";

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use super::Lease;
+use crate::SendError;
 
 /// Why a message was not sent.
 #[derive(Debug)]
@@ -40,6 +41,25 @@ pub(crate) enum Body<'a> {
     Leased(&'a Lease, u64),
 }
 
+impl Body<'_> {
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        match *self {
+            Self::Encoded(_, len) => len as u64,
+            Self::Raw(raw) => raw.len() as u64,
+            Self::Leased(_, bytes) => bytes,
+        }
+    }
+
+    /// That it is no longer than that.
+    ///
+    /// # Errors
+    /// [`SendError::TooLarge`].
+    pub(crate) fn admit(&self, bytes_max: u64) -> Result<(), SendError> {
+        SendError::admit(self.bytes(), bytes_max)
+    }
+}
+
 /// What is sent.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outgoing<'a> {
@@ -54,6 +74,16 @@ pub(crate) enum Content {
     Inline(usize),
     Leased(Lease, u64),
     File(OwnedFd, u64),
+}
+
+impl Content {
+    /// How long it is.
+    pub(crate) fn bytes(&self) -> u64 {
+        match *self {
+            Self::Inline(len) => len as u64,
+            Self::Leased(_, bytes) | Self::File(_, bytes) => bytes,
+        }
+    }
 }
 
 /// What was received.

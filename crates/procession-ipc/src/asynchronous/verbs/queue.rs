@@ -8,11 +8,12 @@ use procession_sys::{Deadline, Interest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::WAIT;
 use crate::asynchronous::{Awaited, Bell, Lines, Way, when};
 use crate::channel::Channel;
 use crate::handle::Handle;
 use crate::items::Items;
-use crate::{GetError, PutError, Queue};
+use crate::{Consumer, GetError, JoinableQueue, Producer, PutError, Queue, SimpleQueue};
 
 impl Awaited for Items {
     fn lines(&self) -> &Lines {
@@ -93,22 +94,119 @@ impl<T> Handle<T> {
     }
 }
 
-/// What cannot be done when there is no reactor.
-pub(super) const WAIT: &str = "wait in a task";
-
 impl<T: Serialize + DeserializeOwned + 'static> Queue<T> {
-    /// Puts an item, as soon as there is room for it; a task waits, no thread.
+    /// As [`Queue::put`] in a task: waits for room.
+    ///
+    /// A future that is dropped has put the item or dropped it, and is done if it has put it. Waiting for memory that others have
+    /// borrowed ([`Lent`](crate::Lent)), it looks every 50 ms.
     ///
     /// # Errors
-    /// As [`Queue::put`]; never [`PutError::Disconnected`].
+    /// As [`Queue::put`], but never [`PutError::Disconnected`]: another task could use this very handle. A
+    /// [`Producer`] knows.
     pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
         self.0.put_async(item).await
     }
 
-    /// Takes an item, as soon as there is one; a task waits, no thread.
+    /// As [`Queue::get`] in a task: waits for an item.
+    ///
+    /// A future that is dropped has taken nothing. Tasks that wait by one handle, or its clones, are served in the order in
+    /// which they came.
     ///
     /// # Errors
-    /// As [`Queue::get`]; never [`GetError::Disconnected`].
+    /// As [`Queue::get`], but never [`GetError::Disconnected`]: another task could use this very handle. A
+    /// [`Consumer`] knows.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::Queue;
+    ///
+    /// let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+    /// let queue = Queue::<u64>::bounded(2)?;
+    /// let items = queue.clone();
+    /// let producer = std::thread::spawn(move || (1..=10).try_for_each(|n| items.put(n))); // Or another process.
+    /// let sum = runtime.block_on(async {
+    ///     let mut sum = 0;
+    ///     for _ in 1..=10 {
+    ///         sum += queue.get_async().await?;
+    ///     }
+    ///     Ok::<u64, procession_ipc::GetError>(sum)
+    /// })?;
+    /// assert_eq!(sum, 55);
+    /// # producer.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn get_async(&self) -> Result<T, GetError> {
+        self.0.get_async().await
+    }
+}
+
+impl<T: Serialize + 'static> Producer<T> {
+    /// As [`Producer::put`] in a task: waits for room.
+    ///
+    /// # Errors
+    /// As [`Producer::put`].
+    pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
+        self.0.put_async(item).await
+    }
+}
+
+impl<T: DeserializeOwned + 'static> Consumer<T> {
+    /// As [`Consumer::get`] in a task: waits for an item.
+    ///
+    /// # Errors
+    /// As [`Consumer::get`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::{GetError, Queue};
+    ///
+    /// // Without any runtime.
+    /// futures_lite::future::block_on(async {
+    ///     let (producer, consumer) = Queue::<u32>::bounded(10)?.split()?;
+    ///     producer.put_async(7).await?;
+    ///     drop(producer);
+    ///     assert_eq!(consumer.get_async().await?, 7);
+    ///     assert!(matches!(consumer.get_async().await, Err(GetError::Disconnected)));
+    ///     # Ok::<(), Box<dyn std::error::Error>>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub async fn get_async(&self) -> Result<T, GetError> {
+        self.0.get_async().await
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
+    /// As [`JoinableQueue::put`] in a task; see [`Queue::put_async`].
+    ///
+    /// # Errors
+    /// As [`Queue::put_async`].
+    pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
+        self.0.put_async(item).await
+    }
+
+    /// As [`JoinableQueue::get`] in a task; see [`Queue::get_async`].
+    ///
+    /// # Errors
+    /// As [`JoinableQueue::get`] and [`Queue::get_async`].
+    pub async fn get_async(&self) -> Result<T, GetError> {
+        self.0.get_async().await
+    }
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> SimpleQueue<T> {
+    /// As [`SimpleQueue::put`] in a task; see [`Queue::put_async`].
+    ///
+    /// # Errors
+    /// As [`Queue::put_async`].
+    pub async fn put_async(&self, item: T) -> Result<(), PutError<T>> {
+        self.0.put_async(item).await
+    }
+
+    /// As [`SimpleQueue::get`] in a task; see [`Queue::get_async`].
+    ///
+    /// # Errors
+    /// As [`Queue::get_async`].
     pub async fn get_async(&self) -> Result<T, GetError> {
         self.0.get_async().await
     }

@@ -1,23 +1,26 @@
-//! An end of a pipe whose messages are bytes: copied once to where they are read from, and once from there.
+//! An end of a pipe whose messages may be bytes, copied once to where they are read from and once from there, and no longer
+//! than their receiver allows.
 //!
-//! Relies on `duplex.rs` for the end.
+//! Relies on `duplex.rs` for the end. A message's length is known before memory is taken for it.
 
+use std::io;
 use std::sync::OnceLock;
 
 use procession_sys::{Deadline, Mapping};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::de::DeserializeOwned;
+use serde::{Serialize, Serializer};
 
 use super::End;
 use crate::channel::{Body, Content, Incoming, Lease, Outgoing};
 use crate::values::{self, OUTSIDE, with_scratch};
-use crate::wait::Watch;
+use crate::wait::{Source, Watch};
 use crate::{RecvError, SendError};
 
 /// One process's handle of one end.
 #[derive(Debug)]
-pub(crate) struct BytesEnd {
+pub(crate) struct LimitedEnd {
     end: End,
-    /// A message that was too large, and what was allowed.
+    /// A message that was too large, and what was allowed: nothing more is received then.
     refused: OnceLock<(u64, u64)>,
 }
 
@@ -60,31 +63,25 @@ impl Message<'_> {
     }
 }
 
-impl From<End> for BytesEnd {
+impl From<End> for LimitedEnd {
     fn from(end: End) -> Self {
         Self { end, refused: OnceLock::new() }
     }
 }
 
-impl BytesEnd {
+impl LimitedEnd {
     pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
         let outgoing = Outgoing { body: Body::Encoded(message, message.len()), descriptors: &[] };
         self.end.send(outgoing, deadline).map_err(|unsent| values::not_sent(unsent, deadline))
     }
 
     pub(crate) fn receive(&self, bytes_max: u64, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
-        self.receive_as(deadline, |message| {
-            let bytes = message.len() as u64;
-            if bytes > bytes_max {
-                let (bytes, bytes_max) = *self.refused.get_or_init(|| (bytes, bytes_max));
-                return Err(RecvError::TooLarge { bytes, bytes_max });
-            }
-            message.copied()
-        })
+        self.receive_as(bytes_max, deadline, |incoming, buffer| message(incoming, buffer)?.copied())
     }
 
-    pub(crate) fn receive_into(&self, room: &mut [u8], deadline: Deadline) -> Result<usize, RecvError> {
-        self.receive_as(deadline, |message| {
+    pub(crate) fn receive_into(&self, room: &mut [u8], bytes_max: u64, deadline: Deadline) -> Result<usize, RecvError> {
+        self.receive_as(bytes_max, deadline, |incoming, buffer| {
+            let message = message(incoming, buffer)?;
             let len = message.len();
             match room.get_mut(..len) {
                 Some(room) => message.copy_into(room).map(|()| len),
@@ -93,10 +90,33 @@ impl BytesEnd {
         })
     }
 
+    /// Sends a value of at most so many bytes.
+    pub(crate) fn send_value<T: Serialize + 'static>(
+        &self,
+        value: &T,
+        bytes_max: u64,
+        deadline: Deadline,
+    ) -> Result<(), SendError> {
+        let sent = values::send(value, |outgoing| {
+            outgoing.body.admit(bytes_max)?;
+            self.end.send(outgoing, deadline).map_err(|unsent| values::not_sent(unsent, deadline))
+        });
+        sent.map_err(SendError::from)
+    }
+
+    pub(crate) fn receive_value<T: DeserializeOwned + 'static>(
+        &self,
+        bytes_max: u64,
+        deadline: Deadline,
+    ) -> Result<T, RecvError> {
+        self.receive_as(bytes_max, deadline, |incoming, buffer| Ok(values::decoded(incoming, buffer)?))
+    }
+
     fn receive_as<R>(
         &self,
+        bytes_max: u64,
         deadline: Deadline,
-        take: impl FnOnce(Message<'_>) -> Result<R, RecvError>,
+        take: impl FnOnce(Incoming, &[u8]) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
         if let Some(&(bytes, bytes_max)) = self.refused.get() {
             return Err(RecvError::TooLarge { bytes, bytes_max });
@@ -104,9 +124,23 @@ impl BytesEnd {
         with_scratch(|mut buffer| {
             let incoming = self.end.receive(&mut buffer, deadline);
             let incoming = incoming.map_err(|unreceived| values::not_received(unreceived, deadline));
-            let taken = incoming.and_then(|incoming| take(message(incoming, &buffer)?));
+            let taken = incoming.and_then(|incoming| take(self.admitted(incoming, bytes_max)?, &buffer));
             (buffer, taken)
         })
+    }
+
+    /// What was received, if it is not too long.
+    fn admitted(&self, incoming: Incoming, bytes_max: u64) -> Result<Incoming, RecvError> {
+        let bytes = incoming.content.bytes();
+        if bytes <= bytes_max {
+            return Ok(incoming);
+        }
+        let (bytes, bytes_max) = *self.refused.get_or_init(|| (bytes, bytes_max));
+        Err(RecvError::TooLarge { bytes, bytes_max })
+    }
+
+    pub(crate) fn end(&self) -> &End {
+        &self.end
     }
 
     pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
@@ -121,7 +155,22 @@ impl BytesEnd {
     }
 
     pub(crate) fn watch(&self) -> Watch<'_> {
-        self.end.watch()
+        Watch { source: Some(self), ..self.end.watch() }
+    }
+}
+
+/// Who is refused what has come need not wait to hear of it.
+impl Source for LimitedEnd {
+    fn is_ready(&self) -> bool {
+        self.refused.get().is_some() || self.end.is_ready()
+    }
+
+    fn arm(&self) {
+        self.end.arm();
+    }
+
+    fn settle(&self) -> io::Result<bool> {
+        Ok(self.end.settle()? || self.is_ready())
     }
 }
 
@@ -134,14 +183,8 @@ fn message(incoming: Incoming, buffer: &[u8]) -> Result<Message<'_>, RecvError> 
     }
 }
 
-impl Serialize for BytesEnd {
+impl Serialize for LimitedEnd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.end.serialize(serializer)
-    }
-}
-
-impl<'de> Deserialize<'de> for BytesEnd {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        End::deserialize(deserializer).map(Self::from)
     }
 }

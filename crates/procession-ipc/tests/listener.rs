@@ -1,0 +1,450 @@
+//! Listeners and clients: addresses, keys, who is refused, and what becomes of socket files.
+
+#[path = "../../procession-launch/tests/common/mod.rs"]
+mod common;
+
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs, io};
+
+use common::{SOON, methods, start};
+use procession_ipc::{
+    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, ListenError, Listener,
+    RecvError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+};
+use procession_launch::{Context, StartMethod};
+use procession_testkit::open_descriptors;
+
+procession_testkit::main! {
+    warm_up: common::warm_up;
+    cases for addresses(), [
+        values_go_both_ways,
+        bytes_go_both_ways,
+        a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on,
+        a_reflected_port_or_name_is_in_use_twice,
+        an_address_can_be_taken_again_at_once,
+        accepting_after_close_is_an_error,
+        close_ends_the_wait_of_other_threads,
+        many_threads_accept_at_once,
+        a_client_finds_nobody,
+        a_wait_is_ended_by_a_connection,
+        a_wait_tells_of_those_who_are_late,
+        what_is_accepted_needs_one_descriptor,
+        signals_do_not_end_accept within 30,
+    ];
+    cases for methods(), [
+        a_child_connects,
+    ];
+    cases: [
+        an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp,
+        a_client_without_a_key_is_refused_where_there_is_one,
+        a_stale_socket_file_is_taken_over_and_others_are_not,
+        a_socket_file_goes_with_its_listener_alone,
+        a_listener_of_its_own_is_private,
+        a_forked_child_accepts_and_the_file_stays,
+        who_is_at_the_other_end_is_told,
+        a_full_queue_of_connections_is_worked_off,
+    ];
+}
+
+const KEY: &[u8] = b"a key";
+
+/// An address of each kind, to listen at.
+fn addresses() -> Vec<(&'static str, fn() -> String)> {
+    vec![
+        ("tcp", || "127.0.0.1:0".to_owned()),
+        ("tcp6", || "[::1]:0".to_owned()),
+        ("unix", || scratch("socket").to_str().unwrap().to_owned()),
+        ("abstract", || format!("@procession-test-{}", std::process::id())),
+    ]
+}
+
+/// A path of this process's own, in a directory that the testkit removes.
+fn scratch(name: &str) -> PathBuf {
+    let directory = env::temp_dir().join(format!("procession-listener-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    directory.join(name)
+}
+
+fn listen(address: fn() -> String) -> Listener {
+    Listener::bind(address()).unwrap().authkey(KEY)
+}
+
+/// A connection that sends and receives bytes, in a thread.
+fn dial(listener: &Listener) -> thread::JoinHandle<Result<BytesConnection, ConnectError>> {
+    let address = listener.address().clone();
+    thread::spawn(move || Client::connect_bytes(address, KEY))
+}
+
+fn pair(listener: &Listener) -> (BytesConnection, BytesConnection) {
+    let client = dial(listener);
+    let accepted = listener.accept_bytes().unwrap();
+    (accepted, client.join().unwrap().unwrap())
+}
+
+fn values_go_both_ways(address: fn() -> String) {
+    let listener = listen(address);
+    let address = listener.address().clone();
+    let client = thread::spawn(move || {
+        let connection: Connection<Vec<String>, usize> = Client::connect(&address, KEY).unwrap();
+        connection.send(&vec!["one".to_owned(), "two".to_owned()]).unwrap();
+        assert_eq!(connection.recv().unwrap(), 2);
+        assert!(matches!(connection.recv(), Err(RecvError::Disconnected)));
+    });
+    let connection = listener.accept::<usize, Vec<String>>().unwrap();
+    connection.send(&connection.recv().unwrap().len()).unwrap();
+    drop(connection);
+    client.join().unwrap();
+}
+
+fn bytes_go_both_ways(address: fn() -> String) {
+    let listener = listen(address);
+    let (ours, theirs) = pair(&listener);
+    // The first message is there for `poll` as soon as it was sent (bpo-16955).
+    theirs.send(b"hello").unwrap();
+    assert!(ours.poll_timeout(SOON).unwrap());
+    assert_eq!(ours.recv().unwrap(), b"hello");
+    for len in [0, 1, 16 << 10, (16 << 10) + 1, 1 << 20] {
+        let message = vec![7; len];
+        thread::scope(|scope| {
+            scope.spawn(|| ours.send(&message).unwrap());
+            assert_eq!(theirs.recv().unwrap(), message);
+        });
+    }
+}
+
+fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: fn() -> String) {
+    let listener = listen(address);
+    let address = listener.address().clone();
+    let wrong = thread::spawn(move || Client::connect_bytes(address, b"another key"));
+    let Err(AcceptError::AuthFailed { reason: AuthFailure::WrongKey, peer }) = listener.accept_bytes() else {
+        panic!("a wrong key was accepted")
+    };
+    assert!(!peer.to_string().is_empty());
+    let refused = wrong.join().unwrap();
+    assert!(matches!(refused, Err(ConnectError::AuthFailed { reason: AuthFailure::Refused, .. })), "{refused:?}");
+    let (ours, theirs) = pair(&listener);
+    ours.send(b"goes on").unwrap();
+    assert_eq!(theirs.recv().unwrap(), b"goes on");
+}
+
+fn a_reflected_port_or_name_is_in_use_twice(address: fn() -> String) {
+    let listener = listen(address);
+    let Err(ListenError::System { error, address }) = Listener::bind(listener.address()) else {
+        panic!("two listeners at one address")
+    };
+    assert_eq!((error.kind(), &address), (io::ErrorKind::AddrInUse, listener.address()));
+    let (ours, theirs) = pair(&listener);
+    ours.send(b"unharmed").unwrap();
+    assert_eq!(theirs.recv().unwrap(), b"unharmed");
+}
+
+fn an_address_can_be_taken_again_at_once(address: fn() -> String) {
+    let first = listen(address);
+    let address = first.address().clone();
+    let connected = pair(&first);
+    drop(first);
+    for _ in 0..20 {
+        let again = Listener::bind(&address).unwrap().authkey(KEY);
+        assert_eq!(again.address(), &address);
+        let (ours, theirs) = pair(&again);
+        theirs.send(b"again").unwrap();
+        assert_eq!(ours.recv().unwrap(), b"again");
+        drop(ours); // The accepting side closes first, which is what leaves a port in TIME_WAIT.
+    }
+    connected.0.send(b"lives on").unwrap();
+    assert_eq!(connected.1.recv().unwrap(), b"lives on");
+}
+
+fn accepting_after_close_is_an_error(address: fn() -> String) {
+    let listener = listen(address);
+    listener.close();
+    listener.close();
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::Closed)));
+    assert!(matches!(listener.try_accept::<(), ()>(), Err(AcceptError::Closed)));
+    assert!(matches!(Client::connect_bytes(listener.address(), KEY), Err(ConnectError::System { .. })));
+}
+
+fn close_ends_the_wait_of_other_threads(address: fn() -> String) {
+    let listener = listen(address);
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        let waits: Vec<_> = (0..3).map(|_| scope.spawn(|| listener.accept_bytes())).collect();
+        thread::park_timeout(Duration::from_millis(20));
+        listener.close();
+        for wait in waits {
+            assert!(matches!(wait.join().unwrap(), Err(AcceptError::Closed)));
+        }
+    });
+    assert!(begun.elapsed() < SOON);
+}
+
+fn many_threads_accept_at_once(address: fn() -> String) {
+    const EACH: usize = 25;
+    let listener = listen(address);
+    thread::scope(|scope| {
+        let accept = || (0..EACH).map(|_| listener.accept_bytes().unwrap().recv().unwrap()[0]).collect::<Vec<u8>>();
+        let accepting: Vec<_> = (0..4).map(|_| scope.spawn(accept)).collect();
+        for first in 0..4 {
+            let listener = &listener;
+            scope.spawn(move || {
+                for at in 0..EACH {
+                    let connection = Client::connect_bytes(listener.address(), KEY).unwrap();
+                    connection.send(&[(first * EACH + at) as u8]).unwrap();
+                }
+            });
+        }
+        let mut came: Vec<u8> = accepting.into_iter().flat_map(|accepting| accepting.join().unwrap()).collect();
+        came.sort_unstable();
+        assert!(came.into_iter().eq(0..100));
+    });
+}
+
+fn a_client_finds_nobody(address: fn() -> String) {
+    let listener = listen(address);
+    let address = listener.address().clone();
+    drop(listener);
+    let error = Client::connect_bytes(&address, KEY).unwrap_err();
+    assert!(error.to_string().contains(&address.to_string()), "{error}");
+    let ConnectError::System { error, .. } = error else { panic!("{error}") };
+    assert!(matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound), "{error}");
+}
+
+fn a_wait_is_ended_by_a_connection(address: fn() -> String) {
+    let listener = listen(address);
+    assert!(try_wait_ready([&listener as &dyn Waitable]).unwrap().is_empty());
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    assert!(matches!(listener.accept_bytes_timeout(Duration::from_millis(1)), Err(AcceptError::Timeout)));
+    let client = dial(&listener);
+    let (idle, _other) = io::pipe().unwrap();
+    assert_eq!(wait_ready([&idle as &dyn Waitable, &listener]).unwrap(), [1]);
+    let accepted = listener.try_accept_bytes().unwrap();
+    let connected = client.join().unwrap().unwrap();
+    accepted.send(b"first").unwrap();
+    assert_eq!(wait_ready([&listener as &dyn Waitable, &connected]).unwrap(), [1]);
+    assert!(wait_ready_timeout([&listener as &dyn Waitable], Duration::from_millis(5)).unwrap().is_empty());
+}
+
+fn a_wait_tells_of_those_who_are_late(address: fn() -> String) {
+    let listener = listen(address).handshake_timeout(Duration::from_millis(100));
+    let silent = connect_raw(listener.address());
+    assert_eq!(wait_ready([&listener as &dyn Waitable]).unwrap(), [0]);
+    let refused = listener.try_accept_bytes();
+    assert!(matches!(refused, Err(AcceptError::AuthFailed { reason: AuthFailure::Timeout, .. })), "{refused:?}");
+    drop(silent);
+}
+
+/// A socket that says nothing.
+fn connect_raw(address: &Address) -> procession_sys::StreamSocket {
+    let address = match (address.path(), address.to_string().strip_prefix('@')) {
+        (Some(path), _) => procession_sys::SocketAddress::Path(path.to_owned()),
+        (None, Some(name)) => procession_sys::SocketAddress::Abstract(name.as_bytes().to_vec()),
+        (None, None) => procession_sys::SocketAddress::Internet(address.to_string().parse().unwrap()),
+    };
+    procession_sys::StreamSocket::connect(&address, procession_sys::Deadline::after(SOON)).unwrap()
+}
+
+fn what_is_accepted_needs_one_descriptor(address: fn() -> String) {
+    let before = open_descriptors().len();
+    let listener = listen(address).stream_only();
+    drop(pair(&listener));
+    assert_eq!(open_descriptors().len() - before, 3, "the listener's");
+    let connections: Vec<_> = (0..10).map(|_| pair(&listener)).collect();
+    assert_eq!(open_descriptors().len() - before, 3 + 2 * 10);
+    let silent: Vec<_> = (0..10).map(|_| connect_raw(listener.address())).collect();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    assert_eq!(open_descriptors().len() - before, 3 + 2 * 10 + 2 * 10);
+    drop((listener, connections, silent));
+    assert_eq!(open_descriptors().len(), before);
+}
+
+fn signals_do_not_end_accept(address: fn() -> String) {
+    let listener = listen(address);
+    procession_sys::interrupt_waits(common::SIGUSR1).unwrap();
+    let this = std::process::id();
+    let address = listener.address().clone();
+    let client = thread::spawn(move || {
+        for _ in 0..100 {
+            procession_sys::send_signal(this, common::SIGUSR1).unwrap();
+            thread::park_timeout(Duration::from_millis(1));
+        }
+        Client::connect_bytes(address, KEY).unwrap().send(b"after many").unwrap();
+    });
+    assert_eq!(listener.accept_bytes().unwrap().recv().unwrap(), b"after many");
+    client.join().unwrap();
+}
+
+fn greet(address: Address) -> u32 {
+    let connection = Client::connect::<u32, u32>(address, KEY).unwrap();
+    connection.send(&std::process::id()).unwrap();
+    connection.recv().unwrap() + 1
+}
+
+fn a_child_connects(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = start(method, greet, (listener.address().clone(),));
+        let connection = listener.accept::<u32, u32>().unwrap();
+        assert_eq!(connection.recv().unwrap(), child.pid());
+        connection.send(&41).unwrap();
+        assert_eq!(child.join().unwrap(), 42);
+        drop(listener);
+    }
+}
+
+fn an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp() {
+    let listener = Listener::temporary().unwrap().authkey(b"");
+    let address = listener.address().clone();
+    let client = thread::spawn(move || Client::connect_bytes(address, b"").unwrap().send(b"in").unwrap());
+    assert_eq!(listener.accept_bytes().unwrap().recv().unwrap(), b"in");
+    client.join().unwrap();
+
+    let open = Listener::bind("127.0.0.1:0").unwrap();
+    let error = open.accept_bytes().unwrap_err();
+    assert!(
+        matches!(error, AcceptError::KeyMissing { .. }) && error.to_string().contains("without_authkey"),
+        "{error}"
+    );
+    assert!(matches!(open.authkey(b"").accept_bytes(), Err(AcceptError::KeyMissing { .. })));
+    let error = Client::connect_bytes("127.0.0.1:1", b"").unwrap_err();
+    assert!(matches!(error, ConnectError::KeyMissing { .. }) && error.to_string().contains("authkey"), "{error}");
+
+    let open = Listener::bind("127.0.0.1:0").unwrap().without_authkey();
+    let address = open.address().clone();
+    let client = thread::spawn(move || {
+        Client::builder(address).unwrap().without_authkey().connect_bytes().unwrap().send(b"in").unwrap();
+    });
+    assert_eq!(open.accept_bytes().unwrap().recv().unwrap(), b"in");
+    client.join().unwrap();
+}
+
+fn a_client_without_a_key_is_refused_where_there_is_one() {
+    let listener = Listener::temporary().unwrap().authkey(KEY);
+    let address = listener.address().clone();
+    let client = thread::spawn(move || Client::builder(address).unwrap().connect_bytes());
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::AuthFailed { reason: AuthFailure::WrongKey, .. })));
+    assert!(client.join().unwrap().is_err());
+    let too_long = Listener::temporary().unwrap().authkey([0; 4097]);
+    assert!(matches!(too_long.accept_bytes(), Err(AcceptError::Key(_))));
+}
+
+/// A socket file that nobody is behind.
+fn abandoned(name: &str) -> PathBuf {
+    let path = scratch(name);
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    path
+}
+
+fn assert_works(path: &Path) {
+    let listener = Listener::bind(path.to_str().unwrap()).unwrap().authkey(KEY);
+    let (ours, theirs) = pair(&listener);
+    ours.send(b"works").unwrap();
+    assert_eq!(theirs.recv().unwrap(), b"works");
+}
+
+fn a_stale_socket_file_is_taken_over_and_others_are_not() {
+    assert_works(&abandoned("stale"));
+    let in_use = |path: &Path| match Listener::bind(path.to_str().unwrap()) {
+        Err(ListenError::System { error, .. }) => assert_eq!(error.kind(), io::ErrorKind::AddrInUse),
+        other => panic!("{other:?}"),
+    };
+    // Somebody else's, who does not even accept, and must not notice.
+    let path = scratch("alive");
+    let alive = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    in_use(&path);
+    alive.set_nonblocking(true).unwrap();
+    assert_eq!(alive.accept().unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    // A file that was never a socket.
+    let path = scratch("text");
+    fs::write(&path, "text").unwrap();
+    in_use(&path);
+    assert_eq!(fs::read(&path).unwrap(), b"text");
+    // Of many at once one has it.
+    let path = abandoned("raced");
+    let bound = thread::scope(|scope| {
+        let bind = || Listener::bind(path.to_str().unwrap());
+        let binding: Vec<_> = (0..8).map(|_| scope.spawn(bind)).collect();
+        binding.into_iter().filter_map(|bound| bound.join().unwrap().ok()).collect::<Vec<_>>()
+    });
+    assert_eq!(bound.len(), 1);
+    let listener = bound.into_iter().next().unwrap().authkey(KEY);
+    drop(pair(&listener));
+    drop((listener, alive));
+    fs::remove_dir_all(scratch("")).unwrap();
+}
+
+fn a_socket_file_goes_with_its_listener_alone() {
+    let path = scratch("socket");
+    let listener = Listener::bind(path.to_str().unwrap()).unwrap();
+    assert!(fs::symlink_metadata(&path).unwrap().file_type().is_socket());
+    drop(listener);
+    assert!(!path.exists());
+    let listener = Listener::bind(path.to_str().unwrap()).unwrap();
+    fs::remove_file(&path).unwrap();
+    let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    drop(listener);
+    assert!(path.exists(), "it was another's by then");
+    drop(other);
+    fs::remove_dir_all(scratch("")).unwrap();
+}
+
+fn a_listener_of_its_own_is_private() {
+    let listener = Listener::temporary().unwrap();
+    let directory = listener.address().path().unwrap().parent().unwrap().to_owned();
+    assert_eq!(fs::metadata(&directory).unwrap().permissions().mode() & 0o777, 0o700);
+    assert_ne!(Listener::temporary().unwrap().address(), listener.address());
+    drop(listener);
+    assert!(!directory.exists());
+}
+
+fn a_forked_child_accepts_and_the_file_stays() {
+    let listener = Arc::new(Listener::temporary().unwrap().authkey(KEY));
+    let address = listener.address().clone();
+    // One that the parent has begun with, and goes on with.
+    let half_way = connect_raw(&address);
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    let theirs = Arc::clone(&listener);
+    let child =
+        Context::new(StartMethod::Fork).fork(move || theirs.accept_bytes().unwrap().send(b"from the child").unwrap());
+    let child = child.unwrap();
+    assert_eq!(Client::connect_bytes(&address, KEY).unwrap().recv().unwrap(), b"from the child");
+    child.join().unwrap();
+    assert!(address.path().unwrap().exists());
+    drop(half_way);
+    let refused = listener.accept_bytes();
+    assert!(matches!(refused, Err(AcceptError::AuthFailed { reason: AuthFailure::Disconnected, .. })), "{refused:?}");
+    drop(pair(&listener));
+}
+
+fn who_is_at_the_other_end_is_told() {
+    let listener = Listener::temporary().unwrap().authkey(KEY);
+    let (accepted, connected) = pair(&listener);
+    for connection in [&accepted, &connected] {
+        let peer = connection.peer().unwrap();
+        assert_eq!((peer.pid(), peer.uid()), (Some(std::process::id()), Some(procession_sys::effective_user())));
+    }
+    assert_eq!(accepted.peer().unwrap().address(), None);
+    assert_eq!(connected.peer().unwrap().address(), Some(listener.address()));
+    let listener = Listener::bind("127.0.0.1:0").unwrap().authkey(KEY);
+    let (accepted, connected) = pair(&listener);
+    assert_eq!(connected.peer().unwrap().address(), Some(listener.address()));
+    assert_eq!((connected.peer().unwrap().pid(), connected.peer().unwrap().uid()), (None, None));
+    assert_ne!(accepted.peer().unwrap().address(), Some(listener.address()));
+}
+
+fn a_full_queue_of_connections_is_worked_off() {
+    let listener = Listener::bind(format!("@procession-full-{}", std::process::id())).unwrap().authkey(KEY);
+    let listener = listener.backlog(2).unwrap();
+    let clients: Vec<_> = (0..30).map(|_| dial(&listener)).collect();
+    thread::park_timeout(Duration::from_millis(50));
+    for _ in 0..30 {
+        listener.accept_bytes().unwrap().send(b"at last").unwrap();
+    }
+    for client in clients {
+        assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"at last");
+    }
+}
