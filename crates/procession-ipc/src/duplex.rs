@@ -25,6 +25,8 @@ use procession_sys::{Deadline, PacketSocket};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+#[cfg(feature = "async")]
+use crate::asynchronous::Lines;
 use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::store::{Limits, Store};
 use crate::wait::{Source, Watch};
@@ -67,6 +69,8 @@ impl Which {
 /// One process's handle of one end.
 #[derive(Debug)]
 pub(crate) struct End {
+    #[cfg(feature = "async")]
+    pub(crate) lines: Lines,
     which: Which,
     outgoing: Channel,
     incoming: Channel,
@@ -139,6 +143,8 @@ impl End {
             Which::Second => (back, there),
         };
         Self {
+            #[cfg(feature = "async")]
+            lines: Lines::default(),
             which,
             outgoing,
             incoming,
@@ -168,11 +174,15 @@ impl End {
 
     /// Lets go of the end in this process.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "async")]
+        self.lines.forget([self.link.as_fd()]);
         if !self.is_closed.swap(true, AcqRel) {
             // If it cannot be, the end stays open until the handle is dropped.
             let _ = self.link.let_go();
             self.leaving.tell();
         }
+        #[cfg(feature = "async")]
+        self.lines.tell_all();
     }
 
     #[inline]
@@ -193,11 +203,17 @@ impl End {
         if self.is_closed() {
             return Err(Unreceived::Closed);
         }
-        if let Some(len) = self.incoming.take_quickly(buffer, deadline) {
+        if let Some(len) = self.incoming.take_quickly(&self.link, buffer, deadline) {
             return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
         }
         let received = self.incoming.receive(&self.link, buffer, deadline, || self.why_not_receive());
         received.map_err(|unreceived| if self.is_closed() { Unreceived::Closed } else { unreceived })
+    }
+
+    /// Asks for a bell with the next room for a message.
+    #[cfg(feature = "async")]
+    pub(crate) fn arm_for_room(&self) {
+        self.outgoing.arm_for_room();
     }
 
     /// Waits until there is a message, or never will be; false when the time is over.
