@@ -385,17 +385,20 @@ fn connect_with_one_descriptor(address: Address) {
         .take_while(|file| std::os::fd::AsRawFd::as_raw_fd(file).unsigned_abs() < highest)
         .collect();
     procession_sys::set_file_limit([u64::from(highest) + 3; 2]).unwrap();
-    let connection = Client::connect::<String, String>(address, KEY).unwrap();
-    connection.send(&connection.recv().unwrap()).unwrap();
+    let connection = Client::connect::<Option<Descriptor>, String>(address, KEY).unwrap();
     drop(filler);
+    let refused = connection.send(&Some(common::pipe().0));
+    assert!(matches!(refused, Err(SendError::Descriptors { .. })), "{refused:?}");
+    connection.send(&None).unwrap();
+    assert_eq!(connection.recv().unwrap(), "by the socket");
 }
 
 fn who_has_no_descriptors_left_keeps_the_stream(method: StartMethod) {
     let listener = Listener::temporary().unwrap().authkey(KEY);
     let child = start(method, connect_with_one_descriptor, (listener.address().clone(),));
-    let connection = listener.accept::<String, String>().unwrap();
+    let connection = listener.accept::<String, Option<Descriptor>>().unwrap();
     connection.send(&"by the socket".to_owned()).unwrap();
-    assert_eq!(connection.recv().unwrap(), "by the socket");
+    assert!(connection.recv().unwrap().is_none());
     child.join().unwrap();
 }
 
