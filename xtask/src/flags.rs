@@ -2,7 +2,7 @@
 //!
 //! A command that is not in this table does not exist, and one that is in it is in the help.
 
-use crate::{Result, bench, ci, conformance, docs, images, layers, stress, test_all, tidy};
+use crate::{Result, bench, ci, conformance, docs, fuzz, images, layers, stress, test_all, tidy};
 
 /// One command of `cargo xtask`.
 pub(crate) struct Command {
@@ -61,6 +61,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         args: "[PRIMITIVE...] [--kills N] [--seed N] [--plant BUG]",
         about: "kill those that share an object, again and again; with a planted bug, this must be noticed",
         run: stress::run,
+    },
+    Command {
+        name: "fuzz",
+        args: "[TARGET...] [--seconds N] [--plant BUG]",
+        about: "let a fuzzer write the targets' inputs; with a planted bug, this must be found within a minute",
+        run: fuzz::run,
     },
     Command {
         name: "bench",

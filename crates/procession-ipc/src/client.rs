@@ -108,7 +108,7 @@ impl ClientBuilder {
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect<S, R>(&self) -> Result<Connection<S, R>, ConnectError> {
-        let (conduit, agreed) = self.shake_hands()?;
+        let (conduit, agreed) = self.shake_hands(true)?;
         match agreed {
             Agreed::Cpython => Err(self.auth_failed(AuthFailure::CpythonUntyped)),
             Agreed::Ours { .. } => Ok(Connection::over(conduit)),
@@ -120,10 +120,10 @@ impl ClientBuilder {
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect_bytes(&self) -> Result<BytesConnection, ConnectError> {
-        self.shake_hands().map(|(conduit, _)| BytesConnection::over(conduit))
+        self.shake_hands(false).map(|(conduit, _)| BytesConnection::over(conduit))
     }
 
-    fn shake_hands(&self) -> Result<(Conduit, Agreed), ConnectError> {
+    fn shake_hands(&self, values: bool) -> Result<(Conduit, Agreed), ConnectError> {
         self.settings.check(&self.address).map_err(|unready| match unready {
             Unready::KeyMissing => ConnectError::KeyMissing { address: self.address.clone() },
             Unready::Key(error) => ConnectError::Key(error),
@@ -132,7 +132,7 @@ impl ClientBuilder {
         let peer = Peer::of(&socket, address);
         self.settings.check_user(&peer).map_err(|failure| self.auth_failed(failure))?;
         let deadline = Deadline::after(self.settings.timeout);
-        let mut attempt = Attempt::new(Role::Dialing, socket, peer, &self.settings, deadline)
+        let mut attempt = Attempt::new(Role::Dialing { values }, socket, peer, &self.settings, deadline)
             .map_err(|error| self.system("begin a hand-shake", error))?;
         loop {
             let interest = match attempt.advance() {

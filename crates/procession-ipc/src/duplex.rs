@@ -39,6 +39,7 @@ const KIND: u64 = u64::from_le_bytes(*b"pipe\0\0\0\x01");
 /// Where the leavings are in the slot, on a line of their own.
 const LEAVINGS: usize = 2 * CHANNEL_WORDS;
 const SLOT_WORDS: usize = LEAVINGS + 8;
+const SLOT_BYTES: usize = SLOT_WORDS * size_of::<u64>();
 
 /// After so many messages a sender asks the kernel whether the peer is there, though nothing says that it has left: it may
 /// have been killed. The question costs as much as a few messages do.
@@ -109,7 +110,15 @@ impl Drop for Leaving {
 
 /// Both ends of a new pipe. At most so many bytes are unread in each direction.
 pub(crate) fn pair(bytes: [u64; 2]) -> io::Result<(End, End)> {
-    let slot = Slot::allocate(SLOT_WORDS * size_of::<u64>(), KIND).map_err(io::Error::other)?;
+    pair_in(Slot::allocate(SLOT_BYTES, KIND).map_err(io::Error::other)?, bytes)
+}
+
+/// The same in memory in which nothing else is, so that whoever gets an end gets that alone.
+pub(crate) fn pair_apart(bytes: [u64; 2]) -> io::Result<(End, End)> {
+    pair_in(Slot::allocate_apart(SLOT_BYTES, KIND).map_err(io::Error::other)?, bytes)
+}
+
+fn pair_in(slot: Slot, bytes: [u64; 2]) -> io::Result<(End, End)> {
     let stores = Store::create_all(bytes.map(|bytes| Limits { items: u64::MAX, bytes }))?;
     let (first, second) = PacketSocket::pair()?;
     first.set_buffers_max()?;
@@ -146,6 +155,11 @@ impl End {
             seen_leavings: AtomicU64::new(0),
             leaving: Leaving { which, channels },
         }
+    }
+
+    /// How many bytes may be unread in the direction from this end, and in that to it.
+    pub(crate) fn room(&self) -> [u64; 2] {
+        [&self.outgoing, &self.incoming].map(|channel| channel.room().bytes)
     }
 
     /// How many messages have come.

@@ -28,8 +28,8 @@ use procession_launch::AuthKey;
 
 pub use crate::handshake::failure::AuthFailure;
 pub use crate::handshake::frame::HANDSHAKE_FRAME_MAX;
-use crate::handshake::frame::{Incoming, framed};
-use crate::handshake::ours::{Challenge, NONCE_BYTES, RING, Transcript};
+pub(crate) use crate::handshake::frame::{Incoming, framed};
+use crate::handshake::ours::{Challenge, NONCE_BYTES, RING, Transcript, VALUES};
 use crate::handshake::python::WELCOME;
 
 /// What one end asks of the other, and offers it.
@@ -43,6 +43,8 @@ pub(crate) struct Terms {
     pub(crate) legacy_md5: bool,
     /// Whether this end can take, or give, a ring of shared memory in place of the stream.
     pub(crate) ring: bool,
+    /// Whether a client has values of Rust's types to exchange, and not bytes.
+    pub(crate) values: bool,
 }
 
 impl Terms {
@@ -58,6 +60,8 @@ pub(crate) enum Agreed {
     Ours {
         /// Whether both can use a ring. The listening end's next bytes then say which.
         ring: bool,
+        /// Whether the client exchanges values, and not bytes.
+        values: bool,
     },
     /// The peer is CPython: it has bytes for us, and no types.
     Cpython,
@@ -195,7 +199,7 @@ impl Step {
             Self::Dialed(nonce) => answer(terms, *nonce, message),
             Self::Answered(transcript) => {
                 let flags = transcript.check_welcome(terms.key(), message)?;
-                Ok((Vec::new(), Self::over(Agreed::Ours { ring: flags & RING != 0 })))
+                Ok((Vec::new(), Self::over(Agreed::Ours { ring: flags & RING != 0, values: terms.values })))
             }
             Self::PythonJudgesFirst(challenge) => {
                 python::check_welcome(message)?;
@@ -225,19 +229,25 @@ fn welcome(terms: &Terms, challenge: &Challenge, message: &[u8]) -> Reply {
     let transcript = Transcript::check_answer(terms.key(), challenge, message)?;
     let ring = terms.ring && transcript.offers(RING);
     let flags = if ring { RING } else { 0 };
-    Ok((transcript.welcome(terms.key(), flags), Step::over(Agreed::Ours { ring })))
+    Ok((transcript.welcome(terms.key(), flags), Step::over(Agreed::Ours { ring, values: transcript.offers(VALUES) })))
 }
 
 /// We dial and are challenged: our proof, in the form of who challenges.
 fn answer(terms: &Terms, nonce: [u8; NONCE_BYTES], message: &[u8]) -> Reply {
     let bytes = python::challenge(message)?;
     if let Some(challenge) = Challenge::read(bytes)? {
-        let flags = if terms.ring { RING } else { 0 };
-        let transcript = Transcript::new(challenge, flags, nonce);
+        let transcript = Transcript::new(challenge, flags_of(terms), nonce);
         return Ok((transcript.answer(terms.key()), Step::Answered(transcript)));
     }
     let answer = python::answer(terms, bytes)?;
     Ok((answer, Step::PythonJudgesFirst(Challenge::new(nonce))))
+}
+
+/// What a client says of itself.
+fn flags_of(terms: &Terms) -> u8 {
+    let ring = if terms.ring { RING } else { 0 };
+    let values = if terms.values { VALUES } else { 0 };
+    ring | values
 }
 
 impl fmt::Debug for Handshake {

@@ -36,6 +36,8 @@ mod values; // Values as messages.
 mod stream; // Frames over stream sockets.
 
 mod conduit; // Streams and pipes to whomever.
+#[doc(hidden)]
+pub mod upgrade; // A stream becomes a pipe.
 
 mod bytes;
 mod connection;
@@ -78,7 +80,7 @@ pub use crate::listener::{BACKLOG, HANDSHAKES_MAX, Listener};
 pub use crate::peer::Peer;
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
-pub use crate::settings::HANDSHAKE_TIMEOUT;
+pub use crate::settings::{HANDSHAKE_TIMEOUT, SILENCE_MAX};
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};

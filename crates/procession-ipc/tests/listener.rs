@@ -12,11 +12,12 @@ use std::{env, fs, io};
 
 use common::{SOON, methods, start};
 use procession_ipc::{
-    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, ListenError, Listener,
-    RecvError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, HANDSHAKES_MAX, ListenError,
+    Listener, RecvError, SendError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
 };
 use procession_launch::{Context, StartMethod};
 use procession_testkit::open_descriptors;
+use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: common::warm_up;
@@ -24,7 +25,8 @@ procession_testkit::main! {
         values_go_both_ways,
         bytes_go_both_ways,
         a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on,
-        a_reflected_port_or_name_is_in_use_twice,
+        bytes_and_values_do_not_mix,
+        an_address_in_use_cannot_be_had_twice,
         an_address_can_be_taken_again_at_once,
         accepting_after_close_is_an_error,
         close_ends_the_wait_of_other_threads,
@@ -37,6 +39,10 @@ procession_testkit::main! {
     ];
     cases for methods(), [
         a_child_connects,
+        a_listener_is_passed_to_children_without_its_key,
+        two_processes_of_one_host_send_descriptors,
+        a_killed_client_is_gone_at_once,
+        who_has_no_descriptors_left_keeps_the_stream,
     ];
     cases: [
         an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp,
@@ -45,15 +51,22 @@ procession_testkit::main! {
         a_socket_file_goes_with_its_listener_alone,
         a_listener_of_its_own_is_private,
         a_forked_child_accepts_and_the_file_stays,
+        a_stream_carries_no_descriptors,
+        another_user_is_refused_unless_that_was_allowed,
         who_is_at_the_other_end_is_told,
         a_full_queue_of_connections_is_worked_off,
+        a_flood_ends_those_that_have_taken_the_longest within 60,
+        a_listener_without_descriptors_left_goes_on_when_it_has_some,
     ];
 }
 
 const KEY: &[u8] = b"a key";
 
-/// An address of each kind, to listen at.
-fn addresses() -> Vec<(&'static str, fn() -> String)> {
+/// Where to listen.
+type Place = fn() -> String;
+
+/// An address of each kind.
+fn addresses() -> Vec<(&'static str, Place)> {
     vec![
         ("tcp", || "127.0.0.1:0".to_owned()),
         ("tcp6", || "[::1]:0".to_owned()),
@@ -62,14 +75,12 @@ fn addresses() -> Vec<(&'static str, fn() -> String)> {
     ]
 }
 
-/// A path of this process's own, in a directory that the testkit removes.
+/// A path of this process's own, for a file that its listener or the case removes.
 fn scratch(name: &str) -> PathBuf {
-    let directory = env::temp_dir().join(format!("procession-listener-{}", std::process::id()));
-    fs::create_dir_all(&directory).unwrap();
-    directory.join(name)
+    env::temp_dir().join(format!("procession-listener-{}-{name}", std::process::id()))
 }
 
-fn listen(address: fn() -> String) -> Listener {
+fn listen(address: Place) -> Listener {
     Listener::bind(address()).unwrap().authkey(KEY)
 }
 
@@ -85,7 +96,7 @@ fn pair(listener: &Listener) -> (BytesConnection, BytesConnection) {
     (accepted, client.join().unwrap().unwrap())
 }
 
-fn values_go_both_ways(address: fn() -> String) {
+fn values_go_both_ways(address: Place) {
     let listener = listen(address);
     let address = listener.address().clone();
     let client = thread::spawn(move || {
@@ -100,7 +111,7 @@ fn values_go_both_ways(address: fn() -> String) {
     client.join().unwrap();
 }
 
-fn bytes_go_both_ways(address: fn() -> String) {
+fn bytes_go_both_ways(address: Place) {
     let listener = listen(address);
     let (ours, theirs) = pair(&listener);
     // The first message is there for `poll` as soon as it was sent (bpo-16955).
@@ -116,7 +127,7 @@ fn bytes_go_both_ways(address: fn() -> String) {
     }
 }
 
-fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: fn() -> String) {
+fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: Place) {
     let listener = listen(address);
     let address = listener.address().clone();
     let wrong = thread::spawn(move || Client::connect_bytes(address, b"another key"));
@@ -131,7 +142,19 @@ fn a_wrong_key_is_refused_at_both_ends_and_the_listener_goes_on(address: fn() ->
     assert_eq!(theirs.recv().unwrap(), b"goes on");
 }
 
-fn a_reflected_port_or_name_is_in_use_twice(address: fn() -> String) {
+fn bytes_and_values_do_not_mix(address: Place) {
+    let listener = listen(address);
+    let address = listener.address().clone();
+    let client =
+        thread::spawn(move || (Client::connect_bytes(&address, KEY), Client::connect::<u8, u8>(&address, KEY)));
+    assert!(matches!(listener.accept::<u8, u8>(), Err(AcceptError::AuthFailed { reason: AuthFailure::BytesOnly, .. })));
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::AuthFailed { reason: AuthFailure::ValuesOnly, .. })));
+    let (bytes, values) = client.join().unwrap();
+    assert!(matches!(bytes.unwrap().recv(), Err(RecvError::Disconnected)));
+    assert!(matches!(values.unwrap().recv(), Err(RecvError::Disconnected)));
+}
+
+fn an_address_in_use_cannot_be_had_twice(address: Place) {
     let listener = listen(address);
     let Err(ListenError::System { error, address }) = Listener::bind(listener.address()) else {
         panic!("two listeners at one address")
@@ -142,7 +165,7 @@ fn a_reflected_port_or_name_is_in_use_twice(address: fn() -> String) {
     assert_eq!(theirs.recv().unwrap(), b"unharmed");
 }
 
-fn an_address_can_be_taken_again_at_once(address: fn() -> String) {
+fn an_address_can_be_taken_again_at_once(address: Place) {
     let first = listen(address);
     let address = first.address().clone();
     let connected = pair(&first);
@@ -159,7 +182,7 @@ fn an_address_can_be_taken_again_at_once(address: fn() -> String) {
     assert_eq!(connected.1.recv().unwrap(), b"lives on");
 }
 
-fn accepting_after_close_is_an_error(address: fn() -> String) {
+fn accepting_after_close_is_an_error(address: Place) {
     let listener = listen(address);
     listener.close();
     listener.close();
@@ -168,7 +191,7 @@ fn accepting_after_close_is_an_error(address: fn() -> String) {
     assert!(matches!(Client::connect_bytes(listener.address(), KEY), Err(ConnectError::System { .. })));
 }
 
-fn close_ends_the_wait_of_other_threads(address: fn() -> String) {
+fn close_ends_the_wait_of_other_threads(address: Place) {
     let listener = listen(address);
     let begun = Instant::now();
     thread::scope(|scope| {
@@ -182,7 +205,7 @@ fn close_ends_the_wait_of_other_threads(address: fn() -> String) {
     assert!(begun.elapsed() < SOON);
 }
 
-fn many_threads_accept_at_once(address: fn() -> String) {
+fn many_threads_accept_at_once(address: Place) {
     const EACH: usize = 25;
     let listener = listen(address);
     thread::scope(|scope| {
@@ -203,7 +226,7 @@ fn many_threads_accept_at_once(address: fn() -> String) {
     });
 }
 
-fn a_client_finds_nobody(address: fn() -> String) {
+fn a_client_finds_nobody(address: Place) {
     let listener = listen(address);
     let address = listener.address().clone();
     drop(listener);
@@ -213,7 +236,7 @@ fn a_client_finds_nobody(address: fn() -> String) {
     assert!(matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound), "{error}");
 }
 
-fn a_wait_is_ended_by_a_connection(address: fn() -> String) {
+fn a_wait_is_ended_by_a_connection(address: Place) {
     let listener = listen(address);
     assert!(try_wait_ready([&listener as &dyn Waitable]).unwrap().is_empty());
     assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
@@ -228,7 +251,7 @@ fn a_wait_is_ended_by_a_connection(address: fn() -> String) {
     assert!(wait_ready_timeout([&listener as &dyn Waitable], Duration::from_millis(5)).unwrap().is_empty());
 }
 
-fn a_wait_tells_of_those_who_are_late(address: fn() -> String) {
+fn a_wait_tells_of_those_who_are_late(address: Place) {
     let listener = listen(address).handshake_timeout(Duration::from_millis(100));
     let silent = connect_raw(listener.address());
     assert_eq!(wait_ready([&listener as &dyn Waitable]).unwrap(), [0]);
@@ -247,7 +270,7 @@ fn connect_raw(address: &Address) -> procession_sys::StreamSocket {
     procession_sys::StreamSocket::connect(&address, procession_sys::Deadline::after(SOON)).unwrap()
 }
 
-fn what_is_accepted_needs_one_descriptor(address: fn() -> String) {
+fn what_is_accepted_needs_one_descriptor(address: Place) {
     let before = open_descriptors().len();
     let listener = listen(address).stream_only();
     drop(pair(&listener));
@@ -261,7 +284,7 @@ fn what_is_accepted_needs_one_descriptor(address: fn() -> String) {
     assert_eq!(open_descriptors().len(), before);
 }
 
-fn signals_do_not_end_accept(address: fn() -> String) {
+fn signals_do_not_end_accept(address: Place) {
     let listener = listen(address);
     procession_sys::interrupt_waits(common::SIGUSR1).unwrap();
     let this = std::process::id();
@@ -293,6 +316,118 @@ fn a_child_connects(method: StartMethod) {
         assert_eq!(child.join().unwrap(), 42);
         drop(listener);
     }
+}
+
+fn accept_for_others(listener: Listener) -> String {
+    let refused = listener.accept_bytes().unwrap_err().to_string();
+    let listener = listener.authkey(KEY);
+    listener.accept_bytes().unwrap().send(&std::process::id().to_ne_bytes()).unwrap();
+    refused
+}
+
+fn a_listener_is_passed_to_children_without_its_key(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = Context::new(method).start(accept_for_others, (listen_again(&listener),)).unwrap();
+        let greeted = Client::connect_bytes(listener.address(), KEY).unwrap().recv().unwrap();
+        assert_eq!(greeted, child.pid().to_ne_bytes());
+        assert!(child.join().unwrap().contains("has no key"));
+        drop(pair(&listener));
+    }
+}
+
+/// Another handle of the same, as an argument gives its receiver.
+fn listen_again(listener: &Listener) -> Listener {
+    let (bytes, descriptors) = procession_wire::encode(listener).unwrap().into_parts();
+    let descriptors = descriptors.into_iter().map(|descriptor| descriptor.into_owned().unwrap()).collect();
+    procession_wire::decode_slice::<Listener>(&bytes, descriptors).unwrap().authkey(KEY)
+}
+
+fn send_a_pipe(address: Address) {
+    let connection = Client::connect::<Descriptor, ()>(address, KEY).unwrap();
+    let (read, write) = common::pipe();
+    connection.send(&read).unwrap();
+    common::tell(&write);
+    assert!(matches!(connection.recv(), Err(RecvError::Disconnected)));
+}
+
+fn two_processes_of_one_host_send_descriptors(method: StartMethod) {
+    for address in [addresses()[2].1, addresses()[3].1] {
+        let listener = listen(address);
+        let child = start(method, send_a_pipe, (listener.address().clone(),));
+        let connection = listener.accept::<(), Descriptor>().unwrap();
+        assert_eq!(connection.peer().unwrap().pid(), Some(child.pid()));
+        common::hear(&connection.recv().unwrap());
+        drop(connection);
+        child.join().unwrap();
+    }
+}
+
+fn a_stream_carries_no_descriptors() {
+    for (listener, client) in [
+        (Listener::bind("127.0.0.1:0").unwrap(), true),
+        (Listener::temporary().unwrap(), true),
+        (Listener::temporary().unwrap().stream_only(), false),
+    ] {
+        let listener = listener.authkey(KEY);
+        let address = listener.address().clone();
+        let connected = thread::spawn(move || {
+            let builder = Client::builder(address).unwrap().authkey(KEY);
+            let builder = if client { builder.stream_only() } else { builder };
+            builder.connect::<Descriptor, u8>().unwrap()
+        });
+        let accepted = listener.accept::<u8, Descriptor>().unwrap();
+        let connected = connected.join().unwrap();
+        let refused = connected.send(&common::pipe().0);
+        assert!(matches!(refused, Err(SendError::Descriptors { descriptors: 1 })), "{refused:?}");
+        accepted.send(&5).unwrap();
+        assert_eq!(connected.recv().unwrap(), 5, "it goes on");
+    }
+}
+
+fn connect_and_wait(address: Address) {
+    let _connection = Client::connect::<u8, u8>(address, KEY).unwrap();
+    common::block();
+}
+
+fn a_killed_client_is_gone_at_once(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = start(method, connect_and_wait, (listener.address().clone(),));
+        let connection = listener.accept::<u8, u8>().unwrap();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| connection.recv());
+            thread::park_timeout(Duration::from_millis(20));
+            child.kill().unwrap();
+            assert!(matches!(waits.join().unwrap(), Err(RecvError::Disconnected)));
+        });
+        assert!(begun.elapsed() < SOON);
+        child.wait().unwrap();
+    }
+}
+
+fn connect_with_one_descriptor(address: Address) {
+    let highest = open_descriptors().iter().map(|open| open.number).max().unwrap();
+    let filler: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok())
+        .take_while(|file| std::os::fd::AsRawFd::as_raw_fd(file).unsigned_abs() < highest)
+        .collect();
+    procession_sys::set_file_limit([u64::from(highest) + 3; 2]).unwrap();
+    let connection = Client::connect::<Option<Descriptor>, String>(address, KEY).unwrap();
+    drop(filler);
+    let refused = connection.send(&Some(common::pipe().0));
+    assert!(matches!(refused, Err(SendError::Descriptors { .. })), "{refused:?}");
+    connection.send(&None).unwrap();
+    assert_eq!(connection.recv().unwrap(), "by the socket");
+}
+
+fn who_has_no_descriptors_left_keeps_the_stream(method: StartMethod) {
+    let listener = Listener::temporary().unwrap().authkey(KEY);
+    let child = start(method, connect_with_one_descriptor, (listener.address().clone(),));
+    let connection = listener.accept::<String, Option<Descriptor>>().unwrap();
+    connection.send(&"by the socket".to_owned()).unwrap();
+    assert!(connection.recv().unwrap().is_none());
+    child.join().unwrap();
 }
 
 fn an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp() {
@@ -374,7 +509,8 @@ fn a_stale_socket_file_is_taken_over_and_others_are_not() {
     let listener = bound.into_iter().next().unwrap().authkey(KEY);
     drop(pair(&listener));
     drop((listener, alive));
-    fs::remove_dir_all(scratch("")).unwrap();
+    fs::remove_file(scratch("alive")).unwrap();
+    fs::remove_file(scratch("text")).unwrap();
 }
 
 fn a_socket_file_goes_with_its_listener_alone() {
@@ -389,7 +525,7 @@ fn a_socket_file_goes_with_its_listener_alone() {
     drop(listener);
     assert!(path.exists(), "it was another's by then");
     drop(other);
-    fs::remove_dir_all(scratch("")).unwrap();
+    fs::remove_file(path).unwrap();
 }
 
 fn a_listener_of_its_own_is_private() {
@@ -420,6 +556,41 @@ fn a_forked_child_accepts_and_the_file_stays() {
     drop(pair(&listener));
 }
 
+/// Nobody in particular, and not root.
+const SOMEBODY: u32 = 54_321;
+
+fn connect_as_somebody(address: Address) -> Option<String> {
+    procession_sys::become_user(SOMEBODY, SOMEBODY).unwrap();
+    let builder = Client::builder(address).unwrap().authkey(KEY);
+    // It asks no less of its listener.
+    let refused = builder.connect_bytes().unwrap_err();
+    assert!(matches!(refused, ConnectError::AuthFailed { reason: AuthFailure::OtherUser { .. }, .. }), "{refused}");
+    builder.allow_other_users().connect_bytes().err().map(|error| error.to_string())
+}
+
+fn another_user_is_refused_unless_that_was_allowed() {
+    if !procession_sys::is_root() {
+        return; // Nobody else could become another user.
+    }
+    let listener = Listener::bind(format!("@procession-users-{}", std::process::id())).unwrap().authkey(KEY);
+    let refused = |listener: &Listener| match listener.accept_bytes() {
+        Err(AcceptError::AuthFailed { peer, reason }) => {
+            assert_eq!(peer.uid(), Some(SOMEBODY));
+            reason
+        }
+        other => panic!("{other:?}"),
+    };
+    let child = start(StartMethod::Spawn, connect_as_somebody, (listener.address().clone(),));
+    assert_eq!([refused(&listener), refused(&listener)], [AuthFailure::OtherUser { uid: SOMEBODY }; 2]);
+    assert!(child.join().unwrap().is_some());
+    let listener = listener.allow_other_users();
+    let child = start(StartMethod::Spawn, connect_as_somebody, (listener.address().clone(),));
+    assert_eq!(refused(&listener), AuthFailure::Disconnected, "the client refused the listener");
+    let accepted = listener.accept_bytes().unwrap();
+    assert_eq!(accepted.peer().unwrap().pid(), Some(child.pid()));
+    assert_eq!(child.join().unwrap(), None);
+}
+
 fn who_is_at_the_other_end_is_told() {
     let listener = Listener::temporary().unwrap().authkey(KEY);
     let (accepted, connected) = pair(&listener);
@@ -447,4 +618,45 @@ fn a_full_queue_of_connections_is_worked_off() {
     for client in clients {
         assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"at last");
     }
+}
+
+fn abstract_listener(name: &str) -> Listener {
+    Listener::bind(format!("@procession-{name}-{}", std::process::id())).unwrap().authkey(KEY)
+}
+
+fn a_flood_ends_those_that_have_taken_the_longest() {
+    procession_sys::raise_file_limit().unwrap();
+    let listener = abstract_listener("flood");
+    let silent: Vec<_> = (0..HANDSHAKES_MAX + 3).map(|_| connect_raw(listener.address())).collect();
+    for _ in 0..3 {
+        let crowded = listener.accept_bytes();
+        let is_crowded = matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. }));
+        assert!(is_crowded, "{crowded:?}");
+    }
+    let client = dial(&listener);
+    let crowded = listener.accept_bytes();
+    assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
+    listener.accept_bytes().unwrap().send(b"in spite of all").unwrap();
+    assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"in spite of all");
+    drop(silent);
+}
+
+fn a_listener_without_descriptors_left_goes_on_when_it_has_some() {
+    let listener = abstract_listener("scarce").stream_only();
+    let waits: Vec<_> = (0..3).map(|_| connect_raw(listener.address())).collect();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    let late = connect_raw(listener.address());
+    let limit = procession_sys::limit(procession_sys::Scarcity::OpenFiles, Some(3)).unwrap();
+    // Those that have begun give way, one after the other, and then there is nothing to be done.
+    for _ in &waits {
+        let crowded = listener.accept_bytes();
+        assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
+    }
+    let scarce = listener.accept_bytes();
+    assert!(matches!(scarce, Err(AcceptError::System { .. })), "{scarce:?}");
+    procession_sys::limit(procession_sys::Scarcity::OpenFiles, limit).unwrap();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    drop((waits, late));
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::AuthFailed { .. })));
+    drop(pair(&listener));
 }

@@ -50,6 +50,12 @@ pub enum AuthFailure {
         "the peer is CPython, which does not know our types: exchange bytes with it, by `accept_bytes` or `connect_bytes`"
     )]
     CpythonUntyped,
+    /// The client exchanges bytes, and was to be accepted for values.
+    #[error("the client exchanges bytes and no values: `accept_bytes`, or have it `connect` with types")]
+    BytesOnly,
+    /// The client exchanges values, and was to be accepted for bytes.
+    #[error("the client exchanges values and no bytes: `accept` with its types, or have it `connect_bytes`")]
+    ValuesOnly,
     /// The peer runs for another user.
     #[error("the peer runs for user {uid}, which is not this process's: `allow_other_users` lets the key alone decide")]
     OtherUser {

@@ -21,6 +21,9 @@ pub(super) const VERSION: u8 = 1;
 /// A bit of the flags: whoever sends it can take a ring, or gives one.
 pub(super) const RING: u8 = 1;
 
+/// A bit of the client's flags: it exchanges values of Rust's types, and not bytes.
+pub(super) const VALUES: u8 = 2;
+
 /// How many random bytes either end adds.
 pub(super) const NONCE_BYTES: usize = 32;
 

@@ -101,7 +101,7 @@ fn ends_with_one_key_agree_byte_by_byte() {
     for (one, other) in [(false, false), (true, false), (false, true), (true, true)] {
         let (listening, dialing) = (Terms { ring: one, ..terms() }, Terms { ring: other, ..terms() });
         let (mut listener, mut client) = (Handshake::listening(&listening, OURS), Handshake::dialing(&dialing, THEIRS));
-        let agreed = Ok(Agreed::Ours { ring: one && other });
+        let agreed = Ok(Agreed::Ours { ring: one && other, values: false });
         assert_eq!(shake(&mut listener, &mut client, std::iter::repeat(1)), [agreed; 2]);
         assert_eq!((listener.to_receive(), client.to_receive()), (0, 0), "what follows is the connection's");
     }
@@ -110,14 +110,14 @@ fn ends_with_one_key_agree_byte_by_byte() {
 #[test]
 fn allowing_cpython_changes_nothing_between_ours() {
     for terms in [with_cpython(), with_legacy()] {
-        assert_eq!(shake_whole(&terms, &terms), [Ok(Agreed::Ours { ring: false }); 2]);
+        assert_eq!(shake_whole(&terms, &terms), [Ok(Agreed::Ours { ring: false, values: false }); 2]);
     }
 }
 
 #[test]
 fn without_a_key_ends_agree_with_whoever_has_none_too() {
     let open = Terms::default();
-    assert_eq!(shake_whole(&open, &open), [Ok(Agreed::Ours { ring: false }); 2]);
+    assert_eq!(shake_whole(&open, &open), [Ok(Agreed::Ours { ring: false, values: false }); 2]);
     for (listening, dialing) in [(&open, &terms()), (&terms(), &open)] {
         assert_eq!(shake_whole(listening, dialing), [Err(AuthFailure::WrongKey), Err(AuthFailure::Refused)]);
     }
@@ -161,7 +161,7 @@ fn the_frames_are_as_they_are_written_down() {
     let welcome = said(&mut listener);
     assert_eq!(welcome, [b"#WELCOME#\x01", &bytes(LISTENER_PROOF)[..]].concat());
     say(&mut client, &welcome).unwrap();
-    assert_eq!([client.outcome(), listener.outcome()], [Some(Agreed::Ours { ring: true }); 2]);
+    assert_eq!([client.outcome(), listener.outcome()], [Some(Agreed::Ours { ring: true, values: false }); 2]);
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_client_that_offers_what_nobody_knows_is_welcome() {
     let answer = Transcript::new(Challenge::new(OURS), 0xfe, THEIRS).answer(KEY.as_bytes());
     say(&mut listener, &answer).unwrap();
     assert_eq!(said(&mut listener)[9], 0);
-    assert_eq!(listener.outcome(), Some(Agreed::Ours { ring: false }));
+    assert_eq!(listener.outcome(), Some(Agreed::Ours { ring: false, values: true }));
 }
 
 #[test]
@@ -249,7 +249,13 @@ proptest! {
     fn ends_agree_however_bytes_are_split(steps in proptest::collection::vec(1_usize..90, 1..40), ring: [bool; 2]) {
         let [listening, dialing] = ring.map(|ring| Terms { ring, ..terms() });
         let (mut listener, mut client) = (Handshake::listening(&listening, OURS), Handshake::dialing(&dialing, THEIRS));
-        let agreed = Ok(Agreed::Ours { ring: ring[0] && ring[1] });
+        let agreed = Ok(Agreed::Ours { ring: ring[0] && ring[1], values: false });
         prop_assert_eq!(shake(&mut listener, &mut client, steps.into_iter().cycle()), [agreed; 2]);
     }
+}
+
+#[test]
+fn a_client_says_whether_it_has_values() {
+    let client = Terms { values: true, ring: true, ..terms() };
+    assert_eq!(shake_whole(&terms(), &client), [Ok(Agreed::Ours { ring: false, values: true }); 2]);
 }

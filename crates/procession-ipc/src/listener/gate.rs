@@ -80,6 +80,10 @@ impl Gate {
         &self.set
     }
 
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
+    }
+
     /// Whether there is an outcome, or will be at the next look.
     pub(super) fn is_ready(&self) -> bool {
         let state = self.state.lock();

@@ -1,7 +1,7 @@
 //! Any packets: a frame or an error, and a frame holds exactly what its packets brought.
 //!
 //! Each packet of the input is two bytes, its length and how many descriptors come with it, and then its
-//! bytes. Relies on libFuzzer for coverage; `fuzz/Cargo.toml` has the command.
+//! bytes. Relies on libFuzzer for coverage; `cargo xtask fuzz assemble` runs it.
 
 #![no_main]
 

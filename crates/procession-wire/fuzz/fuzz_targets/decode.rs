@@ -1,6 +1,6 @@
 //! Any bytes as any type: a value or an error, and what was decoded encodes again to what decodes alike.
 //!
-//! The first byte chooses the type. Relies on libFuzzer for coverage; `fuzz/Cargo.toml` has the command.
+//! The first byte chooses the type. Relies on libFuzzer for coverage; `cargo xtask fuzz decode` runs it.
 
 #![no_main]
 

@@ -183,7 +183,7 @@ fn agree_with_a_bit_changed(terms: &Terms, frame: usize, bit: usize) -> [Option<
 #[test]
 fn every_bit_on_the_way_counts() {
     let terms = Terms { ring: true, ..with_cpython() };
-    let whole = Some(Agreed::Ours { ring: true });
+    let whole = Some(Agreed::Ours { ring: true, values: false });
     assert_eq!(agree_with_a_bit_changed(&terms, 3, 0), [whole; 2]);
     for (frame, len) in [(0, 63), (1, 81), (2, 46)] {
         for bit in 0..len * 8 {
