@@ -16,6 +16,7 @@ use procession_sys::Interest;
 
 use super::own::Own;
 use super::reactor::{Reactor, new_token};
+use crate::channel::in_haste;
 
 /// Which way things go that are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,7 +202,7 @@ impl<A: Awaited> Place<'_, A> {
             if has_rung {
                 self.object.settle(self.way);
             }
-            if let Some(done) = attempt() {
+            if let Some(done) = in_haste(&mut *attempt) {
                 self.step_out(true);
                 return Poll::Ready(Ok(done));
             }
@@ -212,7 +213,7 @@ impl<A: Awaited> Place<'_, A> {
             self.have_looked_at()?;
             if let Err(error) = self.watch() {
                 // It may have been closed meanwhile.
-                let done = attempt();
+                let done = in_haste(attempt);
                 self.step_out(done.is_some());
                 return Poll::Ready(done.ok_or(error));
             }

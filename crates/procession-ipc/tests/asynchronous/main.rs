@@ -31,6 +31,7 @@ procession_testkit::main! {
         the_last_sender_that_is_killed_wakes_a_task,
         the_last_consumer_that_is_killed_wakes_a_task_that_puts,
         a_producer_that_is_killed_before_it_rings_is_not_waited_for,
+        a_process_that_is_stopped_in_the_middle_does_not_stop_other_tasks,
         futures_that_are_dropped_have_taken_nothing,
         futures_that_are_dropped_have_put_or_not_put,
     ];

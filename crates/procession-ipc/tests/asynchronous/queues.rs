@@ -156,6 +156,47 @@ pub(super) fn a_producer_that_is_killed_before_it_rings_is_not_waited_for(method
     });
 }
 
+/// The number of the signal that stops a process.
+const STOP: i32 = 19;
+const CONTINUE: i32 = 18;
+
+fn be_stopped(queue: Queue<u32>) -> u32 {
+    fail_points::arm("ring: to take", 0, || procession_sys::send_signal(procession_sys::pid(), STOP).unwrap());
+    queue.get().unwrap()
+}
+
+pub(super) fn a_process_that_is_stopped_in_the_middle_does_not_stop_other_tasks(method: StartMethod) {
+    let queue = Queue::<u32>::bounded(10).unwrap();
+    let child = start(method, be_stopped, (queue.clone(),));
+    queue.put(1).unwrap();
+    queue.put(2).unwrap();
+    let began = Instant::now();
+    let is_stopped = || procession_testkit::process(child.pid()).is_some_and(|process| process.state == 'T');
+    while !is_stopped() {
+        std::thread::park_timeout(Duration::from_millis(1));
+    }
+    let got = tokio().block_on(async {
+        let others = async {
+            // So long without a turn that has taken as long as a thread would wait for a stopped process. On a busy machine
+            // one may take that by itself, but not one of each few.
+            let (mut since, mut last) = (Instant::now(), Instant::now());
+            while since.elapsed() < Duration::from_millis(300) {
+                assert!(began.elapsed() < SOON, "others are held up");
+                futures_lite::future::yield_now().await;
+                if last.elapsed() > Duration::from_millis(90) {
+                    since = Instant::now();
+                }
+                last = Instant::now();
+            }
+            procession_sys::send_signal(child.pid(), CONTINUE).unwrap();
+        };
+        futures_lite::future::zip(within(2 * SOON, queue.get_async()), others).await.0
+    });
+    let mut items = [got.unwrap().unwrap(), child.join().unwrap()];
+    items.sort_unstable();
+    assert_eq!(items, [1, 2]);
+}
+
 const DROPS: u32 = 3_000;
 
 fn put_with_pauses(queue: Queue<u32>) {
