@@ -1,4 +1,4 @@
-//! Queues, pipes and waiting on many things: messages between processes, which no death of a process holds up.
+//! Queues, pipes, listeners and waiting on many things: messages between processes, which no death of a process holds up.
 //!
 //! Layer 4. Uses `procession-sys`, `procession-wire`, `procession-shm`, `procession-sync` and `procession-launch`. Used by
 //! pools and managers.

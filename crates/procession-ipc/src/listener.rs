@@ -47,7 +47,8 @@ pub const BACKLOG: u32 = 4096;
 /// When the process dies, its clients' connections end; when its machine vanishes, they end after
 /// [`SILENCE_MAX`](crate::SILENCE_MAX). A socket file is left behind then; the next listener at that path
 /// takes it over. A listener may be an argument or a message, and a forked child has it, too: all who have it accept, each
-/// connection is accepted by one of them, and the file goes with the one that made it.
+/// connection is accepted by one of them, and the file goes with the one that made it. Hand-shakes are their process's own;
+/// a child that was forked in the middle of some, and neither uses nor drops the listener, keeps their sockets open.
 ///
 /// # Python
 /// `multiprocessing.connection.Listener`, where a silent client blocks `accept` for ever.
@@ -99,7 +100,11 @@ impl Gates {
         loop {
             match gates.first.get() {
                 Some(own) if own.owner == owner => return Ok(&own.gate),
-                Some(parents) => gates = &parents.next,
+                Some(parents) => {
+                    // Its copies would keep open what the parent closes.
+                    parents.gate.abandon();
+                    gates = &parents.next;
+                }
                 None => {
                     // Of two threads one loses its, and finds the other's.
                     let own = OwnGate { owner, gate: Gate::new(socket)?, next: Self::default() };
