@@ -5,6 +5,8 @@
 
 pub use std::time::Duration;
 
+#[cfg(feature = "async")]
+pub use procession_ipc::wait_ready_async;
 pub use procession_ipc::{
     BytesConnection, Connection, Consumer, GetError, JoinableQueue, Producer, PutError, Queue, QueueError, Receiver,
     RecvError, SendError, Sender, SimpleQueue, UnfinishedError, WaitError, Waitable, pipe, pipe_bytes, pipe_simplex,
