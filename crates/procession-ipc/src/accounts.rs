@@ -5,7 +5,7 @@
 //!
 //! | word | what it says | who writes it |
 //! |---|---|---|
-//! | done | times four, how often all was done while somebody waited; `WAITERS` | whoever says that the last item is done |
+//! | done | times eight, how often all was done while somebody waited; `WAITERS` | whoever says that the last item is done |
 //! | used | how many accounts were ever used | a taker, having the consumers' lock |
 //! | account, name | the process: its number, and what the arena calls it | the same, of an account that is free |
 //! | account, count | items in the upper 24 bits; in the lower 40 the number of the last one that was noted | see below |

@@ -1,17 +1,22 @@
 //! One hand-shake over a socket, a step at a time and without waiting.
 //!
-//! Relies on `handshake.rs` for what is said. Whoever owns an attempt waits for its socket: a listener for all of its
+//! Relies on `handshake.rs` for what is said, and on `attempt/ring.rs` for what follows between two processes of one machine.
+//! Whoever owns an attempt waits for its socket: a listener for all of its
 //! attempts at once, a client for its own.
+
+mod ring;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use procession_sys::{Deadline, Interest, StreamSocket, random_bytes};
 
+use crate::attempt::ring::Negotiation;
 use crate::conduit::{Conduit, Origin};
+use crate::duplex::End;
 use crate::handshake::{Agreed, AuthFailure, HANDSHAKE_FRAME_MAX, Handshake};
 use crate::peer::Peer;
-use crate::settings::Settings;
+use crate::settings::{SILENCE_MAX, Settings};
 
 /// Which end of the connection this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,12 +33,16 @@ pub(crate) struct Attempt {
     socket: StreamSocket,
     pub(crate) peer: Peer,
     pub(crate) deadline: Deadline,
+    role: Role,
     stage: Stage,
 }
 
 enum Stage {
     Shaking(Box<Handshake>),
-    Over(Agreed),
+    /// What was agreed is that both could use a ring.
+    Upgrading(Agreed, Negotiation),
+    /// With a ring, or without.
+    Over(Agreed, Option<Box<End>>),
 }
 
 /// How far it is.
@@ -51,13 +60,15 @@ impl Attempt {
         settings: &Settings,
         deadline: Deadline,
     ) -> io::Result<Self> {
+        // Without it a peer that was cut off would be waited for as if it had nothing to say.
+        socket.expect_signs_of_life(SILENCE_MAX)?;
         let terms = settings.terms(&peer, role == Role::Dialing { values: true });
         let stage = match role {
-            _ if settings.is_raw() => Stage::Over(Agreed::Cpython),
+            _ if settings.is_raw() => Stage::Over(Agreed::Cpython, None),
             Role::Listening => Stage::Shaking(Box::new(Handshake::listening(&terms, random_bytes()?))),
             Role::Dialing { .. } => Stage::Shaking(Box::new(Handshake::dialing(&terms, random_bytes()?))),
         };
-        Ok(Self { socket, peer, deadline, stage })
+        Ok(Self { socket, peer, deadline, role, stage })
     }
 
     /// What is waited for.
@@ -68,21 +79,39 @@ impl Attempt {
     /// What carries messages, once it is over.
     pub(crate) fn into_conduit(self, settings: &Settings) -> Conduit {
         let origin = Origin { message_bytes_max: settings.message_bytes_max, peer: Some(self.peer) };
-        Conduit::over_stream(self.socket, origin)
+        match self.stage {
+            Stage::Over(_, Some(ring)) => Conduit::over_pipe(*ring, origin),
+            _ => Conduit::over_stream(self.socket, origin),
+        }
     }
 
     /// Goes as far as it can.
     pub(crate) fn advance(&mut self) -> Result<Progress, AuthFailure> {
-        let handshake = match &mut self.stage {
-            Stage::Shaking(handshake) => handshake,
-            Stage::Over(agreed) => return Ok(Progress::Over(*agreed)),
-        };
-        match shake(handshake, &self.socket)? {
-            Progress::Over(agreed) => {
-                self.stage = Stage::Over(agreed);
-                self.advance()
-            }
-            needs @ Progress::Needs(_) => Ok(needs),
+        loop {
+            let next = match &mut self.stage {
+                Stage::Shaking(handshake) => match shake(handshake, &self.socket)? {
+                    Progress::Over(agreed @ Agreed::Ours { ring: true, .. }) => {
+                        Stage::Upgrading(agreed, self.role.negotiation())
+                    }
+                    Progress::Over(agreed) => Stage::Over(agreed, None),
+                    needs @ Progress::Needs(_) => return Ok(needs),
+                },
+                Stage::Upgrading(agreed, negotiation) => match negotiation.advance(&self.socket)? {
+                    ring::Outcome::Needs(interest) => return Ok(Progress::Needs(interest)),
+                    ring::Outcome::Settled(ring) => Stage::Over(*agreed, ring),
+                },
+                Stage::Over(agreed, _) => return Ok(Progress::Over(*agreed)),
+            };
+            self.stage = next;
+        }
+    }
+}
+
+impl Role {
+    fn negotiation(self) -> Negotiation {
+        match self {
+            Self::Listening => Negotiation::offering(),
+            Self::Dialing { .. } => Negotiation::expecting(),
         }
     }
 }

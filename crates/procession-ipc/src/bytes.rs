@@ -62,7 +62,7 @@ use crate::{Peer, RecvError, SendError};
 /// ```
 #[derive(Clone)]
 pub struct BytesConnection {
-    conduit: Arc<Conduit>,
+    pub(crate) conduit: Arc<Conduit>,
 }
 
 impl BytesConnection {

@@ -13,6 +13,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::channel::{Body, Outgoing};
 use crate::duplex::{End, LimitedEnd};
+#[cfg(feature = "async")]
+use crate::stream::Gone;
 use crate::stream::Stream;
 use crate::wait::Watch;
 use crate::{Peer, RecvError, SendError, values};
@@ -39,13 +41,13 @@ impl Origin {
 /// One process's handle of one end.
 #[derive(Debug)]
 pub(crate) struct Conduit {
-    carrier: Carrier,
+    pub(crate) carrier: Carrier,
     origin: Origin,
 }
 
 #[derive(Debug)]
-enum Carrier {
-    Stream(Stream),
+pub(crate) enum Carrier {
+    Stream(Box<Stream>),
     Pipe(Box<LimitedEnd>),
 }
 
@@ -58,7 +60,7 @@ enum Traveling<P> {
 
 impl Conduit {
     pub(crate) fn over_stream(socket: StreamSocket, origin: Origin) -> Self {
-        Self { carrier: Carrier::Stream(socket.into()), origin }
+        Self { carrier: Carrier::Stream(Box::new(socket.into())), origin }
     }
 
     pub(crate) fn over_pipe(end: End, origin: Origin) -> Self {
@@ -103,7 +105,8 @@ impl Conduit {
     pub(crate) fn send_value<T: Serialize + 'static>(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
         match &self.carrier {
             Carrier::Stream(stream) => {
-                let sent = values::send(value, |outgoing| self.send_by(stream, outgoing, deadline));
+                let send = |parts: [&[u8]; 2]| stream.send(parts, deadline);
+                let sent = values::send(value, |outgoing| self.send_by(outgoing, send));
                 sent.map_err(|error| at_once(SendError::from(error), deadline))
             }
             Carrier::Pipe(end) => end.send_value(value, self.bytes_max(), deadline),
@@ -120,8 +123,12 @@ impl Conduit {
         }
     }
 
-    /// Sends an encoded value as a frame.
-    fn send_by(&self, stream: &Stream, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), SendError> {
+    /// Sends an encoded value as a frame's message.
+    fn send_by<R>(
+        &self,
+        outgoing: Outgoing<'_>,
+        send: impl FnOnce([&[u8]; 2]) -> Result<R, SendError>,
+    ) -> Result<R, SendError> {
         let descriptors = outgoing.descriptors.len();
         if descriptors > 0 {
             return Err(SendError::Descriptors { descriptors });
@@ -133,7 +140,35 @@ impl Conduit {
         };
         let parts = [prefix.as_ref().map_or(&[][..], AsRef::as_ref), bytes];
         SendError::admit(parts.iter().map(|part| part.len() as u64).sum(), self.bytes_max())?;
-        stream.send(parts, deadline)
+        send(parts)
+    }
+
+    // For tasks.
+
+    /// Sends a message of bytes as far as it goes without waiting.
+    #[cfg(feature = "async")]
+    pub(crate) fn begin(&self, message: &[u8]) -> Result<Gone, SendError> {
+        SendError::admit(message.len() as u64, self.bytes_max())?;
+        match &self.carrier {
+            Carrier::Stream(stream) => stream.begin([message, &[]]),
+            Carrier::Pipe(end) => end.send(message, Deadline::NOW).map(|()| Gone::Whole),
+        }
+    }
+
+    /// Sends a value as far as it goes without waiting.
+    #[cfg(feature = "async")]
+    pub(crate) fn begin_value<T: Serialize + 'static>(&self, value: &T) -> Result<Gone, SendError> {
+        match &self.carrier {
+            Carrier::Stream(stream) => {
+                let mut gone = Gone::Whole;
+                let sent = values::send(value, |outgoing| {
+                    gone = self.send_by(outgoing, |parts| stream.begin(parts))?;
+                    Ok(())
+                });
+                sent.map(|()| gone).map_err(SendError::from)
+            }
+            Carrier::Pipe(end) => end.send_value(value, self.bytes_max(), Deadline::NOW).map(|()| Gone::Whole),
+        }
     }
 
     // The rest.

@@ -66,13 +66,13 @@ use crate::{Peer, RecvError, SendError, values};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Connection<S, R> {
-    transport: Transport,
+    pub(crate) transport: Transport,
     _of: PhantomData<fn(S) -> R>,
 }
 
 /// What carries the messages.
 #[derive(Clone, Debug)]
-enum Transport {
+pub(crate) enum Transport {
     /// Memory that relatives share, without anything in between.
     Pipe(Arc<End>),
     Conduit(Arc<Conduit>),

@@ -25,6 +25,8 @@ use procession_sys::{Deadline, PacketSocket};
 use procession_wire::{Descriptor, once};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+#[cfg(feature = "async")]
+use crate::asynchronous::Lines;
 use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::store::{Limits, Store};
 use crate::wait::{Source, Watch};
@@ -37,6 +39,7 @@ const KIND: u64 = u64::from_le_bytes(*b"pipe\0\0\0\x01");
 /// Where the leavings are in the slot, on a line of their own.
 const LEAVINGS: usize = 2 * CHANNEL_WORDS;
 const SLOT_WORDS: usize = LEAVINGS + 8;
+const SLOT_BYTES: usize = SLOT_WORDS * size_of::<u64>();
 
 /// After so many messages a sender asks the kernel whether the peer is there, though nothing says that it has left: it may
 /// have been killed. The question costs as much as a few messages do.
@@ -66,6 +69,8 @@ impl Which {
 /// One process's handle of one end.
 #[derive(Debug)]
 pub(crate) struct End {
+    #[cfg(feature = "async")]
+    pub(crate) lines: Lines,
     which: Which,
     outgoing: Channel,
     incoming: Channel,
@@ -105,7 +110,15 @@ impl Drop for Leaving {
 
 /// Both ends of a new pipe. At most so many bytes are unread in each direction.
 pub(crate) fn pair(bytes: [u64; 2]) -> io::Result<(End, End)> {
-    let slot = Slot::allocate(SLOT_WORDS * size_of::<u64>(), KIND).map_err(io::Error::other)?;
+    pair_in(Slot::allocate(SLOT_BYTES, KIND).map_err(io::Error::other)?, bytes)
+}
+
+/// The same in memory in which nothing else is, so that whoever gets an end gets that alone.
+pub(crate) fn pair_apart(bytes: [u64; 2]) -> io::Result<(End, End)> {
+    pair_in(Slot::allocate_apart(SLOT_BYTES, KIND).map_err(io::Error::other)?, bytes)
+}
+
+fn pair_in(slot: Slot, bytes: [u64; 2]) -> io::Result<(End, End)> {
     let stores = Store::create_all(bytes.map(|bytes| Limits { items: u64::MAX, bytes }))?;
     let (first, second) = PacketSocket::pair()?;
     first.set_buffers_max()?;
@@ -130,6 +143,8 @@ impl End {
             Which::Second => (back, there),
         };
         Self {
+            #[cfg(feature = "async")]
+            lines: Lines::default(),
             which,
             outgoing,
             incoming,
@@ -140,6 +155,11 @@ impl End {
             seen_leavings: AtomicU64::new(0),
             leaving: Leaving { which, channels },
         }
+    }
+
+    /// How many bytes may be unread in the direction from this end, and in that to it.
+    pub(crate) fn room(&self) -> [u64; 2] {
+        [&self.outgoing, &self.incoming].map(|channel| channel.room().bytes)
     }
 
     /// How many messages have come.
@@ -154,11 +174,15 @@ impl End {
 
     /// Lets go of the end in this process.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "async")]
+        self.lines.forget([self.link.as_fd()]);
         if !self.is_closed.swap(true, AcqRel) {
             // If it cannot be, the end stays open until the handle is dropped.
             let _ = self.link.let_go();
             self.leaving.tell();
         }
+        #[cfg(feature = "async")]
+        self.lines.tell_all();
     }
 
     #[inline]
@@ -179,11 +203,17 @@ impl End {
         if self.is_closed() {
             return Err(Unreceived::Closed);
         }
-        if let Some(len) = self.incoming.take_quickly(buffer, deadline) {
+        if let Some(len) = self.incoming.take_quickly(&self.link, buffer, deadline) {
             return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
         }
         let received = self.incoming.receive(&self.link, buffer, deadline, || self.why_not_receive());
         received.map_err(|unreceived| if self.is_closed() { Unreceived::Closed } else { unreceived })
+    }
+
+    /// Asks for a bell with the next room for a message.
+    #[cfg(feature = "async")]
+    pub(crate) fn arm_for_room(&self) {
+        self.outgoing.arm_for_room();
     }
 
     /// Waits until there is a message, or never will be; false when the time is over.

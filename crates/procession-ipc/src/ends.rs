@@ -57,6 +57,12 @@ impl Ends {
         end.expect("a handle has an end").as_fd()
     }
 
+    /// Those that there are.
+    #[cfg(feature = "async")]
+    pub(crate) fn fds(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [&self.producers, &self.consumers].into_iter().flatten().map(AsFd::as_fd)
+    }
+
     /// Other descriptors of these ends.
     pub(crate) fn again(&self, sides: Sides) -> io::Result<Self> {
         let again = |end: &Option<PacketSocket>, is_wanted: bool| {

@@ -28,7 +28,7 @@ use procession_launch::AuthKey;
 
 pub use crate::handshake::failure::AuthFailure;
 pub use crate::handshake::frame::HANDSHAKE_FRAME_MAX;
-use crate::handshake::frame::{Incoming, framed};
+pub(crate) use crate::handshake::frame::{Incoming, framed};
 use crate::handshake::ours::{Challenge, NONCE_BYTES, RING, Transcript, VALUES};
 use crate::handshake::python::WELCOME;
 

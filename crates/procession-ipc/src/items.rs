@@ -14,6 +14,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::accounts::{ACCOUNT_WORDS, Accounts, Taking};
+#[cfg(feature = "async")]
+use crate::asynchronous::Lines;
 use crate::channel::{CHANNEL_WORDS, Channel, Content, Incoming, Outgoing, Unreceived, Unsent};
 use crate::ends::Ends;
 use crate::store::{Limits, Store};
@@ -50,6 +52,8 @@ impl Kind {
 /// One handle's share of a queue, which its clones have as well.
 #[derive(Debug)]
 pub(crate) struct Items {
+    #[cfg(feature = "async")]
+    pub(crate) lines: Lines,
     pub(crate) ends: Ends,
     pub(crate) channel: Leaving,
     pub(crate) users: Users,
@@ -94,7 +98,16 @@ impl Items {
         }
         let channel = Leaving(Channel::over(slot, 0, store)?);
         let (users, accounts, puts) = (Users::new(), Accounts::new(), AtomicU32::new(0));
-        Ok(Self { ends, channel, users, kind, accounts, puts })
+        Ok(Self {
+            #[cfg(feature = "async")]
+            lines: Lines::default(),
+            ends,
+            channel,
+            users,
+            kind,
+            accounts,
+            puts,
+        })
     }
 
     /// The same queue with other ends.
@@ -104,9 +117,13 @@ impl Items {
 
     /// Lets go of the queue in this process.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "async")]
+        self.lines.forget(self.ends.fds());
         if self.ends.close() {
             self.channel.tell_of_leaving();
         }
+        #[cfg(feature = "async")]
+        self.lines.tell_all();
     }
 
     /// Of a queue that counts what was taken and is not done.
@@ -253,7 +270,7 @@ impl Items {
         self.users.note();
         with_scratch(|mut buffer| {
             if self.kind != Kind::Joinable
-                && let Some(len) = self.channel.take_quickly(&mut buffer, deadline)
+                && let Some(len) = self.channel.take_quickly(link, &mut buffer, deadline)
             {
                 let incoming = Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() };
                 let item = decode(incoming, &buffer);

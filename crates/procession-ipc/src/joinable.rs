@@ -41,7 +41,7 @@ use crate::{GetError, PutError, QueueError, UnfinishedError};
 /// queue.join()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct JoinableQueue<T>(Handle<T>);
+pub struct JoinableQueue<T>(pub(crate) Handle<T>);
 
 impl<T: Serialize + DeserializeOwned + 'static> JoinableQueue<T> {
     /// A queue that holds at most so many items.

@@ -1,4 +1,4 @@
-//! Queues, pipes and waiting on many things: messages between processes, which no death of a process holds up.
+//! Queues, pipes, listeners and waiting on many things: messages between processes, which no death of a process holds up.
 //!
 //! Layer 4. Uses `procession-sys`, `procession-wire`, `procession-shm`, `procession-sync` and `procession-launch`. Used by
 //! pools and managers.
@@ -6,7 +6,7 @@
 //! **Invariant:** a peer that dies, lies or stops half-way costs an error, never a hang.
 //! **Invariant:** nobody waits while it holds a lock that others need to go on.
 //! **Invariant:** what is put can be taken as soon as `put` returns, whatever becomes of who has put it.
-//! **Invariant:** no thread is started, and no message waits for one.
+//! **Invariant:** no thread is started, and no message waits for one; but with the feature `async`, one for all tasks that wait.
 
 #![doc(test(attr(deny(warnings))))]
 
@@ -36,6 +36,8 @@ mod values; // Values as messages.
 mod stream; // Frames over stream sockets.
 
 mod conduit; // Streams and pipes to whomever.
+#[doc(hidden)]
+pub mod upgrade; // A stream becomes a pipe.
 
 mod bytes;
 mod connection;
@@ -58,8 +60,13 @@ mod hostile; // What a peer may do to them.
 
 pub mod wait; // Waiting on many things at once.
 
+#[cfg(feature = "async")]
+pub mod asynchronous; // Waiting in a task instead of a thread.
+
 pub use crate::accounts::{TAKEN_MAX, TAKERS_MAX};
 pub use crate::address::{ADDRESS_BYTES_MAX, Address, AddressError, ToAddress};
+#[cfg(feature = "async")]
+pub use crate::asynchronous::wait_ready_async;
 pub use crate::builder::{QUEUE_BYTES, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, QueueBuilder};
 pub use crate::bytes::BytesConnection;
 pub use crate::client::{CONNECT_TIMEOUT, Client, ClientBuilder};
@@ -76,7 +83,7 @@ pub use crate::listener::{BACKLOG, HANDSHAKES_MAX, Listener};
 pub use crate::peer::Peer;
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
-pub use crate::settings::HANDSHAKE_TIMEOUT;
+pub use crate::settings::{HANDSHAKE_TIMEOUT, SILENCE_MAX};
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};

@@ -34,7 +34,7 @@ use crate::{GetError, PutError, QueueError};
 /// assert!(queue.is_empty());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub struct SimpleQueue<T>(Handle<T>);
+pub struct SimpleQueue<T>(pub(crate) Handle<T>);
 
 impl<T: Serialize + DeserializeOwned + 'static> SimpleQueue<T> {
     /// A queue without items.

@@ -34,7 +34,7 @@ use crate::{RecvError, SendError, values};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Sender<T> {
-    end: Arc<End>,
+    pub(crate) end: Arc<End>,
     _of: PhantomData<fn(T)>,
 }
 
@@ -56,7 +56,7 @@ pub struct Sender<T> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct Receiver<T> {
-    end: Arc<End>,
+    pub(crate) end: Arc<End>,
     _of: PhantomData<fn() -> T>,
 }
 

@@ -34,7 +34,9 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use procession_shm::arena::Owner;
-use procession_sys::{Access, MemoryFile, SharedMap, fail_point, file_size, memory_file, never_shrinks, reserve_range};
+use procession_sys::{
+    Access, MemoryFile, SharedMap, fail_point, file_size, has_huge_pages, memory_file, never_shrinks, reserve_range,
+};
 
 /// How long a segment is, and the smallest block.
 pub(crate) const SEGMENT_BYTES: u64 = 64 << 10;
@@ -247,6 +249,9 @@ impl Store {
         let size = file_size(&file)?;
         if !never_shrinks(&file) || size < DIRECTORY_AT {
             return Err(foreign("the descriptor is not of a channel's memory file"));
+        }
+        if has_huge_pages(&file)? {
+            return Err(foreign("the file is of huge pages, which may not be there when they are touched"));
         }
         let bytes = usize::try_from(size).map_err(|_| foreign("the file is longer than any channel's"))?;
         let memory = Arc::new(Memory { map: SharedMap::map(&file, bytes, Access::ReadWrite)?, file });

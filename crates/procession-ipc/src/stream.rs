@@ -7,6 +7,9 @@
 mod frames;
 mod side;
 
+#[cfg(feature = "async")]
+mod begun; // Messages that tasks send.
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::AtomicBool;
@@ -15,6 +18,10 @@ use std::sync::atomic::Ordering::Relaxed;
 use procession_sync::RECHECK;
 use procession_sys::{Deadline, Interest, StreamSocket, poll_one};
 
+#[cfg(feature = "async")]
+use crate::asynchronous::Lines;
+#[cfg(feature = "async")]
+pub(crate) use crate::stream::begun::Gone;
 pub(crate) use crate::stream::frames::Header;
 use crate::stream::frames::{Incoming, Need};
 use crate::stream::side::{Side, Turn};
@@ -30,6 +37,8 @@ const FORKED: &str = "this process was forked while its parent was in the middle
 /// A connected stream socket that carries messages.
 #[derive(Debug)]
 pub(crate) struct Stream {
+    #[cfg(feature = "async")]
+    pub(crate) lines: Lines,
     socket: StreamSocket,
     is_closed: AtomicBool,
     sending: Side<Outgoing>,
@@ -40,6 +49,8 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct Outgoing {
     torn: Option<Torn>,
+    #[cfg(feature = "async")]
+    rest: begun::Rest,
 }
 
 /// A message of which a part was sent, and will ever be.
@@ -112,6 +123,8 @@ impl Stream {
         if let Some(torn) = turn.torn {
             return Err(torn.into());
         }
+        #[cfg(feature = "async")]
+        self.send_rest(&mut turn, deadline)?;
         let [first, second] = parts;
         let header = Header::of((first.len() + second.len()) as u64);
         let bytes = header.len() + first.len() + second.len();
@@ -182,10 +195,14 @@ impl Stream {
 
     /// Closes it in this process.
     pub(crate) fn close(&self) {
+        #[cfg(feature = "async")]
+        self.lines.forget([self.fd()]);
         if !self.is_closed.swap(true, Relaxed) {
             // Without a descriptor to put in its place it is closed with its last handle, which is as good as can be.
             let _ = self.socket.close();
         }
+        #[cfg(feature = "async")]
+        self.lines.tell_all();
     }
 
     /// The turn at a frame whose header has come and allows it to be received.
@@ -301,7 +318,14 @@ impl Stream {
 
 impl From<StreamSocket> for Stream {
     fn from(socket: StreamSocket) -> Self {
-        Self { socket, is_closed: AtomicBool::new(false), sending: Side::default(), receiving: Side::default() }
+        Self {
+            #[cfg(feature = "async")]
+            lines: Lines::default(),
+            socket,
+            is_closed: AtomicBool::new(false),
+            sending: Side::default(),
+            receiving: Side::default(),
+        }
     }
 }
 
@@ -316,8 +340,8 @@ fn behind<const N: usize>(parts: [&[u8]; N], mut bytes: usize) -> [&[u8]; N] {
 
 /// Whether the system says that nobody receives any more.
 fn is_end(stop: &Stop) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset};
-    matches!(stop, Stop::System(error) if matches!(error.kind(), BrokenPipe | ConnectionReset))
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut};
+    matches!(stop, Stop::System(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | TimedOut))
 }
 
 impl Incoming {

@@ -12,11 +12,12 @@ use std::{env, fs, io};
 
 use common::{SOON, methods, start};
 use procession_ipc::{
-    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, ListenError, Listener,
-    RecvError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, HANDSHAKES_MAX, ListenError,
+    Listener, RecvError, SendError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
 };
 use procession_launch::{Context, StartMethod};
 use procession_testkit::open_descriptors;
+use procession_wire::Descriptor;
 
 procession_testkit::main! {
     warm_up: common::warm_up;
@@ -38,6 +39,10 @@ procession_testkit::main! {
     ];
     cases for methods(), [
         a_child_connects,
+        a_listener_is_passed_to_children_without_its_key,
+        two_processes_of_one_host_send_descriptors,
+        a_killed_client_is_gone_at_once,
+        who_has_no_descriptors_left_keeps_the_stream,
     ];
     cases: [
         an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp,
@@ -46,8 +51,12 @@ procession_testkit::main! {
         a_socket_file_goes_with_its_listener_alone,
         a_listener_of_its_own_is_private,
         a_forked_child_accepts_and_the_file_stays,
+        a_stream_carries_no_descriptors,
+        another_user_is_refused_unless_that_was_allowed,
         who_is_at_the_other_end_is_told,
         a_full_queue_of_connections_is_worked_off,
+        a_flood_ends_those_that_have_taken_the_longest within 60,
+        a_listener_without_descriptors_left_goes_on_when_it_has_some,
     ];
 }
 
@@ -309,6 +318,118 @@ fn a_child_connects(method: StartMethod) {
     }
 }
 
+fn accept_for_others(listener: Listener) -> String {
+    let refused = listener.accept_bytes().unwrap_err().to_string();
+    let listener = listener.authkey(KEY);
+    listener.accept_bytes().unwrap().send(&std::process::id().to_ne_bytes()).unwrap();
+    refused
+}
+
+fn a_listener_is_passed_to_children_without_its_key(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = Context::new(method).start(accept_for_others, (listen_again(&listener),)).unwrap();
+        let greeted = Client::connect_bytes(listener.address(), KEY).unwrap().recv().unwrap();
+        assert_eq!(greeted, child.pid().to_ne_bytes());
+        assert!(child.join().unwrap().contains("has no key"));
+        drop(pair(&listener));
+    }
+}
+
+/// Another handle of the same, as an argument gives its receiver.
+fn listen_again(listener: &Listener) -> Listener {
+    let (bytes, descriptors) = procession_wire::encode(listener).unwrap().into_parts();
+    let descriptors = descriptors.into_iter().map(|descriptor| descriptor.into_owned().unwrap()).collect();
+    procession_wire::decode_slice::<Listener>(&bytes, descriptors).unwrap().authkey(KEY)
+}
+
+fn send_a_pipe(address: Address) {
+    let connection = Client::connect::<Descriptor, ()>(address, KEY).unwrap();
+    let (read, write) = common::pipe();
+    connection.send(&read).unwrap();
+    common::tell(&write);
+    assert!(matches!(connection.recv(), Err(RecvError::Disconnected)));
+}
+
+fn two_processes_of_one_host_send_descriptors(method: StartMethod) {
+    for address in [addresses()[2].1, addresses()[3].1] {
+        let listener = listen(address);
+        let child = start(method, send_a_pipe, (listener.address().clone(),));
+        let connection = listener.accept::<(), Descriptor>().unwrap();
+        assert_eq!(connection.peer().unwrap().pid(), Some(child.pid()));
+        common::hear(&connection.recv().unwrap());
+        drop(connection);
+        child.join().unwrap();
+    }
+}
+
+fn a_stream_carries_no_descriptors() {
+    for (listener, client) in [
+        (Listener::bind("127.0.0.1:0").unwrap(), true),
+        (Listener::temporary().unwrap(), true),
+        (Listener::temporary().unwrap().stream_only(), false),
+    ] {
+        let listener = listener.authkey(KEY);
+        let address = listener.address().clone();
+        let connected = thread::spawn(move || {
+            let builder = Client::builder(address).unwrap().authkey(KEY);
+            let builder = if client { builder.stream_only() } else { builder };
+            builder.connect::<Descriptor, u8>().unwrap()
+        });
+        let accepted = listener.accept::<u8, Descriptor>().unwrap();
+        let connected = connected.join().unwrap();
+        let refused = connected.send(&common::pipe().0);
+        assert!(matches!(refused, Err(SendError::Descriptors { descriptors: 1 })), "{refused:?}");
+        accepted.send(&5).unwrap();
+        assert_eq!(connected.recv().unwrap(), 5, "it goes on");
+    }
+}
+
+fn connect_and_wait(address: Address) {
+    let _connection = Client::connect::<u8, u8>(address, KEY).unwrap();
+    common::block();
+}
+
+fn a_killed_client_is_gone_at_once(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = start(method, connect_and_wait, (listener.address().clone(),));
+        let connection = listener.accept::<u8, u8>().unwrap();
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            let waits = scope.spawn(|| connection.recv());
+            thread::park_timeout(Duration::from_millis(20));
+            child.kill().unwrap();
+            assert!(matches!(waits.join().unwrap(), Err(RecvError::Disconnected)));
+        });
+        assert!(begun.elapsed() < SOON);
+        child.wait().unwrap();
+    }
+}
+
+fn connect_with_one_descriptor(address: Address) {
+    let highest = open_descriptors().iter().map(|open| open.number).max().unwrap();
+    let filler: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok())
+        .take_while(|file| std::os::fd::AsRawFd::as_raw_fd(file).unsigned_abs() < highest)
+        .collect();
+    procession_sys::set_file_limit([u64::from(highest) + 3; 2]).unwrap();
+    let connection = Client::connect::<Option<Descriptor>, String>(address, KEY).unwrap();
+    drop(filler);
+    let refused = connection.send(&Some(common::pipe().0));
+    assert!(matches!(refused, Err(SendError::Descriptors { .. })), "{refused:?}");
+    connection.send(&None).unwrap();
+    assert_eq!(connection.recv().unwrap(), "by the socket");
+}
+
+fn who_has_no_descriptors_left_keeps_the_stream(method: StartMethod) {
+    let listener = Listener::temporary().unwrap().authkey(KEY);
+    let child = start(method, connect_with_one_descriptor, (listener.address().clone(),));
+    let connection = listener.accept::<String, Option<Descriptor>>().unwrap();
+    connection.send(&"by the socket".to_owned()).unwrap();
+    assert!(connection.recv().unwrap().is_none());
+    child.join().unwrap();
+}
+
 fn an_empty_key_shakes_hands_at_a_unix_address_and_is_refused_by_tcp() {
     let listener = Listener::temporary().unwrap().authkey(b"");
     let address = listener.address().clone();
@@ -435,6 +556,41 @@ fn a_forked_child_accepts_and_the_file_stays() {
     drop(pair(&listener));
 }
 
+/// Nobody in particular, and not root.
+const SOMEBODY: u32 = 54_321;
+
+fn connect_as_somebody(address: Address) -> Option<String> {
+    procession_sys::become_user(SOMEBODY, SOMEBODY).unwrap();
+    let builder = Client::builder(address).unwrap().authkey(KEY);
+    // It asks no less of its listener.
+    let refused = builder.connect_bytes().unwrap_err();
+    assert!(matches!(refused, ConnectError::AuthFailed { reason: AuthFailure::OtherUser { .. }, .. }), "{refused}");
+    builder.allow_other_users().connect_bytes().err().map(|error| error.to_string())
+}
+
+fn another_user_is_refused_unless_that_was_allowed() {
+    if !procession_sys::is_root() {
+        return; // Nobody else could become another user.
+    }
+    let listener = Listener::bind(format!("@procession-users-{}", std::process::id())).unwrap().authkey(KEY);
+    let refused = |listener: &Listener| match listener.accept_bytes() {
+        Err(AcceptError::AuthFailed { peer, reason }) => {
+            assert_eq!(peer.uid(), Some(SOMEBODY));
+            reason
+        }
+        other => panic!("{other:?}"),
+    };
+    let child = start(StartMethod::Spawn, connect_as_somebody, (listener.address().clone(),));
+    assert_eq!([refused(&listener), refused(&listener)], [AuthFailure::OtherUser { uid: SOMEBODY }; 2]);
+    assert!(child.join().unwrap().is_some());
+    let listener = listener.allow_other_users();
+    let child = start(StartMethod::Spawn, connect_as_somebody, (listener.address().clone(),));
+    assert_eq!(refused(&listener), AuthFailure::Disconnected, "the client refused the listener");
+    let accepted = listener.accept_bytes().unwrap();
+    assert_eq!(accepted.peer().unwrap().pid(), Some(child.pid()));
+    assert_eq!(child.join().unwrap(), None);
+}
+
 fn who_is_at_the_other_end_is_told() {
     let listener = Listener::temporary().unwrap().authkey(KEY);
     let (accepted, connected) = pair(&listener);
@@ -462,4 +618,45 @@ fn a_full_queue_of_connections_is_worked_off() {
     for client in clients {
         assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"at last");
     }
+}
+
+fn abstract_listener(name: &str) -> Listener {
+    Listener::bind(format!("@procession-{name}-{}", std::process::id())).unwrap().authkey(KEY)
+}
+
+fn a_flood_ends_those_that_have_taken_the_longest() {
+    procession_sys::raise_file_limit().unwrap();
+    let listener = abstract_listener("flood");
+    let silent: Vec<_> = (0..HANDSHAKES_MAX + 3).map(|_| connect_raw(listener.address())).collect();
+    for _ in 0..3 {
+        let crowded = listener.accept_bytes();
+        let is_crowded = matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. }));
+        assert!(is_crowded, "{crowded:?}");
+    }
+    let client = dial(&listener);
+    let crowded = listener.accept_bytes();
+    assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
+    listener.accept_bytes().unwrap().send(b"in spite of all").unwrap();
+    assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"in spite of all");
+    drop(silent);
+}
+
+fn a_listener_without_descriptors_left_goes_on_when_it_has_some() {
+    let listener = abstract_listener("scarce").stream_only();
+    let waits: Vec<_> = (0..3).map(|_| connect_raw(listener.address())).collect();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    let late = connect_raw(listener.address());
+    let limit = procession_sys::limit(procession_sys::Scarcity::OpenFiles, Some(3)).unwrap();
+    // Those that have begun give way, one after the other, and then there is nothing to be done.
+    for _ in &waits {
+        let crowded = listener.accept_bytes();
+        assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
+    }
+    let scarce = listener.accept_bytes();
+    assert!(matches!(scarce, Err(AcceptError::System { .. })), "{scarce:?}");
+    procession_sys::limit(procession_sys::Scarcity::OpenFiles, limit).unwrap();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    drop((waits, late));
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::AuthFailed { .. })));
+    drop(pair(&listener));
 }

@@ -45,6 +45,20 @@ impl Epoll {
         Ok(epoll::modify(&self.0, fd, EventData::new_u64(token), interest.into())?)
     }
 
+    /// Waits for a descriptor until it was told of once, in the set or not yet; with another call, once more. An error or a
+    /// hang-up of the peer is told of, too.
+    ///
+    /// # Errors
+    /// `EPERM` for what has no such state, as a file; `ENOSPC` by the user's limit, `ENOMEM`.
+    pub fn watch_once(&self, fd: impl AsFd, token: u64, interests: &[Interest]) -> io::Result<()> {
+        let flags = interests.iter().map(|&interest| EventFlags::from(interest));
+        let flags = flags.fold(EventFlags::ONESHOT, |all, flags| all | flags);
+        match epoll::modify(&self.0, fd.as_fd(), EventData::new_u64(token), flags) {
+            Err(Errno::NOENT) => Ok(epoll::add(&self.0, fd, EventData::new_u64(token), flags)?),
+            done => Ok(done?),
+        }
+    }
+
     /// Takes a descriptor out, which is to be done before it is closed if another process may have it, too.
     ///
     /// # Errors
@@ -130,5 +144,19 @@ mod tests {
         set.remove(&bell).unwrap();
         set.remove(&other).unwrap();
         assert_eq!(set.wait(Deadline::NOW).unwrap(), []);
+    }
+
+    #[test]
+    fn what_is_watched_once_is_told_of_once() {
+        let (set, bell) = (Epoll::new().unwrap(), Bell::new().unwrap());
+        bell.ring();
+        for token in [1, 2] {
+            set.watch_once(&bell, token, &[Interest::Read]).unwrap();
+            assert_eq!(set.wait(Deadline::NEVER).unwrap(), [token]);
+            assert_eq!(set.wait(Deadline::NOW).unwrap(), []);
+        }
+        set.watch_once(&bell, 3, &[Interest::Read, Interest::Write]).unwrap();
+        assert_eq!(set.wait(Deadline::NEVER).unwrap(), [3]);
+        assert!(set.watch_once(crate::dev_null().unwrap(), 4, &[Interest::Read]).is_err());
     }
 }

@@ -50,6 +50,7 @@ mod named;
 mod packet;
 mod pages;
 mod record_lock;
+mod rights;
 mod shared;
 mod stream;
 mod stream_listener;
@@ -90,18 +91,20 @@ pub use crate::identity::{
 pub use crate::inherit::{Inherited, raise_file_limit, set_file_limit};
 pub use crate::listener::PacketListener;
 pub use crate::memfd::{
-    Mapping, MemoryFile, file_identity, file_size, map_sealed, memory_file, never_changes, never_shrinks,
-    release_range, reopen, reserve_file, reserve_range, seal_constant, sealed_file, set_file_size, whole_pages,
+    Mapping, MemoryFile, file_identity, file_size, has_huge_pages, map_sealed, memory_file, never_changes,
+    never_shrinks, release_range, reopen, reserve_file, reserve_range, seal_constant, sealed_file, set_file_size,
+    whole_pages,
 };
 pub use crate::memory::available_memory;
 pub use crate::named::{give_name, is_regular, lock_directory, open_regular, unnamed_file, write_at};
-pub use crate::packet::{PACKET_DESCRIPTORS_MAX, Packet, PacketSocket, is_too_many_in_flight};
+pub use crate::packet::{Packet, PacketSocket, is_too_many_in_flight};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
 pub use crate::poll::{Interest, poll, poll_one, poll_readable};
 pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
+pub use crate::rights::PACKET_DESCRIPTORS_MAX;
 pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, open_files_max,
     processor_count, processors_of, set_niceness, set_processors_of, set_resource_limit, set_umask,

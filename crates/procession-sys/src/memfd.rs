@@ -68,6 +68,15 @@ pub fn never_shrinks(file: impl AsFd) -> bool {
     rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
 }
 
+/// True for a file of huge pages: the system has only so many of these, and a process that touches one when they have run
+/// out is killed (`SIGBUS`). None of a peer's is worth that.
+///
+/// # Errors
+/// None that Linux knows for an open file.
+pub fn has_huge_pages(file: impl AsFd) -> io::Result<bool> {
+    Ok(rustix::fs::fstatfs(file)?.f_type == HUGE_PAGE_FILES)
+}
+
 /// True for a memory file that can never change again.
 pub fn never_changes(file: impl AsFd) -> bool {
     rustix::fs::fcntl_get_seals(file).is_ok_and(|seals| seals.contains(CONSTANT))

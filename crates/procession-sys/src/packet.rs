@@ -6,25 +6,16 @@
 
 #![expect(unsafe_code, reason = "lets go of a socket that other threads may be using")]
 
-use std::io::{self, IoSlice, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-};
+use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType};
 
 use crate::Deadline;
 use crate::fd::out_of_the_way;
 use crate::poll::{Interest, poll_one};
-
-/// The kernel's own limit of descriptors in one packet (`SCM_MAX_FD`).
-pub const PACKET_DESCRIPTORS_MAX: usize = 253;
-
-/// Room for the most descriptors that a packet can hold.
-const ANCILLARY_BYTES: usize = rustix::cmsg_space!(ScmRights(PACKET_DESCRIPTORS_MAX));
+use crate::rights::{self, Received};
 
 /// One received packet.
 #[derive(Debug)]
@@ -73,20 +64,7 @@ impl PacketSocket {
         descriptors: &[BorrowedFd<'_>],
         flags: SendFlags,
     ) -> io::Result<()> {
-        if descriptors.len() > PACKET_DESCRIPTORS_MAX {
-            return Err(Errno::INVAL.into());
-        }
-        let parts = parts.map(IoSlice::new); // On the stack: a process that has just forked pays for heap writes.
-        let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
-        rustix::io::retry_on_intr(|| {
-            let mut ancillary = SendAncillaryBuffer::new(&mut space);
-            if !descriptors.is_empty() {
-                let fits = ancillary.push(SendAncillaryMessage::ScmRights(descriptors));
-                debug_assert!(fits, "the space holds the most descriptors that the kernel takes");
-            }
-            rustix::net::sendmsg(&self.0, &parts, &mut ancillary, flags)
-        })?;
-        Ok(())
+        rights::send(&self.0, parts, descriptors, flags).map(drop)
     }
 
     /// Closes this process's end while other threads may be using it: for the peer it is gone, and here every call from now
@@ -221,25 +199,12 @@ impl PacketSocket {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet is larger than the protocol allows"));
         }
         let mut bytes = vec![0; len];
-        let mut space = [MaybeUninit::uninit(); ANCILLARY_BYTES];
-        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | more;
-        let received =
-            retry(|| rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, flags))?;
-        let descriptors: io::Result<Vec<OwnedFd>> = ancillary
-            .drain()
-            .filter_map(|message| match message {
-                RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors),
-                _ => None,
-            })
-            .flatten()
-            .map(out_of_the_way)
-            .collect();
-        let descriptors = descriptors?;
-        if received.flags.contains(ReturnFlags::CTRUNC) {
+        let Received { bytes: received, descriptors, has_lost } =
+            retry(|| rights::receive(&self.0, &mut bytes, more))??;
+        if has_lost {
             return Err(if more.contains(RecvFlags::PEEK) { Errno::MFILE.into() } else { lost_descriptors() });
         }
-        if received.bytes == 0 && descriptors.is_empty() {
+        if received == 0 && descriptors.is_empty() {
             return Ok(None); // No packet of ours is empty: this is the end.
         }
         Ok(Some(Packet { bytes, descriptors }))
@@ -300,6 +265,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::PACKET_DESCRIPTORS_MAX;
 
     #[test]
     fn packets_keep_their_boundaries_and_the_end_is_none() {

@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
@@ -18,6 +19,7 @@ use rustix::net::{
 };
 
 use crate::fd::{dev_null, out_of_the_way, replace};
+use crate::rights::{self, Received};
 
 /// One end of a connected `SOCK_STREAM` socket.
 ///
@@ -46,6 +48,42 @@ impl StreamSocket {
         end_by_reset(retry_on_intr(|| recv(&self.0, &mut *room, RecvFlags::DONTWAIT)))
     }
 
+    /// As [`StreamSocket::try_send`], with descriptors, which arrive with the first of the bytes; over Unix sockets alone.
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_send`]; `EINVAL` for more than [`PACKET_DESCRIPTORS_MAX`](crate::PACKET_DESCRIPTORS_MAX),
+    /// `ETOOMANYREFS` when too many of this user's are in flight.
+    pub fn try_send_with_descriptors<const N: usize>(
+        &self,
+        parts: [&[u8]; N],
+        descriptors: &[BorrowedFd<'_>],
+    ) -> io::Result<usize> {
+        rights::send(&self.0, parts, descriptors, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    }
+
+    /// As [`StreamSocket::try_receive`], with the descriptors that came with these bytes: `descriptors_max` at most, as
+    /// the others are closed, and fewer than came where this process can have no more. They are close-on-exec.
+    ///
+    /// Bytes that came with other descriptors than the first of them are left for the next call.
+    ///
+    /// # Errors
+    /// As [`StreamSocket::try_receive`].
+    pub fn try_receive_with_descriptors(
+        &self,
+        room: &mut [u8],
+        descriptors_max: usize,
+    ) -> io::Result<(usize, Vec<OwnedFd>)> {
+        match retry_on_intr(|| rights::receive(&self.0, &mut *room, RecvFlags::empty())) {
+            Ok(received) => {
+                let Received { bytes, mut descriptors, .. } = received?;
+                descriptors.truncate(descriptors_max);
+                Ok((bytes, descriptors))
+            }
+            Err(Errno::CONNRESET) => Ok((0, Vec::new())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// As [`StreamSocket::try_receive`], onto the end of `bytes`: `max` bytes at most, for which there is room after this.
     ///
     /// # Errors
@@ -61,6 +99,22 @@ impl StreamSocket {
         let received = self.try_receive(&mut bytes[had..]);
         bytes.truncate(had + received.as_ref().copied().unwrap_or(0));
         received
+    }
+
+    /// Has the kernel ask a peer over TCP that has sent nothing for half of `silence` whether it is there, again and again. One
+    /// that has not answered by the end of it is gone (`SO_KEEPALIVE`). Does nothing for a Unix socket, whose peer cannot
+    /// vanish.
+    ///
+    /// # Errors
+    /// `EINVAL` for less than eight seconds, or more than a few hours.
+    pub fn expect_signs_of_life(&self, silence: Duration) -> io::Result<()> {
+        if !matches!(sockopt::socket_domain(&self.0)?, AddressFamily::INET | AddressFamily::INET6) {
+            return Ok(());
+        }
+        sockopt::set_tcp_keepidle(&self.0, silence / 2)?;
+        sockopt::set_tcp_keepintvl(&self.0, silence / 8)?;
+        sockopt::set_tcp_keepcnt(&self.0, 4)?;
+        Ok(sockopt::set_socket_keepalive(&self.0, true)?)
     }
 
     /// Ends the stream to the peer, who gets what was sent before: for everybody who has this end.
@@ -96,11 +150,11 @@ pub(crate) fn put_away(socket: &OwnedFd) -> io::Result<()> {
     unsafe { replace(socket.as_fd(), null) }
 }
 
-/// A reset is the peer's end as well: what it sent before has been received by then, as far as it came.
+/// A reset is the peer's end as well: what it sent before has been received by then, as far as it came. So is its silence.
 fn end_by_reset<T>(received: rustix::io::Result<(T, usize)>) -> io::Result<usize> {
     match received {
         Ok((_, count)) => Ok(count),
-        Err(Errno::CONNRESET) => Ok(0),
+        Err(Errno::CONNRESET | Errno::TIMEDOUT) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -170,6 +224,53 @@ mod tests {
         let len = bytes.len();
         assert_eq!(b.try_receive_onto(&mut bytes, 9).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         assert_eq!(bytes.len(), len);
+    }
+
+    #[test]
+    fn signs_of_life_are_expected_over_tcp() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = StreamSocket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
+        socket.expect_signs_of_life(Duration::from_secs(80)).unwrap();
+        assert!(sockopt::socket_keepalive(&socket).unwrap());
+        let times = [sockopt::tcp_keepidle(&socket).unwrap(), sockopt::tcp_keepintvl(&socket).unwrap()];
+        assert_eq!(times, [Duration::from_secs(40), Duration::from_secs(10)]);
+        pair().0.expect_signs_of_life(Duration::from_secs(80)).unwrap();
+    }
+
+    #[test]
+    fn descriptors_come_with_the_first_byte_and_no_more_than_are_expected() {
+        let (a, b) = pair();
+        let (read, write) = crate::pipe().unwrap();
+        let is_written = || crate::poll_one(&read, crate::Interest::Read, crate::Deadline::NOW).unwrap();
+        assert_eq!(a.try_send([b"before"]).unwrap(), 6);
+        assert_eq!(a.try_send_with_descriptors([b"wi", b"th"], &[write.as_fd(); 3]).unwrap(), 4);
+        drop(write);
+        let mut room = [0; 9];
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
+        assert_eq!((bytes, descriptors.len()), (6, 0), "what came before comes by itself");
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room[..1], 2).unwrap();
+        assert_eq!((bytes, descriptors.len()), (1, 2));
+        for one in &descriptors {
+            assert_eq!(rustix::io::fcntl_getfd(one).unwrap(), rustix::io::FdFlags::CLOEXEC);
+        }
+        assert!(!is_written());
+        drop(descriptors);
+        assert!(is_written(), "the third was closed, and the pipe is at its end");
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
+        assert_eq!((&room[..bytes], descriptors.len()), (&b"ith"[..], 0));
+        assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        drop(a);
+        assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap().0, 0);
+    }
+
+    #[test]
+    fn descriptors_that_nobody_expects_are_closed() {
+        let (a, b) = pair();
+        let (read, write) = crate::pipe().unwrap();
+        a.try_send_with_descriptors([b"x"], &[write.as_fd()]).unwrap();
+        drop(write);
+        assert_eq!(b.try_receive(&mut [0; 9]).unwrap(), 1);
+        assert!(crate::poll_one(&read, crate::Interest::Read, crate::Deadline::NOW).unwrap());
     }
 
     #[test]

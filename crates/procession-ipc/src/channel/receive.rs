@@ -18,7 +18,7 @@ use super::{
     Channel, Content, FLOW, Incoming, LEFT, Lease, PUT_COUNT, Passing, TAKEN_LOCK, TAKEN_TICKET, TAKEN_WITH,
     UNREPAIRED, Unreceived, patient,
 };
-use crate::protocol::ring::{self, End, Missed, Paused, Position, Ring, WAITERS};
+use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Position, Ring, TASKS, WAITERS};
 use crate::store::SEGMENT_BYTES;
 use crate::tickets;
 
@@ -53,7 +53,7 @@ impl Channel {
     /// Takes a message that stands in its record, which is in `buffer` then, and says how long it is: if there is one within
     /// a few looks, nobody is in the way and nothing else is to be done. Otherwise does nothing.
     #[inline]
-    pub(crate) fn take_quickly(&self, buffer: &mut Vec<u8>, deadline: Deadline) -> Option<usize> {
+    pub(crate) fn take_quickly(&self, link: &PacketSocket, buffer: &mut Vec<u8>, deadline: Deadline) -> Option<usize> {
         let ring = self.ring();
         if ring::may_take(&ring) {
             // It has come while the one before it was taken.
@@ -61,7 +61,7 @@ impl Channel {
         } else if !self.look_for_item(&ring, deadline) {
             return None;
         }
-        self.take_plain(buffer, &ring)
+        self.take_plain(link, buffer, &ring)
     }
 
     /// Looks a few times for a message: an answer comes sooner than a wait for it is set up.
@@ -92,7 +92,7 @@ impl Channel {
     }
 
     #[inline]
-    fn take_plain(&self, buffer: &mut Vec<u8>, ring: &Ring<'_, AtomicU64>) -> Option<usize> {
+    fn take_plain(&self, link: &PacketSocket, buffer: &mut Vec<u8>, ring: &Ring<'_, AtomicU64>) -> Option<usize> {
         let name = self.slot.own_name().ok()?;
         let read = |from: Position| {
             let at = from.at;
@@ -112,9 +112,7 @@ impl Channel {
         };
         let taken = ring::take(&Passing, ring, Held::by(name, thread_id()), |_| (), read, |_, _, _| ());
         let (len, word) = taken.ok()?;
-        if ring::tell(&Passing, ring.taken.count, word) {
-            ring::wake_all(&Passing, ring.taken.count);
-        }
+        self.tell_producers(&Passing, link, word);
         Some(len)
     }
 
@@ -148,7 +146,7 @@ impl Channel {
             let is_empty = ring::count_of(seen) == ring::count_of(ring.taken.count.load(Relaxed));
             if N::IS_NONE
                 && !is_empty
-                && let Some(len) = self.take_plain(buffer, &ring)
+                && let Some(len) = self.take_plain(link, buffer, &ring)
             {
                 return Ok(Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() });
             }
@@ -203,10 +201,21 @@ impl Channel {
             Missed::Corrupt => Unreceived::Corrupt("counts"),
             Missed::Failed(unreceived) => unreceived,
         })?;
-        if ring::tell(&world, ring.taken.count, word) {
-            ring::wake_all(&world, ring.taken.count);
-        }
+        self.tell_producers(&world, link, word);
         self.incoming(found, name)
+    }
+
+    /// Tells producers that wait of an item's room.
+    #[inline]
+    fn tell_producers<W: World<Word = AtomicU64>>(&self, world: &W, link: &PacketSocket, word: u64) {
+        let count = self.ring().taken.count;
+        let calls = ring::tell(world, count, word);
+        if calls & CALLERS != 0 {
+            ring::wake_all(world, count);
+        }
+        if calls & TASKS != 0 {
+            tickets::ring_bell(link);
+        }
     }
 
     /// Reads the next record, having the lock.

@@ -82,7 +82,7 @@ impl Channel {
         let own = Held::by(name, thread_id());
         let put = ring::put(&Passing, &ring, own, self.room, header.bytes(), |_| (), write);
         let Ok(word) = put else { return false };
-        if ring::tell(&Passing, ring.put.count, word) {
+        if ring::tell(&Passing, ring.put.count, word) != 0 {
             tickets::ring_bell(link);
         }
         true
@@ -200,7 +200,7 @@ impl Channel {
             Missed::Corrupt => Unsent::Corrupt("counts"),
             Missed::Failed(unsent) => unsent,
         })?;
-        if ring::tell(&world, ring.put.count, word) {
+        if ring::tell(&world, ring.put.count, word) != 0 {
             tickets::ring_bell(link);
         }
         Ok(())

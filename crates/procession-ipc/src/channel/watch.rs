@@ -61,6 +61,25 @@ impl Channel {
         }
     }
 
+    /// Asks for a bell with the next room that is made; what is wanted is tried again after this.
+    #[cfg(feature = "async")]
+    pub(crate) fn arm_for_room(&self) {
+        let count = self.ring().taken.count;
+        for _ in 0..MARKS_MAX {
+            let seen = count.load(Acquire);
+            if seen & ring::TASKS != 0 {
+                return;
+            }
+            ring::mark(count, seen, ring::TASKS);
+        }
+    }
+
+    /// Takes bells away that were rung for room.
+    #[cfg(feature = "async")]
+    pub(crate) fn silence_room(link: &PacketSocket) {
+        let _ = (0..SILENCED_MAX).take_while(|_| link.discard().unwrap_or(false)).count();
+    }
+
     /// Takes away from the receivers' socket what makes it readable though there is no message: bells, and descriptors of
     /// one that was never sent. Left where they are when somebody is just taking a message.
     pub(crate) fn silence(&self, link: &PacketSocket) {

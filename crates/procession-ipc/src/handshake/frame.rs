@@ -13,13 +13,13 @@ pub const HANDSHAKE_FRAME_MAX: usize = 256;
 const HEADER: usize = 4;
 
 /// The frame of a message of ours.
-pub(super) fn framed(message: &[u8]) -> Vec<u8> {
+pub(crate) fn framed(message: &[u8]) -> Vec<u8> {
     [&*Header::of(message.len() as u64), message].concat()
 }
 
 /// A frame that is coming, perhaps byte by byte.
 #[derive(Default)]
-pub(super) struct Incoming {
+pub(crate) struct Incoming {
     /// The header, and what has come behind it.
     bytes: Vec<u8>,
     /// How long the message is, once the header is whole.
@@ -28,7 +28,7 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// How many bytes are missing for as much of the frame as is known of: the header, then the message. Never zero.
-    pub(super) fn missing(&self) -> usize {
+    pub(crate) fn missing(&self) -> usize {
         HEADER + self.length.unwrap_or(0) - self.bytes.len()
     }
 
@@ -36,7 +36,7 @@ impl Incoming {
     ///
     /// # Errors
     /// The header announces more than is allowed. None of it was asked for then.
-    pub(super) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, AuthFailure> {
+    pub(crate) fn push(&mut self, bytes: &[u8]) -> Result<Option<Vec<u8>>, AuthFailure> {
         self.bytes.extend_from_slice(bytes);
         if self.length.is_none() {
             let Ok(header) = <[u8; HEADER]>::try_from(&*self.bytes) else { return Ok(None) };

@@ -12,8 +12,10 @@ pub(crate) const WAITERS: u64 = 1;
 /// In a count: somebody else wants to hear of the next change. Of what is put, who polls; of what is taken, who needs more
 /// room than one item's.
 pub(crate) const CALLERS: u64 = 2;
+/// In the count of what is taken: a task waits for room, and hears of it by a bell.
+pub(crate) const TASKS: u64 = 4;
 
-const MARKS: u64 = WAITERS | CALLERS;
+const MARKS: u64 = WAITERS | CALLERS | TASKS;
 /// One item, in a count.
 pub(crate) const ONE: u64 = MARKS + 1;
 
@@ -326,21 +328,21 @@ pub(crate) fn bytes<W: Word>(ring: &Ring<'_, W>) -> u64 {
     ring.put.position().bytes.wrapping_sub(ring.taken.position().bytes)
 }
 
-/// Tells those who wait for a count's change of it, of which `word` is what it was made. True if somebody else wants to
+/// Tells those who wait for a count's change of it, of which `word` is what it was made. Gives the marks of those who want to
 /// hear of it, too: it is the caller's to tell them.
 #[inline]
-pub(crate) fn tell<W: World>(world: &W, count: &W::Word, word: u64) -> bool {
-    word & MARKS != 0 && tell_marked(world, count, word)
+pub(crate) fn tell<W: World>(world: &W, count: &W::Word, word: u64) -> u64 {
+    if word & MARKS == 0 { 0 } else { tell_marked(world, count, word) }
 }
 
 #[cold]
-fn tell_marked<W: World>(world: &W, count: &W::Word, word: u64) -> bool {
+fn tell_marked<W: World>(world: &W, count: &W::Word, word: u64) -> u64 {
     world.at("ring: not told");
-    let calls = word & CALLERS != 0 && clear(count, CALLERS);
+    let calls = clear(count, word & (CALLERS | TASKS));
     if word & WAITERS != 0 && world.wake(count, 1) == 0 {
         world.at("ring: nobody woken");
         // Who has not slept by now finds another word than it has marked, and who has slept meanwhile is woken.
-        if clear(count, WAITERS) {
+        if clear(count, WAITERS) != 0 {
             world.at("ring: mark cleared");
             world.wake(count, u32::MAX >> 1);
         }
@@ -348,15 +350,12 @@ fn tell_marked<W: World>(world: &W, count: &W::Word, word: u64) -> bool {
     calls
 }
 
-/// Takes a mark away, and says whether it was there.
-fn clear<W: Word>(count: &W, mark: u64) -> bool {
+/// Takes marks away, and says which were there.
+fn clear<W: Word>(count: &W, marks: u64) -> u64 {
     loop {
         let seen = count.load(Relaxed);
-        if seen & mark == 0 {
-            return false;
-        }
-        if count.exchange(seen, seen & !mark, AcqRel, Relaxed).is_ok() {
-            return true;
+        if seen & marks == 0 || count.exchange(seen, seen & !marks, AcqRel, Relaxed).is_ok() {
+            return seen & marks;
         }
     }
 }

@@ -256,6 +256,13 @@ pub(super) fn allocate(class: usize, len: u32, kind: u64) -> Result<(Arc<Arena>,
     Ok((arena, found))
 }
 
+/// A slot in an arena of its own, in which this process allocates no other.
+pub(super) fn allocate_apart(class: usize, len: u32, kind: u64) -> Result<(Arc<Arena>, Found), ArenaError> {
+    let arena = lock().enter(Books::create()?)?;
+    let found = arena.allocate(class, len, kind).ok_or(ArenaError::Foreign { reason: "a new arena has no slots" })?;
+    Ok((arena, found))
+}
+
 /// The view of the arena that came in a message; a new one if this process has none.
 pub(super) fn arrive(file: impl AsFd) -> Result<Arc<Arena>, ArenaError> {
     let identity = file_identity(&file).map_err(ArenaError::system("look at"))?;

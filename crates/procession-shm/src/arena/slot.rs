@@ -75,6 +75,33 @@ impl Slot {
         Ok(Self::of(arena, found))
     }
 
+    /// As [`Slot::allocate`], in an arena in which nothing else ever is.
+    ///
+    /// Whoever has a handle of a slot has the whole arena mapped, and may write into it: this is for what is shared with a
+    /// stranger, who then sees nothing but this slot. Each process that has the slot pays one descriptor and one mapping
+    /// for it, which takes some 30 KiB of memory in all.
+    ///
+    /// # Errors
+    /// [`ArenaError::TooLarge`]; [`ArenaError::System`] when there is no descriptor or no memory.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_shm::arena::{Slot, statistics};
+    ///
+    /// let usual = Slot::allocate(8, 1)?;
+    /// let before = statistics();
+    /// let apart = Slot::allocate_apart(8, 1)?;
+    /// let _next = Slot::allocate(8, 1)?; // Beside the first.
+    /// assert_eq!(statistics().arenas, before.arenas + 1);
+    /// # drop((usual, apart));
+    /// # Ok::<(), procession_shm::arena::ArenaError>(())
+    /// ```
+    pub fn allocate_apart(bytes: usize, kind: u64) -> Result<Self, ArenaError> {
+        let class = class_for(bytes).ok_or(ArenaError::TooLarge { bytes })?;
+        let (arena, found) = process::allocate_apart(class, bytes as u32, kind)?; // At most a class's bytes.
+        Ok(Self::of(arena, found))
+    }
+
     /// A handle for a reference that was counted.
     pub(super) fn of(arena: Arc<Arena>, found: Found) -> Self {
         let at = storage_of(found.slot).unwrap_or_default(); // Whoever found it has checked its number.

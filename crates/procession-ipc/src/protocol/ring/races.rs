@@ -79,7 +79,7 @@ impl Shared {
             Self::end(from)
         };
         let word = put(kernel, &ring, held(kernel), room, 1, |_| kernel.at("model: heir"), write)?;
-        assert!(!tell(kernel, ring.put.count, word), "nobody polls");
+        assert_eq!(tell(kernel, ring.put.count, word), 0, "nobody polls");
         Ok(())
     }
 
@@ -103,7 +103,7 @@ impl Shared {
             Ok((item, Self::end(from)?))
         };
         let (item, word) = take(kernel, &ring, held(kernel), |_| kernel.at("model: heir"), read, |_, _, _| {})?;
-        assert!(!tell(kernel, ring.taken.count, word), "nobody waits for more room");
+        assert_eq!(tell(kernel, ring.taken.count, word), 0, "nobody waits for more room");
         Ok(item)
     }
 

@@ -1,0 +1,322 @@
+//! Who waits for an object: two lines of tasks, one for each way, first come, first served.
+//!
+//! Relies on `reactor.rs` to be told. A task that was told tries, and then tells the next. One that was told and does not
+//! try, because its executor is busy with another task, holds up nobody for long: the next in line is told at the next look.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+use procession_sys::Interest;
+
+use super::own::Own;
+use super::reactor::{Reactor, new_token};
+
+/// Which way things go that are waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Messages, into this process.
+    In,
+    /// Room for messages, out of this process.
+    Out,
+}
+
+/// The ways, in the order of an object's lines.
+const WAYS: [Way; 2] = [Way::In, Way::Out];
+
+/// How many descriptors an object has at most that tell of it.
+pub(super) const BELLS: usize = 2;
+
+/// How often a task tries at once what others are quicker to do, before it leaves that to the reactor. To make room takes
+/// others longer.
+const TRIES_MAX: [u32; WAYS.len()] = [4, 2];
+
+/// So many times a bell may ring for nothing before it is not listened to until the next look.
+const FUTILE_BORNE: u32 = 2;
+
+/// What tells of an object.
+#[derive(Debug)]
+pub(crate) struct Bell<'a> {
+    /// Which of the object's descriptors it is.
+    pub(crate) position: usize,
+    pub(crate) fd: BorrowedFd<'a>,
+    pub(crate) interest: Interest,
+}
+
+/// What tasks wait for.
+pub(crate) trait Awaited: fmt::Debug + Send + Sync + 'static {
+    fn lines(&self) -> &Lines;
+    /// What tells that something goes that way.
+    fn bell(&self, way: Way) -> Bell<'_>;
+    /// Asks for the bell, and says whether to try again, as whoever makes the object ready may not have known.
+    fn arm(&self, way: Way) -> bool;
+    /// Whether somebody may have made it ready and not rung, by what is cheap to look at.
+    fn is_ready(&self, way: Way) -> bool;
+    /// After the bell has rung: silences it.
+    fn settle(&self, way: Way);
+}
+
+/// An object's lines, in each process its own.
+#[derive(Debug, Default)]
+pub(crate) struct Lines(Own<Mutex<State>>);
+
+#[derive(Debug)]
+struct State {
+    token: u64,
+    is_listed: bool,
+    lines: [Line; WAYS.len()],
+    /// What each descriptor is watched for, until it was told of.
+    watched: [Vec<Interest>; BELLS],
+}
+
+#[derive(Debug, Default)]
+struct Line {
+    /// By the order in which they have come.
+    waiting: BTreeMap<u64, Waiter>,
+    came: u64,
+    /// Its bell has rung and was not silenced.
+    has_rung: bool,
+    /// How many times in a row it has rung for nothing.
+    futile: u32,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    waker: Waker,
+    /// It may try, and has not.
+    is_told: bool,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self { token: new_token(), is_listed: false, lines: Default::default(), watched: Default::default() }
+    }
+}
+
+impl Line {
+    /// Lets the first try that was not told to.
+    fn tell(&mut self) -> Option<Waker> {
+        let waiter = self.waiting.values_mut().find(|waiter| !waiter.is_told)?;
+        waiter.is_told = true;
+        Some(waiter.waker.clone())
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.futile > FUTILE_BORNE
+    }
+}
+
+impl Lines {
+    /// After one of the descriptors has told of itself.
+    pub(super) fn rung(&self, object: &dyn Awaited, bell: usize) {
+        let mut state = self.0.lock();
+        state.watched[bell].clear();
+        let told = WAYS.map(|way| {
+            let line = &mut state.lines[way as usize];
+            if line.waiting.is_empty() || object.bell(way).position != bell {
+                return None;
+            }
+            line.has_rung = true;
+            line.tell()
+        });
+        drop(state);
+        told.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// A look that nothing has caused; false if nobody waits.
+    pub(super) fn look(&self, object: &dyn Awaited) -> bool {
+        let mut state = self.0.lock();
+        state.is_listed = state.lines.iter().any(|line| !line.waiting.is_empty());
+        let is_listed = state.is_listed;
+        let told = WAYS.map(|way| {
+            let line = &mut state.lines[way as usize];
+            let is_worth_a_try = !line.waiting.is_empty()
+                && (line.is_quiet() || line.waiting.values().any(|waiter| waiter.is_told) || object.is_ready(way));
+            if is_worth_a_try { line.tell() } else { None }
+        });
+        drop(state);
+        told.into_iter().flatten().for_each(Waker::wake);
+        is_listed
+    }
+
+    /// Forgets the descriptors, which are about to be closed.
+    pub(crate) fn forget<'a>(&self, fds: impl IntoIterator<Item = BorrowedFd<'a>>) {
+        if let Some(reactor) = Reactor::get_begun() {
+            fds.into_iter().for_each(|fd| reactor.forget(fd));
+        }
+    }
+
+    /// Lets everybody try who waits, after the object was closed.
+    pub(crate) fn tell_all(&self) {
+        let mut told = Vec::new();
+        let mut state = self.0.lock();
+        state.watched.iter_mut().for_each(Vec::clear);
+        for line in &mut state.lines {
+            told.extend(std::iter::from_fn(|| line.tell()));
+        }
+        drop(state);
+        told.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// Waits until `attempt` is done, which it is not while it gives `None`. An error if there can be no reactor.
+pub(crate) async fn when<A: Awaited, R>(
+    object: &Arc<A>,
+    way: Way,
+    mut attempt: impl FnMut() -> Option<R>,
+) -> io::Result<R> {
+    let mut place = Place { object, way, number: None };
+    poll_fn(|context| place.poll(context, &mut attempt)).await
+}
+
+/// A task's place in a line, if it stands there.
+#[derive(Debug)]
+struct Place<'a, A: Awaited> {
+    object: &'a Arc<A>,
+    way: Way,
+    number: Option<u64>,
+}
+
+impl<A: Awaited> Place<'_, A> {
+    fn poll<R>(&mut self, context: &Context<'_>, attempt: &mut impl FnMut() -> Option<R>) -> Poll<io::Result<R>> {
+        if !self.is_turn(context) {
+            self.have_looked_at()?;
+            return Poll::Pending;
+        }
+        let tries_max = TRIES_MAX[self.way as usize];
+        for tries in 1..=tries_max {
+            let has_rung = self.take_rung();
+            if has_rung {
+                self.object.settle(self.way);
+            }
+            if let Some(done) = attempt() {
+                self.step_out(true);
+                return Poll::Ready(Ok(done));
+            }
+            self.stand(context, has_rung);
+            if self.object.arm(self.way) && tries < tries_max {
+                continue;
+            }
+            self.have_looked_at()?;
+            if let Err(error) = self.watch() {
+                // It may have been closed meanwhile.
+                let done = attempt();
+                self.step_out(done.is_some());
+                return Poll::Ready(done.ok_or(error));
+            }
+            break;
+        }
+        Poll::Pending
+    }
+
+    /// Whether the task may try: it was told to, or nobody stands before it. If not, it is in line, and will be told.
+    fn is_turn(&mut self, context: &Context<'_>) -> bool {
+        let mut state = self.object.lines().0.lock();
+        let line = &mut state.lines[self.way as usize];
+        match self.number {
+            None if line.waiting.is_empty() => true,
+            None => {
+                self.number = Some(line.stand(context));
+                false
+            }
+            Some(number) => {
+                let waiter = line.waiting.get_mut(&number).expect("who has a number stands in line");
+                waiter.waker.clone_from(context.waker());
+                waiter.is_told
+            }
+        }
+    }
+
+    fn take_rung(&self) -> bool {
+        std::mem::take(&mut self.object.lines().0.lock().lines[self.way as usize].has_rung)
+    }
+
+    /// Stands in line, after a try that was in vain.
+    fn stand(&mut self, context: &Context<'_>, has_rung: bool) {
+        let mut state = self.object.lines().0.lock();
+        let line = &mut state.lines[self.way as usize];
+        if has_rung {
+            line.futile = line.futile.saturating_add(1);
+        }
+        match self.number {
+            None => self.number = Some(line.stand(context)),
+            Some(number) => {
+                line.waiting.get_mut(&number).expect("who has a number stands in line").is_told = false;
+            }
+        }
+    }
+
+    /// Has the reactor look at the object now and then.
+    fn have_looked_at(&self) -> io::Result<()> {
+        let lines = self.object.lines();
+        let (token, is_listed) = {
+            let state = lines.0.lock();
+            (state.token, state.is_listed)
+        };
+        if !is_listed {
+            let object: Weak<A> = Arc::downgrade(self.object);
+            Reactor::get()?.list(token, object, || lines.0.lock().is_listed = true);
+        }
+        Ok(())
+    }
+
+    /// Has the reactor watch the descriptor, for all who wait by it.
+    fn watch(&self) -> io::Result<()> {
+        let lines = self.object.lines();
+        let mut state = lines.0.lock();
+        if state.lines[self.way as usize].is_quiet() {
+            return Ok(());
+        }
+        let bell = self.object.bell(self.way);
+        let waits = |way: &Way| !state.lines[*way as usize].waiting.is_empty();
+        let bells = WAYS.into_iter().filter(waits).map(|way| self.object.bell(way));
+        let mut interests: Vec<Interest> =
+            bells.filter(|other| other.position == bell.position).map(|bell| bell.interest).collect();
+        interests.dedup();
+        if state.watched[bell.position] == interests {
+            return Ok(()); // It is told of in a moment, if it has rung.
+        }
+        Reactor::get()?.watch(state.token, bell.position, bell.fd, &interests)?;
+        state.watched[bell.position] = interests;
+        Ok(())
+    }
+
+    /// Leaves the line. Who was served may have left something for the next, and who was told and did not try has.
+    fn step_out(&mut self, is_served: bool) {
+        let mut state = self.object.lines().0.lock();
+        let line = &mut state.lines[self.way as usize];
+        if is_served {
+            line.futile = 0;
+        }
+        let waiter = self.number.take().and_then(|number| line.waiting.remove(&number));
+        let is_told = waiter.is_some_and(|waiter| waiter.is_told);
+        let next = if is_served || is_told { line.tell() } else { None };
+        drop(state);
+        if let Some(next) = next {
+            next.wake();
+        }
+    }
+}
+
+impl Line {
+    /// A new place at the end.
+    fn stand(&mut self, context: &Context<'_>) -> u64 {
+        let number = self.came;
+        self.came += 1;
+        self.waiting.insert(number, Waiter { waker: context.waker().clone(), is_told: false });
+        number
+    }
+}
+
+impl<A: Awaited> Drop for Place<'_, A> {
+    fn drop(&mut self) {
+        if self.number.is_some() {
+            self.step_out(false);
+        }
+    }
+}
