@@ -52,6 +52,9 @@ mod listener;
 mod peer; // who they are,
 mod settings; // and what is asked of them.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
 
