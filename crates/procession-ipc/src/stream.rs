@@ -315,8 +315,8 @@ fn behind<const N: usize>(parts: [&[u8]; N], mut bytes: usize) -> [&[u8]; N] {
 
 /// Whether the system says that nobody receives any more.
 fn is_end(stop: &Stop) -> bool {
-    use io::ErrorKind::{BrokenPipe, ConnectionReset};
-    matches!(stop, Stop::System(error) if matches!(error.kind(), BrokenPipe | ConnectionReset))
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, TimedOut};
+    matches!(stop, Stop::System(error) if matches!(error.kind(), BrokenPipe | ConnectionReset | TimedOut))
 }
 
 impl Incoming {

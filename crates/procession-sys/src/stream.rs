@@ -10,6 +10,7 @@ use std::io::{self, IoSlice};
 use std::net::TcpStream;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, retry_on_intr};
@@ -19,6 +20,16 @@ use rustix::net::{
 
 use crate::fd::{dev_null, out_of_the_way, replace};
 use crate::rights::{self, Received};
+
+/// How long a peer's machine may be silent over TCP until it counts as gone: a minute, of which the last half is for
+/// three questions.
+///
+/// A machine that is switched off, or cut off, says nothing any more; Linux would ask for the first time after two hours.
+pub const TCP_SILENCE_MAX: Duration = Duration::from_mins(1);
+
+/// How often it is asked, and how long before the next time.
+const QUESTIONS: u32 = 3;
+const QUESTION_PAUSE: Duration = Duration::from_secs(10);
 
 /// One end of a connected `SOCK_STREAM` socket.
 ///
@@ -31,7 +42,8 @@ impl StreamSocket {
     /// Sends what there is room for of `parts`, one after the other, and tells how many bytes that is.
     ///
     /// # Errors
-    /// `WouldBlock` when there is room for nothing, `BrokenPipe` or `ConnectionReset` when the peer is gone.
+    /// `WouldBlock` when there is room for nothing; `BrokenPipe` or `ConnectionReset` when the peer is gone, `TimedOut` when
+    /// its machine is silent.
     pub fn try_send<const N: usize>(&self, parts: [&[u8]; N]) -> io::Result<usize> {
         let parts = parts.map(IoSlice::new);
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -63,7 +75,8 @@ impl StreamSocket {
     /// As [`StreamSocket::try_receive`], with the descriptors that came with these bytes: `descriptors_max` at most, as
     /// the others are closed, and fewer than came where this process can have no more. They are close-on-exec.
     ///
-    /// Bytes that came with other descriptors than the first of them are left for the next call.
+    /// Bytes before those that have descriptors may come with them in one call, and bytes after them, of a later send,
+    /// do not. Where a message begins whose descriptors are expected, receive no more than up to there before.
     ///
     /// # Errors
     /// As [`StreamSocket::try_receive`].
@@ -78,8 +91,7 @@ impl StreamSocket {
                 descriptors.truncate(descriptors_max);
                 Ok((bytes, descriptors))
             }
-            Err(Errno::CONNRESET) => Ok((0, Vec::new())),
-            Err(error) => Err(error.into()),
+            Err(error) => end_by_reset(Err::<((), usize), _>(error)).map(|count| (count, Vec::new())),
         }
     }
 
@@ -128,11 +140,12 @@ impl StreamSocket {
     }
 }
 
-/// A reset is the peer's end as well: what it sent before has been received by then, as far as it came.
+/// A reset is the peer's end as well, and so is its machine's silence: what it sent before has been received by then, as far
+/// as it came.
 fn end_by_reset<T>(received: rustix::io::Result<(T, usize)>) -> io::Result<usize> {
     match received {
         Ok((_, count)) => Ok(count),
-        Err(Errno::CONNRESET) => Ok(0),
+        Err(Errno::CONNRESET | Errno::TIMEDOUT) => Ok(0),
         Err(error) => Err(error.into()),
     }
 }
@@ -140,7 +153,10 @@ fn end_by_reset<T>(received: rustix::io::Result<(T, usize)>) -> io::Result<usize
 impl TryFrom<OwnedFd> for StreamSocket {
     type Error = io::Error;
 
-    /// Has what is sent over TCP leave at once (`TCP_NODELAY`), as whoever sends messages waits for their answers.
+    /// Has what is sent over TCP leave at once (`TCP_NODELAY`), as whoever sends messages waits for their answers; and the
+    /// peer's machine asked whether it is there when it has been silent (`SO_KEEPALIVE`, see [`TCP_SILENCE_MAX`]).
+    ///
+    /// Source: tcp(7).
     ///
     /// # Errors
     /// `ENOTSOCK` for what is no socket, `InvalidInput` for one that is no stream.
@@ -150,10 +166,19 @@ impl TryFrom<OwnedFd> for StreamSocket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket is no stream socket (SOCK_STREAM)"));
         }
         if matches!(sockopt::socket_domain(&fd)?, AddressFamily::INET | AddressFamily::INET6) {
-            sockopt::set_tcp_nodelay(&fd, true)?;
+            prepare_tcp(&fd)?;
         }
         Ok(Self(fd))
     }
+}
+
+/// Has what is sent leave at once, and the peer's machine asked whether it is there.
+fn prepare_tcp(fd: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    sockopt::set_tcp_keepidle(&fd, TCP_SILENCE_MAX - QUESTIONS * QUESTION_PAUSE)?;
+    sockopt::set_tcp_keepintvl(&fd, QUESTION_PAUSE)?;
+    sockopt::set_tcp_keepcnt(&fd, QUESTIONS)?;
+    sockopt::set_socket_keepalive(&fd, true)
 }
 
 impl From<UnixStream> for StreamSocket {
@@ -166,7 +191,7 @@ impl From<TcpStream> for StreamSocket {
     /// As from a descriptor.
     fn from(socket: TcpStream) -> Self {
         // Fails for what is no TCP socket only; then nothing is held back.
-        let _ = socket.set_nodelay(true);
+        let _ = prepare_tcp(&socket);
         Self(socket.into())
     }
 }
@@ -209,12 +234,12 @@ mod tests {
         let (a, b) = pair();
         let (read, write) = crate::pipe().unwrap();
         let is_written = || crate::poll_one(&read, crate::Interest::Read, crate::Deadline::NOW).unwrap();
-        assert_eq!(a.try_send([b"before"]).unwrap(), 6);
+        assert_eq!(a.try_send([b"a"]).unwrap(), 1);
         assert_eq!(a.try_send_with_descriptors([b"wi", b"th"], &[write.as_fd(); 3]).unwrap(), 4);
         drop(write);
         let mut room = [0; 9];
-        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
-        assert_eq!((bytes, descriptors.len()), (6, 0), "what came before comes by itself");
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room[..1], 2).unwrap();
+        assert_eq!((bytes, descriptors.len()), (1, 0), "what came before has none");
         let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room[..1], 2).unwrap();
         assert_eq!((bytes, descriptors.len()), (1, 2));
         for one in &descriptors {
@@ -224,7 +249,7 @@ mod tests {
         drop(descriptors);
         assert!(is_written(), "the third was closed, and the pipe is at its end");
         let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
-        assert_eq!((&room[..bytes], descriptors.len()), (&b"ith"[..], 0));
+        assert_eq!((&room[..bytes], descriptors.len()), (&b"ith"[..], 0), "they have come");
         assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
         assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap().0, 0);
@@ -257,6 +282,18 @@ mod tests {
         a.close().unwrap();
         assert_eq!(b.try_receive(&mut [0; 9]).unwrap(), 0);
         assert!(a.try_receive(&mut [0; 9]).is_err());
+    }
+
+    #[test]
+    fn a_machine_that_is_silent_is_asked_and_then_gone() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for socket in [StreamSocket::from(connect()), OwnedFd::from(connect()).try_into().unwrap()] {
+            assert!(sockopt::socket_keepalive(&socket).unwrap() && sockopt::tcp_nodelay(&socket).unwrap());
+            let pauses = sockopt::tcp_keepcnt(&socket).unwrap() * sockopt::tcp_keepintvl(&socket).unwrap();
+            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap() + pauses, TCP_SILENCE_MAX);
+        }
+        assert_eq!(end_by_reset(Err::<((), usize), _>(Errno::TIMEDOUT)).unwrap(), 0);
     }
 
     #[test]
