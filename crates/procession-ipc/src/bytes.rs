@@ -34,7 +34,10 @@ use crate::{Peer, RecvError, SendError};
 /// of a message is [`RecvError::Truncated`]. Sending to it is [`SendError::Disconnected`], never `SIGPIPE`; with a pipe as
 /// soon as [`Connection`](crate::Connection) promises it.
 ///
-/// Whether the socket waits (`O_NONBLOCK`) does not matter, and is not changed.
+/// Whether the socket waits (`O_NONBLOCK`) does not matter, and is not changed. A TCP socket is set to send at once
+/// (`TCP_NODELAY`) and to ask a silent peer whether it is there (`SO_KEEPALIVE`): a machine that is switched off or cut off
+/// counts as gone after a minute. While something is under way to it, it is TCP that decides, in some fifteen minutes; who
+/// cannot wait as long sends with a timeout.
 ///
 /// # Crashes and fork
 /// The connection works in a forked child. With a socket, what its parent was in the middle of, the parent goes on with, and
@@ -459,7 +462,7 @@ impl From<UnixStream> for BytesConnection {
     }
 }
 
-/// Messages may be of any size. What is sent leaves at once (`TCP_NODELAY`).
+/// Messages may be of any size. Options of the socket are set as the type says.
 impl From<TcpStream> for BytesConnection {
     fn from(socket: TcpStream) -> Self {
         Self::over_stream(socket.into(), u64::MAX, None)

@@ -369,14 +369,14 @@ pub(crate) fn mark<W: Word>(count: &W, seen: u64, marks: u64) {
     let _ = count.exchange(seen, seen | marks, AcqRel, Relaxed);
 }
 
-/// Asks for a bell with the next item. Who asks looks again after this, before it polls.
-pub(crate) fn arm<W: Word>(count: &W) {
+/// Asks by a mark for a bell with a count's next change. Who asks looks again after this, before it polls.
+pub(crate) fn arm<W: Word>(count: &W, asked: u64) {
     for _ in 0..MARKS_MAX {
         let seen = count.load(Acquire);
-        if seen & CALLERS != 0 {
+        if seen & asked != 0 {
             return;
         }
-        mark(count, seen, CALLERS);
+        mark(count, seen, asked);
     }
 }
 
@@ -384,7 +384,7 @@ pub(crate) fn arm<W: Word>(count: &W) {
 /// be to tell somebody who has not looked yet. Who polls for the next one would hear of it no more, so its producer is asked
 /// for another bell: one that comes after this, and is not taken away in its place.
 pub(crate) fn may_silence<W: Word>(ring: &Ring<'_, W>) -> bool {
-    arm(ring.put.count);
+    arm(ring.put.count, CALLERS);
     len(ring) == 0
 }
 
