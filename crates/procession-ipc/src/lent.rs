@@ -155,7 +155,7 @@ impl<N: Number + fmt::Debug> fmt::Debug for Lent<N> {
 }
 
 /// The item that has come, where it is.
-pub(crate) fn lent<N>(incoming: Incoming, buffer: &[u8]) -> Result<Lent<N>, GetError>
+pub(crate) fn lent<N>(incoming: Incoming, buffer: &mut Vec<u8>) -> Result<Lent<N>, GetError>
 where
     N: Number + DeserializeOwned,
 {
