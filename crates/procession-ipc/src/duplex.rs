@@ -12,6 +12,8 @@
 //! A sender that is told by no wait and no error looks at the leavings: when their number has changed, it asks the kernel.
 
 mod bytes;
+#[cfg(test)]
+mod hostile; // What a peer may do to it.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};

@@ -5,6 +5,8 @@
 //!
 //! With `PROPTEST_CASES=100000` in the environment it goes on for half an hour. `fuzz` beside this has a target as well.
 
+mod lent; // To those who hold memory. To a pipe: `duplex/hostile.rs`.
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -25,7 +27,7 @@ use crate::{JoinableQueue, Queue};
 type Item = (u64, Vec<u8>, Option<Descriptor>);
 
 /// What a verb may take: it waits for 100 ms for a lock that somebody seems to have, and the machine is busy.
-const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// What the peer or this process does.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ enum Deed {
 }
 
 /// Words that mean something somewhere: counts with marks, positions, blocks, states, headers, locks.
-fn word() -> impl Strategy<Value = u64> {
+pub(crate) fn word() -> impl Strategy<Value = u64> {
     let small = 0..64_u64;
     prop_oneof![
         any::<u64>(),
@@ -96,7 +98,7 @@ fn word() -> impl Strategy<Value = u64> {
 }
 
 /// Places of records: crooked ones, and the ends of what there is.
-fn position() -> impl Strategy<Value = u64> {
+pub(crate) fn position() -> impl Strategy<Value = u64> {
     let near = (0..4_u64, 0..64_u64).prop_map(|(segment, at)| segment * SEGMENT_BYTES + at);
     prop_oneof![
         near.clone(),
@@ -117,7 +119,7 @@ fn honest() -> impl Strategy<Value = Deed> {
 }
 
 /// Where words of the store are that say something: its head, the directory, the states, and the first records.
-fn place() -> impl Strategy<Value = usize> {
+pub(crate) fn place() -> impl Strategy<Value = usize> {
     let records = (1..8_usize, 0..32_usize).prop_map(|(block, at)| block * SEGMENT_BYTES as usize / 8 + at);
     prop_oneof![0..16_usize, 512..640_usize, records]
 }

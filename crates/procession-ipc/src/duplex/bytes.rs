@@ -16,7 +16,7 @@ use crate::{RecvError, SendError};
 /// One process's handle of one end.
 #[derive(Debug)]
 pub(crate) struct BytesEnd {
-    end: End,
+    pub(super) end: End,
     /// A message that was too large, and what was allowed.
     refused: OnceLock<(u64, u64)>,
 }
