@@ -421,6 +421,29 @@ fn pause_asleep<W: World>(world: &W, count: &W::Word, seen: u64, marks: u64) -> 
     Paused::Slept
 }
 
+/// Lets some time pass for who has found no room while `taken` said `seen`; `slept_with` is what it keeps from one to the
+/// next, nothing at first.
+pub(crate) fn pause_for_room<W: World>(
+    world: &W,
+    ring: &Ring<'_, W::Word>,
+    room: Room,
+    seen: u64,
+    slept_with: &mut u64,
+) -> Paused {
+    let count = ring.taken.count;
+    let marks = if len(ring) >= room.items { WAITERS } else { WAITERS | CALLERS };
+    if *slept_with == WAITERS && marks != WAITERS {
+        // It was woken alone, for the room of one item, and needs more. Another may not.
+        wake_all(world, count);
+        *slept_with = 0;
+    }
+    let paused = pause(world, count, seen, marks);
+    if paused == Paused::Slept {
+        *slept_with = marks;
+    }
+    paused
+}
+
 /// Wakes all that sleep on a count, for what its word does not say.
 pub(crate) fn wake_all<W: World>(world: &W, count: &W::Word) {
     let _ = clear(count, WAITERS);
