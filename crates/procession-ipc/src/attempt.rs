@@ -105,6 +105,12 @@ impl Attempt {
     }
 }
 
+impl AsFd for Attempt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket_fd()
+    }
+}
+
 impl Role {
     fn negotiation(self) -> Negotiation {
         match self {
