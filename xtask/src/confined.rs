@@ -12,7 +12,7 @@ use std::process::Command;
 use serde_json::Value;
 
 use crate::count::Tally;
-use crate::run::{cargo, output, watch};
+use crate::run::{ALL_FEATURES, cargo, output, watch};
 use crate::scratch::Scratch;
 use crate::{Result, manifest, tree};
 
@@ -37,7 +37,7 @@ pub(crate) struct Executable {
 /// `confined` or the tests cannot be built, or there are none.
 pub(crate) fn tests() -> Result<Tally> {
     let confined = confined()?;
-    let built = output(cargo(&["test", "--workspace", "--no-run", "--message-format=json"]))?;
+    let built = output(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run", "--message-format=json"]))?;
     let tests = process_tests(&built)?;
     if tests.is_empty() {
         return Err("no crate has a `[[test]]` with `harness = false`, so there is nothing to confine".into());

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 use crate::metadata;
-use crate::run::{answers, cargo, check};
+use crate::run::{ALL_FEATURES, answers, cargo, check};
 use crate::tree::{self, Finding, TextFile};
 use crate::{Result, flags};
 
@@ -26,7 +26,7 @@ pub(crate) fn run(args: &[String]) -> Result {
     flags::only(args, [])?;
     let names: Vec<String> = metadata::packages()?.into_iter().map(|package| package.name).collect();
     let book = tree::report("book", book(&tree::files()?, &names));
-    let mut rustdoc = cargo(&["doc", "--workspace", "--no-deps"]);
+    let mut rustdoc = cargo(&["doc", "--workspace", ALL_FEATURES, "--no-deps"]);
     rustdoc.env("RUSTDOCFLAGS", "-D warnings");
     let api = check(rustdoc);
     book.and(api).and(mdbook())

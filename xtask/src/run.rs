@@ -19,6 +19,9 @@ const STEP_TIME_MAX: Duration = Duration::from_secs(25 * 60);
 /// How long output may stay open after its program has ended: enough for a buffer to drain.
 const LEAK_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// What users may ask for and do not have otherwise: tests and docs are of all of it.
+pub(crate) const ALL_FEATURES: &str = "--features=procession/async";
+
 /// How often an otherwise silent program is asked whether it has ended.
 const POLL: Duration = Duration::from_millis(50);
 

@@ -6,7 +6,7 @@
 use std::process::Command;
 
 use crate::count::Tally;
-use crate::run::{answers, cargo, check, watch};
+use crate::run::{ALL_FEATURES, answers, cargo, check, watch};
 use crate::{Result, bench, confined, conformance, docs, examples, images, layers, package, stress, tidy};
 
 /// What a step is, which says how it counts.
@@ -83,7 +83,9 @@ fn format() -> Result {
 }
 
 fn clippy() -> Result {
-    check(cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    // As users have it who ask for nothing, and then with all.
+    check(cargo(&["clippy", "--workspace", "--lib", "--bins", "--", "-D", "warnings"]))?;
+    check(cargo(&["clippy", "--workspace", ALL_FEATURES, "--all-targets", "--", "-D", "warnings"]))
 }
 
 fn layers_check() -> Result {
@@ -103,15 +105,15 @@ fn docs_check() -> Result {
 }
 
 fn build() -> Result {
-    check(cargo(&["test", "--workspace", "--no-run"]))
+    check(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run"]))
 }
 
 fn unit_tests() -> Result<Tally> {
-    run_tests(&["--workspace", "--lib", "--bins"])
+    run_tests(&["--workspace", ALL_FEATURES, "--lib", "--bins"])
 }
 
 fn tests() -> Result<Tally> {
-    run_tests(&["--workspace", "--tests"])
+    run_tests(&["--workspace", ALL_FEATURES, "--tests"])
 }
 
 fn release_tests() -> Result<Tally> {
@@ -120,7 +122,7 @@ fn release_tests() -> Result<Tally> {
 }
 
 fn doctests() -> Result<Tally> {
-    Ok(watch(&mut cargo(&["test", "--workspace", "--doc", "--no-fail-fast"]))?.tally())
+    Ok(watch(&mut cargo(&["test", "--workspace", ALL_FEATURES, "--doc", "--no-fail-fast"]))?.tally())
 }
 
 /// Runs the selected tests under nextest where it is found, otherwise under `cargo test`.

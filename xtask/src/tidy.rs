@@ -36,6 +36,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ),
     ("crates/procession-boot/src/table.rs", "the linker collects the functions' addresses, which have no safe form"),
     ("crates/procession-ipc/src/lent.rs", "shows a block of a queue's memory as the numbers in it"),
+    ("crates/procession-ipc/tests/asynchronous/costs.rs", "forks a process with a thread, vouching for it"),
     ("crates/procession-launch/src/body.rs", "replaces the streams and the environment of a child that has just begun"),
     ("crates/procession-launch/src/forkserver/server.rs", "forks, and closes in the child what is the server's"),
     (

@@ -13,8 +13,8 @@
 //! - **Death**: what the twin promises of peers that are killed holds, within the same 50 ms.
 //! - **Fork**: a forked child has no tasks and no such thread; it begins with a thread of its own when it first waits. Start
 //!   by [`StartMethod::Fork`](procession_launch::StartMethod) before: a process with two threads cannot.
-//! - A try may take as long as the twin's `try_`: while another process is stopped in the middle of taking or putting, that is
-//!   100 ms.
+//! - **Other tasks** of the thread wait for a few milliseconds at most while another process is stopped in the middle of
+//!   taking or putting. Making an item bytes, and bytes an item, is done on the thread, as long as it takes.
 // How it works:
 //
 // Relies on `asynchronous/reactor.rs`, one thread that watches descriptors for all tasks of the process, and on

@@ -7,6 +7,8 @@ mod record; // What stands in a segment for each message.
 
 mod message; // What goes in and comes out.
 
+#[cfg(feature = "async")]
+mod haste; // For tasks.
 mod inherit; // From the dead.
 mod lease;
 mod receive;
@@ -26,6 +28,8 @@ use procession_sys::{Deadline, fail_point, futex_wake, lower_half};
 use crate::protocol::ring::{self, CALLERS, Ring, Room, Side};
 use crate::store::{Store, Usage};
 
+#[cfg(feature = "async")]
+pub(crate) use haste::in_haste;
 pub(crate) use lease::Lease;
 pub(crate) use message::{Body, Content, Incoming, Outgoing, Unreceived, Unsent};
 pub(crate) use receive::Notes;
@@ -201,5 +205,8 @@ impl World for Passing {
 
 /// For how long to wait for the lock.
 fn patient(deadline: Deadline) -> Deadline {
-    if deadline == Deadline::NEVER { deadline } else { Deadline::after(LOCK_PATIENCE) }
+    let patience = LOCK_PATIENCE;
+    #[cfg(feature = "async")]
+    let patience = haste::patience(patience);
+    if deadline == Deadline::NEVER { deadline } else { Deadline::after(patience) }
 }

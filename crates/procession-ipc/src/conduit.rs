@@ -47,7 +47,7 @@ pub(crate) struct Conduit {
 
 #[derive(Debug)]
 pub(crate) enum Carrier {
-    Stream(Stream),
+    Stream(Box<Stream>),
     Pipe(Box<LimitedEnd>),
 }
 
@@ -60,7 +60,7 @@ enum Traveling<P> {
 
 impl Conduit {
     pub(crate) fn over_stream(socket: StreamSocket, origin: Origin) -> Self {
-        Self { carrier: Carrier::Stream(socket.into()), origin }
+        Self { carrier: Carrier::Stream(Box::new(socket.into())), origin }
     }
 
     pub(crate) fn over_pipe(end: End, origin: Origin) -> Self {

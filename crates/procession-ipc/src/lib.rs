@@ -1,4 +1,4 @@
-//! Queues, pipes and waiting on many things: messages between processes, which no death of a process holds up.
+//! Queues, pipes, listeners and waiting on many things: messages between processes, which no death of a process holds up.
 //!
 //! Layer 4. Uses `procession-sys`, `procession-wire`, `procession-shm`, `procession-sync` and `procession-launch`. Used by
 //! pools and managers.
@@ -52,6 +52,9 @@ mod listener;
 mod peer; // who they are,
 mod settings; // and what is asked of them.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
 

@@ -13,7 +13,10 @@ use std::os::fd::AsFd;
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use procession_sys::{Deadline, StreamListener};
+use procession_wire::Descriptor;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::conduit::Conduit;
 use crate::handshake::{Agreed, AuthFailure};
@@ -43,7 +46,9 @@ pub const BACKLOG: u32 = 4096;
 /// # Crashes and fork
 /// When the process dies, its clients' connections end; when its machine vanishes, they end after
 /// [`SILENCE_MAX`](crate::SILENCE_MAX). A socket file is left behind then; the next listener at that path
-/// takes it over. A forked child has the listener, too, and both may accept; the file goes with the one that made it.
+/// takes it over. A listener may be an argument or a message, and a forked child has it, too: all who have it accept, each
+/// connection is accepted by one of them, and the file goes with the one that made it. Hand-shakes are their process's own;
+/// a child that was forked in the middle of some, and neither uses nor drops the listener, keeps their sockets open.
 ///
 /// # Python
 /// `multiprocessing.connection.Listener`, where a silent client blocks `accept` for ever.
@@ -72,7 +77,7 @@ pub struct Listener {
     socket: StreamListener,
     address: Address,
     gates: Gates,
-    file: parking_lot::Mutex<Option<SocketFile>>,
+    file: Mutex<Option<SocketFile>>,
 }
 
 /// The gates of the process that made the listener, and of those that were forked from it.
@@ -95,7 +100,11 @@ impl Gates {
         loop {
             match gates.first.get() {
                 Some(own) if own.owner == owner => return Ok(&own.gate),
-                Some(parents) => gates = &parents.next,
+                Some(parents) => {
+                    // Its copies would keep open what the parent closes.
+                    parents.gate.abandon();
+                    gates = &parents.next;
+                }
                 None => {
                     // Of two threads one loses its, and finds the other's.
                     let own = OwnGate { owner, gate: Gate::new(socket)?, next: Self::default() };
@@ -162,7 +171,7 @@ impl Listener {
         // A port that was 0 is known now.
         let address = socket.address().map_err(failed)?;
         let address = Address::of(address).unwrap_or_else(&asked);
-        let file = parking_lot::Mutex::new(file);
+        let file = Mutex::new(file);
         Ok(Self { settings: Settings::default(), socket, address, gates: Gates::default(), file })
     }
 
@@ -321,6 +330,28 @@ impl fmt::Debug for Listener {
             .field("address", &self.address)
             .field("settings", &self.settings)
             .finish_non_exhaustive()
+    }
+}
+
+/// For arguments and messages: the receiver accepts at the same address, beside this process. Keys are not sent: if this
+/// listener has one, the receiver's accepts nobody before it is given one by [`Listener::authkey`]. The socket file goes with
+/// the listener that made it. An error after [`Listener::close`].
+impl Serialize for Listener {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let own = || self.gates.own(&self.socket).map_err(ser::Error::custom);
+        if own()?.is_closed() {
+            return Err(ser::Error::custom("the listener was closed in this process: send it on before `close`"));
+        }
+        let socket = self.socket.as_fd().try_clone_to_owned().map_err(ser::Error::custom)?;
+        (Descriptor::from(socket), &self.address, &self.settings).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Listener {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (socket, address, settings) = <(Descriptor, Address, Settings)>::deserialize(deserializer)?;
+        let socket = socket.into_owned().and_then(StreamListener::try_from).map_err(de::Error::custom)?;
+        Ok(Self { settings, socket, address, gates: Gates::default(), file: Mutex::default() })
     }
 }
 

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use procession_launch::{AuthKey, AuthKeyError};
+use serde::{Deserialize, Serialize};
 
 use crate::Address;
 use crate::conduit::MESSAGE_BYTES;
@@ -20,11 +21,15 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 pub const SILENCE_MAX: Duration = Duration::from_secs(120);
 
 /// What an end asks and offers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {
+    /// Stays where it is: keys are not sent.
+    #[serde(skip, default = "no_key")]
     pub(crate) key: Result<Option<AuthKey>, AuthKeyError>,
     /// That nobody needs a key was said, and not forgotten.
     pub(crate) without_key: bool,
+    /// There was one where this came from.
+    pub(crate) needs_key: bool,
     pub(crate) cpython: bool,
     pub(crate) legacy_md5: bool,
     pub(crate) other_users: bool,
@@ -38,6 +43,7 @@ impl Default for Settings {
         Self {
             key: Ok(None),
             without_key: false,
+            needs_key: false,
             cpython: false,
             legacy_md5: false,
             other_users: false,
@@ -55,21 +61,25 @@ pub(crate) enum Unready {
     Key(AuthKeyError),
 }
 
+fn no_key() -> Result<Option<AuthKey>, AuthKeyError> {
+    Ok(None)
+}
+
 impl Settings {
     pub(crate) fn set_key(&mut self, key: &[u8]) {
         self.key = if key.is_empty() { Ok(None) } else { AuthKey::new(key).map(Some) };
-        self.without_key = false;
+        (self.without_key, self.needs_key) = (false, !key.is_empty());
     }
 
     pub(crate) fn set_no_key(&mut self) {
-        (self.key, self.without_key) = (Ok(None), true);
+        (self.key, self.without_key, self.needs_key) = (Ok(None), true, false);
     }
 
     /// Whether it can begin at this address. Whoever reaches a port without a key is trusted only where that was said.
     pub(crate) fn check(&self, address: &Address) -> Result<(), Unready> {
         match &self.key {
             Err(error) => Err(Unready::Key(*error)),
-            Ok(None) if address.is_tcp() && !self.without_key => Err(Unready::KeyMissing),
+            Ok(None) if self.needs_key || (address.is_tcp() && !self.without_key) => Err(Unready::KeyMissing),
             Ok(_) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! Waiting on many things at once: connections, queues, processes, sockets and raw descriptors.
+//! Waiting on many things at once: connections, listeners, queues, processes, sockets and raw descriptors.
 //!
 //! A thing has a descriptor that becomes readable, which the kernel watches. For an object in shared memory, a [`Source`],
 //! that descriptor is only a bell: whether the object is ready its memory says, and the bell rings for whoever has said
@@ -26,11 +26,11 @@ use crate::error::WaitError;
 
 /// What [`wait_ready`] can wait for.
 ///
-/// That is each object of this crate that messages come from, and everything that has a descriptor: processes, sockets,
+/// That is each object of this crate that messages come from, a [`Listener`](crate::Listener), and everything that has a descriptor: processes, sockets,
 /// pipes, timers.
 ///
-/// Ready means that the next `recv` or `get` does not wait: there is a message, an item, or the end of the stream; that a
-/// process has ended; that a descriptor can be read, or has hung up. Another process or thread may be faster to take what
+/// Ready means that the next `recv`, `get` or `accept` does not wait: there is a message, an item, a connection, or the end
+/// of the stream; that a process has ended; that a descriptor can be read, or has hung up. Another process or thread may be faster to take what
 /// there is.
 pub trait Waitable {
     /// What to look at.

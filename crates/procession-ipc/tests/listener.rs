@@ -12,8 +12,8 @@ use std::{env, fs, io};
 
 use common::{SOON, methods, start};
 use procession_ipc::{
-    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, ListenError, Listener,
-    RecvError, SendError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
+    AcceptError, Address, AuthFailure, BytesConnection, Client, ConnectError, Connection, HANDSHAKES_MAX, ListenError,
+    Listener, RecvError, SendError, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
 };
 use procession_launch::{Context, StartMethod};
 use procession_testkit::open_descriptors;
@@ -39,6 +39,7 @@ procession_testkit::main! {
     ];
     cases for methods(), [
         a_child_connects,
+        a_listener_is_passed_to_children_without_its_key,
         two_processes_of_one_host_send_descriptors,
         a_killed_client_is_gone_at_once,
         who_has_no_descriptors_left_keeps_the_stream,
@@ -54,6 +55,8 @@ procession_testkit::main! {
         another_user_is_refused_unless_that_was_allowed,
         who_is_at_the_other_end_is_told,
         a_full_queue_of_connections_is_worked_off,
+        a_flood_ends_those_that_have_taken_the_longest within 60,
+        a_listener_without_descriptors_left_goes_on_when_it_has_some,
     ];
 }
 
@@ -315,6 +318,31 @@ fn a_child_connects(method: StartMethod) {
     }
 }
 
+fn accept_for_others(listener: Listener) -> String {
+    let refused = listener.accept_bytes().unwrap_err().to_string();
+    let listener = listener.authkey(KEY);
+    listener.accept_bytes().unwrap().send(&std::process::id().to_ne_bytes()).unwrap();
+    refused
+}
+
+fn a_listener_is_passed_to_children_without_its_key(method: StartMethod) {
+    for (_, address) in addresses() {
+        let listener = listen(address);
+        let child = Context::new(method).start(accept_for_others, (listen_again(&listener),)).unwrap();
+        let greeted = Client::connect_bytes(listener.address(), KEY).unwrap().recv().unwrap();
+        assert_eq!(greeted, child.pid().to_ne_bytes());
+        assert!(child.join().unwrap().contains("has no key"));
+        drop(pair(&listener));
+    }
+}
+
+/// Another handle of the same, as an argument gives its receiver.
+fn listen_again(listener: &Listener) -> Listener {
+    let (bytes, descriptors) = procession_wire::encode(listener).unwrap().into_parts();
+    let descriptors = descriptors.into_iter().map(|descriptor| descriptor.into_owned().unwrap()).collect();
+    procession_wire::decode_slice::<Listener>(&bytes, descriptors).unwrap().authkey(KEY)
+}
+
 fn send_a_pipe(address: Address) {
     let connection = Client::connect::<Descriptor, ()>(address, KEY).unwrap();
     let (read, write) = common::pipe();
@@ -385,17 +413,20 @@ fn connect_with_one_descriptor(address: Address) {
         .take_while(|file| std::os::fd::AsRawFd::as_raw_fd(file).unsigned_abs() < highest)
         .collect();
     procession_sys::set_file_limit([u64::from(highest) + 3; 2]).unwrap();
-    let connection = Client::connect::<String, String>(address, KEY).unwrap();
-    connection.send(&connection.recv().unwrap()).unwrap();
+    let connection = Client::connect::<Option<Descriptor>, String>(address, KEY).unwrap();
     drop(filler);
+    let refused = connection.send(&Some(common::pipe().0));
+    assert!(matches!(refused, Err(SendError::Descriptors { .. })), "{refused:?}");
+    connection.send(&None).unwrap();
+    assert_eq!(connection.recv().unwrap(), "by the socket");
 }
 
 fn who_has_no_descriptors_left_keeps_the_stream(method: StartMethod) {
     let listener = Listener::temporary().unwrap().authkey(KEY);
     let child = start(method, connect_with_one_descriptor, (listener.address().clone(),));
-    let connection = listener.accept::<String, String>().unwrap();
+    let connection = listener.accept::<String, Option<Descriptor>>().unwrap();
     connection.send(&"by the socket".to_owned()).unwrap();
-    assert_eq!(connection.recv().unwrap(), "by the socket");
+    assert!(connection.recv().unwrap().is_none());
     child.join().unwrap();
 }
 
@@ -587,4 +618,45 @@ fn a_full_queue_of_connections_is_worked_off() {
     for client in clients {
         assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"at last");
     }
+}
+
+fn abstract_listener(name: &str) -> Listener {
+    Listener::bind(format!("@procession-{name}-{}", std::process::id())).unwrap().authkey(KEY)
+}
+
+fn a_flood_ends_those_that_have_taken_the_longest() {
+    procession_sys::raise_file_limit().unwrap();
+    let listener = abstract_listener("flood");
+    let silent: Vec<_> = (0..HANDSHAKES_MAX + 3).map(|_| connect_raw(listener.address())).collect();
+    for _ in 0..3 {
+        let crowded = listener.accept_bytes();
+        let is_crowded = matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. }));
+        assert!(is_crowded, "{crowded:?}");
+    }
+    let client = dial(&listener);
+    let crowded = listener.accept_bytes();
+    assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
+    listener.accept_bytes().unwrap().send(b"in spite of all").unwrap();
+    assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"in spite of all");
+    drop(silent);
+}
+
+fn a_listener_without_descriptors_left_goes_on_when_it_has_some() {
+    let listener = abstract_listener("scarce").stream_only();
+    let waits: Vec<_> = (0..3).map(|_| connect_raw(listener.address())).collect();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    let late = connect_raw(listener.address());
+    let limit = procession_sys::limit(procession_sys::Scarcity::OpenFiles, Some(3)).unwrap();
+    // Those that have begun give way, one after the other, and then there is nothing to be done.
+    for _ in &waits {
+        let crowded = listener.accept_bytes();
+        assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
+    }
+    let scarce = listener.accept_bytes();
+    assert!(matches!(scarce, Err(AcceptError::System { .. })), "{scarce:?}");
+    procession_sys::limit(procession_sys::Scarcity::OpenFiles, limit).unwrap();
+    assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+    drop((waits, late));
+    assert!(matches!(listener.accept_bytes(), Err(AcceptError::AuthFailed { .. })));
+    drop(pair(&listener));
 }

@@ -106,6 +106,21 @@ impl StreamListener {
     }
 }
 
+impl TryFrom<OwnedFd> for StreamListener {
+    type Error = io::Error;
+
+    /// # Errors
+    /// `ENOTSOCK` for what is no socket, `InvalidInput` for one that is no stream, or does not listen.
+    fn try_from(fd: OwnedFd) -> io::Result<Self> {
+        let fd = out_of_the_way(fd)?;
+        if sockopt::socket_type(&fd)? != SocketType::STREAM || !sockopt::socket_acceptconn(&fd)? {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket is no stream socket that listens"));
+        }
+        rustix::io::ioctl_fionbio(&fd, true)?;
+        Ok(Self(fd))
+    }
+}
+
 impl AsFd for StreamListener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()

@@ -15,6 +15,7 @@ use std::{
     slice,
 };
 
+mod bytes;
 mod deserializer;
 
 /// Reads values one after the other out of one message.

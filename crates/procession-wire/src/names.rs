@@ -5,6 +5,8 @@
 //! therefore proves nothing; the name does. The signature is no defense against an attacker, who may write
 //! any name: it detects that sender and receiver read the same type differently. Relies on nothing.
 
+use std::any::type_name;
+
 /// The signature of one name.
 #[inline]
 pub(crate) fn signature(name: &str) -> u16 {
@@ -53,6 +55,21 @@ pub(crate) fn mix(state: u64, name: &str) -> u64 {
 #[inline]
 pub(crate) fn fold(state: u64) -> u16 {
     (state >> 48) as u16
+}
+
+/// Whether a type's values are containers of bytes in all likelihood, such as `Vec<u8>`.
+///
+/// Names of types prove nothing either. This one says which of two ways is taken that come to the same, one of which is made
+/// for bytes. Optimized builds know the answer at compile time.
+#[inline]
+pub(crate) fn is_of_bytes<T>() -> bool {
+    type_name::<T>().ends_with("<u8>")
+}
+
+/// Whether a type is that of a byte in a container, as serde hands it over, in all likelihood.
+#[inline]
+pub(crate) fn is_a_byte<T>() -> bool {
+    type_name::<T>() == "&u8"
 }
 
 /// An odd number with well-spread bits: the fraction of the square root of 5.

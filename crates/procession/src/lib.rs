@@ -38,6 +38,9 @@ pub use procession_ipc::{
     QueueBuilder, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue, UnfinishedError, WaitError,
     Waitable, pipe, pipe_bytes, pipe_simplex, try_wait_ready, wait_ready, wait_ready_timeout,
 };
+#[cfg(feature = "async")]
+#[doc(no_inline)]
+pub use procession_ipc::{asynchronous, wait_ready_async};
 #[doc(no_inline)]
 pub use procession_launch::{
     AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, Arguments, AuthKey, AuthKeyError, Builder, Captureless, Child, Context,

@@ -5,6 +5,8 @@
 
 pub use std::time::Duration;
 
+#[cfg(feature = "async")]
+pub use procession_ipc::wait_ready_async;
 pub use procession_ipc::{
     AcceptError, Address, BytesConnection, Client, ConnectError, Connection, Consumer, GetError, JoinableQueue,
     ListenError, Listener, Producer, PutError, Queue, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue,

@@ -10,7 +10,7 @@ use std::process::Command;
 use super::entries::Test;
 use crate::Result;
 use crate::confined::executables;
-use crate::run::{cargo, output};
+use crate::run::{ALL_FEATURES, cargo, output};
 
 /// The start methods for which a case named without one must exist. It exists for fork as well where that can be.
 const METHODS: [&str; 2] = ["forkserver", "spawn"];
@@ -26,7 +26,7 @@ pub(super) struct Listing {
 ///
 /// The tests cannot be built, or a program does not answer.
 pub(super) fn ask(wanted: &BTreeSet<&str>) -> Result<Listing> {
-    let built = output(cargo(&["test", "--workspace", "--no-run", "--message-format=json"]))?;
+    let built = output(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run", "--message-format=json"]))?;
     let mut programs = BTreeMap::new();
     for (name, path) in named(&built) {
         if wanted.contains(name.as_str()) {

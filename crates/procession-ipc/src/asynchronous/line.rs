@@ -8,14 +8,15 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use procession_sys::Interest;
 
 use super::own::Own;
 use super::reactor::{Reactor, new_token};
+use crate::channel::in_haste;
 
 /// Which way things go that are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,9 +62,9 @@ pub(crate) trait Awaited: fmt::Debug + Send + Sync + 'static {
     fn settle(&self, way: Way);
 }
 
-/// An object's lines, in each process its own.
+/// An object's lines, in each process its own; nothing before somebody waits.
 #[derive(Debug, Default)]
-pub(crate) struct Lines(Own<Mutex<State>>);
+pub(crate) struct Lines(OnceLock<Box<Own<Mutex<State>>>>);
 
 #[derive(Debug)]
 struct State {
@@ -112,9 +113,13 @@ impl Line {
 }
 
 impl Lines {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.get_or_init(Box::default).lock()
+    }
+
     /// After one of the descriptors has told of itself.
     pub(super) fn rung(&self, object: &dyn Awaited, bell: usize) {
-        let mut state = self.0.lock();
+        let mut state = self.lock();
         state.watched[bell].clear();
         let told = WAYS.map(|way| {
             let line = &mut state.lines[way as usize];
@@ -130,7 +135,7 @@ impl Lines {
 
     /// A look that nothing has caused; false if nobody waits.
     pub(super) fn look(&self, object: &dyn Awaited) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.lock();
         state.is_listed = state.lines.iter().any(|line| !line.waiting.is_empty());
         let is_listed = state.is_listed;
         let told = WAYS.map(|way| {
@@ -146,15 +151,18 @@ impl Lines {
 
     /// Forgets the descriptors, which are about to be closed.
     pub(crate) fn forget<'a>(&self, fds: impl IntoIterator<Item = BorrowedFd<'a>>) {
-        if let Some(reactor) = Reactor::get_begun() {
+        if self.0.get().is_some()
+            && let Some(reactor) = Reactor::get_begun()
+        {
             fds.into_iter().for_each(|fd| reactor.forget(fd));
         }
     }
 
     /// Lets everybody try who waits, after the object was closed.
     pub(crate) fn tell_all(&self) {
+        let Some(state) = self.0.get() else { return };
         let mut told = Vec::new();
-        let mut state = self.0.lock();
+        let mut state = state.lock();
         state.watched.iter_mut().for_each(Vec::clear);
         for line in &mut state.lines {
             told.extend(std::iter::from_fn(|| line.tell()));
@@ -194,7 +202,7 @@ impl<A: Awaited> Place<'_, A> {
             if has_rung {
                 self.object.settle(self.way);
             }
-            if let Some(done) = attempt() {
+            if let Some(done) = in_haste(&mut *attempt) {
                 self.step_out(true);
                 return Poll::Ready(Ok(done));
             }
@@ -205,7 +213,7 @@ impl<A: Awaited> Place<'_, A> {
             self.have_looked_at()?;
             if let Err(error) = self.watch() {
                 // It may have been closed meanwhile.
-                let done = attempt();
+                let done = in_haste(attempt);
                 self.step_out(done.is_some());
                 return Poll::Ready(done.ok_or(error));
             }
@@ -216,7 +224,7 @@ impl<A: Awaited> Place<'_, A> {
 
     /// Whether the task may try: it was told to, or nobody stands before it. If not, it is in line, and will be told.
     fn is_turn(&mut self, context: &Context<'_>) -> bool {
-        let mut state = self.object.lines().0.lock();
+        let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         match self.number {
             None if line.waiting.is_empty() => true,
@@ -233,12 +241,12 @@ impl<A: Awaited> Place<'_, A> {
     }
 
     fn take_rung(&self) -> bool {
-        std::mem::take(&mut self.object.lines().0.lock().lines[self.way as usize].has_rung)
+        std::mem::take(&mut self.object.lines().lock().lines[self.way as usize].has_rung)
     }
 
     /// Stands in line, after a try that was in vain.
     fn stand(&mut self, context: &Context<'_>, has_rung: bool) {
-        let mut state = self.object.lines().0.lock();
+        let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         if has_rung {
             line.futile = line.futile.saturating_add(1);
@@ -255,12 +263,12 @@ impl<A: Awaited> Place<'_, A> {
     fn have_looked_at(&self) -> io::Result<()> {
         let lines = self.object.lines();
         let (token, is_listed) = {
-            let state = lines.0.lock();
+            let state = lines.lock();
             (state.token, state.is_listed)
         };
         if !is_listed {
             let object: Weak<A> = Arc::downgrade(self.object);
-            Reactor::get()?.list(token, object, || lines.0.lock().is_listed = true);
+            Reactor::get()?.list(token, object, || lines.lock().is_listed = true);
         }
         Ok(())
     }
@@ -268,7 +276,7 @@ impl<A: Awaited> Place<'_, A> {
     /// Has the reactor watch the descriptor, for all who wait by it.
     fn watch(&self) -> io::Result<()> {
         let lines = self.object.lines();
-        let mut state = lines.0.lock();
+        let mut state = lines.lock();
         if state.lines[self.way as usize].is_quiet() {
             return Ok(());
         }
@@ -288,7 +296,7 @@ impl<A: Awaited> Place<'_, A> {
 
     /// Leaves the line. Who was served may have left something for the next, and who was told and did not try has.
     fn step_out(&mut self, is_served: bool) {
-        let mut state = self.object.lines().0.lock();
+        let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         if is_served {
             line.futile = 0;

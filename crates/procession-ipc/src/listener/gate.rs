@@ -80,6 +80,15 @@ impl Gate {
         &self.set
     }
 
+    /// Lets go of what is under way.
+    pub(super) fn abandon(&self) {
+        self.state.lock().abandon();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().is_closed
+    }
+
     /// Whether there is an outcome, or will be at the next look.
     pub(super) fn is_ready(&self) -> bool {
         let state = self.state.lock();
@@ -212,11 +221,9 @@ impl Driver {
                 // Who has gone before it was accepted is nobody.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
-                    // Room for the next try.
-                    match self.end_oldest(set) {
-                        Some(outcome) => outcomes.push(outcome),
-                        None => outcomes.push(Err(Refusal::System("accept a connection", error))),
-                    }
+                    // One that gives way makes room for the next try.
+                    let gave_way = if is_scarcity(&error) { self.end_oldest(set) } else { None };
+                    outcomes.push(gave_way.unwrap_or(Err(Refusal::System("accept a connection", error))));
                     return;
                 }
             };
@@ -291,4 +298,9 @@ impl Driver {
         let _ = set.remove(attempt.socket_fd());
         Some(attempt)
     }
+}
+
+/// Whether there is no room for one more: `ENOMEM`, `ENFILE`, `EMFILE`, `ENOBUFS`.
+fn is_scarcity(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105))
 }

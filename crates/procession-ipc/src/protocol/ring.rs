@@ -22,6 +22,10 @@ pub(crate) const ONE: u64 = MARKS + 1;
 /// How often a glance at the other side is tried again because it went on meanwhile.
 const GLANCES_MAX: u32 = 1000;
 
+/// How often a mark is tried again that others' changes have prevented. More than that is a peer's mischief, and who polls
+/// looks again by itself.
+const MARKS_MAX: u32 = 1000;
+
 /// Words of a side's two positions.
 pub(crate) const POSITION_WORDS: usize = 4;
 
@@ -363,6 +367,25 @@ fn clear<W: Word>(count: &W, marks: u64) -> u64 {
 /// Leaves a mark for whoever changes a count next, unless it says something else by now than `seen`.
 pub(crate) fn mark<W: Word>(count: &W, seen: u64, marks: u64) {
     let _ = count.exchange(seen, seen | marks, AcqRel, Relaxed);
+}
+
+/// Asks for a bell with the next item. Who asks looks again after this, before it polls.
+pub(crate) fn arm<W: Word>(count: &W) {
+    for _ in 0..MARKS_MAX {
+        let seen = count.load(Acquire);
+        if seen & CALLERS != 0 {
+            return;
+        }
+        mark(count, seen, CALLERS);
+    }
+}
+
+/// Whether a bell that lies there may be taken away, for who has the takers' lock. Not while there is an item, of which it may
+/// be to tell somebody who has not looked yet. Who polls for the next one would hear of it no more, so its producer is asked
+/// for another bell: one that comes after this, and is not taken away in its place.
+pub(crate) fn may_silence<W: Word>(ring: &Ring<'_, W>) -> bool {
+    arm(ring.put.count);
+    len(ring) == 0
 }
 
 /// How time passed.

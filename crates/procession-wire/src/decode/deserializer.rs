@@ -2,7 +2,7 @@
 //!
 //! Postcard only ever sees primitives. Relies on [`names`] for what tells fields and variants apart.
 
-use super::Input;
+use super::{Input, bytes};
 use crate::{
     DecodeError, DecodeErrorKind, described,
     encode::{FORM_BITS, Form},
@@ -174,7 +174,11 @@ impl<'de> de::Deserializer<'de> for Deserializer<'_, 'de> {
         let len = self.input.item_count()?;
         let nested = self.nested()?;
         let start = nested.input.left();
-        let value = visitor.visit_seq(Items { input: nested.input, depth: nested.depth, left: len })?;
+        let value = if names::is_of_bytes::<V::Value>() {
+            bytes::visit(nested.input, nested.depth, len, visitor)?
+        } else {
+            visitor.visit_seq(Items { input: nested.input, depth: nested.depth, left: len })?
+        };
         nested.input.items_read(len, start)?;
         nested.input.all_read(value)
     }

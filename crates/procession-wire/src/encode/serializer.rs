@@ -222,6 +222,20 @@ impl<'o> ser::Serializer for Serializer<'o> {
         self.fields(variant, len)
     }
 
+    /// What serde does itself, but bytes are written at once, not each when there is room for it.
+    #[inline]
+    fn collect_seq<I: IntoIterator<Item: Serialize>>(self, items: I) -> Result<(), EncodeError> {
+        let mut items = items.into_iter();
+        let (least, most) = items.size_hint();
+        let mut sequence = self.serialize_seq((most == Some(least)).then_some(least))?;
+        if names::is_a_byte::<I::Item>() {
+            sequence.bytes(items)?;
+        } else {
+            items.try_for_each(|item| sequence.item(&item))?;
+        }
+        sequence.finish_counted()
+    }
+
     /// Formats once into memory: a `Display` that gives another text the second time would break the length.
     fn collect_str<T: Display + ?Sized>(self, value: &T) -> Result<(), EncodeError> {
         let mut text = String::new();
@@ -257,6 +271,23 @@ impl Items<'_> {
     fn item<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.written += 1;
         self.value(value)
+    }
+
+    /// The same as [`item`](Self::item) of each, for bytes.
+    fn bytes<T: Serialize>(&mut self, items: impl Iterator<Item = T>) -> Result<(), EncodeError> {
+        let buffer = &mut self.output.postcard.output.0;
+        let mut are_bytes = true;
+        let bytes = items.map(|item| {
+            let mut byte = postcard::Serializer { output: OneByte(None) };
+            are_bytes &= item.serialize(&mut byte).is_ok();
+            byte.output.0.unwrap_or_else(|| {
+                are_bytes = false;
+                0
+            })
+        });
+        buffer.extend(bytes);
+        self.written = buffer.len() - self.start;
+        if are_bytes { Ok(()) } else { Err(ser::Error::custom("a byte has not been serialized as one")) }
     }
 
     /// Ends a container whose length is the type's own.
@@ -354,6 +385,22 @@ impl ser::SerializeMap for Items<'_> {
     #[inline]
     fn end(self) -> Result<(), EncodeError> {
         self.finish_counted()
+    }
+}
+
+/// Where postcard puts a byte that is to be the only one.
+struct OneByte(Option<u8>);
+
+impl postcard::ser_flavors::Flavor for OneByte {
+    type Output = ();
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.replace(byte).map_or(Ok(()), |_| Err(postcard::Error::SerializeBufferFull))
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 
