@@ -71,7 +71,8 @@ pub(crate) fn send<T: Serialize + 'static, E>(
         }
         let (mut bytes, descriptors) = encoder.finish().into_parts();
         let len = bytes.len();
-        bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
+        bytes.extend_from_slice(&[0; size_of::<u64>()]); // A number of bytes that is known is written without a call.
+        bytes.truncate(len.next_multiple_of(size_of::<u64>()));
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         let sent = send(Outgoing { body: Body::Encoded(&bytes, len), descriptors: &descriptors });
         (bytes, sent.map_err(Unsendable::Unsent))
