@@ -47,9 +47,9 @@ pub struct Client;
 /// What a client asks of its listener; made by [`Client::builder`].
 #[derive(Clone)]
 pub struct ClientBuilder {
-    settings: Settings,
-    address: Address,
-    timeout: Duration,
+    pub(crate) settings: Settings,
+    pub(crate) address: Address,
+    pub(crate) timeout: Duration,
 }
 
 impl Client {
@@ -108,11 +108,7 @@ impl ClientBuilder {
     /// # Errors
     /// As [`Client::connect`].
     pub fn connect<S, R>(&self) -> Result<Connection<S, R>, ConnectError> {
-        let (conduit, agreed) = self.shake_hands(true)?;
-        match agreed {
-            Agreed::Cpython => Err(self.auth_failed(AuthFailure::CpythonUntyped)),
-            Agreed::Ours { .. } => Ok(Connection::over(conduit)),
-        }
+        self.shake_hands(true).and_then(|agreed| self.of_values(agreed))
     }
 
     /// Connects, for messages of bytes.
@@ -124,16 +120,10 @@ impl ClientBuilder {
     }
 
     fn shake_hands(&self, values: bool) -> Result<(Conduit, Agreed), ConnectError> {
-        self.settings.check(&self.address).map_err(|unready| match unready {
-            Unready::KeyMissing => ConnectError::KeyMissing { address: self.address.clone() },
-            Unready::Key(error) => ConnectError::Key(error),
-        })?;
+        self.check()?;
         let (socket, address) = self.find()?;
-        let peer = Peer::of(&socket, address);
-        self.settings.check_user(&peer).map_err(|failure| self.auth_failed(failure))?;
-        let deadline = Deadline::after(self.settings.timeout);
-        let mut attempt = Attempt::new(Role::Dialing { values }, socket, peer, &self.settings, deadline)
-            .map_err(|error| self.system("begin a hand-shake", error))?;
+        let mut attempt = self.begin(socket, address, values)?;
+        let deadline = attempt.deadline;
         loop {
             let interest = match attempt.advance() {
                 Ok(Progress::Over(agreed)) => return Ok((attempt.into_conduit(&self.settings), agreed)),
@@ -148,6 +138,36 @@ impl ClientBuilder {
         }
     }
 
+    /// Whether there is what is needed.
+    pub(crate) fn check(&self) -> Result<(), ConnectError> {
+        self.settings.check(&self.address).map_err(|unready| match unready {
+            Unready::KeyMissing => ConnectError::KeyMissing { address: self.address.clone() },
+            Unready::Key(error) => ConnectError::Key(error),
+        })
+    }
+
+    /// A hand-shake that nothing has been said in.
+    pub(crate) fn begin(
+        &self,
+        socket: StreamSocket,
+        address: SocketAddress,
+        values: bool,
+    ) -> Result<Attempt, ConnectError> {
+        let peer = Peer::of(&socket, address);
+        self.settings.check_user(&peer).map_err(|failure| self.auth_failed(failure))?;
+        let deadline = Deadline::after(self.settings.timeout);
+        Attempt::new(Role::Dialing { values }, socket, peer, &self.settings, deadline)
+            .map_err(|error| self.system("begin a hand-shake", error))
+    }
+
+    /// A connection of values, if that was agreed.
+    pub(crate) fn of_values<S, R>(&self, agreed: (Conduit, Agreed)) -> Result<Connection<S, R>, ConnectError> {
+        match agreed {
+            (_, Agreed::Cpython) => Err(self.auth_failed(AuthFailure::CpythonUntyped)),
+            (conduit, Agreed::Ours { .. }) => Ok(Connection::over(conduit)),
+        }
+    }
+
     /// A socket that is connected to the first of the addresses at which somebody listens.
     fn find(&self) -> Result<(StreamSocket, SocketAddress), ConnectError> {
         let deadline = Deadline::after(self.timeout);
@@ -159,19 +179,25 @@ impl ClientBuilder {
                 Err(error) => refused = error,
             }
         }
-        Err(match refused.kind() {
+        Err(self.refused(refused))
+    }
+
+    /// What the last of the addresses said.
+    #[cold]
+    pub(crate) fn refused(&self, refused: io::Error) -> ConnectError {
+        match refused.kind() {
             io::ErrorKind::TimedOut => ConnectError::Timeout { address: self.address.clone() },
             _ => self.system("connect", refused),
-        })
+        }
     }
 
     #[cold]
-    fn auth_failed(&self, reason: AuthFailure) -> ConnectError {
+    pub(crate) fn auth_failed(&self, reason: AuthFailure) -> ConnectError {
         ConnectError::AuthFailed { address: self.address.clone(), reason }
     }
 
     #[cold]
-    fn system(&self, doing: &'static str, error: io::Error) -> ConnectError {
+    pub(crate) fn system(&self, doing: &'static str, error: io::Error) -> ConnectError {
         ConnectError::System { address: self.address.clone(), doing, error }
     }
 }

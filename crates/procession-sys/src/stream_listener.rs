@@ -134,13 +134,21 @@ impl StreamSocket {
     /// `ConnectionRefused` when nobody listens there, `NotFound` when there is no such file, `TimedOut` after the deadline,
     /// and what else connect(2) says.
     pub fn connect(address: &SocketAddress, deadline: Deadline) -> io::Result<Self> {
-        let socket = new_socket(address)?;
-        match address {
-            SocketAddress::Internet(address) => connect_to_internet(&socket, address, deadline)?,
-            _ => connect_to_unix(&socket, &unix(address)?, deadline)?,
+        let mut connecting = Connecting::to(address)?;
+        let mut pause = FULL_PAUSE;
+        while !connecting.advance()? {
+            if deadline.has_passed() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            match address {
+                SocketAddress::Internet(_) => drop(poll_one(&connecting, Interest::Write, deadline)?),
+                _ => {
+                    thread::sleep(pause.min(deadline.remaining().unwrap_or(pause)));
+                    pause = (2 * pause).min(FULL_PAUSE_MAX);
+                }
+            }
         }
-        rustix::io::ioctl_fionbio(&socket, false)?;
-        Self::try_from(socket)
+        connecting.finish()
     }
 
     /// Who is at the other end of a Unix socket.
@@ -157,6 +165,67 @@ impl StreamSocket {
     #[must_use]
     pub fn is_unix(&self) -> bool {
         sockopt::socket_domain(self).is_ok_and(|family| family == AddressFamily::UNIX)
+    }
+}
+
+/// A connection that is being made, a step at a time and without waiting.
+#[derive(Debug)]
+pub struct Connecting {
+    socket: OwnedFd,
+    address: SocketAddress,
+    has_begun: bool,
+}
+
+impl Connecting {
+    /// One to this address, which has not begun.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn to(address: &SocketAddress) -> io::Result<Self> {
+        Ok(Self { socket: new_socket(address)?, address: address.clone(), has_begun: false })
+    }
+
+    /// Goes on, and says whether it is made. If not: over the network the socket can be written to as soon as more is known. In
+    /// this machine the listener's queue is full, and nothing tells when there is room: try again.
+    ///
+    /// # Errors
+    /// As [`StreamSocket::connect`], without a deadline.
+    pub fn advance(&mut self) -> io::Result<bool> {
+        let connected = match &self.address {
+            SocketAddress::Internet(_) if self.has_begun => {
+                return Ok(poll_one(&self.socket, Interest::Write, Deadline::NOW)?
+                    && sockopt::socket_error(&self.socket)?.map(|()| true)?);
+            }
+            SocketAddress::Internet(address) => connect(&self.socket, address),
+            unix_address => {
+                let address = unix(unix_address)?;
+                retry_on_intr(|| connect(&self.socket, &address))
+            }
+        };
+        match connected {
+            // A signal does not end the attempt either: it goes on without the call.
+            Err(Errno::INPROGRESS | Errno::INTR) => {
+                self.has_begun = true;
+                Ok(false)
+            }
+            Err(Errno::AGAIN) => Ok(false),
+            other => Ok(other.map(|()| true)?),
+        }
+    }
+
+    /// The socket, once it is connected.
+    ///
+    /// # Errors
+    /// None that Linux knows for a connected socket.
+    pub fn finish(self) -> io::Result<StreamSocket> {
+        rustix::io::ioctl_fionbio(&self.socket, false)?;
+        self.socket.try_into()
+    }
+}
+
+impl AsFd for Connecting {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 }
 
@@ -201,31 +270,6 @@ fn named(address: SocketAddrAny) -> SocketAddress {
         (Some(name), _) => SocketAddress::Abstract(name.to_vec()),
         (None, Some(path)) => SocketAddress::Path(std::ffi::OsString::from_vec(path.to_vec()).into()),
         (None, None) => SocketAddress::Unnamed,
-    }
-}
-
-fn connect_to_internet(socket: &OwnedFd, address: &SocketAddr, deadline: Deadline) -> io::Result<()> {
-    match connect(socket, address) {
-        // A signal does not end the attempt either: it goes on without the call.
-        Err(Errno::INPROGRESS | Errno::INTR) => {}
-        other => return Ok(other?),
-    }
-    if !poll_one(socket, Interest::Write, deadline)? {
-        return Err(io::ErrorKind::TimedOut.into());
-    }
-    Ok(sockopt::socket_error(socket)??)
-}
-
-fn connect_to_unix(socket: &OwnedFd, address: &SocketAddrUnix, deadline: Deadline) -> io::Result<()> {
-    let mut pause = FULL_PAUSE;
-    loop {
-        match retry_on_intr(|| connect(socket, address)) {
-            // The listener's queue is full, and nothing tells when there is room.
-            Err(Errno::AGAIN) if deadline.has_passed() => return Err(io::ErrorKind::TimedOut.into()),
-            Err(Errno::AGAIN) => thread::sleep(pause.min(deadline.remaining().unwrap_or(pause))),
-            other => return Ok(other?),
-        }
-        pause = (2 * pause).min(FULL_PAUSE_MAX);
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
@@ -234,14 +235,18 @@ impl<A: Awaited> Place<'_, A> {
             }
             Some(number) => {
                 let waiter = line.waiting.get_mut(&number).expect("who has a number stands in line");
-                waiter.waker.clone_from(context.waker());
-                waiter.is_told
+                let is_told = waiter.is_told;
+                let former = mem::replace(&mut waiter.waker, context.waker().clone());
+                // Dropping one may drop a task that stands in this line.
+                drop(state);
+                drop(former);
+                is_told
             }
         }
     }
 
     fn take_rung(&self) -> bool {
-        std::mem::take(&mut self.object.lines().lock().lines[self.way as usize].has_rung)
+        mem::take(&mut self.object.lines().lock().lines[self.way as usize].has_rung)
     }
 
     /// Stands in line, after a try that was in vain.
@@ -302,9 +307,10 @@ impl<A: Awaited> Place<'_, A> {
             line.futile = 0;
         }
         let waiter = self.number.take().and_then(|number| line.waiting.remove(&number));
-        let is_told = waiter.is_some_and(|waiter| waiter.is_told);
+        let is_told = waiter.as_ref().is_some_and(|waiter| waiter.is_told);
         let next = if is_served || is_told { line.tell() } else { None };
         drop(state);
+        drop(waiter);
         if let Some(next) = next {
             next.wake();
         }
@@ -328,3 +334,6 @@ impl<A: Awaited> Drop for Place<'_, A> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 mod conduit;
 mod pipe;
 mod queue;
+mod strangers;
 
 /// What cannot be done when there is no reactor.
 const WAIT: &str = "wait in a task";

@@ -3,6 +3,7 @@
 //! Relies on `wait.rs` of the crate for what is ready, and on a set of descriptors of its own for each wait (epoll(7)),
 //! whose descriptor the reactor watches. A set leaves the reactor with its wait.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub async fn wait_ready_async<'a>(things: impl AsRef<[&'a (dyn Waitable + Sync)]
         return ready;
     }
     let refused = |error| WaitError::System { things: things.len(), error };
-    let fds = things.iter().map(|thing| thing.watch().fd);
+    let fds = things.iter().map(|thing| (thing.watch().fd, Interest::Read));
     let has_sources = things.iter().any(|thing| thing.watch().source.is_some());
     let gathering = Gathering::of(fds, has_sources).map_err(refused)?;
     when(&gathering, Way::In, || {
@@ -77,23 +78,37 @@ fn sources<'a>(things: &[&'a (dyn Waitable + Sync)]) -> impl Iterator<Item = &'a
 
 /// What one wait waits for.
 #[derive(Debug)]
-pub(super) struct Gathering {
+struct Gathering {
     set: Epoll,
     lines: Lines,
     /// Whether it is to be looked at though nothing has rung.
     is_looked_at: bool,
 }
 
+/// Tries something with a descriptor until it is done, whenever that is ready for what the try needed; and every 50 ms, for
+/// a deadline may have passed.
+pub(super) async fn when_ready<F: AsFd, R>(
+    thing: &mut F,
+    mut attempt: impl FnMut(&mut F) -> Result<R, Interest>,
+) -> io::Result<R> {
+    let gathering = match attempt(thing) {
+        Ok(done) => return Ok(done),
+        Err(interest) => Gathering::of([(thing.as_fd(), interest)], true)?,
+    };
+    when(&gathering, Way::In, || match attempt(thing) {
+        Ok(done) => Some(Ok(done)),
+        Err(interest) => gathering.set.change(thing.as_fd(), 0, interest).err().map(Err),
+    })
+    .await?
+}
+
 impl Gathering {
     /// Of these descriptors, each of which may come several times.
-    pub(super) fn of<'a>(
-        fds: impl IntoIterator<Item = BorrowedFd<'a>>,
-        is_looked_at: bool,
-    ) -> std::io::Result<Arc<Self>> {
+    fn of<'a>(fds: impl IntoIterator<Item = (BorrowedFd<'a>, Interest)>, is_looked_at: bool) -> io::Result<Arc<Self>> {
         let set = Epoll::new()?;
-        for fd in fds {
-            match set.add(fd, 0, Interest::Read) {
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+        for (fd, interest) in fds {
+            match set.add(fd, 0, interest) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 added => added?,
             }
         }

@@ -47,20 +47,13 @@ impl Channel {
 
     /// Asks for a bell with the next message.
     pub(crate) fn arm(&self) {
-        ring::arm(self.ring().put.count);
+        ring::arm(self.ring().put.count, ring::CALLERS);
     }
 
     /// Asks for a bell with the next room that is made; what is wanted is tried again after this.
     #[cfg(feature = "async")]
     pub(crate) fn arm_for_room(&self) {
-        let count = self.ring().taken.count;
-        for _ in 0..MARKS_MAX {
-            let seen = count.load(Acquire);
-            if seen & ring::TASKS != 0 {
-                return;
-            }
-            ring::mark(count, seen, ring::TASKS);
-        }
+        ring::arm(self.ring().taken.count, ring::TASKS);
     }
 
     /// Takes bells away that were rung for room.

@@ -369,14 +369,14 @@ pub(crate) fn mark<W: Word>(count: &W, seen: u64, marks: u64) {
     let _ = count.exchange(seen, seen | marks, AcqRel, Relaxed);
 }
 
-/// Asks for a bell with the next item. Who asks looks again after this, before it polls.
-pub(crate) fn arm<W: Word>(count: &W) {
+/// Asks by a mark for a bell with a count's next change. Who asks looks again after this, before it polls.
+pub(crate) fn arm<W: Word>(count: &W, asked: u64) {
     for _ in 0..MARKS_MAX {
         let seen = count.load(Acquire);
-        if seen & CALLERS != 0 {
+        if seen & asked != 0 {
             return;
         }
-        mark(count, seen, CALLERS);
+        mark(count, seen, asked);
     }
 }
 
@@ -384,7 +384,7 @@ pub(crate) fn arm<W: Word>(count: &W) {
 /// be to tell somebody who has not looked yet. Who polls for the next one would hear of it no more, so its producer is asked
 /// for another bell: one that comes after this, and is not taken away in its place.
 pub(crate) fn may_silence<W: Word>(ring: &Ring<'_, W>) -> bool {
-    arm(ring.put.count);
+    arm(ring.put.count, CALLERS);
     len(ring) == 0
 }
 
@@ -419,6 +419,29 @@ fn pause_asleep<W: World>(world: &W, count: &W::Word, seen: u64, marks: u64) -> 
     world.park(count, low(seen));
     world.at("ring: woken");
     Paused::Slept
+}
+
+/// Lets some time pass for who has found no room while `taken` said `seen`; `slept_with` is what it keeps from one to the
+/// next, nothing at first.
+pub(crate) fn pause_for_room<W: World>(
+    world: &W,
+    ring: &Ring<'_, W::Word>,
+    room: Room,
+    seen: u64,
+    slept_with: &mut u64,
+) -> Paused {
+    let count = ring.taken.count;
+    let marks = if len(ring) >= room.items { WAITERS } else { WAITERS | CALLERS };
+    if *slept_with == WAITERS && marks != WAITERS {
+        // It was woken alone, for the room of one item, and needs more. Another may not.
+        wake_all(world, count);
+        *slept_with = 0;
+    }
+    let paused = pause(world, count, seen, marks);
+    if paused == Paused::Slept {
+        *slept_with = marks;
+    }
+    paused
 }
 
 /// Wakes all that sleep on a count, for what its word does not say.

@@ -6,6 +6,7 @@ mod connections;
 mod costs;
 mod queues;
 mod runtime;
+mod strangers;
 mod things;
 
 use std::fs::File;
@@ -20,6 +21,7 @@ use connections::*;
 use costs::*;
 use queues::*;
 use runtime::Runtime;
+use strangers::*;
 use things::*;
 
 procession_testkit::main! {
@@ -34,6 +36,7 @@ procession_testkit::main! {
         a_process_that_is_stopped_in_the_middle_does_not_stop_other_tasks,
         futures_that_are_dropped_have_taken_nothing,
         futures_that_are_dropped_have_put_or_not_put,
+        a_task_for_each_client_answers_it,
     ];
     cases for runtimes(), [
         ten_thousand_items_are_awaited_on_one_thread within 60,
@@ -48,6 +51,9 @@ procession_testkit::main! {
         bytes_come_into_a_buffer_and_no_more_than_allowed,
         tasks_wait_for_things_of_several_kinds,
         a_killed_process_is_a_thing_to_wait_for,
+        who_does_not_know_the_key_is_refused_on_both_sides,
+        a_listener_that_says_nothing_and_one_that_is_none_are_given_up,
+        closing_a_listener_ends_the_waits_of_tasks,
         waiting_tasks_cost_next_to_nothing,
         one_thread_watches_for_all,
         a_forked_child_waits_by_itself,

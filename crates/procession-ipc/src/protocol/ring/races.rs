@@ -35,6 +35,9 @@ impl Place {
 #[derive(Clone)]
 struct Shared(Arc<Vec<Place>>);
 
+/// The word that stands for the socket by which a bell rings.
+const BELL: usize = 16;
+
 const HALF_IN: &str = "model: half written";
 const HALF_OUT: &str = "model: half read";
 
@@ -103,6 +106,13 @@ impl Shared {
     }
 
     fn try_get(&self, kernel: &Kernel) -> Result<u64, Missed<()>> {
+        let (item, calls) = self.try_take(kernel)?;
+        assert_eq!(calls, 0, "nobody waits for more room");
+        Ok(item)
+    }
+
+    /// An item, and the marks of those who want to hear of its room.
+    fn try_take(&self, kernel: &Kernel) -> Result<(u64, u64), Missed<()>> {
         let ring = ring(kernel);
         let read = |from| {
             let item = self.place(from).read(0);
@@ -111,8 +121,35 @@ impl Shared {
             Ok((item, Self::end(from)?))
         };
         let (item, word) = take(kernel, &ring, held(kernel), |_| kernel.at("model: heir"), read, |_, _, _| {})?;
-        assert_eq!(tell(kernel, ring.taken.count, word), 0, "nobody waits for more room");
-        Ok(item)
+        Ok((item, tell(kernel, ring.taken.count, word)))
+    }
+
+    /// Puts as a task does: sleeps until a bell rings, which no mark of the count's tells.
+    fn put_as_task(&self, kernel: &Kernel, item: u64) {
+        let (count, bell) = (ring(kernel).taken.count, kernel.word(BELL));
+        loop {
+            let rung = bell.load(Acquire);
+            if self.try_put(kernel, item).is_ok() {
+                return;
+            }
+            while count.load(Acquire) & TASKS == 0 {
+                mark(count, count.load(Acquire), TASKS);
+            }
+            if self.try_put(kernel, item).is_ok() {
+                return;
+            }
+            kernel.park(bell, low(rung));
+        }
+    }
+
+    /// Takes an item that is there, and rings.
+    fn take_and_ring(&self, kernel: &Kernel) -> u64 {
+        let (item, calls) = self.try_take(kernel).expect("nobody else takes");
+        if calls & TASKS != 0 {
+            kernel.word(BELL).add(1, AcqRel);
+            kernel.wake(kernel.word(BELL), 1);
+        }
+        item
     }
 
     fn get(&self, kernel: &Kernel) -> u64 {
@@ -179,6 +216,20 @@ fn full_and_freed() {
         let putter = shared.putter(&kernel, 2, Fate::Lives, &[1, 2]);
         assert_eq!([shared.get(&kernel), shared.get(&kernel)], [1, 2]);
         putter.join().expect("it lives");
+    });
+}
+
+#[test]
+fn marked_for_a_bell_and_freed() {
+    // One place: a task's item waits for the first to be taken.
+    model(3, |kernel| {
+        let shared = Shared::of(1);
+        shared.put(&kernel, 1);
+        let task = shared.clone();
+        let task = kernel.spawn(2, Fate::Lives, move |kernel| task.put_as_task(kernel, 2));
+        assert_eq!(shared.take_and_ring(&kernel), 1);
+        task.join().expect("it lives");
+        assert_eq!(shared.take_and_ring(&kernel), 2);
     });
 }
 

@@ -24,7 +24,7 @@ impl Shared {
     fn poll(&self, kernel: &Kernel) {
         let ring = ring(kernel);
         while len(&ring) == 0 {
-            arm(ring.put.count);
+            arm(ring.put.count, CALLERS);
             if len(&ring) > 0 {
                 return;
             }

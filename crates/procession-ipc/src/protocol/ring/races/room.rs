@@ -7,7 +7,9 @@ use super::*;
 /// The word that counts heirs.
 const HEIRS: usize = 17;
 
-const ROOM: Room = Room { items: 2, bytes: 2 };
+const ROOM: Room = Room { items: 3, bytes: 4 };
+/// Only one that is alone has room for so many bytes.
+const LARGE: u64 = ROOM.bytes;
 
 fn count_heir(kernel: &Kernel) {
     kernel.word(HEIRS).fetch_add(1, AcqRel);
@@ -30,15 +32,15 @@ fn try_put_bytes(kernel: &Kernel, bytes: u64) -> Result<(), Missed<()>> {
 
 /// As `channel/send.rs` waits for room.
 fn put_bytes(kernel: &Kernel, bytes: u64) {
-    let taken = ring(kernel).taken.count;
+    let ring = ring(kernel);
+    let mut slept_with = 0;
     loop {
-        let seen = taken.load(Acquire);
+        let seen = ring.taken.count.load(Acquire);
         match try_put_bytes(kernel, bytes) {
             Err(Missed::Nothing) => {}
             done => return done.expect("nobody waits in vain"),
         }
-        let is_full = len(&ring(kernel)) >= ROOM.items;
-        pause(kernel, taken, seen, if is_full { WAITERS } else { WAITERS | CALLERS });
+        pause_for_room(kernel, &ring, ROOM, seen, &mut slept_with);
     }
 }
 
@@ -61,36 +63,56 @@ fn take_bytes(kernel: &Kernel, bytes: u64) {
     }
 }
 
-/// One waits for more room than one item leaves, and one for no more than that: the first to wake may not be the one that
-/// has it.
+/// One waits for more room than one item leaves, and one for no more than that.
 #[test]
 fn room_for_the_other() {
     model(1, |kernel| {
         put_bytes(&kernel, 1);
-        let large = kernel.spawn(2, Fate::Lives, |kernel| put_bytes(kernel, 2));
+        let large = kernel.spawn(2, Fate::Lives, |kernel| put_bytes(kernel, LARGE));
         let small = kernel.spawn(3, Fate::Lives, |kernel| put_bytes(kernel, 1));
         small.join();
         // The large one has room only now, and it is all there is.
         (0..2).for_each(|_| take_bytes(&kernel, 1));
         large.join();
-        take_bytes(&kernel, 2);
+        take_bytes(&kernel, LARGE);
         assert_eq!((len(&ring(&kernel)), bytes(&ring(&kernel))), (0, 0));
     });
 }
 
-/// Both wait, and one item is taken.
-#[test]
-fn two_wait_for_room() {
-    model(1, |kernel| {
-        (0..2).for_each(|_| put_bytes(&kernel, 1));
-        let large = kernel.spawn(2, Fate::Lives, |kernel| put_bytes(kernel, 2));
+/// Lets others go on until so many sleep.
+fn until_asleep(kernel: &Kernel, count: usize) {
+    while kernel.asleep() < count {
+        loom::thread::yield_now();
+    }
+}
+
+/// Items of these bytes are there, and two sleep that wait for room: the one that does longer has none when the first is
+/// taken, and the other has.
+fn two_sleep(there: &'static [u64]) {
+    model(1, move |kernel| {
+        there.iter().for_each(|&bytes| put_bytes(&kernel, bytes));
+        let large = kernel.spawn(2, Fate::Lives, |kernel| put_bytes(kernel, LARGE));
+        until_asleep(&kernel, 1);
         let small = kernel.spawn(3, Fate::Lives, |kernel| put_bytes(kernel, 1));
-        take_bytes(&kernel, 1);
+        until_asleep(&kernel, 2);
+        take_bytes(&kernel, there[0]);
         small.join();
-        (0..2).for_each(|_| take_bytes(&kernel, 1));
+        there[1..].iter().chain(&[1]).for_each(|&bytes| take_bytes(&kernel, bytes));
         large.join();
-        take_bytes(&kernel, 2);
+        take_bytes(&kernel, LARGE);
     });
+}
+
+/// There are as many bytes as there may be: both have said that they need more than one item's room.
+#[test]
+fn room_for_one_of_two() {
+    two_sleep(&[1, LARGE - 1]);
+}
+
+/// There are as many items as there may be: one is woken, and it is the one that has no room.
+#[test]
+fn woken_without_room() {
+    two_sleep(&[1, 1, 1]);
 }
 
 /// More than there is ever room for goes as soon as there is nothing else.
@@ -98,9 +120,9 @@ fn two_wait_for_room() {
 fn room_for_the_largest() {
     model(3, |kernel| {
         put_bytes(&kernel, 1);
-        let largest = kernel.spawn(2, Fate::Lives, |kernel| put_bytes(kernel, 3));
+        let largest = kernel.spawn(2, Fate::Lives, |kernel| put_bytes(kernel, LARGE + 1));
         take_bytes(&kernel, 1);
-        take_bytes(&kernel, 3);
+        take_bytes(&kernel, LARGE + 1);
         largest.join();
     });
 }
