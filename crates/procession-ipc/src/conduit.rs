@@ -100,8 +100,10 @@ impl Conduit {
         }
     }
 
-    // Values.
+    // Values. Apart from a pipe's, which count in nanoseconds.
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn send_value<T: Serialize + 'static>(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
         match &self.carrier {
             Carrier::Stream(stream) => {
@@ -113,6 +115,8 @@ impl Conduit {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn receive_value<T: DeserializeOwned + 'static>(&self, deadline: Deadline) -> Result<T, RecvError> {
         match &self.carrier {
             Carrier::Stream(stream) => {

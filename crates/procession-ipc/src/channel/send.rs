@@ -135,7 +135,7 @@ impl Channel {
                 // The other half of `tell_of_room`: the mark is there before the next look for a block.
                 Paused::Spun => fence(SeqCst),
                 // Who has just taken something is there.
-                Paused::Slept if ring::count_of(taken.load(Relaxed)) != ring::count_of(seen) => {}
+                Paused::Slept if ring::count_of(ring.taken.count.load(Relaxed)) != ring::count_of(seen) => {}
                 Paused::Slept => gone().map_or(Ok(()), Err)?,
                 Paused::Over => return Err(gone().unwrap_or(Unsent::Full)),
             }
