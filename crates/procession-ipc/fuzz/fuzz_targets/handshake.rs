@@ -45,12 +45,13 @@ enum Deed {
         at: u8,
         count: u8,
     },
-    /// The same, in a frame and behind some other bytes.
+    /// The same in a frame, behind what frames begin with and some bytes.
     Reframe {
         from: u8,
         to: u8,
         at: u8,
         count: u8,
+        start: Start,
         before: Vec<u8>,
     },
     Bytes {
@@ -74,6 +75,16 @@ enum Deed {
     HangUp {
         to: u8,
     },
+}
+
+/// What frames begin with.
+#[derive(Arbitrary, Debug)]
+enum Start {
+    Challenge,
+    Answer,
+    Welcome,
+    Md5,
+    Sha256,
 }
 
 /// Frames that CPython sends.
@@ -228,6 +239,18 @@ impl Word {
     }
 }
 
+impl Start {
+    fn bytes(&self) -> &'static [u8] {
+        match self {
+            Self::Challenge => CHALLENGE,
+            Self::Answer => b"#PROCESSION#",
+            Self::Welcome => b"#WELCOME#",
+            Self::Md5 => b"{md5}",
+            Self::Sha256 => b"{sha256}",
+        }
+    }
+}
+
 impl Digest {
     fn name(&self) -> &'static [u8] {
         match self {
@@ -268,9 +291,9 @@ fn play(ends: &mut [End], deed: Deed) {
             let bytes = part(&ends[number(from)], at, count);
             ends[number(to)].hear(&bytes);
         }
-        Deed::Reframe { from, to, at, count, before } => {
+        Deed::Reframe { from, to, at, count, start, before } => {
             let bytes = part(&ends[number(from)], at, count);
-            ends[number(to)].hear(&framed(&[&before, &bytes]));
+            ends[number(to)].hear(&framed(&[start.bytes(), &before, &bytes]));
         }
         Deed::Bytes { to, bytes } => ends[number(to)].hear(&bytes),
         Deed::Frame { to, message } => ends[number(to)].hear(&framed(&[&message])),
