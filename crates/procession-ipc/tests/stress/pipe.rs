@@ -61,8 +61,10 @@ impl Pipe {
     }
 
     /// Takes all that goes from this end to the other.
-    fn drain(&self, from: usize) {
+    fn drain(&self, worker: &Worker, from: usize) {
         loop {
+            // An unoptimized build reads a large message for a second.
+            worker.lives();
             match self.ends[1 - from].try_recv() {
                 Ok(item) => {
                     assert_eq!(item.0 % 2, from, "a message of the other end");
@@ -96,14 +98,15 @@ impl Subject for Pipe {
     /// With nobody at it: what is left comes in order; no more is lost than were killed, and all room is there again.
     fn is_quiet(&self, worker: &Worker) {
         for (from, end) in self.ends.iter().enumerate() {
-            self.drain(from);
+            self.drain(worker, from);
             // Somebody has to come after who died last.
             end.try_send(&self.items.of_bytes(worker, from, 0)).expect("there is room");
-            self.drain(from);
+            self.drain(worker, from);
             for _ in 0..LARGE_COUNT {
+                worker.lives();
                 end.try_send(&self.items.of_bytes(worker, from, LARGE)).expect("nothing else takes room");
             }
-            self.drain(from);
+            self.drain(worker, from);
         }
         self.items.check_lost(worker);
     }

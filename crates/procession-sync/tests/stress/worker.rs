@@ -94,7 +94,7 @@ impl Worker {
             self.begin();
             subject.turn(self);
             fail_point!(DONE);
-            self.board.own(self.number, Own::Turns).fetch_add(1, SeqCst);
+            self.lives();
             if searches && begun.elapsed() > SEARCH_MAX {
                 searches = false;
                 self.arm(Fate::Anywhere { before: 0 });
@@ -103,6 +103,11 @@ impl Worker {
         }
         fail_points::unwatch();
         fail_points::disarm();
+    }
+
+    /// Tells that it goes on, as every turn does: for a look at the object that takes long by itself.
+    pub(crate) fn lives(&self) {
+        self.board.own(self.number, Own::Turns).fetch_add(1, SeqCst);
     }
 
     /// Passes some time, as the seed says.
