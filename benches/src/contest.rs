@@ -220,11 +220,11 @@ pub fn figures(results: &[Results]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{channels, locks, shared_memory};
+    use crate::{channels, locks, shared_memory, strangers};
 
     /// The tables of all groups.
     fn all() -> impl Iterator<Item = Table> {
-        [shared_memory::tables(), channels::tables(), locks::tables()].into_iter().flatten()
+        [shared_memory::tables(), channels::tables(), strangers::tables(), locks::tables()].into_iter().flatten()
     }
 
     #[test]

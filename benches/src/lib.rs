@@ -14,6 +14,7 @@ pub mod rounds;
 pub mod runner;
 pub mod shared_memory;
 pub mod start_methods;
+pub mod strangers;
 
 /// What everything here returns: the bench has failed, and the message says who did.
 pub type Result<T = (), E = Box<dyn std::error::Error>> = std::result::Result<T, E>;

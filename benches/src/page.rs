@@ -36,6 +36,8 @@ pub struct Report {
     pub locks: Vec<Results>,
     /// Group `channels`, a table each.
     pub channels: Vec<Results>,
+    /// Group `strangers`, a table each.
+    pub strangers: Vec<Results>,
 }
 
 /// The whole page.
@@ -43,7 +45,7 @@ pub struct Report {
 pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
-    let Report { start_methods, shared_memory, locks, channels } = report;
+    let Report { start_methods, shared_memory, locks, channels, strangers } = report;
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
     let sharing = figures(shared_memory);
@@ -52,6 +54,8 @@ pub fn page(origin: &Origin, report: &Report) -> String {
     let locks = tables(locks);
     let messages = figures(channels);
     let channels = tables(channels);
+    let meeting = figures(strangers);
+    let strangers = tables(strangers);
     format!(
         "# Performance
 
@@ -125,6 +129,17 @@ Who takes items by value is given a clone of the producer's own; that is counted
 A number goes there and back through one pipe; a pipe's `send` looks at an item and leaves it where it is.
 What nobody copies is written and looked at in its first and its last bytes alone.
 iceoryx2 sends to whoever listens and has no queue that several take from; its subscribers look again and again.
+
+## Strangers
+
+A message of bytes goes to another process and comes back, by a connection that was made at an address; or one process makes connections to another, one after the other.
+What comes back is looked at.
+
+{meeting}
+{strangers}
+Names in bold are this project's.
+`std sockets` are a `UnixStream` and a `TcpStream` with the same frames, a buffer for reading, and `TCP_NODELAY`; nobody proves anything there.
+By a Unix socket, ours go on over shared memory after the hand-shake, unless one end is `stream_only`.
 "
     )
 }
@@ -224,6 +239,13 @@ mod tests {
         Results { head: "messages", figures, measured, ..shared() }
     }
 
+    /// The same of strangers.
+    fn strangers() -> Results {
+        let figures = vec![Figure { title: "far", ours: "mine", limit: "theirs", column: "u8", at_most: 1.25 }];
+        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![12e-6; 3], vec![8e-6; 3]] }];
+        Results { head: "by post", figures, measured, ..shared() }
+    }
+
     fn shown(start_methods: Results) -> String {
         let machine = Machine {
             cpu: "A CPU".to_owned(),
@@ -235,8 +257,9 @@ mod tests {
             python: "CPython 3.13.0".to_owned(),
         };
         let origin = Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine };
-        let (shared_memory, locks, channels) = (vec![shared()], vec![locks()], vec![channels()]);
-        page(&origin, &Report { start_methods, shared_memory, locks, channels })
+        let (shared_memory, locks) = (vec![shared()], vec![locks()]);
+        let (channels, strangers) = (vec![channels()], vec![strangers()]);
+        page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers })
     }
 
     fn has_line(page: &str, line: &str) {
@@ -291,6 +314,13 @@ mod tests {
         let page = shown(measured(&[]));
         has_line(&page, "| often | ≤ 0.5 × theirs | 0.25 | yes | 4.00 us | 16.0 us |");
         has_line(&page, "| messages | u8 |");
+    }
+
+    #[test]
+    fn the_tables_of_strangers_have_their_figures_and_times() {
+        let page = shown(measured(&[]));
+        has_line(&page, "| far | ≤ 1.25 × theirs | 1.50 | no | 12.0 us | 8.00 us |");
+        has_line(&page, "| by post | u8 |");
     }
 
     #[test]

@@ -65,6 +65,39 @@ const PLANTS: &[Plant] = &[
         target: "memory",
         says: "the geometry is within the mapping",
     },
+    Plant {
+        name: "room",
+        about: "room is made for as much as a header announces",
+        bug: Bug {
+            file: "crates/procession-ipc/src/stream/frames.rs",
+            from: "            0 => had.max(ROOM_BYTES_MIN),\n",
+            to: "            0 => rest,\n",
+        },
+        target: "frames",
+        says: "deadly signal",
+    },
+    Plant {
+        name: "frame-length",
+        about: "a frame of the hand-shake may be a byte longer",
+        bug: Bug {
+            file: "crates/procession-ipc/src/handshake/frame.rs",
+            from: "        Ok(length) if length <= HANDSHAKE_FRAME_MAX => Ok(length),\n",
+            to: "        Ok(length) if length <= HANDSHAKE_FRAME_MAX + 1 => Ok(length),\n",
+        },
+        target: "handshake",
+        says: "bytes are wanted",
+    },
+    Plant {
+        name: "reflection",
+        about: "our own challenges are answered in CPython's form",
+        bug: Bug {
+            file: "crates/procession-ipc/src/handshake/python.rs",
+            from: "    if Challenge::read(challenge)?.is_some() {\n",
+            to: "    if false {\n",
+        },
+        target: "handshake",
+        says: "was talked into it",
+    },
 ];
 
 /// What was asked for.

@@ -1,6 +1,6 @@
 //! Measures all groups and writes the book's page on performance: `report DIR [--quick | --smoke]`, which
-//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer`, `locker` and `messenger` beside
-//! this one.
+//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer`, `locker`, `messenger` and
+//! `stranger` beside this one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use procession_benches::machine::Machine;
 use procession_benches::page::{LOCKS_PLOT, Origin, Report, START_METHODS_PLOT, page};
 use procession_benches::rounds::Plan;
 use procession_benches::start_methods::{self, FIGURES, HEAD, SIZES_MIB, contestants};
-use procession_benches::{channels, locks, shared_memory};
+use procession_benches::{channels, locks, shared_memory, strangers};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +58,7 @@ fn report(dir: &Path, effort: Effort) -> Result {
     let shared_memory = measure_tables("sharer", "shared_memory.py", shared_memory::tables(), effort)?;
     let locks = measure_tables("locker", "locks.py", locks::tables(), effort)?;
     let channels = measure_tables("messenger", "channels.py", channels::tables(), effort)?;
+    let strangers = measure_tables("stranger", "strangers.py", strangers::tables(), effort)?;
     let origin = Origin {
         command: format!("cargo xtask bench-report{}", effort.argument),
         rounds: effort.plan.rounds,
@@ -65,7 +66,10 @@ fn report(dir: &Path, effort: Effort) -> Result {
     };
     write(&dir.join(START_METHODS_PLOT), &start_methods::plot(&start_methods, effort.sizes)?)?;
     write(&dir.join(LOCKS_PLOT), &locks::plot(&locks)?)?;
-    write(&dir.join("performance.md"), &page(&origin, &Report { start_methods, shared_memory, locks, channels }))
+    write(
+        &dir.join("performance.md"),
+        &page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers }),
+    )
 }
 
 /// The group `start_methods`, and the Python that took part in it.

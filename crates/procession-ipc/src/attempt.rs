@@ -16,7 +16,7 @@ use crate::conduit::{Conduit, Origin};
 use crate::duplex::End;
 use crate::handshake::{Agreed, AuthFailure, HANDSHAKE_FRAME_MAX, Handshake};
 use crate::peer::Peer;
-use crate::settings::{SILENCE_MAX, Settings};
+use crate::settings::Settings;
 
 /// Which end of the connection this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +60,6 @@ impl Attempt {
         settings: &Settings,
         deadline: Deadline,
     ) -> io::Result<Self> {
-        // Without it a peer that was cut off would be waited for as if it had nothing to say.
-        socket.expect_signs_of_life(SILENCE_MAX)?;
         let terms = settings.terms(&peer, role == Role::Dialing { values: true });
         let stage = match role {
             _ if settings.is_raw() => Stage::Over(Agreed::Cpython, None),

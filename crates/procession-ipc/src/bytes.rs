@@ -22,7 +22,7 @@ use crate::{Peer, RecvError, SendError};
 ///
 /// Made by [`pipe_bytes`](crate::pipe_bytes), over memory that the processes share; or of a connected stream socket, whose
 /// other end may be any program that writes the same frames: Python's `multiprocessing.connection` does. Messages may be
-/// empty and of any size; none is merged with its neighbor.
+/// empty, and of any size unless whoever made the connection has set a limit; none is merged with its neighbor.
 ///
 /// A clone is the same connection. Any number of threads may send and receive at once: each message goes out and comes
 /// in whole. An end may be an argument or a message, and then several processes have it. With a pipe all of them may send
@@ -34,7 +34,10 @@ use crate::{Peer, RecvError, SendError};
 /// of a message is [`RecvError::Truncated`]. Sending to it is [`SendError::Disconnected`], never `SIGPIPE`; with a pipe as
 /// soon as [`Connection`](crate::Connection) promises it.
 ///
-/// Whether the socket waits (`O_NONBLOCK`) does not matter, and is not changed.
+/// Whether the socket waits (`O_NONBLOCK`) does not matter, and is not changed. A TCP socket is set to send at once
+/// (`TCP_NODELAY`) and to ask a silent peer whether it is there (`SO_KEEPALIVE`): a machine that is switched off or cut off
+/// counts as gone after a minute. While something is under way to it, it is TCP that decides, in some fifteen minutes; who
+/// cannot wait as long sends with a timeout.
 ///
 /// # Crashes and fork
 /// The connection works in a forked child. With a socket, what its parent was in the middle of, the parent goes on with, and
@@ -71,7 +74,8 @@ impl BytesConnection {
     ///
     /// # Errors
     /// [`SendError::Disconnected`] when the peer is gone, even in the middle of the message; [`SendError::Closed`];
-    /// [`SendError::Torn`] after a message that was begun and not finished.
+    /// [`SendError::TooLarge`] beyond the connection's limit; [`SendError::Torn`] after a message that was begun and not
+    /// finished.
     ///
     /// # Python
     /// `Connection.send_bytes`; a part of a buffer is a slice of it.
@@ -148,7 +152,8 @@ impl BytesConnection {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] when all was received and the peer is gone, [`RecvError::Truncated`] when it went away in
-    /// the middle of a message; [`RecvError::Closed`]; [`RecvError::Corrupt`] for what is no frame, and from then on.
+    /// the middle of a message; [`RecvError::Closed`]; [`RecvError::Corrupt`] for what is no frame, and from then on;
+    /// [`RecvError::TooLarge`] beyond the connection's limit, as of [`BytesConnection::recv_max`].
     /// [`RecvError::System`] with `OutOfMemory` loses nothing.
     ///
     /// # Python
@@ -459,7 +464,7 @@ impl From<UnixStream> for BytesConnection {
     }
 }
 
-/// Messages may be of any size. What is sent leaves at once (`TCP_NODELAY`).
+/// Messages may be of any size. Options of the socket are set as the type says.
 impl From<TcpStream> for BytesConnection {
     fn from(socket: TcpStream) -> Self {
         Self::over_stream(socket.into(), u64::MAX, None)

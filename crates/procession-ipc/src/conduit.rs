@@ -244,3 +244,87 @@ impl<'de> Deserialize<'de> for Conduit {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use procession_wire::{decode, encode};
+
+    use procession_sys::PeerCredentials;
+
+    use super::*;
+    use crate::{BytesConnection, Connection, upgrade};
+
+    fn origin(message_bytes_max: u64) -> Origin {
+        let credentials = PeerCredentials { pid: 7, user: 1000 };
+        Origin { message_bytes_max, peer: Some(Peer::new("/somewhere".parse().ok(), Some(credentials))) }
+    }
+
+    /// Two ends of each kind. The first allows so many bytes, the second any number.
+    fn pairs(bytes_max: u64) -> [(Conduit, Conduit); 2] {
+        let (a, b) = UnixStream::pair().unwrap();
+        let streams = [(a, origin(bytes_max)), (b, Origin::UNLIMITED)];
+        let [a, b] = streams.map(|(socket, origin)| Conduit::over_stream(socket.into(), origin));
+        let (c, offer) = upgrade::offer().unwrap();
+        let d = upgrade::take(&offer.bytes, offer.descriptors).unwrap();
+        [(a, b), (Conduit::over_pipe(c, origin(bytes_max)), Conduit::over_pipe(d, Origin::UNLIMITED))]
+    }
+
+    #[test]
+    fn bytes_have_a_limit_that_no_caller_raises() {
+        for (ours, theirs) in
+            pairs(5).map(|(ours, theirs)| (BytesConnection::over(ours), BytesConnection::over(theirs)))
+        {
+            let refused = ours.send(b"123456").unwrap_err();
+            assert!(matches!(refused, SendError::TooLarge { bytes: 6, bytes_max: 5 }), "{refused}");
+            ours.send(b"12345").unwrap();
+            assert_eq!(theirs.recv().unwrap(), b"12345");
+            theirs.send(b"abcde").unwrap();
+            theirs.send(b"fghij").unwrap();
+            assert_eq!(ours.recv_max(9).unwrap(), b"abcde");
+            assert_eq!(ours.recv_into(&mut [0; 9]).unwrap(), 5);
+            theirs.send(b"123456").unwrap();
+            let refused = ours.recv_into(&mut [0; 9]).unwrap_err();
+            assert!(matches!(refused, RecvError::TooLarge { bytes: 6, bytes_max: 5 }), "{refused}");
+            assert!(matches!(ours.recv_max(9), Err(RecvError::TooLarge { bytes: 6, bytes_max: 5 })));
+            assert!(matches!(ours.try_recv(), Err(RecvError::TooLarge { .. })));
+            assert!(ours.poll().unwrap());
+            ours.send(b"on").unwrap();
+            assert_eq!(theirs.recv().unwrap(), b"on");
+        }
+        for (ours, theirs) in
+            pairs(5).map(|(ours, theirs)| (BytesConnection::over(ours), BytesConnection::over(theirs)))
+        {
+            theirs.send(b"123").unwrap();
+            let refused = ours.recv_max(2).unwrap_err();
+            assert!(
+                matches!(refused, RecvError::TooLarge { bytes: 3, bytes_max: 2 }),
+                "what the caller says counts, too"
+            );
+        }
+    }
+
+    #[test]
+    fn the_limit_and_the_peer_travel_with_an_end() {
+        for (ours, theirs) in pairs(5) {
+            let (ours, theirs) = (BytesConnection::over(ours), BytesConnection::over(theirs));
+            let again: BytesConnection = decode(encode(&ours).unwrap()).unwrap();
+            assert_eq!(again.peer(), ours.peer());
+            assert!(matches!(again.send(b"123456"), Err(SendError::TooLarge { bytes: 6, bytes_max: 5 })));
+            again.send(b"12345").unwrap();
+            assert_eq!(theirs.recv().unwrap(), b"12345");
+            assert_eq!(theirs.peer(), None);
+        }
+        for (ours, theirs) in pairs(9) {
+            let (ours, theirs) = (Connection::<String, u8>::over(ours), Connection::<u8, String>::over(theirs));
+            let again: Connection<String, u8> = decode(encode(&ours).unwrap()).unwrap();
+            assert_eq!(again.peer().and_then(Peer::pid), Some(7));
+            let text = "nine bytes".to_owned();
+            assert!(matches!(again.send(&text), Err(SendError::TooLarge { bytes: 11, bytes_max: 9 })));
+            again.send(&"eight...".to_owned()).unwrap();
+            assert_eq!(theirs.recv().unwrap(), "eight...");
+            assert!(format!("{again:?} {ours:?}").contains("/somewhere"));
+        }
+    }
+}

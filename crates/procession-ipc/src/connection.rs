@@ -23,7 +23,7 @@ use crate::duplex::End;
 use crate::wait::{Waitable, Watch};
 use crate::{Peer, RecvError, SendError, values};
 
-/// One end of a pipe, which sends `S` and receives `R`; made by [`pipe`](crate::pipe).
+/// One end of a connection, which sends `S` and receives `R`: of a [`pipe`](crate::pipe), or of a stream socket.
 ///
 /// Messages arrive whole, in order, each once. They may be of any size: more than [`PIPE_BYTES`](crate::PIPE_BYTES) of them
 /// in one direction wait for the peer to receive some, but a single message always goes. A message may hold whatever has
@@ -43,6 +43,21 @@ use crate::{Peer, RecvError, SendError, values};
 /// when it has to wait, and when a peer has dropped or closed the end, or exited in that way. Of peers that were killed
 /// it hears after 256 messages at the latest, which go nowhere. That a message was sent does not mean that it was
 /// received.
+///
+/// # Sockets
+/// Over a stream socket, to a process that may be anybody's on any machine, values go as bytes, and that is all a stream
+/// carries. So
+///
+/// - a value that holds a file, a queue, a lock or a connection is [`SendError::Descriptors`];
+/// - a message of more bytes than the connection allows, [`MESSAGE_BYTES`](crate::MESSAGE_BYTES) if nothing else was said, is
+///   [`SendError::TooLarge`] where it is sent and [`RecvError::TooLarge`] where it comes, before memory is taken for it;
+/// - a peer that dies in the middle of a message is [`RecvError::Truncated`]; a message that was begun and not finished in
+///   its time ends what can be sent, with [`SendError::Torn`];
+/// - several processes that have one end take turns, and what [`BytesConnection`](crate::BytesConnection) says of sockets and
+///   forked children holds.
+///
+/// What is received is checked, whoever has sent it; but nothing is encrypted, and a message that is no `R` by mistake may
+/// look like one.
 ///
 /// # Fork
 /// A forked child has all ends that its parent had, as another process. The end of the stream comes when it has dropped
@@ -106,13 +121,14 @@ impl<S, R> Connection<S, R> {
 }
 
 impl<S: Serialize + 'static, R> Connection<S, R> {
-    /// Sends a value. Waits while the pipe is full.
+    /// Sends a value. Waits while the pipe, or the socket, is full.
     ///
-    /// Returns when the message is where the peer finds it: whatever becomes of this process, it can be received.
+    /// Returns when the message is where the peer finds it: whatever becomes of this process, it can be received. With a
+    /// socket it is in the system's hands.
     ///
     /// # Errors
     /// [`SendError::Disconnected`] when the peer is gone, as the type's documentation says; [`SendError::Encode`] for a
-    /// value that cannot be a message; [`SendError::Closed`]; [`SendError::System`] when no memory is left, no descriptor, or
+    /// value that cannot be a message; [`SendError::Closed`]; those of sockets; [`SendError::System`] when no memory is left, no descriptor, or
     /// when the user has too many descriptors in messages that nobody has received (`ETOOMANYREFS`, getrlimit(2)). Nothing
     /// was sent then, and nothing of it is left behind.
     ///
@@ -134,7 +150,8 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
         self.send_until(value, Deadline::NEVER)
     }
 
-    /// As [`Connection::send`], if the pipe is not full.
+    /// As [`Connection::send`], if the pipe is not full. Over a socket see
+    /// [`BytesConnection::try_send`](crate::BytesConnection::try_send): there a message may be torn.
     ///
     /// # Errors
     /// [`SendError::WouldBlock`] when it is, or when others are sending for 100 ms. Otherwise as [`Connection::send`].
@@ -158,7 +175,8 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
     /// As [`Connection::send`], waiting for so long at most. `Duration::ZERO` does not wait, `Duration::MAX` waits for ever.
     ///
     /// # Errors
-    /// [`SendError::Timeout`]; nothing was sent then. Otherwise as [`Connection::send`].
+    /// [`SendError::Timeout`]; nothing was sent then. Over a socket [`SendError::Torn`], when the time was over in the middle
+    /// of the message. Otherwise as [`Connection::send`].
     pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<(), SendError> {
         self.send_until(value, Deadline::after(timeout)).map_err(values::timed_out)
     }
@@ -177,7 +195,7 @@ impl<S, R: DeserializeOwned + 'static> Connection<S, R> {
     ///
     /// # Errors
     /// [`RecvError::Disconnected`] when all was received and nobody holds the other end; [`RecvError::Decode`] for a message
-    /// that is no `R`, or lacks a descriptor that it should have, and which is gone; [`RecvError::Closed`];
+    /// that is no `R`, or lacks a descriptor that it should have, and which is gone; [`RecvError::Closed`]; those of sockets;
     /// [`RecvError::System`], with which the message stays where it is, so when this process has too many files open for
     /// its descriptors (`EMFILE`).
     ///
@@ -352,14 +370,26 @@ impl<S, R> Waitable for Connection<S, R> {
 }
 
 /// Messages of up to [`MESSAGE_BYTES`](crate::MESSAGE_BYTES) in both directions. Both ends must be this library's, on machines
-/// with the same byte order, and of the same types: nothing checks that but the decoding of each message.
+/// of the same byte order, and of the same types: nothing checks that but the decoding of each message.
+///
+/// # Examples
+/// ```
+/// use procession_ipc::Connection;
+/// use std::os::unix::net::UnixStream;
+///
+/// let (ours, theirs) = UnixStream::pair()?;
+/// let (ours, theirs) = (Connection::<u8, ()>::from(ours), Connection::<(), u8>::from(theirs));
+/// ours.send(&7)?;
+/// assert_eq!(theirs.recv()?, 7);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 impl<S, R> From<UnixStream> for Connection<S, R> {
     fn from(socket: UnixStream) -> Self {
         Self::over_stream(socket.into(), MESSAGE_BYTES, None)
     }
 }
 
-/// As from a [`UnixStream`]. What is sent leaves at once (`TCP_NODELAY`).
+/// As from a [`UnixStream`]. Options of the socket are set as [`BytesConnection`](crate::BytesConnection) says.
 impl<S, R> From<TcpStream> for Connection<S, R> {
     fn from(socket: TcpStream) -> Self {
         Self::over_stream(socket.into(), MESSAGE_BYTES, None)

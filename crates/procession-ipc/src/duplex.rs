@@ -11,6 +11,8 @@
 //!
 //! A sender that is told by no wait and no error looks at the leavings: when their number has changed, it asks the kernel.
 
+#[cfg(test)]
+mod hostile; // What a peer may do to it.
 mod limited;
 
 use std::io;

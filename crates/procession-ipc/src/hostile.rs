@@ -5,6 +5,8 @@
 //!
 //! With `PROPTEST_CASES=100000` in the environment it goes on for half an hour. `fuzz` beside this has a target as well.
 
+mod lent; // To those who hold memory. To a pipe: `duplex/hostile.rs`.
+
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -18,6 +20,7 @@ use proptest::prelude::*;
 
 use crate::channel::{INLINE_BYTES_MAX, PUT_POSITIONS as PUT, TAKEN_COUNT, TAKEN_POSITIONS as TAKEN};
 use crate::items::{Items, Kind, decoded};
+use crate::protocol::ring;
 use crate::store::{Limits, SEGMENT_BYTES, STORE_BYTES_MIN};
 use crate::{JoinableQueue, Queue};
 
@@ -25,7 +28,7 @@ use crate::{JoinableQueue, Queue};
 type Item = (u64, Vec<u8>, Option<Descriptor>);
 
 /// What a verb may take: it waits for 100 ms for a lock that somebody seems to have, and the machine is busy.
-const SOON: Duration = Duration::from_secs(5);
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// What the peer or this process does.
 #[derive(Clone, Debug)]
@@ -78,7 +81,7 @@ enum Deed {
 }
 
 /// Words that mean something somewhere: counts with marks, positions, blocks, states, headers, locks.
-fn word() -> impl Strategy<Value = u64> {
+pub(crate) fn word() -> impl Strategy<Value = u64> {
     let small = 0..64_u64;
     prop_oneof![
         any::<u64>(),
@@ -96,7 +99,7 @@ fn word() -> impl Strategy<Value = u64> {
 }
 
 /// Places of records: crooked ones, and the ends of what there is.
-fn position() -> impl Strategy<Value = u64> {
+pub(crate) fn position() -> impl Strategy<Value = u64> {
     let near = (0..4_u64, 0..64_u64).prop_map(|(segment, at)| segment * SEGMENT_BYTES + at);
     prop_oneof![
         near.clone(),
@@ -117,7 +120,7 @@ fn honest() -> impl Strategy<Value = Deed> {
 }
 
 /// Where words of the store are that say something: its head, the directory, the states, and the first records.
-fn place() -> impl Strategy<Value = usize> {
+pub(crate) fn place() -> impl Strategy<Value = usize> {
     let records = (1..8_usize, 0..32_usize).prop_map(|(block, at)| block * SEGMENT_BYTES as usize / 8 + at);
     prop_oneof![0..16_usize, 512..640_usize, records]
 }
@@ -166,7 +169,7 @@ fn act(items: &Arc<Items>, deed: Deed) {
         }
         Deed::Record { at, word } => {
             // The first segment's block, as the directory says, unless a peer has written there.
-            let half = (words[TAKEN_COUNT].load(SeqCst) >> 2) % 2 * 2;
+            let half = words[TAKEN_COUNT].load(SeqCst) / ring::ONE % 2 * 2;
             let position = words[TAKEN + half as usize].load(SeqCst);
             let block = items.channel.store().segment(position / SEGMENT_BYTES);
             let place = block.map(|block| items.channel.store().place(block) + (position % SEGMENT_BYTES) as usize);

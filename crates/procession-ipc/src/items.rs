@@ -262,7 +262,7 @@ impl Items {
         self: &Arc<Self>,
         deadline: Deadline,
         own_handles: usize,
-        decode: impl FnOnce(Incoming, &[u8]) -> Result<R, GetError>,
+        decode: impl FnOnce(Incoming, &mut Vec<u8>) -> Result<R, GetError>,
     ) -> Result<R, GetError> {
         let Some(link) = self.ends.consumers.as_ref().filter(|_| !self.ends.is_closed()) else {
             return Err(GetError::Closed);
@@ -273,7 +273,7 @@ impl Items {
                 && let Some(len) = self.channel.take_quickly(link, &mut buffer, deadline)
             {
                 let incoming = Incoming { content: Content::Inline(len), is_raw: false, descriptors: Vec::new() };
-                let item = decode(incoming, &buffer);
+                let item = decode(incoming, &mut buffer);
                 return (buffer, item);
             }
             let patience = Patience::new();
@@ -286,7 +286,7 @@ impl Items {
                 Kind::Queue | Kind::Simple => self.channel.receive(link, &mut buffer, deadline, gone),
             };
             let item = match received {
-                Ok(incoming) => decode(incoming, &buffer),
+                Ok(incoming) => decode(incoming, &mut buffer),
                 Err(unreceived) => Err(not_had(unreceived, deadline)),
             };
             (buffer, item)
@@ -296,7 +296,7 @@ impl Items {
 
 /// The item that has come.
 #[inline]
-pub(crate) fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> Result<T, GetError> {
+pub(crate) fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &mut Vec<u8>) -> Result<T, GetError> {
     Ok(values::decoded(incoming, buffer)?)
 }
 

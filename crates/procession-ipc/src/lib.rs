@@ -52,6 +52,9 @@ mod listener;
 mod peer; // who they are,
 mod settings; // and what is asked of them.
 
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 #[cfg(test)]
 mod hostile; // What a peer may do to them.
 
@@ -80,10 +83,11 @@ pub use crate::listener::{BACKLOG, HANDSHAKES_MAX, Listener};
 pub use crate::peer::Peer;
 pub use crate::pipe::{PIPE_BYTES, pipe, pipe_bytes, pipe_simplex};
 pub use crate::queue::Queue;
-pub use crate::settings::{HANDSHAKE_TIMEOUT, SILENCE_MAX};
+pub use crate::settings::HANDSHAKE_TIMEOUT;
 pub use crate::sides::{Consumer, Producer};
 pub use crate::simple::SimpleQueue;
 pub use crate::simplex::{Receiver, Sender};
 #[doc(hidden)]
 pub use crate::store::Usage;
 pub use crate::wait::{Waitable, try_wait_ready, wait_ready, wait_ready_timeout};
+pub use procession_sys::TCP_SILENCE_MAX;

@@ -45,7 +45,7 @@ pub const BACKLOG: u32 = 4096;
 ///
 /// # Crashes and fork
 /// When the process dies, its clients' connections end; when its machine vanishes, they end after
-/// [`SILENCE_MAX`](crate::SILENCE_MAX). A socket file is left behind then; the next listener at that path
+/// [`TCP_SILENCE_MAX`](crate::TCP_SILENCE_MAX). A socket file is left behind then; the next listener at that path
 /// takes it over. A listener may be an argument or a message, and a forked child has it, too: all who have it accept, each
 /// connection is accepted by one of them, and the file goes with the one that made it. Hand-shakes are their process's own;
 /// a child that was forked in the middle of some, and neither uses nor drops the listener, keeps their sockets open.

@@ -16,10 +16,6 @@ use crate::peer::Peer;
 /// around the world arrives.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a TCP peer may be silent, and not even answer what the kernel then asks it, before it counts as gone: two
-/// minutes. One that is there and only has nothing to say is not affected.
-pub const SILENCE_MAX: Duration = Duration::from_secs(120);
-
 /// What an end asks and offers.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Settings {

@@ -13,7 +13,7 @@ use procession_wire::{DecodeError, EncodeError, Encoder, bulk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::channel::{Body, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent};
+use crate::channel::{Body, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent, room_in};
 use crate::duplex::End;
 use crate::{RecvError, SendError};
 
@@ -71,28 +71,29 @@ pub(crate) fn send<T: Serialize + 'static, E>(
         }
         let (mut bytes, descriptors) = encoder.finish().into_parts();
         let len = bytes.len();
-        bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
+        bytes.extend_from_slice(&[0; size_of::<u64>()]); // A number of bytes that is known is written without a call.
+        bytes.truncate(len.next_multiple_of(size_of::<u64>()));
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         let sent = send(Outgoing { body: Body::Encoded(&bytes, len), descriptors: &descriptors });
         (bytes, sent.map_err(Unsendable::Unsent))
     })
 }
 
-/// The value that has come; what stands in its record is in `buffer`.
+/// The value that has come; what stands in its record is in `buffer`, and what does not may be copied there.
 #[inline]
-pub(crate) fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &[u8]) -> Result<T, Unread> {
+pub(crate) fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &mut Vec<u8>) -> Result<T, Unread> {
     match incoming {
         Incoming { content: Content::Inline(len), descriptors, .. } => {
             Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?)
         }
-        incoming => decoded_outside(incoming),
+        incoming => decoded_outside(incoming, buffer),
     }
 }
 
 /// One that does not stand in its record.
 #[cold]
 #[inline(never)]
-fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming) -> Result<T, Unread> {
+fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &mut Vec<u8>) -> Result<T, Unread> {
     const NO_NUMBERS: Unread = Unread::Corrupt("numbers came where none are");
     let Incoming { content, is_raw, descriptors } = incoming;
     match content {
@@ -103,9 +104,11 @@ fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming) -> Result<
             if is_raw {
                 return Ok(bulk::copied_from(map, at, bytes).ok_or(NO_NUMBERS)??);
             }
-            let body: Vec<u8> = map.read_vec(at, bytes).map_err(|_| OUTSIDE)?;
+            // The kernel clears memory that is new, which takes longer than the copy.
+            let body = room_in(buffer, bytes);
+            map.read(at, body).map_err(|_| OUTSIDE)?;
             drop(lease);
-            Ok(procession_wire::decode_slice(&body, descriptors)?)
+            Ok(procession_wire::decode_slice(body, descriptors)?)
         }
         Content::File(file, bytes) => {
             let body = mapped(&file, bytes)?;
@@ -150,7 +153,7 @@ impl From<Unsendable<Self>> for SendError {
 pub(crate) fn receive_by<T: DeserializeOwned + 'static>(end: &End, deadline: Deadline) -> Result<T, RecvError> {
     with_scratch(|mut buffer| {
         let value = match end.receive(&mut buffer, deadline) {
-            Ok(incoming) => decoded(incoming, &buffer).map_err(RecvError::from),
+            Ok(incoming) => decoded(incoming, &mut buffer).map_err(RecvError::from),
             Err(unreceived) => Err(not_received(unreceived, deadline)),
         };
         (buffer, value)

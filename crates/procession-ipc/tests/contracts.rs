@@ -1,20 +1,34 @@
-//! What CPython's tests promise of queues between processes that are not parent and child.
+//! What CPython's tests promise of queues between processes that are not parent and child, and of listeners and clients.
 //!
-//! Relies on the test kit; order is told by the queues themselves.
+//! Relies on the test kit; order is told by the queues and connections themselves.
 
 #[path = "../../procession-shm/tests/common/mod.rs"]
 mod common;
 
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
 use common::{methods, start};
-use procession_ipc::Queue;
+use procession_ipc::{AcceptError, Address, AuthFailure, Client, ConnectError, ListenError, Listener, Queue};
 use procession_launch::StartMethod;
 
 procession_testkit::main! {
     warm_up: common::warm_up;
     cases for methods(), [
         grandchildren_exchange_a_value_over_a_queue_of_their_parent,
+        a_fresh_client_polls_for_the_first_message,
+    ];
+    cases: [
+        a_windows_pipe_is_no_address,
+        a_bogus_answer_is_refused,
+        a_listener_that_does_not_welcome_is_refused,
+        a_short_time_for_hand_shakes_ends_no_other_wait,
     ];
 }
+
+const KEY: &[u8] = b"a key";
 
 fn put_and_hear(there: Queue<u32>, back: Queue<u32>) -> u32 {
     there.put(7).unwrap();
@@ -38,4 +52,97 @@ fn exchange(method: StartMethod) -> u32 {
 
 fn grandchildren_exchange_a_value_over_a_queue_of_their_parent(method: StartMethod) {
     assert_eq!(start(method, exchange, (method,)).join().unwrap(), 42);
+}
+
+fn poll_and_receive(address: Address) -> Vec<u8> {
+    let connection = Client::connect_bytes(address, KEY).unwrap();
+    assert!(connection.poll_timeout(Duration::from_secs(10)).unwrap());
+    connection.recv().unwrap()
+}
+
+fn a_fresh_client_polls_for_the_first_message(method: StartMethod) {
+    for listener in [Listener::bind("127.0.0.1:0"), Listener::temporary()] {
+        let listener = listener.unwrap().authkey(KEY);
+        let child = start(method, poll_and_receive, (listener.address().clone(),));
+        let accepted = listener.accept_bytes().unwrap();
+        accepted.send(b"hello").unwrap();
+        assert_eq!(child.join().unwrap(), b"hello");
+    }
+}
+
+fn a_windows_pipe_is_no_address() {
+    let pipe = r"\\.\test";
+    let refused = Listener::bind(pipe).unwrap_err();
+    assert!(matches!(refused, ListenError::Address(_)) && refused.to_string().contains("host:port"), "{refused}");
+    assert!(matches!(Client::connect_bytes(pipe, KEY), Err(ConnectError::Address(_))));
+}
+
+/// A frame as both sides write them.
+fn frame(message: &[u8]) -> Vec<u8> {
+    [&u32::try_from(message.len()).unwrap().to_be_bytes()[..], message].concat()
+}
+
+fn receive(socket: &mut TcpStream) -> Vec<u8> {
+    let mut header = [0; 4];
+    socket.read_exact(&mut header).unwrap();
+    let mut message = vec![0; u32::from_be_bytes(header) as usize];
+    socket.read_exact(&mut message).unwrap();
+    message
+}
+
+fn a_bogus_answer_is_refused() {
+    let listener = Listener::bind("127.0.0.1:0").unwrap().authkey(KEY).allow_cpython().allow_legacy_md5();
+    for bogus in [&b"something bogus"[..], b"", b"#WELCOME#", &[0; 16], b"{sha256}something bogus"] {
+        let mut socket = TcpStream::connect(listener.address().to_string()).unwrap();
+        assert!(matches!(listener.try_accept_bytes(), Err(AcceptError::WouldBlock)));
+        assert!(receive(&mut socket).starts_with(b"#CHALLENGE#"));
+        socket.write_all(&frame(bogus)).unwrap();
+        let refused = listener.accept_bytes();
+        assert!(matches!(refused, Err(AcceptError::AuthFailed { .. })), "{bogus:?}: {refused:?}");
+        let mut rest = Vec::new();
+        let told = socket.read_to_end(&mut rest);
+        assert!(told.is_err() || rest.is_empty(), "who fails is told nothing");
+    }
+}
+
+fn a_listener_that_does_not_welcome_is_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = Address::from(listener.local_addr().unwrap());
+    let challenge = [&b"#CHALLENGE#{sha256}"[..], &[7; 40]].concat();
+    let sayings: [&[&[u8]]; 4] =
+        [&[b"#CHALLENGE#"], &[b"#CHALLENGE#too short"], &[b"something else"], &[&challenge, b"something bogus"]];
+    for said in sayings {
+        let client = Client::builder(&address).unwrap().authkey(KEY).allow_cpython();
+        let refused = thread::scope(|scope| {
+            let client = scope.spawn(move || client.connect_bytes());
+            let mut socket = listener.accept().unwrap().0;
+            for (count, message) in said.iter().enumerate() {
+                if count > 0 {
+                    assert!(receive(&mut socket).starts_with(b"{sha256}"), "it has answered");
+                }
+                socket.write_all(&frame(message)).unwrap();
+            }
+            client.join().unwrap()
+        });
+        let Err(ConnectError::AuthFailed { reason, .. }) = refused else { panic!("{said:?}: {refused:?}") };
+        assert_ne!(reason, AuthFailure::Timeout);
+    }
+}
+
+fn a_short_time_for_hand_shakes_ends_no_other_wait() {
+    let short = Duration::from_millis(100);
+    let listener = Listener::bind("127.0.0.1:0").unwrap().authkey(KEY).handshake_timeout(short);
+    let address = listener.address().clone();
+    let client = thread::spawn(move || {
+        thread::park_timeout(3 * short);
+        let connection = Client::connect_bytes(address, KEY).unwrap();
+        thread::park_timeout(3 * short);
+        connection.send(b"late").unwrap();
+        connection.recv().unwrap()
+    });
+    let accepted = listener.accept_bytes().unwrap();
+    assert_eq!(accepted.recv().unwrap(), b"late");
+    thread::park_timeout(3 * short);
+    accepted.send(b"later").unwrap();
+    assert_eq!(client.join().unwrap(), b"later");
 }

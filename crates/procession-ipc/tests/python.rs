@@ -18,12 +18,12 @@ procession_testkit::main! {
     cases: [
         clients_of_each_version_exchange_messages within 120,
         listeners_of_each_version_exchange_messages within 120,
-        without_keys_there_is_no_hand_shake,
-        a_client_with_another_key_is_refused_and_told_nothing,
-        a_listener_with_another_key_is_refused,
-        cpython_is_refused_unless_it_is_allowed,
-        md5_is_refused_unless_it_is_allowed_too,
-        what_is_typed_is_not_for_cpython,
+        without_keys_there_is_no_hand_shake within 120,
+        a_client_with_another_key_is_refused_and_told_nothing within 120,
+        a_listener_with_another_key_is_refused within 120,
+        cpython_is_refused_unless_it_is_allowed within 120,
+        md5_is_refused_unless_it_is_allowed_too within 120,
+        what_is_typed_is_not_for_cpython within 120,
     ];
 }
 
@@ -74,34 +74,35 @@ while True:
     connection.send_bytes(message[::-1])
 ";
 
-/// A Python, by its command, and its version.
+/// A Python, by the path of its executable, and its version.
 struct Python {
-    command: String,
+    executable: String,
     version: (u32, u32),
+}
+
+/// The Python of that name, if there is one: a name may be there and lead nowhere, as those of version managers do. Those
+/// take their time, too, so a name is asked once for what is behind it.
+fn find(name: &str) -> Option<Python> {
+    let print = "import sys; print(*sys.version_info[:2], sys.executable)";
+    let output = Command::new(name).args(["-c", print]).output().ok()?;
+    let text = String::from_utf8(output.stdout).expect("text");
+    let mut words = text.trim_end().splitn(3, ' ');
+    let (major, minor, executable) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?);
+    Some(Python { executable: executable.to_owned(), version: (major, minor) })
+}
+
+/// The usual one.
+fn python() -> Python {
+    find("python3").expect("python3")
 }
 
 /// Every version that is found under one of its usual names.
 fn pythons() -> Vec<Python> {
-    let names = (8..=13).map(|minor| format!("python3.{minor}")).chain(["python3".to_owned()]);
-    let mut found: Vec<Python> = Vec::new();
-    for command in names {
-        // A name may be there and lead nowhere, as those of version managers do.
-        let print = "import sys; print(*sys.version_info[:2])";
-        let Ok(output) = Command::new(&command).args(["-c", print]).output() else { continue };
-        let text = String::from_utf8(output.stdout).expect("digits");
-        let Some((major, minor)) = text.trim_end().split_once(' ') else { continue };
-        let version = (major.parse().expect("a number"), minor.parse().expect("a number"));
-        if found.iter().all(|python| python.version != version) {
-            found.push(Python { command, version });
-        }
+    let mut found = vec![python()];
+    for name in (8..=13).map(|minor| format!("python3.{minor}")) {
+        found.extend(find(&name).filter(|python| found.iter().all(|other| other.version != python.version)));
     }
-    assert!(!found.is_empty(), "there is no python3");
     found
-}
-
-/// Any of them.
-fn python() -> Python {
-    pythons().pop().expect("python3")
 }
 
 impl Python {
@@ -111,7 +112,7 @@ impl Python {
 
     fn start(&self, role: &str, address: &str, key: Option<&[u8]>) -> Running {
         let key = key.map_or("none".to_owned(), |key| format!("={}", str::from_utf8(key).expect("text")));
-        let command = &mut Command::new(&self.command);
+        let command = &mut Command::new(&self.executable);
         let child = command.args(["-c", ECHO, role, address, &key]).stdout(Stdio::piped()).spawn();
         let mut child = child.expect("python");
         let output = BufReader::new(child.stdout.take().expect("a pipe"));

@@ -28,7 +28,7 @@ procession_testkit::main! {
         a_sender_that_is_killed_in_mid_message_is_told,
     ];
     cases for KINDS, [
-        values_of_all_sizes_go_both_ways,
+        values_of_all_sizes_go_both_ways within 60,
         what_is_no_value_is_gone_and_the_next_is_received,
         what_has_descriptors_is_refused_and_costs_nothing,
         a_stream_cut_off_anywhere_is_told,
@@ -92,7 +92,11 @@ fn frame(message: &[u8]) -> Vec<u8> {
 enum Item {
     Nothing,
     Text(String),
-    Numbers { of: u64, all: Vec<f64> },
+    Numbers {
+        of: u64,
+        #[serde(with = "procession_wire::bulk")]
+        all: Vec<f64>,
+    },
 }
 
 fn echo<T: Serialize + for<'de> Deserialize<'de> + 'static>(connection: Connection<T, T>, times: usize) {

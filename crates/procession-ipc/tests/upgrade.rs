@@ -23,6 +23,7 @@ use procession_ipc::{Connection, Queue, RecvError, SendError, Waitable, wait_rea
 use procession_launch::StartMethod;
 use procession_shm::arena::{collect, statistics};
 use procession_sync::{Lock, RECHECK};
+use procession_sys::send_signal;
 use procession_testkit::{open_descriptors, open_descriptors_of, program};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Serialize};
@@ -37,6 +38,7 @@ procession_testkit::main! {
         who_is_killed_is_gone_for_its_stranger,
         who_waits_for_room_is_told_of_a_killed_stranger,
         who_is_killed_in_the_middle_costs_the_other_nothing within 120,
+        who_is_stopped_keeps_nobody_longer_than_asked,
         a_limit_holds_in_both_directions,
         an_end_costs_three_descriptors,
         a_hundred_connections_to_one_stranger_are_apart,
@@ -54,6 +56,8 @@ procession_testkit::main! {
 /// Ten times what is promised of any of these.
 const FENCE: Duration = Duration::from_secs(1);
 const UNLIMITED: u64 = u64::MAX;
+const SIGSTOP: i32 = 19;
+const SIGCONT: i32 = 18;
 
 type Item = (u64, Vec<u8>);
 
@@ -330,6 +334,44 @@ fn who_is_killed_in_the_middle_costs_the_other_nothing() {
             assert!(since.elapsed() < FENCE);
         }
     }
+}
+
+/// A stranger that is stopped wherever it just is, perhaps having a lock, keeps nobody longer than asked; and when it goes
+/// on nothing is lost.
+fn who_is_stopped_keeps_nobody_longer_than_asked() {
+    let stranger = Stranger::<Item, Item>::start("echoes");
+    let connection = &stranger.connection;
+    let (mut sent, mut received) = (0, 0);
+    for round in 0..100 {
+        for _ in 0..50 {
+            connection.send(&(sent, vec![1; round])).unwrap();
+            sent += 1;
+        }
+        send_signal(stranger.child.id(), SIGSTOP).unwrap();
+        let since = Instant::now();
+        let mut note = |result: Result<Item, RecvError>| {
+            if let Ok((number, _)) = &result {
+                assert_eq!(*number, received);
+                received += 1;
+            }
+            result
+        };
+        while note(connection.try_recv()).is_ok() {}
+        let late = note(connection.recv_timeout(Duration::from_millis(1)));
+        assert!(matches!(late, Ok(_) | Err(RecvError::Timeout | RecvError::Busy)), "{late:?}");
+        match connection.try_send(&(sent, Vec::new())) {
+            Ok(()) => sent += 1,
+            Err(SendError::Busy | SendError::WouldBlock) => {}
+            Err(other) => panic!("{other}"),
+        }
+        assert!(since.elapsed() < FENCE);
+        send_signal(stranger.child.id(), SIGCONT).unwrap();
+    }
+    while received < sent {
+        assert_eq!(connection.recv().unwrap().0, received);
+        received += 1;
+    }
+    stranger.end();
 }
 
 fn sends_one_more() {

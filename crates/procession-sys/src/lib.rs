@@ -112,7 +112,7 @@ pub use crate::settings::{
 pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
-pub use crate::stream::StreamSocket;
+pub use crate::stream::{StreamSocket, TCP_SILENCE_MAX};
 pub use crate::stream_listener::{Connecting, PeerCredentials, SocketAddress, StreamListener, is_abandoned_socket};
 pub use crate::thread_id::{THREAD_IDS_END, thread_id};
 pub use crate::threads::is_single_threaded;

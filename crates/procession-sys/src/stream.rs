@@ -21,6 +21,16 @@ use rustix::net::{
 use crate::fd::{dev_null, out_of_the_way, replace};
 use crate::rights::{self, Received};
 
+/// How long a peer's machine may be silent over TCP until it counts as gone: a minute, of which the last half is for
+/// three questions.
+///
+/// A machine that is switched off, or cut off, says nothing any more; Linux would ask for the first time after two hours.
+pub const TCP_SILENCE_MAX: Duration = Duration::from_mins(1);
+
+/// How often it is asked, and how long before the next time.
+const QUESTIONS: u32 = 3;
+const QUESTION_PAUSE: Duration = Duration::from_secs(10);
+
 /// One end of a connected `SOCK_STREAM` socket.
 ///
 /// No call here waits, whether or not the open file is one that waits: that is a property which other processes that
@@ -32,7 +42,8 @@ impl StreamSocket {
     /// Sends what there is room for of `parts`, one after the other, and tells how many bytes that is.
     ///
     /// # Errors
-    /// `WouldBlock` when there is room for nothing, `BrokenPipe` or `ConnectionReset` when the peer is gone.
+    /// `WouldBlock` when there is room for nothing; `BrokenPipe` or `ConnectionReset` when the peer is gone, `TimedOut` when
+    /// its machine is silent.
     pub fn try_send<const N: usize>(&self, parts: [&[u8]; N]) -> io::Result<usize> {
         let parts = parts.map(IoSlice::new);
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
@@ -64,7 +75,8 @@ impl StreamSocket {
     /// As [`StreamSocket::try_receive`], with the descriptors that came with these bytes: `descriptors_max` at most, as
     /// the others are closed, and fewer than came where this process can have no more. They are close-on-exec.
     ///
-    /// Bytes that came with other descriptors than the first of them are left for the next call.
+    /// Bytes before those that have descriptors may come with them in one call, and bytes after them, of a later send,
+    /// do not. Where a message begins whose descriptors are expected, receive no more than up to there before.
     ///
     /// # Errors
     /// As [`StreamSocket::try_receive`].
@@ -79,8 +91,7 @@ impl StreamSocket {
                 descriptors.truncate(descriptors_max);
                 Ok((bytes, descriptors))
             }
-            Err(Errno::CONNRESET) => Ok((0, Vec::new())),
-            Err(error) => Err(error.into()),
+            Err(error) => end_by_reset(Err::<((), usize), _>(error)).map(|count| (count, Vec::new())),
         }
     }
 
@@ -99,22 +110,6 @@ impl StreamSocket {
         let received = self.try_receive(&mut bytes[had..]);
         bytes.truncate(had + received.as_ref().copied().unwrap_or(0));
         received
-    }
-
-    /// Has the kernel ask a peer over TCP that has sent nothing for half of `silence` whether it is there, again and again. One
-    /// that has not answered by the end of it is gone (`SO_KEEPALIVE`). Does nothing for a Unix socket, whose peer cannot
-    /// vanish.
-    ///
-    /// # Errors
-    /// `EINVAL` for less than eight seconds, or more than a few hours.
-    pub fn expect_signs_of_life(&self, silence: Duration) -> io::Result<()> {
-        if !matches!(sockopt::socket_domain(&self.0)?, AddressFamily::INET | AddressFamily::INET6) {
-            return Ok(());
-        }
-        sockopt::set_tcp_keepidle(&self.0, silence / 2)?;
-        sockopt::set_tcp_keepintvl(&self.0, silence / 8)?;
-        sockopt::set_tcp_keepcnt(&self.0, 4)?;
-        Ok(sockopt::set_socket_keepalive(&self.0, true)?)
     }
 
     /// Ends the stream to the peer, who gets what was sent before: for everybody who has this end.
@@ -150,7 +145,8 @@ pub(crate) fn put_away(socket: &OwnedFd) -> io::Result<()> {
     unsafe { replace(socket.as_fd(), null) }
 }
 
-/// A reset is the peer's end as well: what it sent before has been received by then, as far as it came. So is its silence.
+/// A reset is the peer's end as well, and so is its machine's silence: what it sent before has been received by then, as far
+/// as it came.
 fn end_by_reset<T>(received: rustix::io::Result<(T, usize)>) -> io::Result<usize> {
     match received {
         Ok((_, count)) => Ok(count),
@@ -162,7 +158,10 @@ fn end_by_reset<T>(received: rustix::io::Result<(T, usize)>) -> io::Result<usize
 impl TryFrom<OwnedFd> for StreamSocket {
     type Error = io::Error;
 
-    /// Has what is sent over TCP leave at once (`TCP_NODELAY`), as whoever sends messages waits for their answers.
+    /// Has what is sent over TCP leave at once (`TCP_NODELAY`), as whoever sends messages waits for their answers; and the
+    /// peer's machine asked whether it is there when it has been silent (`SO_KEEPALIVE`, see [`TCP_SILENCE_MAX`]).
+    ///
+    /// Source: tcp(7).
     ///
     /// # Errors
     /// `ENOTSOCK` for what is no socket, `InvalidInput` for one that is no stream.
@@ -172,10 +171,19 @@ impl TryFrom<OwnedFd> for StreamSocket {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "the socket is no stream socket (SOCK_STREAM)"));
         }
         if matches!(sockopt::socket_domain(&fd)?, AddressFamily::INET | AddressFamily::INET6) {
-            sockopt::set_tcp_nodelay(&fd, true)?;
+            prepare_tcp(&fd)?;
         }
         Ok(Self(fd))
     }
+}
+
+/// Has what is sent leave at once, and the peer's machine asked whether it is there.
+fn prepare_tcp(fd: impl AsFd) -> rustix::io::Result<()> {
+    sockopt::set_tcp_nodelay(&fd, true)?;
+    sockopt::set_tcp_keepidle(&fd, TCP_SILENCE_MAX - QUESTIONS * QUESTION_PAUSE)?;
+    sockopt::set_tcp_keepintvl(&fd, QUESTION_PAUSE)?;
+    sockopt::set_tcp_keepcnt(&fd, QUESTIONS)?;
+    sockopt::set_socket_keepalive(&fd, true)
 }
 
 impl From<UnixStream> for StreamSocket {
@@ -188,7 +196,7 @@ impl From<TcpStream> for StreamSocket {
     /// As from a descriptor.
     fn from(socket: TcpStream) -> Self {
         // Fails for what is no TCP socket only; then nothing is held back.
-        let _ = socket.set_nodelay(true);
+        let _ = prepare_tcp(&socket);
         Self(socket.into())
     }
 }
@@ -227,27 +235,16 @@ mod tests {
     }
 
     #[test]
-    fn signs_of_life_are_expected_over_tcp() {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let socket = StreamSocket::from(TcpStream::connect(listener.local_addr().unwrap()).unwrap());
-        socket.expect_signs_of_life(Duration::from_secs(80)).unwrap();
-        assert!(sockopt::socket_keepalive(&socket).unwrap());
-        let times = [sockopt::tcp_keepidle(&socket).unwrap(), sockopt::tcp_keepintvl(&socket).unwrap()];
-        assert_eq!(times, [Duration::from_secs(40), Duration::from_secs(10)]);
-        pair().0.expect_signs_of_life(Duration::from_secs(80)).unwrap();
-    }
-
-    #[test]
     fn descriptors_come_with_the_first_byte_and_no_more_than_are_expected() {
         let (a, b) = pair();
         let (read, write) = crate::pipe().unwrap();
         let is_written = || crate::poll_one(&read, crate::Interest::Read, crate::Deadline::NOW).unwrap();
-        assert_eq!(a.try_send([b"before"]).unwrap(), 6);
+        assert_eq!(a.try_send([b"a"]).unwrap(), 1);
         assert_eq!(a.try_send_with_descriptors([b"wi", b"th"], &[write.as_fd(); 3]).unwrap(), 4);
         drop(write);
         let mut room = [0; 9];
-        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
-        assert_eq!((bytes, descriptors.len()), (6, 0), "what came before comes by itself");
+        let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room[..1], 2).unwrap();
+        assert_eq!((bytes, descriptors.len()), (1, 0), "what came before has none");
         let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room[..1], 2).unwrap();
         assert_eq!((bytes, descriptors.len()), (1, 2));
         for one in &descriptors {
@@ -257,7 +254,7 @@ mod tests {
         drop(descriptors);
         assert!(is_written(), "the third was closed, and the pipe is at its end");
         let (bytes, descriptors) = b.try_receive_with_descriptors(&mut room, 2).unwrap();
-        assert_eq!((&room[..bytes], descriptors.len()), (&b"ith"[..], 0));
+        assert_eq!((&room[..bytes], descriptors.len()), (&b"ith"[..], 0), "they have come");
         assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap_err().kind(), io::ErrorKind::WouldBlock);
         drop(a);
         assert_eq!(b.try_receive_with_descriptors(&mut room, 2).unwrap().0, 0);
@@ -290,6 +287,18 @@ mod tests {
         a.close().unwrap();
         assert_eq!(b.try_receive(&mut [0; 9]).unwrap(), 0);
         assert!(a.try_receive(&mut [0; 9]).is_err());
+    }
+
+    #[test]
+    fn a_machine_that_is_silent_is_asked_and_then_gone() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        for socket in [StreamSocket::from(connect()), OwnedFd::from(connect()).try_into().unwrap()] {
+            assert!(sockopt::socket_keepalive(&socket).unwrap() && sockopt::tcp_nodelay(&socket).unwrap());
+            let pauses = sockopt::tcp_keepcnt(&socket).unwrap() * sockopt::tcp_keepintvl(&socket).unwrap();
+            assert_eq!(sockopt::tcp_keepidle(&socket).unwrap() + pauses, TCP_SILENCE_MAX);
+        }
+        assert_eq!(end_by_reset(Err::<((), usize), _>(Errno::TIMEDOUT)).unwrap(), 0);
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn main() -> procession::Result<()> {
     section("queues", queues)?;
     section("a queue that knows what is done", joinable_queue)?;
     section("pipes", pipes)?;
+    section("strangers", strangers)?;
     section("settings of a child", settings)?;
     section("exit hooks", exit_hooks)?;
     section("a child with all that it has started", whole_tree)?;
@@ -211,13 +212,12 @@ fn defaults(settings: Described<Settings>) -> Described<Settings> {
 }
 
 fn values() -> procession::Result<()> {
-    let (mut reader, log) = std::io::pipe()?;
+    let (reader, log) = std::io::pipe()?;
     let samples: Vec<f64> = (0..1_000_000).map(f64::from).collect();
     let began = Instant::now();
     let child = Process::start(average, (Job { title: "ramp".to_string(), samples, log },))?;
     println!("  sent 8 MB and a pipe in {:.1} ms", began.elapsed().as_secs_f64() * 1e3);
-    let mut logged = String::new();
-    reader.read_to_string(&mut logged)?;
+    let logged = std::io::read_to_string(reader)?;
     println!("  the pipe says: {:?}, the result is {:?}", logged.trim_end(), child.join()?);
 
     let settings = Settings { name: "fetch".to_string(), retries: None };
@@ -274,8 +274,8 @@ fn start_methods() -> procession::Result<()> {
         for _ in 0..TIMED_STARTS {
             context.start(nap, (0,))?.join()?;
         }
-        let each = began.elapsed() / TIMED_STARTS;
-        println!("  {method}: {:.0} us from start to join", each.as_secs_f64() * 1e6);
+        let each = began.elapsed().as_micros() / u128::from(TIMED_STARTS);
+        println!("  {method}: {each} us from start to join");
     }
     set_start_method(StartMethod::Spawn)?;
     println!("  the default is now {}", Process::start(nap, (0,))?.start_method());
@@ -362,8 +362,7 @@ fn shared_memory() -> procession::Result<()> {
         Err(error) => println!("  no Python reads the list: {error}"),
     }
     println!("  and this process reads {:?}", list.to_vec()?);
-    list.unlink()?;
-    Ok(())
+    Ok(list.unlink()?)
 }
 
 /// What Python does to a list of ours, whose name it is not to remove.
@@ -463,8 +462,7 @@ fn work_off(jobs: JoinableQueue<u32>) -> Result<(), Fault> {
     while jobs.get_timeout(Duration::from_secs(10))? > 0 {
         jobs.task_done()?;
     }
-    jobs.task_done()?;
-    Ok(())
+    Ok(jobs.task_done()?)
 }
 
 fn joinable_queue() -> procession::Result<()> {
@@ -476,8 +474,7 @@ fn joinable_queue() -> procession::Result<()> {
     let unfinished = jobs.unfinished();
     jobs.join()?;
     println!("  {unfinished} jobs were left when the last had been put, and none is now");
-    child.join()??;
-    Ok(())
+    Ok(child.join()??)
 }
 
 /// Takes what it is asked by a connection, and answers.
@@ -506,7 +503,25 @@ fn pipes() -> procession::Result<()> {
     let waiting: [&dyn Waitable; 4] = [&receiver, &queue, &ours, &child];
     println!("  ready of a pipe without a sender, an empty queue, a pipe, a child: {:?}", wait_ready(waiting)?);
     drop(ours);
-    child.join()??;
+    Ok(child.join()??)
+}
+
+/// Any program that has the address, and perhaps the key.
+fn dial(address: Address, key: String) -> Result<u64, Fault> {
+    Ok(Client::connect::<(), u64>(address, key)?.recv()?)
+}
+
+fn strangers() -> procession::Result<()> {
+    let listener = Listener::bind("127.0.0.1:0")?.authkey("a secret");
+    let start = |key: &str| Process::start(dial, (listener.address().clone(), key.to_string()));
+    let friend = start("a secret")?;
+    listener.accept::<u64, ()>()?.send(&42)?;
+    println!("  who came to {} was told {}", listener.address(), friend.join()??);
+    let guesser = start("a guess")?;
+    match (listener.accept::<u64, ()>(), guesser.join()?) {
+        (Err(here), Err(there)) => println!("  here: {here}\n  there: {there:#}"),
+        other => return Err(unexpected(other)),
+    }
     Ok(())
 }
 
@@ -537,8 +552,7 @@ fn with_hooks() {
 }
 
 fn exit_hooks() -> procession::Result<()> {
-    let child = Process::start(with_hooks, ())?;
-    println!("  the exit code is {}", child.wait()?.exitcode());
+    println!("  the exit code is {}", Process::start(with_hooks, ())?.wait()?.exitcode());
     Ok(())
 }
 

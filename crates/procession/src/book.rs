@@ -29,6 +29,7 @@ pages! {
     channels: "../../../docs/src/guide/channels.md",
     disconnection: "../../../docs/src/guide/disconnection.md",
     channel_crashes: "../../../docs/src/guide/channel-crashes.md",
+    strangers: "../../../docs/src/guide/strangers.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",

@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use procession_ipc::{GetError, PutError, QueueError, RecvError, SendError, UnfinishedError, WaitError};
+use procession_ipc::{
+    AcceptError, AddressError, ConnectError, GetError, ListenError, PutError, QueueError, RecvError, SendError,
+    UnfinishedError, WaitError,
+};
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
 use procession_shm::{FreezeError, ShmError};
 use procession_sync::{BarrierError, LockError};
@@ -62,6 +65,18 @@ pub enum Error {
     /// Several things could not be waited for.
     #[error(transparent)]
     Wait(#[from] WaitError),
+    /// A text is no address.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// Nobody can listen there.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// No connection was accepted.
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    /// A client is not connected.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),

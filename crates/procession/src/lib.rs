@@ -33,7 +33,8 @@ pub use crate::error::{Error, Result};
 pub use procession_ipc as ipc;
 #[doc(no_inline)]
 pub use procession_ipc::{
-    BytesConnection, Connection, Consumer, GetError, JoinableQueue, Lent, Loan, Producer, PutError, Queue,
+    AcceptError, Address, AddressError, AuthFailure, BytesConnection, Client, ClientBuilder, ConnectError, Connection,
+    Consumer, GetError, JoinableQueue, Lent, ListenError, Listener, Loan, Peer, Producer, PutError, Queue,
     QueueBuilder, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue, UnfinishedError, WaitError,
     Waitable, pipe, pipe_bytes, pipe_simplex, try_wait_ready, wait_ready, wait_ready_timeout,
 };

@@ -8,9 +8,10 @@ pub use std::time::Duration;
 #[cfg(feature = "async")]
 pub use procession_ipc::wait_ready_async;
 pub use procession_ipc::{
-    BytesConnection, Connection, Consumer, GetError, JoinableQueue, Producer, PutError, Queue, QueueError, Receiver,
-    RecvError, SendError, Sender, SimpleQueue, UnfinishedError, WaitError, Waitable, pipe, pipe_bytes, pipe_simplex,
-    try_wait_ready, wait_ready, wait_ready_timeout,
+    AcceptError, Address, BytesConnection, Client, ConnectError, Connection, Consumer, GetError, JoinableQueue,
+    ListenError, Listener, Producer, PutError, Queue, QueueError, Receiver, RecvError, SendError, Sender, SimpleQueue,
+    UnfinishedError, WaitError, Waitable, pipe, pipe_bytes, pipe_simplex, try_wait_ready, wait_ready,
+    wait_ready_timeout,
 };
 pub use procession_launch::{
     Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, LogError, ParentProcess, Process,

@@ -64,3 +64,22 @@ fn each_error_of_messages_says_the_same_as_the_one_error() {
     closed.close();
     assert!(matches!(closed.get().map_err(procession::Error::from), Err(procession::Error::Get(GetError::Closed))));
 }
+
+#[test]
+fn each_error_of_strangers_says_the_same_as_the_one_error() {
+    let no_address = "nowhere".parse::<Address>().unwrap_err();
+    assert_eq!(through(no_address.clone()), no_address.to_string());
+    assert_eq!(through(ListenError::from(no_address.clone())), no_address.to_string());
+    assert_eq!(through(AcceptError::Closed), AcceptError::Closed.to_string());
+    let keyless = Client::connect_bytes("127.0.0.1:1", b"").unwrap_err();
+    let text = keyless.to_string();
+    let error = procession::Error::from(keyless);
+    assert!(text.contains("authkey") && error.to_string() == text, "{error}");
+    let refused = || -> procession::Result<()> {
+        Listener::bind("/nowhere/socket")?;
+        Ok(())
+    };
+    let error = refused().unwrap_err();
+    assert!(matches!(error, procession::Error::Listen(ListenError::System { .. })), "{error:?}");
+    assert!(error.source().is_some(), "what the system said");
+}

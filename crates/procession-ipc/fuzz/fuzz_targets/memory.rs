@@ -107,7 +107,7 @@ impl Peer {
     /// A word of the record that is taken next.
     fn record(&self, at: u8) -> Option<&AtomicU64> {
         let words = self.slot.words();
-        let half = (words[TAKEN_COUNT].load(SeqCst) >> 2) % 2 * 2;
+        let half = (words[TAKEN_COUNT].load(SeqCst) >> 3) % 2 * 2;
         let position = words[TAKEN_POSITIONS + half as usize].load(SeqCst);
         let entry = DIRECTORY + (position / SEGMENT_BYTES & DIRECTORY_MASK) as usize;
         let number = self.store.atomic_u64(entry * 8).ok()?.load(SeqCst);

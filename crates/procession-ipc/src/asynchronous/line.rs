@@ -193,21 +193,23 @@ struct Place<'a, A: Awaited> {
 
 impl<A: Awaited> Place<'_, A> {
     fn poll<R>(&mut self, context: &Context<'_>, attempt: &mut impl FnMut() -> Option<R>) -> Poll<io::Result<R>> {
-        if !self.is_turn(context) {
+        let Some(mut has_rung) = self.turn(context) else {
             self.have_looked_at()?;
             return Poll::Pending;
-        }
+        };
         let tries_max = TRIES_MAX[self.way as usize];
         for tries in 1..=tries_max {
-            let has_rung = self.take_rung();
             if has_rung {
                 self.object.settle(self.way);
             }
             if let Some(done) = in_haste(&mut *attempt) {
-                self.step_out(true);
+                // Who came meanwhile, to a line without anybody, has tried as well.
+                if self.number.is_some() {
+                    self.step_out(true);
+                }
                 return Poll::Ready(Ok(done));
             }
-            self.stand(context, has_rung);
+            has_rung = self.stand(context, has_rung);
             if self.object.arm(self.way) && tries < tries_max {
                 continue;
             }
@@ -223,34 +225,31 @@ impl<A: Awaited> Place<'_, A> {
         Poll::Pending
     }
 
-    /// Whether the task may try: it was told to, or nobody stands before it. If not, it is in line, and will be told.
-    fn is_turn(&mut self, context: &Context<'_>) -> bool {
+    /// Whether the bell has rung, if the task may try: it was told to, or nobody stands before it. If not, it is in line,
+    /// and will be told.
+    fn turn(&mut self, context: &Context<'_>) -> Option<bool> {
         let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         match self.number {
-            None if line.waiting.is_empty() => true,
+            None if line.waiting.is_empty() => Some(mem::take(&mut line.has_rung)),
             None => {
                 self.number = Some(line.stand(context));
-                false
+                None
             }
             Some(number) => {
                 let waiter = line.waiting.get_mut(&number).expect("who has a number stands in line");
-                let is_told = waiter.is_told;
+                let has_rung = if waiter.is_told { Some(mem::take(&mut line.has_rung)) } else { None };
                 let former = mem::replace(&mut waiter.waker, context.waker().clone());
                 // Dropping one may drop a task that stands in this line.
                 drop(state);
                 drop(former);
-                is_told
+                has_rung
             }
         }
     }
 
-    fn take_rung(&self) -> bool {
-        mem::take(&mut self.object.lines().lock().lines[self.way as usize].has_rung)
-    }
-
-    /// Stands in line, after a try that was in vain.
-    fn stand(&mut self, context: &Context<'_>, has_rung: bool) {
+    /// Stands in line, after a try that was in vain; and says whether the bell has rung meanwhile.
+    fn stand(&mut self, context: &Context<'_>, has_rung: bool) -> bool {
         let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         if has_rung {
@@ -262,6 +261,7 @@ impl<A: Awaited> Place<'_, A> {
                 line.waiting.get_mut(&number).expect("who has a number stands in line").is_told = false;
             }
         }
+        mem::take(&mut line.has_rung)
     }
 
     /// Has the reactor look at the object now and then.

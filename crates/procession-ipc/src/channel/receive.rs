@@ -105,7 +105,7 @@ impl Channel {
             if !is_plain || header.bytes() >= SEGMENT_BYTES - offset {
                 return Err(());
             }
-            let into = room_in(buffer, header.inline_bytes as usize);
+            let into = whole_words_in(buffer, header.inline_bytes as usize);
             self.store.map().read(place + size_of::<u64>(), into).map_err(drop)?;
             let end = End { at: at.wrapping_add(header.bytes()), bytes: header.bytes() };
             Ok((header.inline_bytes as usize, end))
@@ -158,7 +158,8 @@ impl Channel {
                 done => return done,
             }
             let paused = ring::pause(&world, ring.put.count, seen, WAITERS);
-            if paused == Paused::Spun {
+            // To ask whether anybody is gone takes as long as the rest of being woken.
+            if paused == Paused::Spun || paused == Paused::Slept && self.len() > 0 {
                 continue;
             }
             match gone() {
@@ -243,7 +244,7 @@ impl Channel {
         let body_at = place + size_of::<u64>();
         let descriptors = self.look_at_descriptors(link, header, ticket, from)?;
         if let Where::Inline(len) = body {
-            let into = room_in(buffer, len);
+            let into = whole_words_in(buffer, len);
             self.store.map().read(body_at, into).map_err(|_| Unreceived::Corrupt("a record is outside"))?;
         }
         let cost = match body {
@@ -345,10 +346,15 @@ impl Channel {
 
 /// Memory for so many bytes, filled up to a multiple of eight, at the beginning of a buffer.
 #[inline]
-fn room_in(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    let filled = len.next_multiple_of(size_of::<u64>());
-    if buffer.len() < filled {
-        buffer.resize(filled, 0);
+fn whole_words_in(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    room_in(buffer, len.next_multiple_of(size_of::<u64>()))
+}
+
+/// Memory for so many bytes, at the beginning of a buffer.
+#[inline]
+pub(crate) fn room_in(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    if buffer.len() < len {
+        buffer.resize(len, 0);
     }
-    &mut buffer[..filled]
+    &mut buffer[..len]
 }

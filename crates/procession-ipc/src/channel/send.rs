@@ -16,7 +16,7 @@ use super::record::{Header, Place, Record, Stored};
 use super::{
     Body, Channel, INLINE_BYTES_MAX, Lease, ORPHANS, Outgoing, PUT_LOCK, Passing, TAKEN_COUNT, TICKET, Unsent, patient,
 };
-use crate::protocol::ring::{self, CALLERS, End, Missed, Paused, Position, WAITERS};
+use crate::protocol::ring::{self, End, Missed, Paused, Position};
 use crate::store::{BLOCK_BYTES_MAX, NoBlock, SEGMENT_BYTES};
 use crate::tickets;
 
@@ -118,22 +118,24 @@ impl Channel {
         attempt: impl Fn() -> Result<R, Unsent>,
     ) -> Result<R, Unsent> {
         let world = self.world(TAKEN_COUNT, deadline);
-        let taken = self.ring().taken.count;
+        let ring = self.ring();
+        let mut slept_with = 0;
         loop {
-            let seen = taken.load(Acquire);
-            let marks = match attempt() {
-                Err(Unsent::Full) if self.len() >= self.room.items => WAITERS,
-                Err(Unsent::Full) => WAITERS | CALLERS,
+            let seen = ring.taken.count.load(Acquire);
+            match attempt() {
+                Err(Unsent::Full) => {}
                 // That was a wait already.
                 Err(Unsent::Held) if !world.is_over() => {
                     gone().map_or(Ok(()), Err)?;
                     continue;
                 }
                 done => return done,
-            };
-            match ring::pause(&world, taken, seen, marks) {
+            }
+            match ring::pause_for_room(&world, &ring, self.room, seen, &mut slept_with) {
                 // The other half of `tell_of_room`: the mark is there before the next look for a block.
                 Paused::Spun => fence(SeqCst),
+                // Who has just taken something is there.
+                Paused::Slept if ring::count_of(ring.taken.count.load(Relaxed)) != ring::count_of(seen) => {}
                 Paused::Slept => gone().map_or(Ok(()), Err)?,
                 Paused::Over => return Err(gone().unwrap_or(Unsent::Full)),
             }

@@ -9,12 +9,8 @@ use procession_sync::protocol::lock::Held;
 use procession_sys::{Deadline, PacketSocket, thread_id};
 
 use super::{Channel, PUT_COUNT, PUT_LOCK, TAKEN_LOCK};
-use crate::protocol::ring::{self, CALLERS, Paused, WAITERS};
+use crate::protocol::ring::{self, Paused, WAITERS};
 use crate::tickets::{self, First};
-
-/// How often a mark is tried again that others' changes have prevented. More than that is a peer's mischief, and who polls
-/// looks again by itself.
-const MARKS_MAX: u32 = 1000;
 
 /// How much is taken away from a socket at a time. What is left makes the next poll end at once.
 const SILENCED_MAX: u32 = 1000;
@@ -36,7 +32,8 @@ impl Channel {
             }
             let paused = ring::pause(&world, count, seen, WAITERS);
             has_slept |= paused == Paused::Slept;
-            if paused == Paused::Spun {
+            // To ask whether anybody is gone takes as long as the rest of being woken.
+            if paused == Paused::Spun || paused == Paused::Slept && self.len() > 0 {
                 continue;
             }
             // Who is gone may have sent something before.
@@ -51,27 +48,13 @@ impl Channel {
 
     /// Asks for a bell with the next message.
     pub(crate) fn arm(&self) {
-        let count = self.ring().put.count;
-        for _ in 0..MARKS_MAX {
-            let seen = count.load(Acquire);
-            if seen & CALLERS != 0 {
-                return;
-            }
-            ring::mark(count, seen, CALLERS);
-        }
+        ring::arm(self.ring().put.count, ring::CALLERS);
     }
 
     /// Asks for a bell with the next room that is made; what is wanted is tried again after this.
     #[cfg(feature = "async")]
     pub(crate) fn arm_for_room(&self) {
-        let count = self.ring().taken.count;
-        for _ in 0..MARKS_MAX {
-            let seen = count.load(Acquire);
-            if seen & ring::TASKS != 0 {
-                return;
-            }
-            ring::mark(count, seen, ring::TASKS);
-        }
+        ring::arm(self.ring().taken.count, ring::TASKS);
     }
 
     /// Takes bells away that were rung for room.
@@ -81,7 +64,7 @@ impl Channel {
     }
 
     /// Takes away from the receivers' socket what makes it readable though there is no message: bells, and descriptors of
-    /// one that was never sent. Left where they are when somebody is just taking a message.
+    /// one that was never sent. Left where they are when there is a message, or somebody is just taking one.
     pub(crate) fn silence(&self, link: &PacketSocket) {
         let Ok(name) = self.own() else { return };
         let own = Held::by(name, thread_id());
@@ -91,7 +74,7 @@ impl Channel {
                 self.forget_taken(from);
             }
             let more = || match tickets::first(link) {
-                First::Bell => link.discard().unwrap_or(false),
+                First::Bell => ring::may_silence(&self.ring()) && link.discard().unwrap_or(false),
                 First::Ticket => self.discard_orphan(link, own),
                 First::Nothing => false,
             };

@@ -19,7 +19,7 @@ use crate::{RecvError, SendError};
 /// One process's handle of one end.
 #[derive(Debug)]
 pub(crate) struct LimitedEnd {
-    end: End,
+    pub(super) end: End,
     /// A message that was too large, and what was allowed: nothing more is received then.
     refused: OnceLock<(u64, u64)>,
 }
@@ -116,7 +116,7 @@ impl LimitedEnd {
         &self,
         bytes_max: u64,
         deadline: Deadline,
-        take: impl FnOnce(Incoming, &[u8]) -> Result<R, RecvError>,
+        take: impl FnOnce(Incoming, &mut Vec<u8>) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
         if let Some(&(bytes, bytes_max)) = self.refused.get() {
             return Err(RecvError::TooLarge { bytes, bytes_max });
@@ -124,7 +124,7 @@ impl LimitedEnd {
         with_scratch(|mut buffer| {
             let incoming = self.end.receive(&mut buffer, deadline);
             let incoming = incoming.map_err(|unreceived| values::not_received(unreceived, deadline));
-            let taken = incoming.and_then(|incoming| take(self.admitted(incoming, bytes_max)?, &buffer));
+            let taken = incoming.and_then(|incoming| take(self.admitted(incoming, bytes_max)?, &mut buffer));
             (buffer, taken)
         })
     }

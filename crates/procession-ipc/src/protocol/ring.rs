@@ -22,6 +22,10 @@ pub(crate) const ONE: u64 = MARKS + 1;
 /// How often a glance at the other side is tried again because it went on meanwhile.
 const GLANCES_MAX: u32 = 1000;
 
+/// How often a mark is tried again that others' changes have prevented. More than that is a peer's mischief, and who polls
+/// looks again by itself.
+const MARKS_MAX: u32 = 1000;
+
 /// Words of a side's two positions.
 pub(crate) const POSITION_WORDS: usize = 4;
 
@@ -365,6 +369,25 @@ pub(crate) fn mark<W: Word>(count: &W, seen: u64, marks: u64) {
     let _ = count.exchange(seen, seen | marks, AcqRel, Relaxed);
 }
 
+/// Asks by a mark for a bell with a count's next change. Who asks looks again after this, before it polls.
+pub(crate) fn arm<W: Word>(count: &W, asked: u64) {
+    for _ in 0..MARKS_MAX {
+        let seen = count.load(Acquire);
+        if seen & asked != 0 {
+            return;
+        }
+        mark(count, seen, asked);
+    }
+}
+
+/// Whether a bell that lies there may be taken away, for who has the takers' lock. Not while there is an item, of which it may
+/// be to tell somebody who has not looked yet. Who polls for the next one would hear of it no more, so its producer is asked
+/// for another bell: one that comes after this, and is not taken away in its place.
+pub(crate) fn may_silence<W: Word>(ring: &Ring<'_, W>) -> bool {
+    arm(ring.put.count, CALLERS);
+    len(ring) == 0
+}
+
 /// How time passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Paused {
@@ -396,6 +419,29 @@ fn pause_asleep<W: World>(world: &W, count: &W::Word, seen: u64, marks: u64) -> 
     world.park(count, low(seen));
     world.at("ring: woken");
     Paused::Slept
+}
+
+/// Lets some time pass for who has found no room while `taken` said `seen`; `slept_with` is what it keeps from one to the
+/// next, nothing at first.
+pub(crate) fn pause_for_room<W: World>(
+    world: &W,
+    ring: &Ring<'_, W::Word>,
+    room: Room,
+    seen: u64,
+    slept_with: &mut u64,
+) -> Paused {
+    let count = ring.taken.count;
+    let marks = if len(ring) >= room.items { WAITERS } else { WAITERS | CALLERS };
+    if *slept_with == WAITERS && marks != WAITERS {
+        // It was woken alone, for the room of one item, and needs more. Another may not.
+        wake_all(world, count);
+        *slept_with = 0;
+    }
+    let paused = pause(world, count, seen, marks);
+    if paused == Paused::Slept {
+        *slept_with = marks;
+    }
+    paused
 }
 
 /// Wakes all that sleep on a count, for what its word does not say.

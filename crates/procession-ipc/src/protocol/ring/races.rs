@@ -8,6 +8,9 @@ use procession_sync::protocol::loom_world::{Fate, Kernel, Process, model, name};
 
 use super::*;
 
+mod bells; // Of those who poll.
+mod room; // Of those who wait for more room than one item's.
+
 /// Where an item is, in two halves.
 struct Place {
     watched: UnsafeCell<()>,
@@ -73,6 +76,13 @@ impl Shared {
     }
 
     fn try_put(&self, kernel: &Kernel, item: u64) -> Result<(), Missed<()>> {
+        let word = self.try_put_untold(kernel, item)?;
+        assert_eq!(tell(kernel, ring(kernel).put.count, word), 0, "nobody polls");
+        Ok(())
+    }
+
+    /// The count's word, of which nobody was told.
+    fn try_put_untold(&self, kernel: &Kernel, item: u64) -> Result<u64, Missed<()>> {
         let room = Room { items: self.places(), bytes: self.places() };
         let ring = ring(kernel);
         let write = |from| {
@@ -81,9 +91,7 @@ impl Shared {
             self.place(from).write(1, item);
             Self::end(from)
         };
-        let word = put(kernel, &ring, held(kernel), room, 1, |_| kernel.at("model: heir"), write)?;
-        assert_eq!(tell(kernel, ring.put.count, word), 0, "nobody polls");
-        Ok(())
+        put(kernel, &ring, held(kernel), room, 1, |_| kernel.at("model: heir"), write)
     }
 
     fn put(&self, kernel: &Kernel, item: u64) {
