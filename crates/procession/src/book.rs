@@ -8,6 +8,11 @@ macro_rules! pages {
     };
 }
 
+#[cfg(feature = "async")]
+pages! {
+    async_tasks: "../../../docs/src/guide/async.md",
+}
+
 pages! {
     readme: "../../../README.md",
     introduction: "../../../docs/src/introduction.md",

@@ -9,6 +9,8 @@ use std::future::poll_fn;
 use std::io;
 use std::mem;
 use std::os::fd::BorrowedFd;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::{Context, Poll, Waker};
 
@@ -65,7 +67,12 @@ pub(crate) trait Awaited: fmt::Debug + Send + Sync + 'static {
 
 /// An object's lines, in each process its own; nothing before somebody waits.
 #[derive(Debug, Default)]
-pub(crate) struct Lines(OnceLock<Box<Own<Mutex<State>>>>);
+pub(crate) struct Lines {
+    own: OnceLock<Box<Own<Mutex<State>>>>,
+    /// How many wait in each, for who finds nobody: to ask which process this is takes longer than a message does. A forked
+    /// child has its parent's numbers first, which costs it a look.
+    waiting: [AtomicUsize; WAYS.len()],
+}
 
 #[derive(Debug)]
 struct State {
@@ -115,7 +122,7 @@ impl Line {
 
 impl Lines {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.get_or_init(Box::default).lock()
+        self.own.get_or_init(Box::default).lock()
     }
 
     /// After one of the descriptors has told of itself.
@@ -152,7 +159,7 @@ impl Lines {
 
     /// Forgets the descriptors, which are about to be closed.
     pub(crate) fn forget<'a>(&self, fds: impl IntoIterator<Item = BorrowedFd<'a>>) {
-        if self.0.get().is_some()
+        if self.own.get().is_some()
             && let Some(reactor) = Reactor::get_begun()
         {
             fds.into_iter().for_each(|fd| reactor.forget(fd));
@@ -161,7 +168,7 @@ impl Lines {
 
     /// Lets everybody try who waits, after the object was closed.
     pub(crate) fn tell_all(&self) {
-        let Some(state) = self.0.get() else { return };
+        let Some(state) = self.own.get() else { return };
         let mut told = Vec::new();
         let mut state = state.lock();
         state.watched.iter_mut().for_each(Vec::clear);
@@ -193,21 +200,23 @@ struct Place<'a, A: Awaited> {
 
 impl<A: Awaited> Place<'_, A> {
     fn poll<R>(&mut self, context: &Context<'_>, attempt: &mut impl FnMut() -> Option<R>) -> Poll<io::Result<R>> {
-        if !self.is_turn(context) {
+        let Some(mut has_rung) = self.turn(context) else {
             self.have_looked_at()?;
             return Poll::Pending;
-        }
+        };
         let tries_max = TRIES_MAX[self.way as usize];
         for tries in 1..=tries_max {
-            let has_rung = self.take_rung();
             if has_rung {
                 self.object.settle(self.way);
             }
             if let Some(done) = in_haste(&mut *attempt) {
-                self.step_out(true);
+                // Who came meanwhile, to a line without anybody, has tried as well.
+                if self.number.is_some() {
+                    self.step_out(true);
+                }
                 return Poll::Ready(Ok(done));
             }
-            self.stand(context, has_rung);
+            has_rung = self.stand(context, has_rung);
             if self.object.arm(self.way) && tries < tries_max {
                 continue;
             }
@@ -223,45 +232,56 @@ impl<A: Awaited> Place<'_, A> {
         Poll::Pending
     }
 
-    /// Whether the task may try: it was told to, or nobody stands before it. If not, it is in line, and will be told.
-    fn is_turn(&mut self, context: &Context<'_>) -> bool {
+    /// Whether the bell has rung, if the task may try: it was told to, or nobody stands before it. If not, it is in line,
+    /// and will be told.
+    fn turn(&mut self, context: &Context<'_>) -> Option<bool> {
+        // Relaxed: whoever comes at the same time may as well have come before.
+        if self.number.is_none() && self.object.lines().waiting[self.way as usize].load(Relaxed) == 0 {
+            return Some(false);
+        }
         let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         match self.number {
-            None if line.waiting.is_empty() => true,
+            None if line.waiting.is_empty() => Some(mem::take(&mut line.has_rung)),
             None => {
-                self.number = Some(line.stand(context));
-                false
+                self.number = Some(self.enter(line, context));
+                None
             }
             Some(number) => {
                 let waiter = line.waiting.get_mut(&number).expect("who has a number stands in line");
-                let is_told = waiter.is_told;
+                let has_rung = if waiter.is_told { Some(mem::take(&mut line.has_rung)) } else { None };
                 let former = mem::replace(&mut waiter.waker, context.waker().clone());
                 // Dropping one may drop a task that stands in this line.
                 drop(state);
                 drop(former);
-                is_told
+                has_rung
             }
         }
     }
 
-    fn take_rung(&self) -> bool {
-        mem::take(&mut self.object.lines().lock().lines[self.way as usize].has_rung)
-    }
-
-    /// Stands in line, after a try that was in vain.
-    fn stand(&mut self, context: &Context<'_>, has_rung: bool) {
+    /// Stands in line, after a try that was in vain; and says whether the bell has rung meanwhile.
+    fn stand(&mut self, context: &Context<'_>, has_rung: bool) -> bool {
         let mut state = self.object.lines().lock();
         let line = &mut state.lines[self.way as usize];
         if has_rung {
             line.futile = line.futile.saturating_add(1);
         }
         match self.number {
-            None => self.number = Some(line.stand(context)),
+            None => self.number = Some(self.enter(line, context)),
             Some(number) => {
                 line.waiting.get_mut(&number).expect("who has a number stands in line").is_told = false;
             }
         }
+        mem::take(&mut line.has_rung)
+    }
+
+    /// Takes a new place at the end.
+    fn enter(&self, line: &mut Line, context: &Context<'_>) -> u64 {
+        let number = line.came;
+        line.came += 1;
+        line.waiting.insert(number, Waiter { waker: context.waker().clone(), is_told: false });
+        self.object.lines().waiting[self.way as usize].store(line.waiting.len(), Relaxed);
+        number
     }
 
     /// Has the reactor look at the object now and then.
@@ -307,6 +327,7 @@ impl<A: Awaited> Place<'_, A> {
             line.futile = 0;
         }
         let waiter = self.number.take().and_then(|number| line.waiting.remove(&number));
+        self.object.lines().waiting[self.way as usize].store(line.waiting.len(), Relaxed);
         let is_told = waiter.as_ref().is_some_and(|waiter| waiter.is_told);
         let next = if is_served || is_told { line.tell() } else { None };
         drop(state);
@@ -314,16 +335,6 @@ impl<A: Awaited> Place<'_, A> {
         if let Some(next) = next {
             next.wake();
         }
-    }
-}
-
-impl Line {
-    /// A new place at the end.
-    fn stand(&mut self, context: &Context<'_>) -> u64 {
-        let number = self.came;
-        self.came += 1;
-        self.waiting.insert(number, Waiter { waker: context.waker().clone(), is_told: false });
-        number
     }
 }
 

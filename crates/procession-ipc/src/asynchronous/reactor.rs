@@ -18,8 +18,8 @@ use procession_sys::{Deadline, Epoll, Interest};
 use super::line::{Awaited, BELLS};
 use super::own::Own;
 
-/// The name of the thread.
-const THREAD: &str = "procession-async";
+/// The name of the thread, as long as the kernel shows names.
+const THREAD: &str = "tasks-watcher";
 
 /// One process's.
 #[derive(Debug)]
