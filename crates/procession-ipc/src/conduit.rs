@@ -100,8 +100,10 @@ impl Conduit {
         }
     }
 
-    // Values.
+    // Values. Apart from a pipe's, which count in nanoseconds.
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn send_value<T: Serialize + 'static>(&self, value: &T, deadline: Deadline) -> Result<(), SendError> {
         match &self.carrier {
             Carrier::Stream(stream) => {
@@ -113,6 +115,8 @@ impl Conduit {
         }
     }
 
+    #[cold]
+    #[inline(never)]
     pub(crate) fn receive_value<T: DeserializeOwned + 'static>(&self, deadline: Deadline) -> Result<T, RecvError> {
         match &self.carrier {
             Carrier::Stream(stream) => {
@@ -293,15 +297,14 @@ mod tests {
             ours.send(b"on").unwrap();
             assert_eq!(theirs.recv().unwrap(), b"on");
         }
-        for (ours, theirs) in
-            pairs(5).map(|(ours, theirs)| (BytesConnection::over(ours), BytesConnection::over(theirs)))
-        {
-            theirs.send(b"123").unwrap();
-            let refused = ours.recv_max(2).unwrap_err();
-            assert!(
-                matches!(refused, RecvError::TooLarge { bytes: 3, bytes_max: 2 }),
-                "what the caller says counts, too"
-            );
+        // The smaller one counts, the caller's or the connection's.
+        for (bytes, asked, bytes_max) in [(3, 2, 2), (6, 9, 5), (6, u64::MAX, 5)] {
+            for (ours, theirs) in pairs(5) {
+                BytesConnection::over(theirs).send(&vec![7; bytes as usize]).unwrap();
+                let refused = BytesConnection::over(ours).recv_max(asked).unwrap_err();
+                let RecvError::TooLarge { bytes: found, bytes_max: allowed } = refused else { panic!("{refused}") };
+                assert_eq!((found, allowed), (bytes, bytes_max));
+            }
         }
     }
 

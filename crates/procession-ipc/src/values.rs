@@ -71,7 +71,8 @@ pub(crate) fn send<T: Serialize + 'static, E>(
         }
         let (mut bytes, descriptors) = encoder.finish().into_parts();
         let len = bytes.len();
-        bytes.resize(len.next_multiple_of(size_of::<u64>()), 0);
+        bytes.extend_from_slice(&[0; size_of::<u64>()]); // A number of bytes that is known is written without a call.
+        bytes.truncate(len.next_multiple_of(size_of::<u64>()));
         let descriptors: Vec<BorrowedFd<'_>> = descriptors.iter().map(AsFd::as_fd).collect();
         let sent = send(Outgoing { body: Body::Encoded(&bytes, len), descriptors: &descriptors });
         (bytes, sent.map_err(Unsendable::Unsent))
@@ -85,18 +86,21 @@ pub(crate) fn decoded<T: DeserializeOwned + 'static>(incoming: Incoming, buffer:
         Incoming { content: Content::Inline(len), descriptors, .. } => {
             Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?)
         }
-        incoming => decoded_outside(incoming, buffer),
+        incoming => decoded_anywhere(incoming, buffer),
     }
 }
 
-/// One that does not stand in its record.
+/// The same wherever it stands, for whom a nanosecond does not matter.
 #[cold]
 #[inline(never)]
-fn decoded_outside<T: DeserializeOwned + 'static>(incoming: Incoming, buffer: &mut Vec<u8>) -> Result<T, Unread> {
+pub(crate) fn decoded_anywhere<T: DeserializeOwned + 'static>(
+    incoming: Incoming,
+    buffer: &mut Vec<u8>,
+) -> Result<T, Unread> {
     const NO_NUMBERS: Unread = Unread::Corrupt("numbers came where none are");
     let Incoming { content, is_raw, descriptors } = incoming;
     match content {
-        Content::Inline(_) => Err(Unread::Corrupt("a body is nowhere")),
+        Content::Inline(len) => Ok(procession_wire::decode_slice(&buffer[..len], descriptors)?),
         Content::Leased(lease, bytes) => {
             let (map, at, bytes) = (lease.store().map(), lease.place(), bytes as usize);
             fail_point!("queue: body to read");

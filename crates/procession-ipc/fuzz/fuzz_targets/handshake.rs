@@ -26,7 +26,7 @@ const ENDS: usize = 4;
 /// What happens between the ends, which are named by their numbers.
 #[derive(Arbitrary, Debug)]
 enum Deed {
-    /// What one has said since the last time goes to the other.
+    /// The frame that one has said last goes to the other.
     Carry {
         from: u8,
         to: u8,
@@ -99,7 +99,8 @@ struct End {
     allowed: Allowed,
     shaking: Shaking,
     said: Vec<u8>,
-    carried: usize,
+    /// The last frame of that.
+    last: Vec<u8>,
     heard: Vec<u8>,
     failure: Option<AuthFailure>,
     /// Whether a CPython with the key has answered it, and how.
@@ -121,14 +122,27 @@ impl End {
             allowed,
             shaking,
             said: Vec::new(),
-            carried: 0,
+            last: Vec::new(),
             heard: Vec::new(),
             failure: None,
             answered_by_md5: false,
             answered_by_sha256: false,
         };
         end.check();
+        if has(16) {
+            end.speak_with_cpython(is_listening(number));
+        }
         end
+    }
+
+    /// The first half of a hand-shake with a CPython that has the key: it is convinced, or has convinced.
+    fn speak_with_cpython(&mut self, is_listening: bool) {
+        if is_listening {
+            return self.answer(false, true);
+        }
+        let challenge = Word::Challenge { digest: Digest::Sha256, rest: [b'*'; 40] };
+        self.hear(&framed(&[&challenge.message()]));
+        self.hear(&framed(&[&Word::Welcome.message()]));
     }
 
     /// Gives it bytes until it wants no more of them.
@@ -163,7 +177,10 @@ impl End {
             assert_eq!(self.shaking.to_send(), rest);
             self.shaking.sent(rest.len());
         }
-        self.said.extend_from_slice(&say);
+        if !say.is_empty() {
+            self.said.extend_from_slice(&say);
+            self.last.clone_from(&say);
+        }
         match (self.failure, self.shaking.outcome()) {
             (Some(_), outcome) => {
                 assert!(say.is_empty() && outcome.is_none() && self.shaking.to_receive() == 0, "it goes on");
@@ -174,22 +191,10 @@ impl End {
         }
     }
 
-    /// What it said last, as a message.
-    fn last_message(&self) -> &[u8] {
-        let mut frame = &self.said[..];
-        loop {
-            let Some((header, rest)) = frame.split_first_chunk::<HEADER>() else { return &[] };
-            let (message, rest) = rest.split_at(u32::from_be_bytes(*header) as usize);
-            if rest.is_empty() {
-                return message;
-            }
-            frame = rest;
-        }
-    }
-
-    /// What CPython answers to that.
+    /// Has CPython answer what it said last.
     fn answer(&mut self, is_md5: bool, is_named: bool) {
-        let Some(challenge) = self.last_message().strip_prefix(CHALLENGE) else { return };
+        let message = self.last.get(HEADER..).unwrap_or_default();
+        let Some(challenge) = message.strip_prefix(CHALLENGE) else { return };
         let (name, proof) = match is_md5 {
             true => ("{md5}", proof::<Hmac<Md5>>(challenge)),
             false => ("{sha256}", proof::<Hmac<Sha256>>(challenge)),
@@ -251,11 +256,11 @@ fn part(end: &End, at: u8, count: u8) -> Vec<u8> {
 fn play(ends: &mut [End], deed: Deed) {
     match deed {
         Deed::Carry { from, to } => {
-            let bytes = carry(&mut ends[number(from)]);
+            let bytes = ends[number(from)].last.clone();
             ends[number(to)].hear(&bytes);
         }
         Deed::Change { from, to, at, bit } => {
-            let mut bytes = carry(&mut ends[number(from)]);
+            let mut bytes = ends[number(from)].last.clone();
             bytes.iter_mut().skip(at.into()).take(1).for_each(|byte| *byte ^= 1 << (bit % 8));
             ends[number(to)].hear(&bytes);
         }
@@ -273,12 +278,6 @@ fn play(ends: &mut [End], deed: Deed) {
         Deed::Answer { to, is_md5, is_named } => ends[number(to)].answer(is_md5, is_named),
         Deed::HangUp { to } => ends[number(to)].hang_up(),
     }
-}
-
-fn carry(from: &mut End) -> Vec<u8> {
-    let bytes = from.said[from.carried..].to_vec();
-    from.carried = from.said.len();
-    bytes
 }
 
 /// Whether a client has answered just what this listener has challenged it with, and the listener has heard just that.

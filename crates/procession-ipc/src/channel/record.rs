@@ -41,6 +41,7 @@ impl Header {
     pub(super) const SKIP: Self =
         Self { place: Place::Skip, inline_bytes: 0, is_raw: false, descriptors: 0, has_ticket: false };
 
+    #[inline]
     pub(super) fn word(self) -> u64 {
         u64::from(self.inline_bytes)
             | (self.place as u64) << 32
@@ -64,7 +65,7 @@ impl Header {
     }
 
     /// Words before the body.
-    #[inline]
+    #[inline(always)]
     fn words(self) -> u64 {
         let body = match self.place {
             Place::Inline | Place::Skip => 0,
@@ -80,8 +81,8 @@ impl Header {
         Self { has_ticket: false, ..self }.bytes()
     }
 
-    /// Bytes of the whole record.
-    #[inline]
+    /// Bytes of the whole record. Of a header that is written out where this is called, most of it is known.
+    #[inline(always)]
     pub(super) fn bytes(self) -> u64 {
         self.words() * WORD + u64::from(self.inline_bytes).next_multiple_of(WORD)
     }

@@ -134,6 +134,8 @@ impl Channel {
             match ring::pause_for_room(&world, &ring, self.room, seen, &mut slept_with) {
                 // The other half of `tell_of_room`: the mark is there before the next look for a block.
                 Paused::Spun => fence(SeqCst),
+                // Who has just taken something is there.
+                Paused::Slept if ring::count_of(ring.taken.count.load(Relaxed)) != ring::count_of(seen) => {}
                 Paused::Slept => gone().map_or(Ok(()), Err)?,
                 Paused::Over => return Err(gone().unwrap_or(Unsent::Full)),
             }

@@ -71,8 +71,7 @@ impl From<End> for LimitedEnd {
 
 impl LimitedEnd {
     pub(crate) fn send(&self, message: &[u8], deadline: Deadline) -> Result<(), SendError> {
-        let outgoing = Outgoing { body: Body::Encoded(message, message.len()), descriptors: &[] };
-        self.end.send(outgoing, deadline).map_err(|unsent| values::not_sent(unsent, deadline))
+        self.send_out(Outgoing { body: Body::Encoded(message, message.len()), descriptors: &[] }, deadline)
     }
 
     pub(crate) fn receive(&self, bytes_max: u64, deadline: Deadline) -> Result<Vec<u8>, RecvError> {
@@ -99,9 +98,31 @@ impl LimitedEnd {
     ) -> Result<(), SendError> {
         let sent = values::send(value, |outgoing| {
             outgoing.body.admit(bytes_max)?;
-            self.end.send(outgoing, deadline).map_err(|unsent| values::not_sent(unsent, deadline))
+            self.send_out(outgoing, deadline)
         });
         sent.map_err(SendError::from)
+    }
+
+    // What calls the end is no generic function: in the program's own code the only callers of the end's verbs are a
+    // pipe's, where they become one function.
+
+    fn send_out(&self, outgoing: Outgoing<'_>, deadline: Deadline) -> Result<(), SendError> {
+        self.end.send(outgoing, deadline).map_err(|unsent| values::not_sent(unsent, deadline))
+    }
+
+    /// The next message, if it is not too long.
+    fn next(&self, buffer: &mut Vec<u8>, bytes_max: u64, deadline: Deadline) -> Result<Incoming, RecvError> {
+        if let Some(&(bytes, bytes_max)) = self.refused.get() {
+            return Err(RecvError::TooLarge { bytes, bytes_max });
+        }
+        let incoming = self.end.receive(buffer, deadline);
+        let incoming = incoming.map_err(|unreceived| values::not_received(unreceived, deadline))?;
+        let bytes = incoming.content.bytes();
+        if bytes <= bytes_max {
+            return Ok(incoming);
+        }
+        let (bytes, bytes_max) = *self.refused.get_or_init(|| (bytes, bytes_max));
+        Err(RecvError::TooLarge { bytes, bytes_max })
     }
 
     pub(crate) fn receive_value<T: DeserializeOwned + 'static>(
@@ -109,7 +130,7 @@ impl LimitedEnd {
         bytes_max: u64,
         deadline: Deadline,
     ) -> Result<T, RecvError> {
-        self.receive_as(bytes_max, deadline, |incoming, buffer| Ok(values::decoded(incoming, buffer)?))
+        self.receive_as(bytes_max, deadline, |incoming, buffer| Ok(values::decoded_anywhere(incoming, buffer)?))
     }
 
     fn receive_as<R>(
@@ -118,25 +139,11 @@ impl LimitedEnd {
         deadline: Deadline,
         take: impl FnOnce(Incoming, &mut Vec<u8>) -> Result<R, RecvError>,
     ) -> Result<R, RecvError> {
-        if let Some(&(bytes, bytes_max)) = self.refused.get() {
-            return Err(RecvError::TooLarge { bytes, bytes_max });
-        }
         with_scratch(|mut buffer| {
-            let incoming = self.end.receive(&mut buffer, deadline);
-            let incoming = incoming.map_err(|unreceived| values::not_received(unreceived, deadline));
-            let taken = incoming.and_then(|incoming| take(self.admitted(incoming, bytes_max)?, &mut buffer));
+            let incoming = self.next(&mut buffer, bytes_max, deadline);
+            let taken = incoming.and_then(|incoming| take(incoming, &mut buffer));
             (buffer, taken)
         })
-    }
-
-    /// What was received, if it is not too long.
-    fn admitted(&self, incoming: Incoming, bytes_max: u64) -> Result<Incoming, RecvError> {
-        let bytes = incoming.content.bytes();
-        if bytes <= bytes_max {
-            return Ok(incoming);
-        }
-        let (bytes, bytes_max) = *self.refused.get_or_init(|| (bytes, bytes_max));
-        Err(RecvError::TooLarge { bytes, bytes_max })
     }
 
     pub(crate) fn end(&self) -> &End {

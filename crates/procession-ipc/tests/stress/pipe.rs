@@ -25,7 +25,11 @@ pub(crate) struct Pipe {
 impl Pipe {
     fn send(&self, worker: &Worker, end: &End) {
         let item = self.items.next(worker);
-        let sent = if worker.below(8) == 0 { end.try_send(&item) } else { end.send_timeout(&item, wait(worker)) };
+        let sent = loop {
+            let sent = if worker.below(8) == 0 { end.try_send(&item) } else { end.send_timeout(&item, wait(worker)) };
+            // As with a queue: another may have the lock and no processor.
+            let Err(SendError::Busy) = sent else { break sent };
+        };
         match sent {
             Ok(()) => {
                 worker.had();
@@ -40,7 +44,10 @@ impl Pipe {
     }
 
     fn receive(&self, worker: &Worker, end: &End) {
-        let received = if worker.below(8) == 0 { end.try_recv() } else { end.recv_timeout(wait(worker)) };
+        let received = loop {
+            let received = if worker.below(8) == 0 { end.try_recv() } else { end.recv_timeout(wait(worker)) };
+            let Err(RecvError::Busy) = received else { break received };
+        };
         match received {
             Ok(item) => {
                 worker.had();

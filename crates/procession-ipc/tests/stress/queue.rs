@@ -38,9 +38,17 @@ impl Queues {
     }
 
     fn put(&self, worker: &Worker) {
-        let item = self.items.next(worker);
-        let put =
-            if worker.below(8) == 0 { self.queue.try_put(item) } else { self.queue.put_timeout(item, wait(worker)) };
+        let mut item = self.items.next(worker);
+        let put = loop {
+            let put = if worker.below(8) == 0 {
+                self.queue.try_put(item)
+            } else {
+                self.queue.put_timeout(item, wait(worker))
+            };
+            // On a busy machine a living one may have the lock and no processor. Who has it for good is found as a hang.
+            let Err(PutError::Busy(again)) = put else { break put };
+            item = again;
+        };
         match put {
             Ok(()) => {
                 worker.had();
@@ -55,7 +63,10 @@ impl Queues {
     }
 
     fn take(&self, worker: &Worker) {
-        let had = if worker.below(8) == 0 { self.queue.try_get() } else { self.queue.get_timeout(wait(worker)) };
+        let had = loop {
+            let had = if worker.below(8) == 0 { self.queue.try_get() } else { self.queue.get_timeout(wait(worker)) };
+            let Err(GetError::Busy) = had else { break had };
+        };
         match had {
             Ok(item) => {
                 worker.had();
