@@ -44,7 +44,7 @@ fn unix() -> Table {
             ]
         },
         figures: vec![
-            figure("64 bytes and back, in memory", RING, SOCKETS, SMALL, 0.5),
+            figure("64 bytes and back, in memory", RING, SOCKETS, SMALL, 0.1),
             figure("64 bytes and back, by a Unix socket", STREAM, SOCKETS, SMALL, 1.5),
             figure("1 MiB and back, in memory", RING, SOCKETS, LARGE, 0.5),
             figure("1 MiB and back, by a Unix socket", STREAM, SOCKETS, LARGE, 1.25),

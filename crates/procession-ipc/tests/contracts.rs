@@ -7,11 +7,14 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::thread;
 use std::time::Duration;
 
 use common::{methods, start};
-use procession_ipc::{AcceptError, Address, AuthFailure, Client, ConnectError, ListenError, Listener, Queue};
+use procession_ipc::{
+    AcceptError, Address, AuthFailure, Client, ConnectError, ListenError, Listener, Queue, SendError,
+};
 use procession_launch::StartMethod;
 
 procession_testkit::main! {
@@ -25,6 +28,7 @@ procession_testkit::main! {
         a_bogus_answer_is_refused,
         a_listener_that_does_not_welcome_is_refused,
         a_short_time_for_hand_shakes_ends_no_other_wait,
+        what_passes_bytes_alone_leaves_a_stream,
     ];
 }
 
@@ -145,4 +149,37 @@ fn a_short_time_for_hand_shakes_ends_no_other_wait() {
     thread::park_timeout(3 * short);
     accepted.send(b"later").unwrap();
     assert_eq!(client.join().unwrap(), b"later");
+}
+
+/// As `ssh -L` between two socket files does: the descriptors of a ring do not get through, and neither end minds.
+fn what_passes_bytes_alone_leaves_a_stream() {
+    let listener = Listener::temporary().unwrap();
+    let far = listener.address().clone();
+    let near = far.path().unwrap().with_file_name("near");
+    let relay = UnixListener::bind(&near).unwrap();
+    let relayed = thread::spawn(move || {
+        let (near, far) = (relay.accept().unwrap().0, UnixStream::connect(far.path().unwrap()).unwrap());
+        let pass = |mut from: UnixStream, mut to: UnixStream| {
+            std::io::copy(&mut from, &mut to).unwrap();
+            let _ = to.shutdown(std::net::Shutdown::Write);
+        };
+        let (there, back) = ((near.try_clone().unwrap(), far.try_clone().unwrap()), (far, near));
+        thread::scope(|scope| {
+            scope.spawn(|| pass(there.0, there.1));
+            pass(back.0, back.1);
+        });
+    });
+    let address = near.to_str().unwrap().to_owned();
+    let client = thread::spawn(move || Client::connect::<Vec<Queue<u8>>, String>(address, b"").unwrap());
+    let accepted = listener.accept::<String, Vec<Queue<u8>>>().unwrap();
+    let connected = client.join().unwrap();
+    accepted.send(&"by a stream".to_owned()).unwrap();
+    assert_eq!(connected.recv().unwrap(), "by a stream");
+    connected.send(&Vec::new()).unwrap();
+    assert!(accepted.recv().unwrap().is_empty());
+    let refused = connected.send(&vec![Queue::unbounded().unwrap()]);
+    assert!(matches!(refused, Err(SendError::Descriptors { .. })), "{refused:?}");
+    drop((accepted, connected));
+    relayed.join().unwrap();
+    std::fs::remove_file(near).unwrap();
 }
