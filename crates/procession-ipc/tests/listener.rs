@@ -634,9 +634,13 @@ fn a_flood_ends_those_that_have_taken_the_longest() {
         assert!(is_crowded, "{crowded:?}");
     }
     let client = dial(&listener);
-    let crowded = listener.accept_bytes();
-    assert!(matches!(crowded, Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. })), "{crowded:?}");
-    listener.accept_bytes().unwrap().send(b"in spite of all").unwrap();
+    // One more gives way to it, unless it is so quick that it needs no room.
+    let accepted = (0..2).find_map(|_| match listener.accept_bytes() {
+        Ok(accepted) => Some(accepted),
+        Err(AcceptError::AuthFailed { reason: AuthFailure::Crowded, .. }) => None,
+        Err(error) => panic!("{error}"),
+    });
+    accepted.expect("an honest client").send(b"in spite of all").unwrap();
     assert_eq!(client.join().unwrap().unwrap().recv().unwrap(), b"in spite of all");
     drop(silent);
 }
