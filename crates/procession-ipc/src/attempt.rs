@@ -8,6 +8,7 @@ mod ring;
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use procession_sys::{Deadline, Interest, StreamSocket, random_bytes};
 
@@ -17,6 +18,9 @@ use crate::duplex::End;
 use crate::handshake::{Agreed, AuthFailure, HANDSHAKE_FRAME_MAX, Handshake};
 use crate::peer::Peer;
 use crate::settings::Settings;
+
+/// What a hand-shake takes of a peer that means well, ten times over.
+const HONEST_TIME: Duration = Duration::from_secs(1);
 
 /// Which end of the connection this process is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,8 @@ pub(crate) struct Attempt {
     socket: StreamSocket,
     pub(crate) peer: Peer,
     pub(crate) deadline: Deadline,
+    /// Until when it does not give way to others.
+    pub(crate) safe_until: Deadline,
     role: Role,
     stage: Stage,
 }
@@ -66,7 +72,7 @@ impl Attempt {
             Role::Listening => Stage::Shaking(Box::new(Handshake::listening(&terms, random_bytes()?))),
             Role::Dialing { .. } => Stage::Shaking(Box::new(Handshake::dialing(&terms, random_bytes()?))),
         };
-        Ok(Self { socket, peer, deadline, role, stage })
+        Ok(Self { socket, peer, deadline, safe_until: Deadline::after(HONEST_TIME), role, stage })
     }
 
     /// What is waited for.

@@ -67,6 +67,10 @@ impl Conduit {
         Self { carrier: Carrier::Pipe(Box::new(end.into())), origin }
     }
 
+    pub(crate) fn carries_descriptors(&self) -> bool {
+        matches!(self.carrier, Carrier::Pipe(_))
+    }
+
     pub(crate) fn peer(&self) -> Option<&Peer> {
         self.origin.peer.as_ref()
     }

@@ -323,6 +323,24 @@ impl<S, R> Connection<S, R> {
         }
     }
 
+    /// Whether values may hold descriptors: files, queues, locks, connections. So it is over memory that both processes
+    /// share: with a pipe, and with a Unix socket through an address if both ends could; not with a stream.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_ipc::pipe;
+    ///
+    /// assert!(pipe::<u8, u8>()?.0.carries_descriptors());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[must_use]
+    pub fn carries_descriptors(&self) -> bool {
+        match &self.transport {
+            Transport::Pipe(_) => true,
+            Transport::Conduit(conduit) => conduit.carries_descriptors(),
+        }
+    }
+
     /// Who is at the other end, as far as the system told when the connection was made through an address; none for a pipe,
     /// and for a socket that was given.
     ///

@@ -219,8 +219,9 @@ pub enum SendError {
     /// The value holds descriptors, as files, queues, locks and connections do, and the connection is a stream of bytes,
     /// which carries none.
     #[error(
-        "the value holds {descriptors} descriptors (of files, queues, locks or connections), which no stream of bytes \
-         carries: connect through a Unix socket with this library at both ends, and without `stream_only`"
+        "the value holds {descriptors} of files, queues, locks or connections, which no stream of bytes carries: connect \
+         through a Unix socket with this library at both ends, without `stream_only`, and while both have some \
+         descriptors left"
     )]
     Descriptors {
         /// How many.

@@ -205,7 +205,8 @@ impl Listener {
     /// # Errors
     /// [`AcceptError::AuthFailed`] for a client that did not prove its key, was late or is none of ours: call again, the
     /// listener goes on. [`AcceptError::KeyMissing`] at a TCP address without a key; [`AcceptError::Closed`];
-    /// [`AcceptError::System`], such as when no descriptor is left (`EMFILE`).
+    /// [`AcceptError::System`], such as when no descriptor is left (`EMFILE`): who waits goes on to wait, and the listener
+    /// takes nobody in for the next 100 ms.
     ///
     /// # Python
     /// `Listener.accept`.

@@ -14,7 +14,10 @@ pub enum AuthFailure {
     #[error("the peer has another key: give both ends the same `authkey`")]
     WrongKey,
     /// The peer closed the connection when it had our proof.
-    #[error("the peer has refused us, most likely for our key: give both ends the same `authkey`")]
+    #[error(
+        "the peer has refused us: most likely it has another key (give both ends the same `authkey`), or no room; its \
+         own error says which"
+    )]
     Refused,
     /// The peer closed the connection before it had proved anything.
     #[error("the peer closed the connection in the middle of the hand-shake: see why at its end")]
@@ -62,7 +65,11 @@ pub enum AuthFailure {
         /// Its effective user.
         uid: u32,
     },
-    /// Too many others were in the middle of their hand-shakes, and this one had been for the longest.
-    #[error("too many peers shake hands at once, and this one had taken the longest: let it connect again")]
+    /// Too many others were in the middle of their hand-shakes, or no descriptors were left for another, and this one had
+    /// been in it for the longest.
+    #[error(
+        "too many peers shake hands at once, or too few descriptors are left (RLIMIT_NOFILE), and this one had taken the \
+         longest: let it connect again"
+    )]
     Crowded,
 }

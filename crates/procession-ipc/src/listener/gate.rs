@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::mem;
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use procession_sys::{Bell, Deadline, Epoll, Interest, StreamListener};
@@ -22,6 +23,9 @@ pub const HANDSHAKES_MAX: usize = 1024;
 
 /// How many connections are taken in before those that are under way go on.
 const ACCEPTED_AT_ONCE: usize = 64;
+
+/// How long nobody is taken in after there was no descriptor left for one.
+const SCARCITY_PAUSE: Duration = Duration::from_millis(100);
 
 const LISTENER: u64 = 0;
 const BELL: u64 = 1;
@@ -64,6 +68,8 @@ struct State {
 struct Driver {
     attempts: BTreeMap<u64, (Attempt, Interest)>,
     next: u64,
+    /// When others are taken in again, after a pause.
+    resumes: Option<Deadline>,
 }
 
 impl Gate {
@@ -71,7 +77,7 @@ impl Gate {
         let (set, closing) = (Epoll::new()?, Bell::new()?);
         set.add(listener, LISTENER, Interest::Read)?;
         set.add(&closing, BELL, Interest::Read)?;
-        let driver = Some(Driver { attempts: BTreeMap::new(), next: FIRST_ATTEMPT });
+        let driver = Some(Driver { attempts: BTreeMap::new(), next: FIRST_ATTEMPT, resumes: None });
         Ok(Self { set, closing, state: Mutex::new(State { driver, ..State::default() }), changed: Condvar::new() })
     }
 
@@ -194,8 +200,11 @@ impl Driver {
         settings: &Settings,
         deadline: Deadline,
     ) -> Vec<Outcome> {
-        let soon = self.first_deadline().map_or(deadline, |first| first.min(deadline));
         let mut outcomes = Vec::new();
+        if let Err(error) = self.resume(&gate.set, listener) {
+            outcomes.push(Err(Refusal::System("wait for connections", error)));
+        }
+        let soon = [self.first_deadline(), self.resumes].into_iter().flatten().fold(deadline, Deadline::min);
         match gate.set.wait(soon) {
             Ok(tokens) => {
                 // Those first that have waited longer.
@@ -221,9 +230,7 @@ impl Driver {
                 // Who has gone before it was accepted is nobody.
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => continue,
                 Err(error) => {
-                    // One that gives way makes room for the next try.
-                    let gave_way = if is_scarcity(&error) { self.end_oldest(set) } else { None };
-                    outcomes.push(gave_way.unwrap_or(Err(Refusal::System("accept a connection", error))));
+                    outcomes.push(self.make_room(set, listener, error));
                     return;
                 }
             };
@@ -238,6 +245,32 @@ impl Driver {
                 Err(error) => outcomes.push(Err(Refusal::System("begin a hand-shake", error))),
             }
         }
+    }
+
+    /// What becomes of a connection for which there is no room: one that has taken too long gives way to the next try, or
+    /// there is a pause, as the connection goes on to wait to be accepted.
+    fn make_room(&mut self, set: &Epoll, listener: &StreamListener, error: io::Error) -> Outcome {
+        if is_scarcity(&error) {
+            let is_safe = |(_, (attempt, _)): (&u64, &(Attempt, Interest))| !attempt.safe_until.has_passed();
+            if !self.attempts.first_key_value().is_none_or(is_safe)
+                && let Some(gave_way) = self.end_oldest(set)
+            {
+                return gave_way;
+            }
+            if set.remove(listener).is_ok() {
+                self.resumes = Some(Deadline::after(SCARCITY_PAUSE));
+            }
+        }
+        Err(Refusal::System("accept a connection", error))
+    }
+
+    /// Ends the pause, when it is over.
+    fn resume(&mut self, set: &Epoll, listener: &StreamListener) -> io::Result<()> {
+        if self.resumes.is_some_and(Deadline::has_passed) {
+            set.add(listener, LISTENER, Interest::Read)?;
+            self.resumes = None;
+        }
+        Ok(())
     }
 
     fn begin(&mut self, set: &Epoll, mut attempt: Attempt) -> Vec<Outcome> {
