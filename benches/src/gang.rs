@@ -3,8 +3,10 @@
 //! Relies on pipes to tell them: what is measured is not used to measure.
 
 use std::fs::File;
+use std::hint::spin_loop;
 use std::io::{BufRead, BufReader, Write};
 use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
 
 use procession::{Context, Descriptor, Passable, Process};
 
@@ -57,7 +59,7 @@ impl Others {
         self.answers().map(drop)
     }
 
-    /// Each begins its part, so many times.
+    /// Each begins its part, so many times, when all of them and this process have been busy at once for [`SETTLES`].
     ///
     /// # Errors
     /// One of them has ended.
@@ -65,6 +67,7 @@ impl Others {
         for other in &mut self.0 {
             writeln!(other.asks.as_mut().ok_or("it has ended")?, "{each}")?;
         }
+        settle();
         Ok(())
     }
 
@@ -100,6 +103,18 @@ impl Drop for Others {
     }
 }
 
+/// How long all are busy before a part begins. The kernel puts who is woken beside who has woken it, and looks only after
+/// some milliseconds whether both want a processor. Two that would wait awake for each other sleep instead until then, and
+/// then they stay where they are.
+pub const SETTLES: Duration = Duration::from_millis(10);
+
+fn settle() {
+    let began = Instant::now();
+    while began.elapsed() < SETTLES {
+        spin_loop();
+    }
+}
+
 /// What begins the answer of a member that is through.
 const DONE: &str = "done ";
 
@@ -117,6 +132,7 @@ fn member<M: Member>(given: M, who: usize, asked: Descriptor, answers: Descripto
     };
     answer(Ok(0));
     for line in asked.lines() {
+        settle();
         answer(line.map_err(Into::into).and_then(|line| part(line.parse()?)));
     }
 }

@@ -78,8 +78,8 @@ impl<W: Work> Gang<W> {
 
     /// Each process so many times, until the last is through.
     fn together(&mut self, each: u64) -> Result<Duration> {
-        let began = Instant::now();
         self.others.ask(each)?;
+        let began = Instant::now();
         self.work.part(0, each)?;
         self.others.answers()?;
         Ok(began.elapsed())

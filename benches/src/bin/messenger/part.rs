@@ -84,8 +84,8 @@ pub(crate) fn stream<W: Way>(way: W, pairs: u64) -> Result<Runs> {
     others.wait_until_ready()?;
     Ok(Box::new(move |times| {
         let each = times.div_ceil(pairs);
-        let began = Instant::now();
         others.ask(each)?;
+        let began = Instant::now();
         let own: u64 = consume(each)?;
         let answers = others.answers()?;
         let took = began.elapsed();
@@ -124,8 +124,8 @@ pub(crate) fn round_trip<W: Way<Item = u64>>(ways: [W; 2]) -> Result<Runs> {
     let (mut there, mut back) = (there.producer()?, back.consumer()?);
     others.wait_until_ready()?;
     Ok(Box::new(move |times| {
-        let began = Instant::now();
         others.ask(times)?;
+        let began = Instant::now();
         for number in 0..times {
             there.put(&number)?;
             let answer = back.take(|answer| *answer)?;

@@ -64,8 +64,8 @@ pub(crate) fn back<M: Meeting>(address: &str, bytes: usize) -> Result<Runs> {
     let mut message: Vec<u8> = (0..bytes).map(|at| (at ^ (at >> 8)) as u8 | 1).collect();
     let mut answer = vec![0; bytes];
     Ok(Box::new(move |times| {
-        let began = Instant::now();
         others.ask(times)?;
+        let began = Instant::now();
         for number in 0..times {
             for place in [0, bytes / 2] {
                 message[place..place + 8].copy_from_slice(&number.to_le_bytes());
@@ -110,8 +110,8 @@ pub(crate) fn meet<M: Meeting>(address: &str) -> Result<Runs> {
     others.start(Caller::<M> { address: listener.address()?, meeting: PhantomData })?;
     others.wait_until_ready()?;
     Ok(Box::new(move |times| {
-        let began = Instant::now();
         others.ask(times)?;
+        let began = Instant::now();
         for _ in 0..times {
             drop(listener.accept()?);
         }
