@@ -17,7 +17,8 @@ use crate::{SOON, is_pending};
 
 const WAITING: usize = 200;
 
-/// Two hundred times what one task may cost, and not more than one task may.
+/// Each may cost a thousandth of a processor. All of them together cost half of that, also in an unoptimized build and
+/// where each system call is looked at.
 pub(super) fn waiting_tasks_cost_next_to_nothing() {
     let ends: Vec<(Connection<u32, u32>, _)> = (0..WAITING).map(|_| pipe().unwrap()).collect();
     let (ours, _theirs): (Vec<_>, Vec<_>) = ends.into_iter().unzip();
@@ -29,7 +30,7 @@ pub(super) fn waiting_tasks_cost_next_to_nothing() {
         assert!(within(time, connection.recv_async()).await.is_none());
         processor_time() - began
     }));
-    assert!(used[0] < Duration::from_millis(12), "{:?}", used[0]);
+    assert!(used[0] < Duration::from_millis(120), "{:?}", used[0]);
 }
 
 pub(super) fn one_thread_watches_for_all() {
