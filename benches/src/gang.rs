@@ -64,10 +64,23 @@ impl Others {
     /// # Errors
     /// One of them has ended.
     pub fn ask(&mut self, each: u64) -> Result {
-        for other in &mut self.0 {
-            writeln!(other.asks.as_mut().ok_or("it has ended")?, "{each}")?;
-        }
+        self.tell(&format!("{each}"))?;
         settle();
+        Ok(())
+    }
+
+    /// The same at once, for who is to sleep.
+    ///
+    /// # Errors
+    /// One of them has ended.
+    pub fn ask_at_once(&mut self, each: u64) -> Result {
+        self.tell(&format!("{AT_ONCE}{each}"))
+    }
+
+    fn tell(&mut self, line: &str) -> Result {
+        for other in &mut self.0 {
+            writeln!(other.asks.as_mut().ok_or("it has ended")?, "{line}")?;
+        }
         Ok(())
     }
 
@@ -115,6 +128,9 @@ fn settle() {
     }
 }
 
+/// What begins a line to a member that is not to be busy first.
+const AT_ONCE: &str = "at once ";
+
 /// What begins the answer of a member that is through.
 const DONE: &str = "done ";
 
@@ -132,7 +148,12 @@ fn member<M: Member>(given: M, who: usize, asked: Descriptor, answers: Descripto
     };
     answer(Ok(0));
     for line in asked.lines() {
-        settle();
-        answer(line.map_err(Into::into).and_then(|line| part(line.parse()?)));
+        answer(line.map_err(Into::into).and_then(|line| match line.strip_prefix(AT_ONCE) {
+            Some(times) => part(times.parse()?),
+            None => {
+                settle();
+                part(line.parse()?)
+            }
+        }));
     }
 }

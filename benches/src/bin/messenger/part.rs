@@ -208,7 +208,7 @@ pub(crate) fn asleep<W: Way<Item = u64>>(ways: [W; 2]) -> Result<Runs> {
     others.wait_until_ready()?;
     Ok(Box::new(move |times| {
         let made = times.div_ceil(ASLEEP_SHARE);
-        others.ask(made)?;
+        others.ask_at_once(made)?;
         let slept = times_asleep()?;
         let mut ages = 0;
         for _ in 0..made {
