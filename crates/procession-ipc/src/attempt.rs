@@ -91,29 +91,24 @@ impl Attempt {
 
     /// Goes as far as it can.
     pub(crate) fn advance(&mut self) -> Result<Progress, AuthFailure> {
-        loop {
-            let next = match &mut self.stage {
-                Stage::Shaking(handshake) => match shake(handshake, &self.socket)? {
-                    Progress::Over(agreed @ Agreed::Ours { ring: true, .. }) => {
-                        Stage::Upgrading(agreed, self.role.negotiation())
-                    }
-                    Progress::Over(agreed) => Stage::Over(agreed, None),
-                    needs @ Progress::Needs(_) => return Ok(needs),
-                },
-                Stage::Upgrading(agreed, negotiation) => match negotiation.advance(&self.socket)? {
-                    ring::Outcome::Needs(interest) => return Ok(Progress::Needs(interest)),
-                    ring::Outcome::Settled(ring) => Stage::Over(*agreed, ring),
-                },
-                Stage::Over(agreed, _) => return Ok(Progress::Over(*agreed)),
-            };
-            self.stage = next;
+        match self.go_on() {
+            Ok(agreed) => Ok(Progress::Over(agreed)),
+            Err(Stop::Needs(interest)) => Ok(Progress::Needs(interest)),
+            Err(Stop::Failed(failure)) => Err(failure),
         }
     }
-}
 
-impl AsFd for Attempt {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket_fd()
+    fn go_on(&mut self) -> Result<Agreed, Stop> {
+        loop {
+            self.stage = match &mut self.stage {
+                Stage::Shaking(handshake) => match shake(handshake, &self.socket)? {
+                    agreed @ Agreed::Ours { ring: true, .. } => Stage::Upgrading(agreed, self.role.negotiation()),
+                    agreed => Stage::Over(agreed, None),
+                },
+                Stage::Upgrading(agreed, negotiation) => Stage::Over(*agreed, negotiation.settle(&self.socket)?),
+                Stage::Over(agreed, _) => return Ok(*agreed),
+            };
+        }
     }
 }
 
@@ -126,34 +121,47 @@ impl Role {
     }
 }
 
+impl AsFd for Attempt {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket_fd()
+    }
+}
+
+/// Why a step was not made.
+enum Stop {
+    /// It can be when the socket is ready for this.
+    Needs(Interest),
+    Failed(AuthFailure),
+}
+
+impl From<AuthFailure> for Stop {
+    fn from(failure: AuthFailure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// What was moved, or why nothing was.
+fn moved<T>(moved: io::Result<T>, interest: Interest) -> Result<T, Stop> {
+    moved.map_err(|error| match error.kind() {
+        io::ErrorKind::WouldBlock => Stop::Needs(interest),
+        _ => Stop::Failed(AuthFailure::Disconnected),
+    })
+}
+
 /// Moves a hand-shake's bytes.
-fn shake(handshake: &mut Handshake, socket: &StreamSocket) -> Result<Progress, AuthFailure> {
+fn shake(handshake: &mut Handshake, socket: &StreamSocket) -> Result<Agreed, Stop> {
     let mut room = [0; HANDSHAKE_FRAME_MAX];
     loop {
-        let needs = if !handshake.to_send().is_empty() {
-            socket
-                .try_send([handshake.to_send(), &[]])
-                .map(|count| handshake.sent(count))
-                .map_err(|error| (error, Interest::Write))
+        if !handshake.to_send().is_empty() {
+            let sent = socket.try_send([handshake.to_send()]);
+            handshake.sent(moved(sent, Interest::Write)?);
         } else if let Some(agreed) = handshake.outcome() {
-            return Ok(Progress::Over(agreed));
+            return Ok(agreed);
         } else {
             let wanted = handshake.to_receive().min(room.len());
-            match socket.try_receive(&mut room[..wanted]) {
-                // None are the end, which it judges.
-                Ok(count) => {
-                    handshake.received(&room[..count])?;
-                    Ok(())
-                }
-                Err(error) => Err((error, Interest::Read)),
-            }
-        };
-        match needs {
-            Ok(()) => {}
-            Err((error, interest)) if error.kind() == io::ErrorKind::WouldBlock => {
-                return Ok(Progress::Needs(interest));
-            }
-            Err(_) => return Err(AuthFailure::Disconnected),
+            let received = socket.try_receive(&mut room[..wanted]);
+            // None are the end, which it judges.
+            handshake.received(&room[..moved(received, Interest::Read)?])?;
         }
     }
 }
