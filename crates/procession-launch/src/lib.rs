@@ -60,6 +60,9 @@ mod authkey;
 mod current;
 mod error;
 
+#[doc(hidden)]
+pub mod calls; // For pools: functions that are called in processes which go on.
+
 pub use crate::after_fork::register_after_fork;
 pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};
 pub use crate::builder::{Builder, Forked, NAME_BYTES_MAX};

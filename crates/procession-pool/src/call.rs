@@ -1,0 +1,397 @@
+//! A call: a function with its arguments, as any process of this image can make it, and the reply that comes of it.
+//!
+//! Relies on the function table of `procession-boot`: a call names its function, and whoever makes it finds in the table
+//! what is to be done with arguments and results of its types. Does no IO: a [`Report`] takes what is to be told.
+//!
+//! # The bytes
+//! The arguments of a single call stand one after the other; those of a chunk, item by item, each item a part that begins
+//! with its length. A reply is a sequence of items, each a tag and a part:
+//!
+//! | tag | what follows |
+//! |---|---|
+//! | [`VALUE`] | the value |
+//! | [`FAULT`] | why there is none: a [`Fault`] |
+//! | [`PARCEL`] | nothing: the item is in the next parcel, tag and all |
+//! | [`RAN`] | for how long a chunk ran, in nanoseconds; its last item |
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+use procession_boot::{BootError, FunctionId, resolve};
+use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
+use procession_launch::{Arguments, Passable, Target, current_process};
+use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, decode_slice};
+use serde::{Deserialize, Serialize};
+
+/// The item is a value,
+pub(crate) const VALUE: u8 = 0;
+/// or says why there is none,
+pub(crate) const FAULT: u8 = 1;
+/// or is in a parcel,
+pub(crate) const PARCEL: u8 = 2;
+/// or is the end of a chunk.
+pub(crate) const RAN: u8 = 3;
+
+/// A function with its arguments.
+#[derive(Debug)]
+pub(crate) struct Call {
+    pub(crate) function: FunctionId,
+    pub(crate) arguments: Message,
+}
+
+impl Call {
+    /// Makes the call in this process.
+    pub(crate) fn run(self, report: Box<dyn Report>) -> Box<dyn Report> {
+        run(self.function, self.arguments.into_decoder(), report)
+    }
+}
+
+/// The name of calling `F` once.
+pub(crate) fn name_single<F: Target<A>, A: Arguments>(function: F) -> Result<FunctionId, BootError> {
+    name_call::<Single, F, A>(function)
+}
+
+/// The name of calling `F` with each item of a chunk.
+pub(crate) fn name_chunk<F: Target<A>, A: Arguments>(function: F) -> Result<FunctionId, BootError> {
+    name_call::<Chunk, F, A>(function)
+}
+
+/// Makes a call that was named in any process of this image.
+pub(crate) fn run(function: FunctionId, arguments: Decoder, mut report: Box<dyn Report>) -> Box<dyn Report> {
+    match resolve::<Job, Box<dyn Report>>(function) {
+        Ok(call) => call(Job { arguments, report }),
+        Err(error) => {
+            tell_fault(&mut *report, &Fault::here(Failure::Arguments(error.to_string())), Vec::new());
+            report
+        }
+    }
+}
+
+/// What whoever makes a call is given.
+pub(crate) struct Job {
+    arguments: Decoder,
+    report: Box<dyn Report>,
+}
+
+/// Where the items of a reply go.
+pub(crate) trait Report {
+    /// Takes an item, and gives its memory back for the next one.
+    ///
+    /// # Errors
+    /// The system refused what it takes to carry it.
+    fn item(&mut self, item: Message) -> io::Result<Vec<u8>>;
+}
+
+/// Why an item has no value.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Fault {
+    /// The process that it happened in.
+    pub(crate) name: String,
+    pub(crate) pid: u32,
+    pub(crate) failure: Failure,
+}
+
+/// What it was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) enum Failure {
+    /// The function panicked, or what reads its arguments or writes its result.
+    Panicked(CaughtPanic),
+    /// The arguments could not be decoded.
+    Arguments(String),
+    /// The result could not be encoded or carried.
+    Output(String),
+}
+
+impl Fault {
+    fn here(failure: Failure) -> Self {
+        Self { name: current_process().name().to_owned(), pid: procession_sys::pid(), failure }
+    }
+}
+
+/// One call.
+struct Single;
+
+impl<F: Target<A>, A: Arguments> Caller<F, A> for Single {
+    type Input = Job;
+    type Output = Box<dyn Report>;
+
+    fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
+        let decode = move || A::decode(&mut arguments).and_then(|decoded| arguments.finish().map(|()| decoded));
+        tell_call(&mut *report, Vec::new(), function, decode);
+        report
+    }
+}
+
+/// A call for each item.
+struct Chunk;
+
+impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
+    type Input = Job;
+    type Output = Box<dyn Report>;
+
+    fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
+        let begun = Instant::now();
+        let mut buffer = Vec::new();
+        while !arguments.is_at_end() {
+            buffer = tell_call(&mut *report, buffer, function, || arguments.part(|part| A::decode(part)));
+        }
+        let ran = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        tell(&mut *report, buffer, RAN, |encoder| encoder.value(&ran));
+        report
+    }
+}
+
+/// Calls the function with what `decode` gives, and tells what came of it.
+#[inline]
+fn tell_call<F: Target<A>, A: Arguments>(
+    report: &mut dyn Report,
+    buffer: Vec<u8>,
+    function: F,
+    decode: impl FnOnce() -> Result<A, DecodeError>,
+) -> Vec<u8> {
+    let item = catch_call(|| {
+        let arguments = decode().map_err(|error| Failure::Arguments(error.to_string()))?;
+        let output = procession_calls_target(function, arguments);
+        item(buffer, VALUE, |part| part.value(&output)).map_err(|error| Failure::Output(error.to_string()))
+    });
+    let failure = match item {
+        Ok(Ok(item)) => match report.item(item) {
+            Ok(buffer) => return buffer,
+            Err(error) => Failure::Output(error.to_string()),
+        },
+        Ok(Err(failure)) => failure,
+        Err(panic) => Failure::Panicked(panic),
+    };
+    tell_fault(report, &Fault::here(failure), Vec::new())
+}
+
+fn tell_fault(report: &mut dyn Report, fault: &Fault, buffer: Vec<u8>) -> Vec<u8> {
+    tell(report, buffer, FAULT, |encoder| encoder.value(fault))
+}
+
+/// Tells what can always be encoded. Where it cannot be carried either, the reply ends without it.
+fn tell(
+    report: &mut dyn Report,
+    buffer: Vec<u8>,
+    tag: u8,
+    write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>,
+) -> Vec<u8> {
+    item(buffer, tag, write).ok().and_then(|item| report.item(item).ok()).unwrap_or_default()
+}
+
+#[inline]
+fn item(
+    buffer: Vec<u8>,
+    tag: u8,
+    write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>,
+) -> Result<Message, EncodeError> {
+    let mut encoder = Encoder::with_buffer(buffer);
+    encoder.value(&tag)?;
+    encoder.part(write)?;
+    Ok(encoder.finish())
+}
+
+/// What has come of a call, as it is known so far.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) parcels: Vec<Parcel>,
+}
+
+/// An item by itself: a large one, or one with descriptors.
+pub(crate) struct Parcel {
+    pub(crate) body: Box<dyn AsRef<[u8]> + Send + Sync>,
+    pub(crate) descriptors: Vec<OwnedFd>,
+}
+
+impl std::fmt::Debug for Parcel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (bytes, descriptors) = ((*self.body).as_ref().len(), self.descriptors.len());
+        f.debug_struct("Parcel").field("bytes", &bytes).field("descriptors", &descriptors).finish()
+    }
+}
+
+/// A reply that stays in this process.
+impl Report for Reply {
+    fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
+        if item.descriptor_count() == 0 && self.bytes.is_empty() {
+            self.bytes = item.into_parts().0;
+            return Ok(Vec::new());
+        }
+        let (bytes, descriptors) = item.into_parts();
+        if descriptors.is_empty() {
+            self.bytes.extend_from_slice(&bytes);
+            return Ok(bytes);
+        }
+        let descriptors = descriptors.into_iter().map(Descriptor::into_owned).collect::<io::Result<_>>()?;
+        self.bytes.push(PARCEL);
+        self.parcels.push(Parcel { body: Box::new(bytes), descriptors });
+        Ok(Vec::new())
+    }
+}
+
+/// One item of a reply.
+#[derive(Debug)]
+pub(crate) enum Item<R> {
+    Value(R),
+    Fault(Fault),
+    /// For how many nanoseconds the chunk ran.
+    Ran(u64),
+    /// What came is no `R`.
+    Undecodable(DecodeError),
+}
+
+/// Reads the items of a reply, from the first on.
+#[derive(Debug)]
+pub(crate) struct Items<'r> {
+    reply: &'r Reply,
+    position: usize,
+    parcels: usize,
+}
+
+impl Reply {
+    pub(crate) fn items(&self) -> Items<'_> {
+        Items { reply: self, position: 0, parcels: 0 }
+    }
+}
+
+impl Items<'_> {
+    /// The next item; `None` after the last one that is whole.
+    #[inline]
+    pub(crate) fn next<R: Passable>(&mut self) -> Option<Item<R>> {
+        let rest = &self.reply.bytes[self.position..];
+        let (&tag, rest) = rest.split_first()?;
+        if tag == PARCEL {
+            let parcel = self.reply.parcels.get(self.parcels)?;
+            self.position += 1;
+            self.parcels += 1;
+            return Some(read_parcel(parcel));
+        }
+        let (part, len) = part(rest)?;
+        self.position += 1 + len;
+        Some(read(tag, part, Vec::new()))
+    }
+}
+
+fn read_parcel<R: Passable>(parcel: &Parcel) -> Item<R> {
+    let descriptors = parcel.descriptors.iter().map(OwnedFd::try_clone).collect::<io::Result<_>>();
+    let body = (*parcel.body).as_ref();
+    let whole = body.split_first().and_then(|(&tag, rest)| Some((tag, part(rest)?.0)));
+    match (whole, descriptors) {
+        (Some((tag, part)), Ok(descriptors)) => read(tag, part, descriptors),
+        _ => read(PARCEL, &[], Vec::new()),
+    }
+}
+
+#[inline]
+fn read<R: Passable>(tag: u8, part: &[u8], descriptors: Vec<OwnedFd>) -> Item<R> {
+    let item = match tag {
+        VALUE => decode_slice(part, descriptors).map(Item::Value),
+        FAULT => decode_slice(part, descriptors).map(Item::Fault),
+        RAN => decode_slice(part, descriptors).map(Item::Ran),
+        // No bool is two: a worker of this image does not write it.
+        _ => decode_slice::<bool>(&[tag], descriptors).map(|_| Item::Ran(0)),
+    };
+    item.unwrap_or_else(Item::Undecodable)
+}
+
+/// The part that these bytes begin with, and how many bytes it takes with its length; `None` if it is not whole.
+#[inline]
+fn part(bytes: &[u8]) -> Option<(&[u8], usize)> {
+    let (len, prefix) = match *bytes.first()? {
+        short if short < 0x80 => (usize::from(short), 1),
+        _ => long_prefix(bytes)?,
+    };
+    let end = prefix.checked_add(len)?;
+    Some((bytes.get(prefix..end)?, end))
+}
+
+/// A length as postcard writes it, seven bits a byte, and how many bytes it takes.
+fn long_prefix(bytes: &[u8]) -> Option<(usize, usize)> {
+    let last = bytes.iter().take(LENGTH_BYTES_MAX).position(|byte| byte & 0x80 == 0)?;
+    let len = bytes[..=last]
+        .iter()
+        .rev()
+        .try_fold(0_usize, |len, byte| len.checked_mul(0x80).map(|len| len | usize::from(byte & 0x7F)))?;
+    Some((len, last + 1))
+}
+
+/// What a length takes at most.
+const LENGTH_BYTES_MAX: usize = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn half(number: u64) -> u64 {
+        assert!(number.is_multiple_of(2), "{number} is odd");
+        number / 2
+    }
+
+    fn arguments(items: &[u64]) -> Message {
+        let mut encoder = Encoder::new();
+        for item in items {
+            encoder.part(|part| part.value(item)).unwrap();
+        }
+        encoder.finish()
+    }
+
+    /// A report that shows what it has been told.
+    struct Shown(std::sync::mpsc::Sender<Message>);
+
+    impl Report for Shown {
+        fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
+            self.0.send(item).map_err(io::Error::other)?;
+            Ok(Vec::new())
+        }
+    }
+
+    fn reply_of(call: Call) -> Reply {
+        let (told, tells) = std::sync::mpsc::channel();
+        drop(call.run(Box::new(Shown(told))));
+        let mut reply = Reply::default();
+        tells.iter().for_each(|item| drop(reply.item(item).unwrap()));
+        reply
+    }
+
+    #[test]
+    fn a_call_is_made_by_its_name() {
+        let mut encoder = Encoder::new();
+        encoder.value(&84_u64).unwrap();
+        let function = name_single::<_, (u64,)>(half).unwrap();
+        let reply = reply_of(Call { function, arguments: encoder.finish() });
+        let mut items = reply.items();
+        assert!(matches!(items.next::<u64>(), Some(Item::Value(42))));
+        assert!(items.next::<u64>().is_none());
+    }
+
+    #[test]
+    fn an_item_that_fails_leaves_its_neighbors_alone() {
+        let function = name_chunk::<_, (u64,)>(half).unwrap();
+        let reply = reply_of(Call { function, arguments: arguments(&[2, 3, 4]) });
+        let mut items = reply.items();
+        assert!(matches!(items.next::<u64>(), Some(Item::Value(1))));
+        let Some(Item::Fault(Fault { failure: Failure::Panicked(panic), .. })) = items.next::<u64>() else { panic!() };
+        assert_eq!(panic.message, "3 is odd");
+        assert!(matches!(items.next::<u64>(), Some(Item::Value(2))));
+        assert!(matches!(items.next::<u64>(), Some(Item::Ran(_))));
+    }
+
+    #[test]
+    fn a_reply_that_was_cut_off_has_the_items_that_are_whole() {
+        let function = name_chunk::<_, (Vec<u8>,)>(|bytes: Vec<u8>| bytes).unwrap();
+        let mut encoder = Encoder::new();
+        for len in [100_usize, 1000, 100_000] {
+            encoder.part(|part| part.value(&vec![7_u8; len])).unwrap();
+        }
+        let mut reply = reply_of(Call { function, arguments: encoder.finish() });
+        for cut in [reply.bytes.len() - 20, 1200, 1100, 200, 101, 1] {
+            reply.bytes.truncate(cut);
+            let mut items = reply.items();
+            let whole = std::iter::from_fn(|| items.next::<Vec<u8>>()).count();
+            let expected = [103, 1108, 101_115].iter().filter(|&&end| end <= cut).count();
+            assert_eq!(whole, expected, "{cut}");
+        }
+    }
+}
