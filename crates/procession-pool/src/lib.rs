@@ -8,3 +8,6 @@
 //! **Invariant:** the supervisor is a pure state machine; threads and IO drive it and hold no state of their own.
 
 #![doc(test(attr(deny(warnings))))]
+
+#[cfg_attr(not(test), expect(dead_code, unused_imports, reason = "the engine, which is to use it, is not there yet"))]
+mod desk; // What a pool and one worker share.
