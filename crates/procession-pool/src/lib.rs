@@ -11,3 +11,23 @@
 
 #[expect(dead_code, reason = "what uses it is on its way")]
 mod call; // What is done, wherever.
+
+#[expect(dead_code, reason = "what uses it is on its way")]
+mod cell; // Where a task's end is kept. Read this first.
+mod error;
+mod executor; // What every executor can do;
+#[expect(dead_code, reason = "what uses it is on its way")]
+mod future;
+#[expect(dead_code, reason = "what uses it is on its way")]
+mod task; // what it is given, // and the handle of it.
+
+mod callbacks; // Who is told of an end.
+
+mod threads; // Tasks in threads of this process.
+
+pub use crate::cell::Promise;
+pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
+pub use crate::executor::{Executor, ExecutorExt};
+pub use crate::future::Future;
+pub use crate::task::{Task, TaskBuilder};
+pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPoolBuilder, ThreadPoolExecutor};
