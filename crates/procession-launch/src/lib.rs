@@ -84,6 +84,8 @@ pub use crate::resource::Resource;
 pub use crate::settings::{AFFINITY_PASSES_MAX, TITLE_BYTES_MAX};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
+#[doc(hidden)]
+pub use crate::tail::shown;
 pub use crate::tail::{TAIL_BYTES_MAX, TAIL_LINE_CHARS_SHOWN_MAX, TAIL_LINES_SHOWN_MAX};
 pub use crate::target::{Captureless, Target};
 pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX, TREE_REST_MAX};

@@ -14,8 +14,11 @@
 //! | [`PARCEL`] | nothing: the item is in the next parcel, tag and all |
 //! | [`RAN`] | for how long a chunk ran, in nanoseconds; its last item |
 
+use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::slice;
 use std::time::Instant;
 
 use procession_boot::{BootError, FunctionId, resolve};
@@ -34,7 +37,7 @@ pub(crate) const PARCEL: u8 = 2;
 pub(crate) const RAN: u8 = 3;
 
 /// A function with its arguments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) function: FunctionId,
     pub(crate) arguments: Message,
@@ -233,6 +236,39 @@ impl Report for Reply {
     }
 }
 
+/// A reply that whoever makes the call keeps a hand on.
+struct Kept(Rc<RefCell<Reply>>);
+
+impl Report for Kept {
+    fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
+        self.0.borrow_mut().item(item)
+    }
+}
+
+/// What comes of a call that is made here.
+pub(crate) fn run_here(call: Call) -> Reply {
+    let reply = Rc::default();
+    drop(call.run(Box::new(Kept(Rc::clone(&reply)))));
+    reply.take()
+}
+
+/// What comes of a closure that is called here: the reply of a single call.
+pub(crate) fn run_closure<R: Passable>(closure: impl FnOnce() -> R) -> Reply {
+    let mut reply = Reply::default();
+    let item = catch_call(|| {
+        let output = closure();
+        item(Vec::new(), VALUE, |part| part.value(&output)).map_err(|error| Failure::Output(error.to_string()))
+    });
+    let failure = match item.map_err(Failure::Panicked).and_then(|item| item) {
+        Ok(item) => reply.item(item).err().map(|error| Failure::Output(error.to_string())),
+        Err(failure) => Some(failure),
+    };
+    if let Some(failure) = failure {
+        tell_fault(&mut reply, &Fault::here(failure), Vec::new());
+    }
+    reply
+}
+
 /// One item of a reply.
 #[derive(Debug)]
 pub(crate) enum Item<R> {
@@ -247,31 +283,58 @@ pub(crate) enum Item<R> {
 /// Reads the items of a reply, from the first on.
 #[derive(Debug)]
 pub(crate) struct Items<'r> {
-    reply: &'r Reply,
-    position: usize,
-    parcels: usize,
+    rest: &'r [u8],
+    parcels: slice::Iter<'r, Parcel>,
 }
 
 impl Reply {
     pub(crate) fn items(&self) -> Items<'_> {
-        Items { reply: self, position: 0, parcels: 0 }
+        Items::of(&self.bytes, &self.parcels)
     }
 }
 
-impl Items<'_> {
+impl<'r> Items<'r> {
+    /// Those of a reply whose parts are kept by themselves.
+    #[inline]
+    pub(crate) fn of(bytes: &'r [u8], parcels: &'r [Parcel]) -> Self {
+        Self { rest: bytes, parcels: parcels.iter() }
+    }
+
+    /// What has not been read.
+    #[inline]
+    pub(crate) fn rest(&self) -> (&'r [u8], &'r [Parcel]) {
+        (self.rest, self.parcels.as_slice())
+    }
+
+    /// The tag of the next item.
+    pub(crate) fn tag(&self) -> Option<u8> {
+        match *self.rest.first()? {
+            PARCEL => (*self.parcels.as_slice().first()?.body).as_ref().first().copied(),
+            tag => Some(tag),
+        }
+    }
+
+    /// Passes over the next item; `None` after the last one that is whole.
+    pub(crate) fn skip(&mut self) -> Option<()> {
+        let (&tag, rest) = self.rest.split_first()?;
+        self.rest = match tag {
+            PARCEL => self.parcels.next().map(|_| rest)?,
+            _ => &rest[part(rest)?.1..],
+        };
+        Some(())
+    }
+
     /// The next item; `None` after the last one that is whole.
     #[inline]
     pub(crate) fn next<R: Passable>(&mut self) -> Option<Item<R>> {
-        let rest = &self.reply.bytes[self.position..];
-        let (&tag, rest) = rest.split_first()?;
+        let (&tag, rest) = self.rest.split_first()?;
         if tag == PARCEL {
-            let parcel = self.reply.parcels.get(self.parcels)?;
-            self.position += 1;
-            self.parcels += 1;
+            let parcel = self.parcels.next()?;
+            self.rest = rest;
             return Some(read_parcel(parcel));
         }
         let (part, len) = part(rest)?;
-        self.position += 1 + len;
+        self.rest = &rest[len..];
         Some(read(tag, part, Vec::new()))
     }
 }
@@ -339,30 +402,12 @@ mod tests {
         encoder.finish()
     }
 
-    /// A report that shows what it has been told.
-    struct Shown(std::sync::mpsc::Sender<Message>);
-
-    impl Report for Shown {
-        fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
-            self.0.send(item).map_err(io::Error::other)?;
-            Ok(Vec::new())
-        }
-    }
-
-    fn reply_of(call: Call) -> Reply {
-        let (told, tells) = std::sync::mpsc::channel();
-        drop(call.run(Box::new(Shown(told))));
-        let mut reply = Reply::default();
-        tells.iter().for_each(|item| drop(reply.item(item).unwrap()));
-        reply
-    }
-
     #[test]
     fn a_call_is_made_by_its_name() {
         let mut encoder = Encoder::new();
         encoder.value(&84_u64).unwrap();
         let function = name_single::<_, (u64,)>(half).unwrap();
-        let reply = reply_of(Call { function, arguments: encoder.finish() });
+        let reply = run_here(Call { function, arguments: encoder.finish() });
         let mut items = reply.items();
         assert!(matches!(items.next::<u64>(), Some(Item::Value(42))));
         assert!(items.next::<u64>().is_none());
@@ -371,7 +416,7 @@ mod tests {
     #[test]
     fn an_item_that_fails_leaves_its_neighbors_alone() {
         let function = name_chunk::<_, (u64,)>(half).unwrap();
-        let reply = reply_of(Call { function, arguments: arguments(&[2, 3, 4]) });
+        let reply = run_here(Call { function, arguments: arguments(&[2, 3, 4]) });
         let mut items = reply.items();
         assert!(matches!(items.next::<u64>(), Some(Item::Value(1))));
         let Some(Item::Fault(Fault { failure: Failure::Panicked(panic), .. })) = items.next::<u64>() else { panic!() };
@@ -387,7 +432,7 @@ mod tests {
         for len in [100_usize, 1000, 100_000] {
             encoder.part(|part| part.value(&vec![7_u8; len])).unwrap();
         }
-        let mut reply = reply_of(Call { function, arguments: encoder.finish() });
+        let mut reply = run_here(Call { function, arguments: encoder.finish() });
         for cut in [reply.bytes.len() - 20, 1200, 1100, 200, 101, 1] {
             reply.bytes.truncate(cut);
             let mut items = reply.items();
