@@ -148,6 +148,11 @@ impl Engine {
         self.setup.config.size as usize
     }
 
+    /// True if it takes tasks.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_own() && !self.core.lock().supervisor.is_closed()
+    }
+
     pub(crate) fn is_own(&self) -> bool {
         self.owner == pid()
     }
@@ -163,7 +168,7 @@ impl Engine {
     /// Takes a task.
     pub(crate) fn submit(self: &Arc<Self>, task: Task) -> Result<(), SubmitError> {
         if !self.is_own() {
-            return Err(SubmitError::Foreign { name: self.setup.name.clone() });
+            return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.owner });
         }
         let mut core = self.core.lock();
         if core.supervisor.is_closed() {

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_sys::Deadline;
+use procession_sys::{Deadline, pid};
 
 use super::core::BELL;
 use super::Engine;
 use crate::desk::Listener;
+use crate::error::TaskError;
 use crate::supervisor::{Event, WorkerId};
 
 /// How long the thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it
@@ -77,7 +78,7 @@ impl Engine {
                 Ok(member) => core.started(worker, member),
                 Err(error) => {
                     tracing::warn!(%error, "a worker cannot be started");
-                    core.last_words = Some(error.into());
+                    core.last_words = Some(TaskError::Refused { name: self.setup.name.clone(), pid: pid(), reason: error.to_string() });
                     core.tell(Event::NotStarted { worker });
                 }
             }
