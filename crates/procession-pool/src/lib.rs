@@ -8,3 +8,6 @@
 //! **Invariant:** the supervisor is a pure state machine; threads and IO drive it and hold no state of their own.
 
 #![doc(test(attr(deny(warnings))))]
+
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine that drives it comes next"))]
+mod supervisor;
