@@ -2,19 +2,27 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
-use procession_launch::StartMethod;
+use procession_launch::{Context, StartMethod};
 use procession_pool::{Pool, ProcessPoolExecutor, TaskError};
 
 fn methods() -> Vec<(&'static str, StartMethod)> {
     StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
 }
 
+/// Starts and joins one child of each kind, so that what a process has once is there. Tails are not kept here: what keeps
+/// them is there once as well, and has a thread, which a process that forks must not have.
+fn warm_up() {
+    for (_, method) in methods() {
+        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
+    }
+}
+
 fn pool(size: usize, method: StartMethod) -> Pool {
-    Pool::builder().processes(size).start_method(method).build().unwrap()
+    Pool::builder().processes(size).start_method(method).stderr_tail(false).build().unwrap()
 }
 
 fn executor(size: usize, method: StartMethod) -> ProcessPoolExecutor {
-    ProcessPoolExecutor::builder().max_workers(size).start_method(method).build().unwrap()
+    ProcessPoolExecutor::builder().max_workers(size).start_method(method).stderr_tail(false).build().unwrap()
 }
 
 fn a_call_runs_in_a_worker(method: StartMethod) {
@@ -41,6 +49,7 @@ fn a_killed_worker_costs_its_own_task(method: StartMethod) {
 }
 
 procession_testkit::main! {
+    warm_up: warm_up;
     cases for methods(), [
         a_call_runs_in_a_worker,
         a_killed_worker_costs_its_own_task,
