@@ -20,9 +20,9 @@ use procession_sys::{Deadline, Epoll, Interest, pid};
 
 use self::core::{BELL, Core};
 use self::member::Member;
-use crate::cell::{Backend, Outcome, Promise};
+use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
-use crate::error::{PoolError, SubmitError, TaskError};
+use crate::error::{PoolError, SubmitError};
 use crate::supervisor::{Config, Event, WorkerId};
 use crate::task::Task;
 use crate::worker::{Initializer, work};

@@ -77,8 +77,7 @@ where
 
 /// All that a worker does.
 pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
-    // It cannot be refused for a signal that exists.
-    let _ = set_disposition(Signal::INT, Disposition::Ignore);
+    set_disposition(Signal::INT, Disposition::Ignore);
     let Ok(seat) = Seat::open(kit) else { return };
     let place = Rc::new(Place { seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
     if let Some(Err(fault)) = initializer.map(Initializer::run) {

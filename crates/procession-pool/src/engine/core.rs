@@ -279,7 +279,7 @@ impl Core {
     }
 
     /// Takes in a worker that was started.
-    pub(super) fn started(&mut self, worker: WorkerId, mut member: Member) {
+    pub(super) fn started(&mut self, worker: WorkerId, member: Member) {
         if self.watched.add(&member, u64::from(worker), Interest::Read).is_err() {
             let _ = member.process.kill(); // A worker whose death nobody would hear of is no worker.
             self.tell(Event::NotStarted { worker });
