@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_launch::{Context, Stdio};
-use procession_sys::{Deadline, Epoll, Interest, pid};
+use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
 use self::member::Member;
@@ -44,10 +44,12 @@ pub(crate) struct Setup {
 pub(crate) struct Engine {
     setup: Setup,
     /// Whose it is: a forked copy has the memory and no workers.
-    owner: u32,
+    origin: Origin,
     core: Mutex<Core>,
     bells: Bells,
     watched: Arc<Epoll>,
+    /// How many processors this process may use.
+    processors: usize,
     /// Told when the core has ended.
     ended: Condvar,
     background: Mutex<Option<JoinHandle<()>>>,
@@ -67,9 +69,10 @@ impl Engine {
         let bells = Bells::new().map_err(failed("make its bells"))?;
         let watched = Arc::new(Epoll::new().map_err(failed("make the set of its workers"))?);
         watched.add(bells.of(Listener::Background), BELL, Interest::Read).map_err(failed("watch its bell"))?;
-        let core = Mutex::new(Core::new(setup.config.clone(), Arc::clone(&watched)));
+        let processors = processor_count().unwrap_or(1);
+        let core = Mutex::new(Core::new(setup.config.clone(), Arc::clone(&watched), processors));
         let (ended, background) = (Condvar::new(), Mutex::new(None));
-        let engine = Arc::new(Self { setup, owner: pid(), core, bells, watched, ended, background });
+        let engine = Arc::new(Self { setup, origin: Origin::here(), core, bells, watched, processors, ended, background });
         engine.start_first()?;
         let thread = Arc::clone(&engine);
         let thread = thread::Builder::new().name(format!("{name}-supervisor")).spawn(move || thread.run());
@@ -153,8 +156,10 @@ impl Engine {
         self.is_own() && !self.core.lock().supervisor.is_closed()
     }
 
+    /// False in a forked copy of the process that made it.
+    #[inline]
     pub(crate) fn is_own(&self) -> bool {
-        self.owner == pid()
+        self.origin.is_here()
     }
 
     /// The numbers of the workers that live.
@@ -168,7 +173,7 @@ impl Engine {
     /// Takes a task.
     pub(crate) fn submit(self: &Arc<Self>, task: Task) -> Result<(), SubmitError> {
         if !self.is_own() {
-            return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.owner });
+            return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.origin.pid() });
         }
         let mut core = self.core.lock();
         if core.supervisor.is_closed() {

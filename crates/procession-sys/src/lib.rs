@@ -78,7 +78,7 @@ pub use crate::fd::{
     open_standard_streams, pipe, place, reopen_read, replace,
 };
 pub use crate::flags::{is_append, is_writable, set_nonblocking};
-pub use crate::fork::{around_fork, fork, on_fork};
+pub use crate::fork::{Origin, around_fork, fork, on_fork};
 pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{
     Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processor_time, processors, run_in_handler,

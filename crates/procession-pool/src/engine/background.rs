@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use procession_sys::{Deadline, pid};
 
-use super::core::BELL;
+use super::core::{BELL, Rest};
 use super::Engine;
 use crate::desk::Listener;
 use crate::error::TaskError;
@@ -14,6 +14,10 @@ use crate::supervisor::{Event, WorkerId};
 /// How long the thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it
 /// was to ring does not keep its pool waiting for longer.
 const RECHECK: Duration = Duration::from_millis(50);
+
+/// How long it dozes while threads come and go that submit and wait: they take reports in themselves, and a bell for each
+/// would cost more than the tasks.
+const DOZE: Duration = Duration::from_millis(1);
 
 impl Engine {
     /// What the thread does until the pool has ended.
@@ -41,22 +45,26 @@ impl Engine {
         self.ended.notify_all();
     }
 
-    /// Until when it may sleep; `None` when the pool has ended. Before it sleeps, workers are asked to ring, and looked at once
-    /// more.
+    /// Until when it may sleep; `None` when the pool has ended.
     fn next_deadline(&self) -> Option<Deadline> {
         let mut core = self.core.lock();
         if core.has_ended {
             return None;
         }
-        let mut deadline = Deadline::NEVER;
-        if !core.is_driven && core.members.values().any(super::member::Member::is_expected) {
-            core.listen(Some(Listener::Background));
-            if core.look() {
-                self.unlock(core);
-                return Some(Deadline::NOW);
+        let mut deadline = match core.rest() {
+            Rest::Driven => Deadline::NEVER,
+            Rest::Doze => Deadline::after(DOZE),
+            Rest::Sleep => {
+                core.listen(Some(Listener::Background));
+                let any = core.look();
+                let is_expecting = core.is_expecting();
+                match (any, is_expecting) {
+                    (true, _) => Deadline::NOW,
+                    (false, true) => Deadline::after(RECHECK),
+                    (false, false) => Deadline::NEVER,
+                }
             }
-            deadline = Deadline::after(RECHECK);
-        }
+        };
         if let Some(wake) = core.wake {
             deadline = deadline.min(Deadline::after(wake.saturating_sub(core.now())));
         }

@@ -3,7 +3,7 @@
 //! Relies on the [`Supervisor`] for every decision: what is here tells it what happens and does what it says. Nothing here
 //! waits for a worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -38,6 +38,14 @@ pub(super) struct Core {
     pub(super) wake: Option<Duration>,
     /// Whose bell workers are to ring; nobody's while somebody looks all the time.
     pub(super) listener: Option<Listener>,
+    /// How often a task was submitted, or a thread has stopped to drive.
+    activity: u64,
+    /// The same when the background thread went to rest.
+    seen_activity: u64,
+    is_dozing: bool,
+    /// The workers that may spin, the one that had something to do last at the end.
+    spinners: VecDeque<WorkerId>,
+    spinners_max: usize,
     /// When the background thread wakes by itself.
     pub(super) background_wakes: Option<Duration>,
     /// True while a thread that waits for a result drives.
@@ -56,11 +64,22 @@ pub(super) struct Core {
     pub(super) watched: Arc<Epoll>,
 }
 
+/// How the background thread rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Another thread drives.
+    Driven,
+    /// It looks again soon, and nobody rings.
+    Doze,
+    /// Until a worker rings.
+    Sleep,
+}
+
 /// How the background thread is told that its own bell has rung; workers' numbers are less.
 pub(super) const BELL: u64 = u64::MAX;
 
 impl Core {
-    pub(super) fn new(config: Config, watched: Arc<Epoll>) -> Self {
+    pub(super) fn new(config: Config, watched: Arc<Epoll>, processors: usize) -> Self {
         Self {
             supervisor: Supervisor::new(config),
             begun: Instant::now(),
@@ -70,6 +89,11 @@ impl Core {
             settled: Vec::new(),
             wake: None,
             listener: Some(Listener::Background),
+            activity: 0,
+            seen_activity: 0,
+            is_dozing: false,
+            spinners: VecDeque::new(),
+            spinners_max: processors.saturating_sub(1),
             background_wakes: None,
             is_driven: false,
             has_ended: false,
@@ -139,6 +163,7 @@ impl Core {
         if let Some(entry) = self.entries.get(id) {
             entry.promise.set_backend(backend, id);
         }
+        self.activity += 1;
         self.tell(Event::Submitted { task: id, terms });
         id
     }
@@ -175,6 +200,7 @@ impl Core {
                 entry.offer = Some((worker, seq));
                 member.offers.push_back(Offer { seq, task, reply: Reply::default() });
                 listen(&member.desk, self.listener);
+                self.let_spin(worker);
                 None
             }
             Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
@@ -187,6 +213,29 @@ impl Core {
                 self.finished = Some(Offer::refused(task, &fault));
                 Some(Event::Finished { worker, task, failed: true })
             }
+        }
+    }
+
+    /// Lets a worker that has something to do spin for a while when it has nothing any more, instead of the one that had
+    /// something to do the longest time ago: one processor is left to others.
+    fn let_spin(&mut self, worker: WorkerId) {
+        if self.spinners.back() == Some(&worker) {
+            return;
+        }
+        self.spinners.retain(|&other| other != worker);
+        self.spinners.push_back(worker);
+        if self.spinners.len() > self.spinners_max
+            && let Some(other) = self.spinners.pop_front()
+        {
+            self.set_spinning(other, false);
+        }
+        let may_spin = self.spinners.back() == Some(&worker);
+        self.set_spinning(worker, may_spin);
+    }
+
+    fn set_spinning(&mut self, worker: WorkerId, may_spin: bool) {
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.desk.let_spin(may_spin);
         }
     }
 
@@ -270,6 +319,44 @@ impl Core {
         any
     }
 
+    /// True if a worker is to tell something.
+    pub(super) fn is_expecting(&self) -> bool {
+        self.members.values().any(Member::is_expected)
+    }
+
+    /// How the background thread is to rest.
+    pub(super) fn rest(&mut self) -> Rest {
+        self.is_dozing = !self.is_driven && self.activity != self.seen_activity;
+        self.seen_activity = self.activity;
+        match (self.is_driven, self.is_dozing) {
+            (true, _) => Rest::Driven,
+            (_, true) => {
+                self.listen(None);
+                Rest::Doze
+            }
+            _ => Rest::Sleep,
+        }
+    }
+
+    /// No thread drives any more. True if the background thread is to look at once.
+    pub(super) fn stop_driving(&mut self) -> bool {
+        self.is_driven = false;
+        self.activity += 1;
+        if self.is_dozing {
+            self.listen(None);
+            return false;
+        }
+        self.listen(Some(Listener::Background));
+        self.has_news()
+    }
+
+    /// Somebody is to be told of ends who does not drive: not even the background thread may doze over them.
+    pub(super) fn attend(&mut self) {
+        if !self.is_driven {
+            self.listen(Some(Listener::Background));
+        }
+    }
+
     /// Asks the workers that something is expected from to ring for whoever is to listen.
     pub(super) fn listen(&mut self, listener: Option<Listener>) {
         self.listener = listener;
@@ -288,12 +375,14 @@ impl Core {
         listen(&member.desk, self.listener);
         self.members.insert(worker, member);
         self.tell(Event::Started { worker });
+        self.look_at(worker); // It may have been ready before it was to ring.
     }
 
     /// A worker has ended.
     pub(super) fn died(&mut self, worker: WorkerId) {
         self.look_at(worker);
         let Some(mut member) = self.members.remove(&worker) else { return };
+        self.spinners.retain(|&other| other != worker);
         let _ = self.watched.remove(member.as_fd());
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
@@ -313,7 +402,7 @@ impl Core {
     }
 
     /// True if a worker has reported something that was not taken in.
-    pub(super) fn has_news(&mut self) -> bool {
+    fn has_news(&mut self) -> bool {
         self.members.values_mut().any(|member| member.is_expected() && member.desk.has_news())
     }
 

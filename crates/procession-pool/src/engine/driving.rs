@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use procession_sync::protocol::Spin;
-use procession_sys::{Deadline, Interest, poll_one, processor_count};
+use procession_sys::{Deadline, Interest, poll_one};
 
 use super::Engine;
 use crate::cell::{Backend, park};
@@ -77,10 +77,8 @@ impl Driver<'_> {
 impl Drop for Driver<'_> {
     fn drop(&mut self) {
         let mut core = self.0.core.lock();
-        core.is_driven = false;
-        core.listen(Some(Listener::Background));
-        // What came before they were asked to ring, the background thread is to look at.
-        if core.has_news() {
+        // What came before workers were asked to ring, the background thread is to look at.
+        if core.stop_driving() {
             self.0.bells.of(Listener::Background).ring();
         }
         self.0.unlock(core);
@@ -105,7 +103,7 @@ impl Engine {
     /// True if a processor is left beside those that workers use.
     fn may_spin(&self) -> bool {
         let busy = self.core.lock().members.values().filter(|member| !member.offers.is_empty()).count();
-        busy < processor_count().unwrap_or(usize::MAX)
+        busy < self.processors
     }
 
     /// Sleeps until a worker rings, or somebody has ended a task.
