@@ -72,7 +72,8 @@ impl Engine {
         let processors = processor_count().unwrap_or(1);
         let core = Mutex::new(Core::new(setup.config.clone(), Arc::clone(&watched), processors));
         let (ended, background) = (Condvar::new(), Mutex::new(None));
-        let engine = Arc::new(Self { setup, origin: Origin::here(), core, bells, watched, processors, ended, background });
+        let engine =
+            Arc::new(Self { setup, origin: Origin::here(), core, bells, watched, processors, ended, background });
         engine.start_first()?;
         let thread = Arc::clone(&engine);
         let thread = thread::Builder::new().name(format!("{name}-supervisor")).spawn(move || thread.run());
@@ -207,7 +208,9 @@ impl Engine {
             }
         }
         drop(core);
-        if let Some(thread) = self.background.lock().take().filter(|thread| thread.thread().id() != thread::current().id()) {
+        if let Some(thread) =
+            self.background.lock().take().filter(|thread| thread.thread().id() != thread::current().id())
+        {
             let _ = thread.join();
         }
         true

@@ -67,7 +67,11 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     /// [`SubmitError`]: an argument cannot be encoded, or the executor was shut down.
-    pub fn submit<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> Result<Future<F::Output>, SubmitError> {
+    pub fn submit<F: Target<A>, A: Arguments>(
+        &self,
+        function: F,
+        arguments: A,
+    ) -> Result<Future<F::Output>, SubmitError> {
         ExecutorExt::submit(self, function, arguments)
     }
 
