@@ -9,5 +9,7 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+#[cfg_attr(not(test), expect(dead_code, reason = "the engine that keeps it comes next"))]
+mod record;
 #[cfg_attr(not(test), expect(dead_code, reason = "the engine that drives it comes next"))]
 mod supervisor;
