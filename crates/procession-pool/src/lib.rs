@@ -22,6 +22,7 @@ mod callbacks; // Who is told of an end.
 mod threads; // Tasks in threads of this process.
 
 mod supervisor; // Tasks in other processes: who does what when, without a process or a system call.
+mod record; // What it was told and has said.
 
 mod desk; // What a pool and one worker share;
 mod worker; // what that does,
