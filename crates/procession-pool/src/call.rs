@@ -104,10 +104,12 @@ pub(crate) enum Failure {
     Arguments(String),
     /// The result could not be encoded or carried.
     Output(String),
+    /// An initializer returned an error.
+    Refused(String),
 }
 
 impl Fault {
-    fn here(failure: Failure) -> Self {
+    pub(crate) fn here(failure: Failure) -> Self {
         Self { name: current_process().name().to_owned(), pid: procession_sys::pid(), failure }
     }
 }
@@ -172,7 +174,7 @@ fn tell_call<F: Target<A>, A: Arguments>(
     tell_fault(report, &Fault::here(failure), Vec::new())
 }
 
-fn tell_fault(report: &mut dyn Report, fault: &Fault, buffer: Vec<u8>) -> Option<Vec<u8>> {
+pub(crate) fn tell_fault(report: &mut dyn Report, fault: &Fault, buffer: Vec<u8>) -> Option<Vec<u8>> {
     tell(report, buffer, FAULT, |encoder| encoder.value(fault))
 }
 

@@ -75,6 +75,16 @@ pub enum TaskError {
     /// The task was cancelled: it has not run, or was killed while it did.
     #[error("the task was cancelled")]
     Cancelled,
+    /// An initializer returned an error.
+    #[error("{name:?} (pid {pid}) says: {reason}")]
+    Refused {
+        /// The name of the worker's process.
+        name: String,
+        /// The number of the worker's process.
+        pid: u32,
+        /// The error, as text.
+        reason: String,
+    },
     /// The worker could not decode the arguments.
     #[error("the task's arguments cannot be decoded by the worker: {reason}")]
     Arguments {
@@ -124,6 +134,22 @@ impl TaskError {
     pub const fn is_pending(&self) -> bool {
         matches!(self, Self::WouldBlock | Self::Timeout)
     }
+
+    /// The process that it happened in.
+    pub(crate) const fn pid(&self) -> Option<u32> {
+        match *self {
+            Self::Panicked { pid, .. } | Self::WorkerDied { pid, .. } | Self::TimedOut { pid, .. } => Some(pid),
+            _ => None,
+        }
+    }
+
+    /// The same at the end of so many attempts.
+    pub(crate) fn after(mut self, tried: u32) -> Self {
+        if let Self::WorkerDied { attempts, .. } = &mut self {
+            *attempts = tried;
+        }
+        self
+    }
 }
 
 impl From<Fault> for TaskError {
@@ -134,6 +160,7 @@ impl From<Fault> for TaskError {
             }
             Failure::Arguments(reason) => Self::Arguments { reason },
             Failure::Output(reason) => Self::Output { reason },
+            Failure::Refused(reason) => Self::Refused { name, pid, reason },
         }
     }
 }
@@ -234,6 +261,12 @@ pub enum PoolError {
     /// A worker could not be started.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// A pool that takes tasks cannot be joined: that would wait for ever.
+    #[error("cannot join {name:?}, which takes tasks: call `close` or `terminate` first")]
+    Open {
+        /// The pool's name.
+        name: String,
+    },
     /// The initializer failed in a worker.
     #[error("cannot make {name:?}: its initializer failed: {error}")]
     Initializer {

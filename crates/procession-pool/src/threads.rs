@@ -223,6 +223,10 @@ impl Crew {
         self.work.notify_all();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Closes, and waits for the threads and for the callbacks of their tasks.
     pub(crate) fn finish(&self) {
         self.close();

@@ -137,7 +137,7 @@ impl Decoder {
     /// # Examples
     ///
     /// ```
-    /// use procession_wire::{Decoder, Encoder};
+    /// use procession_wire::Encoder;
     ///
     /// let mut encoder = Encoder::new();
     /// encoder.part(|part| part.value(&300_u16))?;

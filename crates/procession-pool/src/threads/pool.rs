@@ -29,7 +29,7 @@ use crate::verbs::pool_verbs;
 /// let lengths = pool.map(|word: String| word.len(), ["one", "three"].map(String::from))?;
 /// assert_eq!(lengths, [3, 5]);
 /// pool.close();
-/// pool.join();
+/// pool.join()?;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct ThreadPool {
@@ -62,9 +62,17 @@ impl ThreadPool {
         self.crew.empty(&TaskError::Terminated);
     }
 
-    /// Takes no more tasks, and waits until those that there are, and their callbacks, have ended. The threads end with it.
-    pub fn join(&self) {
+    /// Waits until all tasks, and their callbacks, have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
+    /// The threads end with it.
+    ///
+    /// # Errors
+    /// [`PoolError::Open`]: neither was called, and it would wait for ever.
+    pub fn join(&self) -> Result<(), PoolError> {
+        if !self.crew.is_closed() {
+            return Err(PoolError::Open { name: self.crew.name.clone() });
+        }
         self.crew.finish();
+        Ok(())
     }
 
     fn shared(&self) -> Arc<dyn Executor> {

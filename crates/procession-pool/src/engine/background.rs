@@ -1,0 +1,92 @@
+//! The thread of a pool: hears of workers' deaths, starts workers, keeps the time, and takes reports in while nobody drives.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_sys::{Deadline, pid};
+
+use super::Engine;
+use super::core::BELL;
+use crate::desk::Listener;
+use crate::error::TaskError;
+use crate::supervisor::{Event, WorkerId};
+
+/// How long the thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it
+/// was to ring does not keep its pool waiting for longer.
+const RECHECK: Duration = Duration::from_millis(50);
+
+impl Engine {
+    /// What the thread does until the pool has ended.
+    pub(super) fn run(self: Arc<Self>) {
+        while let Some(deadline) = self.next_deadline() {
+            // Nothing that Linux knows goes wrong with it.
+            let told = self.watched.wait(deadline).unwrap_or_default();
+            if told.contains(&BELL) {
+                let _ = self.bells.of(Listener::Background).reset();
+            }
+            let mut core = self.core.lock();
+            for worker in told.into_iter().filter(|&token| token != BELL) {
+                core.died(worker as WorkerId);
+            }
+            if core.wake.is_some_and(|wake| wake <= core.now()) {
+                core.wake = None;
+                core.tell(Event::Tick);
+            }
+            if !core.is_driven {
+                core.look();
+            }
+            self.unlock(core);
+            self.start_wanted();
+        }
+        self.ended.notify_all();
+    }
+
+    /// Until when it may sleep; `None` when the pool has ended. Before it sleeps, workers are asked to ring, and looked at once
+    /// more.
+    fn next_deadline(&self) -> Option<Deadline> {
+        let mut core = self.core.lock();
+        if core.has_ended {
+            return None;
+        }
+        let mut deadline = Deadline::NEVER;
+        if !core.is_driven && core.members.values().any(super::member::Member::is_expected) {
+            core.listen(Some(Listener::Background));
+            if core.look() {
+                self.unlock(core);
+                return Some(Deadline::NOW);
+            }
+            deadline = Deadline::after(RECHECK);
+        }
+        if let Some(wake) = core.wake {
+            deadline = deadline.min(Deadline::after(wake.saturating_sub(core.now())));
+        }
+        core.background_wakes = core.wake;
+        if !core.starts.is_empty() {
+            deadline = Deadline::NOW;
+        }
+        self.unlock(core);
+        Some(deadline)
+    }
+
+    /// Starts the workers that are wanted, without the lock, for it takes a while.
+    fn start_wanted(&self) {
+        loop {
+            let Some(worker) = self.core.lock().starts.pop() else { return };
+            let started = self.start_worker(worker);
+            let mut core = self.core.lock();
+            match started {
+                Ok(member) => core.started(worker, member),
+                Err(error) => {
+                    tracing::warn!(%error, "a worker cannot be started");
+                    core.last_words = Some(TaskError::Refused {
+                        name: self.setup.name.clone(),
+                        pid: pid(),
+                        reason: error.to_string(),
+                    });
+                    core.tell(Event::NotStarted { worker });
+                }
+            }
+            self.unlock(core);
+        }
+    }
+}

@@ -1,0 +1,332 @@
+//! All that a pool knows, behind one lock: the supervisor's state, the workers, the tasks.
+//!
+//! Relies on the [`Supervisor`] for every decision: what is here tells it what happens and does what it says. Nothing here
+//! waits for a worker.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession_sys::{Epoll, Interest};
+
+use super::entries::{Entries, Entry};
+use super::member::{Member, Offer};
+use crate::call::{Call, Failure, Fault, Reply};
+use crate::cell::{Backend, Outcome, Promise};
+use crate::desk::{Desk, Listener, NotDrained, NotOffered, Parcel, Readiness};
+use crate::error::TaskError;
+use crate::supervisor::{Action, Config, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
+use crate::task::Task;
+use crate::worker::heading;
+
+/// A body that is longer goes as a parcel.
+const INLINE_MAX: usize = 32 << 10;
+
+/// The state.
+pub(super) struct Core {
+    pub(super) supervisor: Supervisor,
+    begun: Instant,
+    entries: Entries,
+    pub(super) members: BTreeMap<WorkerId, Member>,
+    /// Workers that are to be started.
+    pub(super) starts: Vec<WorkerId>,
+    /// Tasks whose ends are to be told as soon as the lock is not held.
+    pub(super) settled: Vec<(Promise, Outcome)>,
+    /// When the supervisor wants to be told the time.
+    pub(super) wake: Option<Duration>,
+    /// Whose bell workers are to ring; nobody's while somebody looks all the time.
+    pub(super) listener: Option<Listener>,
+    /// When the background thread wakes by itself.
+    pub(super) background_wakes: Option<Duration>,
+    /// True while a thread that waits for a result drives.
+    pub(super) is_driven: bool,
+    pub(super) has_ended: bool,
+    /// What the last worker that could not work, or died, said.
+    pub(super) last_words: Option<TaskError>,
+    /// How many initializers have failed.
+    pub(super) refusals: u32,
+    actions: Vec<Action>,
+    /// What the verdict on a task of the worker that just died is told.
+    death: Option<(TaskError, Option<Offer>)>,
+    /// Replies of tasks that the supervisor is just told have finished.
+    finished: Option<Offer>,
+    /// The pool's descriptors that wake the background thread: workers' lives.
+    pub(super) watched: Arc<Epoll>,
+}
+
+/// How the background thread is told that its own bell has rung; workers' numbers are less.
+pub(super) const BELL: u64 = u64::MAX;
+
+impl Core {
+    pub(super) fn new(config: Config, watched: Arc<Epoll>) -> Self {
+        Self {
+            supervisor: Supervisor::new(config),
+            begun: Instant::now(),
+            entries: Entries::default(),
+            members: BTreeMap::new(),
+            starts: Vec::new(),
+            settled: Vec::new(),
+            wake: None,
+            listener: Some(Listener::Background),
+            background_wakes: None,
+            is_driven: false,
+            has_ended: false,
+            last_words: None,
+            refusals: 0,
+            actions: Vec::new(),
+            death: None,
+            finished: None,
+            watched,
+        }
+    }
+
+    /// The time as the supervisor knows it.
+    pub(super) fn now(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Tells the supervisor, and does what it says.
+    pub(super) fn tell(&mut self, event: Event) {
+        let now = self.now();
+        let mut actions = mem::take(&mut self.actions);
+        self.supervisor.handle(now, event, &mut actions);
+        let mut at = 0;
+        while let Some(action) = actions.get(at).cloned() {
+            at += 1;
+            if let Some(answer) = self.act(action) {
+                self.supervisor.handle(now, answer, &mut actions);
+            }
+        }
+        actions.clear();
+        self.actions = actions;
+    }
+
+    /// Does what the supervisor says, and gives the answer that it wants.
+    fn act(&mut self, action: Action) -> Option<Event> {
+        match action {
+            Action::Start { worker } => self.starts.push(worker),
+            Action::Offer { worker, task } => return self.offer(worker, task),
+            Action::Revoke { worker, task } => return Some(self.revoke(worker, task)),
+            Action::Kill { worker } => {
+                if let Some(member) = self.members.get(&worker) {
+                    let _ = member.process.kill(); // It has ended, then.
+                }
+            }
+            Action::Retire { worker } => {
+                if let Some(member) = self.members.get_mut(&worker) {
+                    member.desk.retire();
+                }
+            }
+            Action::Resolve { task, verdict } => self.resolve(task, verdict),
+            Action::Wake { at } => self.wake = Some(at),
+            Action::Storm { deaths } => {
+                let last = self.last_words.as_ref().map(ToString::to_string).unwrap_or_default();
+                tracing::error!(deaths, last, "workers keep dying before they can work");
+            }
+            Action::AllEnded => self.has_ended = true,
+        }
+        None
+    }
+
+    /// Takes a new task.
+    pub(super) fn submit(&mut self, task: Task, backend: Arc<dyn Backend>) -> TaskId {
+        let Task { call, options, promise } = task;
+        let (priority, items, timeout) = (options.priority, options.items, options.timeout());
+        let terms = Terms { priority, items, timeout, retries: options.retries(), backoff: options.backoff() };
+        let id = self.entries.insert(Entry { call, promise, offer: None });
+        if let Some(entry) = self.entries.get(id) {
+            entry.promise.set_backend(backend, id);
+        }
+        self.tell(Event::Submitted { task: id, terms });
+        id
+    }
+
+    /// Cancels a task; true if it is cancelled, or will be.
+    pub(super) fn cancel(&mut self, task: TaskId, kill: bool) -> bool {
+        if self.entries.get(task).is_none() {
+            return false;
+        }
+        self.tell(Event::CancelAsked { task, kill });
+        kill || self.entries.get(task).is_none()
+    }
+
+    pub(super) fn is_running(&self, task: TaskId) -> bool {
+        let offer = self.entries.get(task).and_then(|entry| entry.offer);
+        offer.is_some_and(|(worker, seq)| self.members.get(&worker).is_some_and(|member| member.desk.has_begun(seq)))
+    }
+
+    fn offer(&mut self, worker: WorkerId, task: TaskId) -> Option<Event> {
+        let (Some(member), Some(entry)) = (self.members.get_mut(&worker), self.entries.get_mut(task)) else {
+            return Some(Event::NoRoom { worker, task });
+        };
+        let Call { function, arguments } = &entry.call;
+        let heading = heading(*function);
+        let is_small = arguments.descriptor_count() == 0 && arguments.bytes().len() <= INLINE_MAX;
+        let offered = if is_small {
+            member.desk.offer(&[&heading, arguments.bytes()], None)
+        } else {
+            let descriptors: Vec<_> = arguments.descriptors().collect();
+            member.desk.offer(&[&heading], Some(Parcel { body: arguments.bytes(), descriptors: &descriptors }))
+        };
+        match offered {
+            Ok(seq) => {
+                entry.offer = Some((worker, seq));
+                member.offers.push_back(Offer { seq, task, reply: Reply::default() });
+                listen(&member.desk, self.listener);
+                None
+            }
+            Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::Corrupt(_)) => {
+                let _ = member.process.kill();
+                Some(Event::NoRoom { worker, task })
+            }
+            Err(NotOffered::System(error)) => {
+                let fault = Fault::here(Failure::Arguments(format!("they cannot be sent: {error}")));
+                self.finished = Some(Offer::refused(task, &fault));
+                Some(Event::Finished { worker, task, failed: true })
+            }
+        }
+    }
+
+    fn revoke(&mut self, worker: WorkerId, task: TaskId) -> Event {
+        let is_revoked = self.members.get_mut(&worker).is_some_and(|member| {
+            let Some(at) = member.offers.iter().position(|offer| offer.task == task) else { return false };
+            let is_revoked = member.desk.revoke(member.offers[at].seq);
+            if is_revoked {
+                member.offers.remove(at);
+            }
+            is_revoked
+        });
+        if is_revoked && let Some(entry) = self.entries.get_mut(task) {
+            entry.offer = None;
+        }
+        Event::Revoked { worker, task, is_revoked }
+    }
+
+    fn resolve(&mut self, task: TaskId, verdict: Verdict) {
+        let Some(Entry { call, promise, .. }) = self.entries.remove(task) else { return };
+        let finished = self.finished.take_if(|offer| offer.task == task);
+        let outcome = match (verdict, finished) {
+            (Verdict::Completed, Some(offer)) => Outcome::Returned(offer.reply),
+            (verdict, _) => self.failure(task, verdict, call),
+        };
+        self.settled.push((promise, outcome));
+    }
+
+    fn failure(&mut self, task: TaskId, verdict: Verdict, call: Call) -> Outcome {
+        let cause = self.death.as_ref().map(|(cause, _)| cause.clone());
+        let interrupted = self.death.as_mut().and_then(|(_, offer)| offer.take_if(|offer| offer.task == task));
+        let partial = interrupted.map(|offer| offer.reply);
+        let pid = cause.as_ref().and_then(TaskError::pid).unwrap_or_default();
+        let error = match verdict {
+            Verdict::Completed | Verdict::Terminated => TaskError::Terminated,
+            Verdict::Cancelled => TaskError::Cancelled,
+            Verdict::Died { attempts } => cause.map_or(TaskError::Terminated, |cause| cause.after(attempts)),
+            Verdict::TimedOut { after, attempts } => TaskError::TimedOut { after, pid, attempts },
+            Verdict::NoWorkers { deaths } => {
+                let last = self.last_words.as_ref().map(ToString::to_string).unwrap_or_default();
+                TaskError::NoWorkers { deaths, last }
+            }
+        };
+        Outcome::Failed { error, partial, call: Some(call) }
+    }
+
+    /// Takes what the workers have reported; true if there was anything.
+    pub(super) fn look(&mut self) -> bool {
+        let mut any = false;
+        let expected: Vec<WorkerId> =
+            self.members.iter().filter(|(_, member)| member.is_expected()).map(|(&worker, _)| worker).collect();
+        for worker in expected {
+            any |= self.look_at(worker);
+        }
+        any
+    }
+
+    fn look_at(&mut self, worker: WorkerId) -> bool {
+        let Some(member) = self.members.get_mut(&worker) else { return false };
+        if let Err(NotDrained::Corrupt(corrupt)) = member.drain() {
+            // What its memory says makes no sense, so nothing that it does would.
+            tracing::error!(worker = member.process.name(), %corrupt, "a worker is ended");
+            let _ = member.process.kill();
+            return false;
+        }
+        let mut any = false;
+        if !member.is_ready && member.desk.readiness() == Readiness::Ready {
+            (member.is_ready, any) = (true, true);
+            self.tell(Event::Ready { worker });
+        }
+        while let Some(offer) = self.members.get_mut(&worker).and_then(Member::finished) {
+            any = true;
+            let (task, failed) = (offer.task, offer.has_failed());
+            if let Some(entry) = self.entries.get_mut(task) {
+                entry.offer = None;
+            }
+            self.finished = Some(offer);
+            self.tell(Event::Finished { worker, task, failed });
+            self.finished = None;
+        }
+        any
+    }
+
+    /// Asks the workers that something is expected from to ring for whoever is to listen.
+    pub(super) fn listen(&mut self, listener: Option<Listener>) {
+        self.listener = listener;
+        for member in self.members.values().filter(|member| member.is_expected()) {
+            listen(&member.desk, listener);
+        }
+    }
+
+    /// Takes in a worker that was started.
+    pub(super) fn started(&mut self, worker: WorkerId, member: Member) {
+        if self.watched.add(&member, u64::from(worker), Interest::Read).is_err() {
+            let _ = member.process.kill(); // A worker whose death nobody would hear of is no worker.
+            self.tell(Event::NotStarted { worker });
+            return;
+        }
+        listen(&member.desk, self.listener);
+        self.members.insert(worker, member);
+        self.tell(Event::Started { worker });
+    }
+
+    /// A worker has ended.
+    pub(super) fn died(&mut self, worker: WorkerId) {
+        self.look_at(worker);
+        let Some(mut member) = self.members.remove(&worker) else { return };
+        let _ = self.watched.remove(member.as_fd());
+        let interrupted = member.interrupted();
+        let running = interrupted.as_ref().map(|offer| offer.task);
+        for task in running.iter().copied().chain(member.offers.iter().map(|offer| offer.task)) {
+            if let Some(entry) = self.entries.get_mut(task) {
+                entry.offer = None;
+            }
+        }
+        let refusal = member.refusal();
+        self.refusals += u32::from(refusal.is_some());
+        let cause = member.cause_of_death();
+        let cause = refusal.unwrap_or(cause);
+        self.last_words = Some(cause.clone());
+        self.death = Some((cause, interrupted));
+        self.tell(Event::Died { worker, running });
+        self.death = None;
+    }
+
+    /// True if a worker has reported something that was not taken in.
+    pub(super) fn has_news(&mut self) -> bool {
+        self.members.values_mut().any(|member| member.is_expected() && member.desk.has_news())
+    }
+
+    /// True if the supervisor wants to be told the time earlier than the background thread wakes.
+    pub(super) fn has_sooner_wake(&self) -> bool {
+        self.wake.is_some_and(|wake| self.background_wakes.is_none_or(|background| wake < background))
+    }
+}
+
+/// Has a worker ring that bell.
+fn listen(desk: &Desk, listener: Option<Listener>) {
+    match listener {
+        Some(listener) => desk.listen(listener),
+        None => desk.stop_listening(),
+    }
+}

@@ -1,0 +1,123 @@
+//! A thread that waits for a result takes reports in itself.
+
+use std::time::Duration;
+
+use procession_sync::protocol::Spin;
+use procession_sys::{Deadline, Interest, poll_one, processor_count};
+
+use super::Engine;
+use crate::cell::{Backend, park};
+use crate::desk::Listener;
+
+/// As the background thread's.
+const RECHECK: Duration = Duration::from_millis(50);
+
+impl Backend for Engine {
+    fn drive(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
+        if !self.begin_to_drive() {
+            park(done, deadline);
+            return;
+        }
+        // Whatever happens in here, `done` may panic: the background thread takes over.
+        let driver = Driver(self);
+        driver.run(done, deadline);
+    }
+
+    fn cancel(&self, id: u64, kill: bool) -> bool {
+        if !self.is_own() {
+            return false;
+        }
+        let mut core = self.core.lock();
+        let cancelled = core.cancel(id, kill);
+        self.unlock(core);
+        cancelled
+    }
+
+    fn is_running(&self, id: u64) -> bool {
+        self.is_own() && self.core.lock().is_running(id)
+    }
+}
+
+/// The one thread that drives.
+struct Driver<'e>(&'e Engine);
+
+impl Driver<'_> {
+    fn run(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
+        let engine = self.0;
+        while !done() && !deadline.has_passed() {
+            if !self.look() && !self.spin(done, deadline) {
+                engine.sleep(done, deadline);
+            }
+        }
+    }
+
+    /// Takes in what there is; true if there was anything.
+    fn look(&self) -> bool {
+        let mut core = self.0.core.lock();
+        let any = core.look();
+        self.0.unlock(core);
+        any
+    }
+
+    /// Looks for a while, if a processor is left for that; false when it is time to sleep.
+    fn spin(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) -> bool {
+        if !self.0.may_spin() {
+            return false;
+        }
+        let spin = Spin::new(std::ptr::from_ref(self.0).addr());
+        while spin.turn(deadline) {
+            if self.look() || done() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Drop for Driver<'_> {
+    fn drop(&mut self) {
+        let mut core = self.0.core.lock();
+        core.is_driven = false;
+        core.listen(Some(Listener::Background));
+        // What came before they were asked to ring, the background thread is to look at.
+        if core.has_news() {
+            self.0.bells.of(Listener::Background).ring();
+        }
+        self.0.unlock(core);
+    }
+}
+
+impl Engine {
+    /// True for who drives from now on.
+    fn begin_to_drive(&self) -> bool {
+        if !self.is_own() {
+            return false;
+        }
+        let mut core = self.core.lock();
+        if core.is_driven {
+            return false;
+        }
+        core.is_driven = true;
+        core.listen(None);
+        true
+    }
+
+    /// True if a processor is left beside those that workers use.
+    fn may_spin(&self) -> bool {
+        let busy = self.core.lock().members.values().filter(|member| !member.offers.is_empty()).count();
+        busy < processor_count().unwrap_or(usize::MAX)
+    }
+
+    /// Sleeps until a worker rings, or somebody has ended a task.
+    fn sleep(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
+        let mut core = self.core.lock();
+        core.listen(Some(Listener::Driver));
+        let any = core.look();
+        self.unlock(core);
+        if !any && !done() {
+            let _ = poll_one(self.bells.of(Listener::Driver), Interest::Read, deadline.min(Deadline::after(RECHECK)));
+        }
+        let _ = self.bells.of(Listener::Driver).reset();
+        self.core.lock().listen(None);
+    }
+}

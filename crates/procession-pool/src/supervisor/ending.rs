@@ -1,0 +1,103 @@
+//! How many workers there are: their starts and ends, and the end of all. And what is due at a time.
+
+use super::vocabulary::{Action, Verdict, WorkerId};
+use super::workers::{Doom, Phase, Worker};
+use super::{Step, Supervisor};
+
+impl Supervisor {
+    /// Starts the workers that are missing, or asks to be woken when it may.
+    pub(super) fn start_workers(&mut self, step: &mut Step<'_>) {
+        let missing = self.missing();
+        if missing == 0 {
+            return;
+        }
+        let at = self.starts.not_before();
+        if at > step.now {
+            return self.alarm.want(at);
+        }
+        for _ in 0..missing {
+            let worker = self.workers.insert();
+            step.say(Action::Start { worker });
+        }
+    }
+
+    /// How many more workers there should be.
+    fn missing(&self) -> usize {
+        let live = self.workers.live();
+        let room = (self.config.size as usize).saturating_sub(live);
+        if room == 0 || self.is_killed {
+            return 0;
+        }
+        // Idle ones are not counted: while anything is queued there are none.
+        let in_demand = self.tasks.queued().saturating_sub(self.workers.starting());
+        if self.starts.is_storm() {
+            return in_demand.min(1 - self.workers.starting().min(1));
+        }
+        if self.config.eager && !self.is_closed { room } else { room.min(in_demand) }
+    }
+
+    /// Ends the workers that have nothing left to do once nothing more comes, and says so when all have ended.
+    pub(super) fn wind_up(&mut self, step: &mut Step<'_>) {
+        if self.tasks.queued() == 0 && self.workers.ahead() == 0 {
+            while let Some(worker) = self.workers.take_idle() {
+                self.retire(worker, step);
+            }
+        }
+        if self.workers.is_empty() && self.tasks.is_empty() && !self.is_ended {
+            self.is_ended = true;
+            step.say(Action::AllEnded);
+        }
+    }
+
+    pub(super) fn kill_all(&mut self, step: &mut Step<'_>) {
+        self.is_closed = true;
+        self.is_killed = true;
+        for task in self.tasks.ids() {
+            self.resolve(task, Verdict::Terminated, step);
+        }
+        for worker in self.workers.ids() {
+            self.workers.clear_orders(worker);
+            let phase = self.workers.get(worker).map(Worker::phase);
+            // Who has no process yet is killed as soon as there is one.
+            if !matches!(phase, Some(Phase::Starting | Phase::Overdue | Phase::Killed)) {
+                self.kill(worker, step);
+            }
+        }
+    }
+
+    /// Does what is due, and asks to be woken for what is not.
+    pub(super) fn tick(&mut self, step: &mut Step<'_>) {
+        self.alarm.ring(step.now);
+        while let Some((due, task)) = self.tasks.first_delayed() {
+            if due > step.now {
+                self.alarm.want(due);
+                break;
+            }
+            self.tasks.hold(task);
+            self.tasks.push_last(task);
+        }
+        for worker in self.workers.ids() {
+            self.look_at_clock(worker, step);
+        }
+    }
+
+    /// Kills a worker whose time is over, and looks anew at one whose desk was full.
+    fn look_at_clock(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+        let Some(it) = self.workers.get_mut(worker) else { return };
+        if it.stuffed_until.is_some_and(|until| until <= step.now) {
+            it.stuffed_until = None;
+            self.rest(worker, step);
+        } else if let Some(until) = it.stuffed_until {
+            self.alarm.want(until);
+        }
+        let Some(it) = self.workers.get_mut(worker) else { return };
+        match it.deadline {
+            Some(deadline) if deadline <= step.now => {
+                it.doom = it.orders().front().map(|order| Doom::TimedOut(order.task));
+                self.kill(worker, step);
+            }
+            Some(deadline) => self.alarm.want(deadline),
+            None => {}
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! How fast a worker gets through its tasks, and so how many it is given beyond the one that it runs.
+//!
+//! A worker whose tasks take less time than it takes to hear of the end of one and to bring the next would be idle most of
+//! the time. It is given more at once, as many as keep it busy for about a millisecond. Others would only wait longer.
+
+use std::time::Duration;
+
+/// From a mean of so much on, a worker has nothing but the task that it runs: bringing the next takes a hundredth of it.
+const PREFETCH_BELOW: Duration = Duration::from_millis(1);
+
+/// Below a mean of so much a worker is given all that it may have: the ways to and fro take longer than the tasks.
+const PREFETCH_ALL_BELOW: Duration = Duration::from_micros(50);
+
+/// What a single task counts at most, so that one which took long does not hide for ever that the others do not.
+const SAMPLE_MAX: Duration = Duration::from_millis(4);
+
+/// The mean moves by a part of this for each task.
+const WEIGHT: u32 = 8;
+
+/// The mean time of a worker's last tasks.
+#[derive(Clone, Copy, Debug, Default)]
+#[cfg_attr(test, derive(PartialEq, Eq, Hash))]
+pub(super) struct Pace {
+    mean_nanos: Option<u32>,
+}
+
+impl Pace {
+    /// Learns how long a task took.
+    pub(super) fn learn(&mut self, took: Duration) {
+        let nanos = nanos_of(took.min(SAMPLE_MAX));
+        self.mean_nanos = Some(self.mean_nanos.map_or(nanos, |mean| mean - mean / WEIGHT + nanos / WEIGHT));
+    }
+
+    /// How many tasks the worker is given beyond the one that it runs.
+    pub(super) fn ahead(self, most: u32) -> u32 {
+        match self.mean_nanos {
+            Some(mean) if mean < nanos_of(PREFETCH_ALL_BELOW) => most,
+            Some(mean) if mean < nanos_of(PREFETCH_BELOW) => most.min(nanos_of(PREFETCH_BELOW) / mean),
+            _ => 0,
+        }
+    }
+
+    /// How long so many tasks will take.
+    pub(super) fn time_of(self, tasks: usize) -> Duration {
+        Duration::from_nanos(u64::from(self.mean_nanos.unwrap_or(0)) * tasks as u64)
+    }
+}
+
+/// All times here are below four seconds.
+const fn nanos_of(time: Duration) -> u32 {
+    time.subsec_nanos()
+}

@@ -1,0 +1,112 @@
+//! When workers may be started: at once, unless those before them came to nothing.
+//!
+//! | what ended | what follows |
+//! |---|---|
+//! | workers that were never ready, a few | the next ones wait, 10 ms at first, then twice as long each time, up to 1 s |
+//! | as many of those in a row as the limit | a *storm*: from then on one at a time, while a task waits, until one is ready |
+//! | workers that were ready, but finished nothing, many in a row | so many more starts in a second, no more |
+//! | any other | nothing |
+
+use std::time::Duration;
+
+/// How many workers that were never ready make a storm at least, for a small pool.
+const STORM_DEATHS_MAX: u32 = 8;
+
+/// How long the next start waits after the first worker that was never ready, and at most after many.
+const RESTART_BACKOFF: Duration = Duration::from_millis(10);
+const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// How many workers in a row may die ready and without having finished anything before starts are spaced, at least.
+const BARREN_DEATHS_FREE: u32 = 16;
+
+/// How far apart starts are then: two thousand a second are next to no load, and more than anybody kills by mistake.
+const BARREN_SPACING: Duration = Duration::from_micros(500);
+
+/// What is known of the last ends of workers.
+#[derive(Clone, Debug)]
+#[cfg_attr(test, derive(PartialEq, Eq, Hash))]
+pub(super) struct Starts {
+    size: u32,
+    /// How many in a row were never ready.
+    fruitless: u32,
+    is_storm: bool,
+    /// How long the last wait for these was, and when it is over.
+    backoff: Duration,
+    backoff_until: Duration,
+    /// How many in a row were ready and finished nothing.
+    barren: u32,
+    barren_until: Duration,
+}
+
+/// What has come of a death.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Omen {
+    /// The limit is reached with this one.
+    StormBegins,
+    StormGoesOn,
+    None,
+}
+
+impl Starts {
+    pub(super) fn new(size: u32) -> Self {
+        Self {
+            size,
+            fruitless: 0,
+            is_storm: false,
+            backoff: Duration::ZERO,
+            backoff_until: Duration::ZERO,
+            barren: 0,
+            barren_until: Duration::ZERO,
+        }
+    }
+
+    /// Before this time no worker is started.
+    pub(super) fn not_before(&self) -> Duration {
+        self.backoff_until.max(self.barren_until)
+    }
+
+    pub(super) fn is_storm(&self) -> bool {
+        self.is_storm
+    }
+
+    /// How many in a row have ended without having been ready.
+    pub(super) fn deaths(&self) -> u32 {
+        self.fruitless
+    }
+
+    /// A worker ended that was never ready, or could not be started.
+    pub(super) fn fruitless(&mut self, now: Duration) -> Omen {
+        self.fruitless = self.fruitless.saturating_add(1);
+        // Those that end while the next ones wait were started together with the one that made them wait.
+        if now >= self.backoff_until {
+            self.backoff = (self.backoff * 2).clamp(RESTART_BACKOFF, RESTART_BACKOFF_MAX);
+            self.backoff_until = now.saturating_add(self.backoff);
+        }
+        if self.is_storm {
+            return Omen::StormGoesOn;
+        }
+        self.is_storm = self.fruitless >= self.size.saturating_mul(2).max(STORM_DEATHS_MAX);
+        if self.is_storm { Omen::StormBegins } else { Omen::None }
+    }
+
+    /// A worker died that was ready, but had not finished anything.
+    pub(super) fn barren(&mut self, now: Duration) {
+        self.barren = self.barren.saturating_add(1);
+        if self.barren > self.size.saturating_mul(2).max(BARREN_DEATHS_FREE) {
+            self.barren_until = self.barren_until.max(now).saturating_add(BARREN_SPACING);
+        }
+    }
+
+    /// A worker is ready.
+    pub(super) fn ready(&mut self) {
+        self.fruitless = 0;
+        self.is_storm = false;
+        self.backoff = Duration::ZERO;
+        self.backoff_until = Duration::ZERO;
+    }
+
+    /// A worker has finished a task.
+    pub(super) fn finished(&mut self) {
+        self.barren = 0;
+    }
+}
