@@ -203,7 +203,7 @@ impl Core {
                 self.let_spin(worker);
                 None
             }
-            Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::NoRoom | NotOffered::Gone) => Some(Event::NoRoom { worker, task }),
             Err(NotOffered::Corrupt(_)) => {
                 let _ = member.process.kill();
                 Some(Event::NoRoom { worker, task })
