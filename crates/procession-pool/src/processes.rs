@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_launch::{Arguments, ExitHook, Target, at_exit};
+use procession_launch::{Arguments, ExitHook, Passable, Target, at_exit};
 use procession_sys::Deadline;
 
 use crate::builder::{Settings, settings_verbs};
@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{PoolError, SubmitError};
 use crate::executor::{Executor, ExecutorExt};
 use crate::future::Future;
+use crate::map::{Imap, Mapper};
 use crate::supervisor::Event;
 use crate::task::{Task, TaskBuilder};
 
@@ -80,6 +81,19 @@ impl ProcessPoolExecutor {
         ExecutorExt::task(self, function, arguments)
     }
 
+    /// The results of `function` for the items, in their order, as they can be had. Chunks of items are submitted from this call
+    /// on, a bounded number ahead of the results that are taken.
+    ///
+    /// # Python
+    /// `Executor.map()`.
+    pub fn map<'i, F, I>(&self, function: F, items: I) -> Imap<'i, F::Output>
+    where
+        F: Target<(I::Item,)>,
+        I: IntoIterator<Item: Passable, IntoIter: 'i>,
+    {
+        Mapper::new(Arc::new(Arc::clone(&self.engine))).imap(function, items)
+    }
+
     /// Its name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -96,6 +110,12 @@ impl ProcessPoolExecutor {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.engine.worker_pids()
+    }
+
+    /// Replays what its supervisor was told so far, if it is recorded: how many events, or which one is answered otherwise.
+    #[doc(hidden)]
+    pub fn replay(&self) -> Result<usize, String> {
+        self.engine.replay()
     }
 
     /// Takes no more tasks; those that were submitted are finished in the background.

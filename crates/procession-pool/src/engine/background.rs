@@ -26,7 +26,7 @@ impl Engine {
             // Nothing that Linux knows goes wrong with it.
             let told = self.watched.wait(deadline).unwrap_or_default();
             if told.contains(&BELL) {
-                let _ = self.bells.of(Listener::Background).reset();
+                self.bells.of(Listener::Background).reset();
             }
             let mut core = self.core.lock();
             for worker in told.into_iter().filter(|&token| token != BELL) {

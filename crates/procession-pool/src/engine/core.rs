@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use procession_sys::{Epoll, Interest};
@@ -17,6 +18,7 @@ use crate::call::{Call, Failure, Fault, Reply};
 use crate::cell::{Backend, Outcome, Promise};
 use crate::desk::{Desk, Listener, NotDrained, NotOffered, Parcel, Readiness};
 use crate::error::TaskError;
+use crate::record::Log;
 use crate::supervisor::{Action, Config, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
 use crate::task::Task;
 use crate::worker::heading;
@@ -38,6 +40,8 @@ pub(super) struct Core {
     pub(super) wake: Option<Duration>,
     /// Whose bell workers are to ring; nobody's while somebody looks all the time.
     pub(super) listener: Option<Listener>,
+    /// Threads that wait while another one drives.
+    line: VecDeque<Thread>,
     /// How often a task was submitted, or a thread has stopped to drive.
     activity: u64,
     /// The same when the background thread went to rest.
@@ -56,6 +60,10 @@ pub(super) struct Core {
     /// How many initializers have failed.
     pub(super) refusals: u32,
     actions: Vec<Action>,
+    /// Memory for the workers that have something to tell.
+    news: Vec<WorkerId>,
+    /// What the supervisor was told and has said, if that is wanted.
+    pub(super) log: Option<Log>,
     /// What the verdict on a task of the worker that just died is told.
     death: Option<(TaskError, Option<Offer>)>,
     /// Replies of tasks that the supervisor is just told have finished.
@@ -89,6 +97,7 @@ impl Core {
             settled: Vec::new(),
             wake: None,
             listener: Some(Listener::Background),
+            line: VecDeque::new(),
             activity: 0,
             seen_activity: 0,
             is_dozing: false,
@@ -100,6 +109,8 @@ impl Core {
             last_words: None,
             refusals: 0,
             actions: Vec::new(),
+            news: Vec::new(),
+            log: None,
             death: None,
             finished: None,
             watched,
@@ -115,16 +126,28 @@ impl Core {
     pub(super) fn tell(&mut self, event: Event) {
         let now = self.now();
         let mut actions = mem::take(&mut self.actions);
-        self.supervisor.handle(now, event, &mut actions);
+        self.handle(now, event, &mut actions);
         let mut at = 0;
         while let Some(action) = actions.get(at).cloned() {
             at += 1;
             if let Some(answer) = self.act(action) {
-                self.supervisor.handle(now, answer, &mut actions);
+                self.handle(now, answer, &mut actions);
             }
         }
         actions.clear();
         self.actions = actions;
+    }
+
+    #[inline]
+    fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+        match &mut self.log {
+            None => self.supervisor.handle(now, event, actions),
+            Some(log) => {
+                let (before, noted) = (actions.len(), event.clone());
+                self.supervisor.handle(now, event, actions);
+                log.note(now, &noted, &actions[before..]);
+            }
+        }
     }
 
     /// Does what the supervisor says, and gives the answer that it wants.
@@ -203,7 +226,7 @@ impl Core {
                 self.let_spin(worker);
                 None
             }
-            Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::NoRoom | NotOffered::Gone) => Some(Event::NoRoom { worker, task }),
             Err(NotOffered::Corrupt(_)) => {
                 let _ = member.process.kill();
                 Some(Event::NoRoom { worker, task })
@@ -284,12 +307,14 @@ impl Core {
 
     /// Takes what the workers have reported; true if there was anything.
     pub(super) fn look(&mut self) -> bool {
+        let mut news = mem::take(&mut self.news);
+        let with_news = |(&worker, member): (&WorkerId, &mut Member)| member.has_news().then_some(worker);
+        news.extend(self.members.iter_mut().filter_map(with_news));
         let mut any = false;
-        let expected: Vec<WorkerId> =
-            self.members.iter().filter(|(_, member)| member.is_expected()).map(|(&worker, _)| worker).collect();
-        for worker in expected {
+        for worker in news.drain(..) {
             any |= self.look_at(worker);
         }
+        self.news = news;
         any
     }
 
@@ -342,12 +367,31 @@ impl Core {
     pub(super) fn stop_driving(&mut self) -> bool {
         self.is_driven = false;
         self.activity += 1;
+        if let Some(next) = self.line.pop_front() {
+            next.unpark();
+        }
         if self.is_dozing {
             self.listen(None);
             return false;
         }
         self.listen(Some(Listener::Background));
         self.has_news()
+    }
+
+    /// This thread drives next, or the one after that.
+    pub(super) fn stand_in_line(&mut self) {
+        let me = thread::current();
+        if self.line.iter().all(|other| other.id() != me.id()) {
+            self.line.push_back(me);
+        }
+    }
+
+    /// This thread does not wait any more.
+    pub(super) fn leave_line(&mut self) {
+        if !self.line.is_empty() {
+            let me = thread::current().id();
+            self.line.retain(|other| other.id() != me);
+        }
     }
 
     /// Somebody is to be told of ends who does not drive: not even the background thread may doze over them.
@@ -403,7 +447,7 @@ impl Core {
 
     /// True if a worker has reported something that was not taken in.
     fn has_news(&mut self) -> bool {
-        self.members.values_mut().any(|member| member.is_expected() && member.desk.has_news())
+        self.members.values_mut().any(Member::has_news)
     }
 
     /// True if the supervisor wants to be told the time earlier than the background thread wakes.

@@ -1,5 +1,6 @@
 //! A thread that waits for a result takes reports in itself.
 
+use std::thread;
 use std::time::Duration;
 
 use procession_sync::protocol::Spin;
@@ -14,13 +15,22 @@ const RECHECK: Duration = Duration::from_millis(50);
 
 impl Backend for Engine {
     fn drive(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
-        if !self.begin_to_drive() {
-            park(done, deadline);
-            return;
+        if !self.is_own() {
+            return park(done, deadline);
         }
-        // Whatever happens in here, `done` may panic: the background thread takes over.
-        let driver = Driver(self);
-        driver.run(done, deadline);
+        while !done() && !deadline.has_passed() {
+            if self.begin_to_drive() {
+                // Whatever happens in here, as `done` may panic: the next one, or the background thread, takes over.
+                Driver(self).run(done, deadline);
+            } else {
+                // Whoever drives unparks this thread when its task ends, or when it is this one's turn to drive.
+                match deadline.remaining() {
+                    None => thread::park(),
+                    Some(left) => thread::park_timeout(left),
+                }
+            }
+        }
+        self.core.lock().leave_line();
     }
 
     fn cancel(&self, id: u64, kill: bool) -> bool {
@@ -35,6 +45,12 @@ impl Backend for Engine {
 
     fn is_running(&self, id: u64) -> bool {
         self.is_own() && self.core.lock().is_running(id)
+    }
+
+    fn attend(&self) {
+        if self.is_own() {
+            self.core.lock().attend();
+        }
     }
 }
 
@@ -86,13 +102,11 @@ impl Drop for Driver<'_> {
 }
 
 impl Engine {
-    /// True for who drives from now on.
+    /// True for who drives from now on; who does not stands in line.
     fn begin_to_drive(&self) -> bool {
-        if !self.is_own() {
-            return false;
-        }
         let mut core = self.core.lock();
         if core.is_driven {
+            core.stand_in_line();
             return false;
         }
         core.is_driven = true;
@@ -115,7 +129,7 @@ impl Engine {
         if !any && !done() {
             let _ = poll_one(self.bells.of(Listener::Driver), Interest::Read, deadline.min(Deadline::after(RECHECK)));
         }
-        let _ = self.bells.of(Listener::Driver).reset();
+        self.bells.of(Listener::Driver).reset();
         self.core.lock().listen(None);
     }
 }
