@@ -73,6 +73,7 @@ fn workers_are_started_as_they_are_needed() {
     let mut case = Case::new(config(2));
     assert_eq!(case.tell(Event::Tick), []);
     assert_eq!(case.submit(0), [Action::Start { worker: 0 }]);
+    assert_eq!(case.tell(Event::Started { worker: 0 }), []);
     assert_eq!(case.submit(1), [Action::Start { worker: 1 }]);
     assert_eq!(case.submit(2), []);
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
@@ -419,6 +420,7 @@ fn a_worker_that_was_given_its_number_of_items_is_replaced_at_once() {
     case.tell(Event::Ready { worker: 1 });
     // It does not end, and is made to; nobody takes its place, as somebody has it.
     assert_eq!(case.wait(9 * MS), [Action::Kill { worker: 0 }]);
+    assert_eq!(case.die(1, None), [START(2)]);
     assert_eq!(case.die(0, None), []);
 }
 
@@ -490,4 +492,97 @@ fn what_makes_no_sense_changes_nothing() {
         assert_eq!(case.tell(event.clone()), [], "{event:?}");
         assert!(case.supervisor == before, "{event:?} changes something");
     }
+}
+
+#[test]
+fn what_was_given_ahead_keeps_its_order_when_a_worker_dies() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    for task in 0..3 {
+        case.submit(task);
+    }
+    assert_eq!(case.die(0, Some(100)), [resolved(100, Verdict::Died { attempts: 1 }), START(1)]);
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
+    case.now += 10 * MS;
+    assert_eq!(case.finish(1, 0), [resolved(0, Verdict::Completed), offer(1, 1)]);
+    assert_eq!(case.finish(1, 1)[..2], [resolved(1, Verdict::Completed), offer(1, 2)]);
+}
+
+#[test]
+fn each_of_several_tasks_is_killed_at_its_own_time() {
+    let mut case = Case::ready(config(2));
+    let within = |ms| Terms { timeout: Some(ms * MS), ..Terms::default() };
+    assert_eq!(case.submit_on(0, within(9)), [offer(1, 0), Action::Wake { at: 9 * MS }]);
+    assert_eq!(case.submit_on(1, within(5)), [offer(0, 1), Action::Wake { at: 5 * MS }]);
+    assert_eq!(case.wait(5 * MS), [Action::Kill { worker: 0 }, Action::Wake { at: 9 * MS }]);
+    assert_eq!(case.wait(4 * MS), [Action::Kill { worker: 1 }]);
+}
+
+#[test]
+fn a_task_whose_time_is_over_while_it_is_asked_back_is_killed() {
+    let mut case = Case::ready(config(1));
+    case.submit_on(0, Terms { timeout: Some(5 * MS), ..Terms::default() });
+    let cancel = Event::CancelAsked { task: 0, kill: false };
+    assert_eq!(case.tell(cancel), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.wait(5 * MS), []);
+    assert_eq!(case.answer(0, 0, false), [Action::Kill { worker: 0 }]);
+}
+
+#[test]
+fn a_task_that_is_on_its_way_back_is_canceled_when_it_comes() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    case.submit(1);
+    let cancel = |task, kill| Event::CancelAsked { task, kill };
+    // It was asked back to be moved.
+    case.supervisor.config.size = 2;
+    case.tell(Event::Tick);
+    case.tell(Event::Ready { worker: 1 });
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
+    assert_eq!(case.tell(cancel(1, false)), []);
+    let canceled = case.answer(0, 1, true);
+    assert_eq!(canceled, [resolved(1, Verdict::Cancelled), Action::Revoke { worker: 0, task: 0 }]);
+    // There was no room for it anyway.
+    case.tell(cancel(0, false));
+    let no_room = case.tell(Event::NoRoom { worker: 0, task: 0 });
+    assert_eq!(no_room[0], resolved(0, Verdict::Cancelled));
+    // Whoever asked second wants it killed.
+    case.tell(cancel(100, false));
+    assert_eq!(case.tell(cancel(100, true)), []);
+    assert_eq!(case.answer(0, 100, false), [Action::Kill { worker: 0 }]);
+}
+
+#[test]
+fn what_a_worker_gives_back_does_not_count_as_its_own() {
+    let mut case = Case::fast(Config { prefetch_max: 2, tasks_per_child: Some(4), ..config(1) });
+    case.submit(0);
+    case.submit(1);
+    assert_eq!(case.submit(2), []);
+    for task in [0, 1] {
+        case.tell(Event::CancelAsked { task, kill: false });
+        case.answer(0, task, true);
+    }
+    // Tasks 99 and 100 were its own: there are two more.
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed), offer(0, 2)]);
+    assert_eq!(case.finish(0, 2), [resolved(2, Verdict::Completed)]);
+    assert_eq!(case.submit(3), [offer(0, 3)]);
+    let last = [resolved(3, Verdict::Completed), Action::Retire { worker: 0 }, START(1)];
+    assert_eq!(case.finish(0, 3), last);
+}
+
+#[test]
+fn a_pool_tries_again_to_start_its_workers_though_nothing_is_to_be_done() {
+    let mut case = Case::new(Config { eager: true, ..config(2) });
+    assert_eq!(case.tell(Event::Tick), [START(0), START(1)]);
+    assert_eq!(case.tell(Event::NotStarted { worker: 0 }), [Action::Wake { at: 10 * MS }]);
+    assert_eq!(case.wait(10 * MS), [START(2)]);
+}
+
+#[test]
+fn killing_everything_spares_nobody() {
+    let mut case = Case::ready(Config { retire_grace: Some(MS), ..config(3) });
+    case.submit(0);
+    assert_eq!(case.die(1, None), [START(3)]);
+    assert_eq!(case.tell(Event::Started { worker: 3 }), []);
+    let kills = [0, 2, 3].map(|worker| Action::Kill { worker });
+    assert_eq!(case.tell(Event::KillAll), [&[resolved(0, Verdict::Terminated)], &kills[..]].concat());
 }
