@@ -195,6 +195,36 @@ fn revoked_orders_take_room_until_the_worker_has_seen_them_and_no_longer() {
 }
 
 #[test]
+fn no_order_stands_in_the_place_of_a_revoked_one_that_the_worker_has_not_seen() {
+    let (mut front, kit) = Front::new();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let worker = thread::spawn(move || {
+        let mut seat = Seat::open(kit).unwrap();
+        seat.ready(true);
+        wait.recv().unwrap();
+        while let Some(order) = seat.next_order().unwrap() {
+            seat.finish(order.seq);
+        }
+        Ok(())
+    });
+    front.await_finished(1);
+    for _ in 0..ORDERS_MAX {
+        let seq = front.offer(b"x");
+        assert!(front.desk.revoke(seq));
+        front.look();
+    }
+    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)));
+    go.send(()).unwrap();
+    let end = Instant::now() + SOON;
+    while front.desk.offer(&[b"x"], None).is_err() {
+        assert!(Instant::now() < end);
+        thread::yield_now();
+    }
+    front.await_finished(2);
+    ends(front, worker);
+}
+
+#[test]
 fn orders_are_refused_when_they_have_no_room_and_accepted_when_they_have() {
     let (mut front, kit) = Front::new();
     let long = vec![1; ORDER_BYTES_MAX];
@@ -219,19 +249,21 @@ fn orders_are_refused_when_they_have_no_room_and_accepted_when_they_have() {
 
 #[test]
 fn a_report_of_any_length_comes_through_by_the_bell() {
+    // So often out of room that it would take too long if the worker had to look by itself.
+    const LONG: usize = 40 * STREAM_BYTES as usize;
     let (mut front, kit) = Front::new();
     let worker = worker(kit, |seat, _| {
         for word in 0..200_000_u64 {
             seat.append(&word.to_le_bytes()).unwrap();
         }
-        seat.append(&vec![9; 3 * STREAM_BYTES as usize]).unwrap();
+        seat.append(&vec![9; LONG]).unwrap();
     });
     let seq = front.offer(b"");
     front.await_finished(2);
     let report = front.report(seq);
     let (words, rest) = report.split_at(1_600_000);
     assert!(words.chunks(8).enumerate().all(|(at, word)| word == (at as u64).to_le_bytes()));
-    assert!(rest.len() == 3 * STREAM_BYTES as usize && rest.iter().all(|&byte| byte == 9));
+    assert!(rest.len() == LONG && rest.iter().all(|&byte| byte == 9));
     ends(front, worker);
 }
 
