@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_sys::{Deadline, Interest, lower_half, poll_one};
-use procession_wire::frame::{BODY_INLINE_MAX, Body};
+use procession_wire::frame::BODY_INLINE_MAX;
 
 use super::*;
 
@@ -303,11 +303,8 @@ fn a_failed_initializer_has_its_report() {
     worker.join().unwrap();
 }
 
-fn body(frame: &Frame) -> Vec<u8> {
-    match &frame.body {
-        Body::Inline(bytes) => bytes.clone(),
-        Body::MemoryFile { file, len } => procession_sys::map_sealed(file, *len).unwrap().to_vec(),
-    }
+fn body(frame: Frame) -> Vec<u8> {
+    Received::from_frame(frame).unwrap().body.as_ref().to_vec()
 }
 
 #[test]
@@ -316,9 +313,9 @@ fn parcels_go_both_ways_with_descriptors_and_those_of_revoked_orders_are_dropped
     let worker = worker(kit, |seat, order| {
         let parcel = order.parcel.unwrap();
         let descriptors: Vec<_> = parcel.descriptors.iter().map(AsFd::as_fd).collect();
-        let bytes = body(&parcel);
+        let bytes = parcel.body.as_ref();
         for _ in 0..2 {
-            seat.send_parcel(order.seq, Parcel { body: &bytes, descriptors: &descriptors }).unwrap();
+            seat.send_parcel(order.seq, Parcel { body: bytes, descriptors: &descriptors }).unwrap();
         }
     });
     let (read, write) = procession_sys::pipe().unwrap();
@@ -331,8 +328,8 @@ fn parcels_go_both_ways_with_descriptors_and_those_of_revoked_orders_are_dropped
         let seq = front.desk.offer(&[b"file"], Some(Parcel { body: &bytes, descriptors })).unwrap();
         front.await_until("its end", |front| front.finished.contains(&seq));
         let frames = front.desk.take_parcels(seq);
-        assert!(frames.len() == 2 && frames.iter().all(|frame| body(frame) == bytes), "{len}");
-        assert!(frames.iter().all(|frame| frame.descriptors.len() == descriptors.len()));
+        assert!(frames.len() == 2 && frames.iter().all(|frame| frame.descriptors.len() == descriptors.len()));
+        assert!(frames.into_iter().all(|frame| body(frame) == bytes), "{len}");
         assert!(front.desk.take_parcels(seq).is_empty());
         drop(front.desk.take_parcels(dropped));
     }
@@ -358,7 +355,7 @@ fn a_full_link_is_no_room_and_a_torn_frame_is_no_frame() {
     assert!((1..50).contains(&offered) && matches!(error, NotOffered::NoRoom), "{offered}: {error}");
     let worker = worker(kit, |seat, order| {
         let parcel = order.parcel.unwrap();
-        assert_eq!((body(&parcel).len(), parcel.descriptors.len()), (BODY_INLINE_MAX, 4000));
+        assert_eq!((parcel.body.as_ref().len(), parcel.descriptors.len()), (BODY_INLINE_MAX, 4000));
         seat.append(b"had").unwrap();
     });
     front.await_finished(offered + 1);
@@ -379,6 +376,34 @@ fn more_parcels_than_the_link_holds_come_while_somebody_reads() {
     let seq = front.offer(b"");
     front.await_finished(2);
     let frames = front.desk.take_parcels(seq);
-    assert!(frames.iter().map(body).eq((0..COUNT).map(|number| number.to_le_bytes().to_vec())));
+    assert!(frames.into_iter().map(body).eq((0..COUNT).map(|number| number.to_le_bytes().to_vec())));
+    ends(front, worker);
+}
+
+/// Says by which way the parcel came, and whether it is whole.
+fn way(seat: &mut Seat, order: Order) {
+    let parcel = order.parcel.unwrap();
+    let is_lent = matches!(parcel.body, Bytes::Lent(_));
+    let is_whole = parcel.body.as_ref().iter().all(|&byte| byte == 7);
+    assert_eq!(parcel.into_decoder().value::<u8>().unwrap(), 7);
+    seat.append(&[is_lent.into(), is_whole.into()]).unwrap();
+}
+
+#[test]
+fn a_tray_holds_one_body_until_the_worker_has_taken_it() {
+    let (mut front, kit) = Front::new();
+    let body = vec![7; 1 << 20];
+    let seqs: Vec<Seq> =
+        (0..5).map(|_| front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap()).collect();
+    assert!(front.desk.revoke(seqs[1]), "the one in the tray");
+    assert!(!front.desk.give_memory_back());
+    let worker = worker(kit, way);
+    front.await_finished(5);
+    assert!([0, 2, 3, 4].iter().all(|&at| front.report(seqs[at]) == [0, 1]));
+    for _ in 0..2 {
+        let seq = front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
+        front.await_until("its end", |front| front.finished.contains(&seq));
+        assert_eq!(front.report(seq), [1, 1]);
+    }
     ends(front, worker);
 }
