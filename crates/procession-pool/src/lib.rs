@@ -30,7 +30,8 @@ mod wait;
 
 mod threads; // Tasks in threads of this process.
 
-mod supervisor; // Tasks in other processes: who does what when, without a process or a system call.
+mod record;
+mod supervisor; // Tasks in other processes: who does what when, without a process or a system call. // What it was told and has said.
 
 mod desk; // What a pool and one worker share;
 mod worker; // what that does,

@@ -27,7 +27,7 @@
 
 use crate::{DecodeError, DecodeErrorKind};
 use bytemuck::Pod;
-use procession_sys::SharedMap;
+use procession_sys::{SharedMap, want_huge_pages};
 use sealed::Memory;
 use serde::{Deserializer, Serializer, de};
 use std::{
@@ -235,12 +235,12 @@ impl<T: Number> sealed::Bulk for Vec<T> {
 /// The numbers of a whole number of them.
 #[inline]
 fn copied<T: Number>(bytes: &[u8]) -> Vec<T> {
-    if let Ok(numbers) = bytemuck::try_cast_slice(bytes) {
-        return numbers.to_vec();
+    let mut numbers = Vec::with_capacity(bytes.len() / size_of::<T>());
+    want_huge_pages(numbers.spare_capacity_mut());
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(aligned) => numbers.extend_from_slice(aligned),
+        Err(_) => numbers.extend(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),
     }
-    // Not aligned: zeroed memory comes from the allocator as it is, so this is one copy as well.
-    let mut numbers = vec![T::zeroed(); bytes.len() / size_of::<T>()];
-    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
     numbers
 }
 

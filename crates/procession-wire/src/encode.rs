@@ -6,6 +6,7 @@ use crate::{
     EncodeError, EncodeErrorKind, Message, bulk, names,
     scope::{Attached, SendScope},
 };
+use procession_sys::want_huge_pages;
 use serde::{Serialize, ser};
 use serializer::Serializer;
 use std::{
@@ -310,6 +311,7 @@ impl Output {
         let buffer = &mut self.postcard.output.0;
         let prefix = bulk::length_prefix(raw.len());
         buffer.reserve_exact(prefix.as_ref().len() + raw.len());
+        want_huge_pages(buffer.spare_capacity_mut());
         buffer.extend_from_slice(prefix.as_ref());
         buffer.extend_from_slice(raw);
     }

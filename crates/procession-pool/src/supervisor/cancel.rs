@@ -60,6 +60,8 @@ impl Supervisor {
         if asked == (Asked::ToCancel { kill: true }) {
             self.doom(worker, task, step);
         }
+        // Its time may be over since it was asked.
+        self.look_at_clock(worker, step);
     }
 
     /// Kills a worker for the task that it has begun, as soon as it has nothing else.

@@ -82,7 +82,7 @@ impl Supervisor {
     }
 
     /// Kills a worker whose time is over, and looks anew at one whose desk was full.
-    fn look_at_clock(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+    pub(super) fn look_at_clock(&mut self, worker: WorkerId, step: &mut Step<'_>) {
         let Some(it) = self.workers.get_mut(worker) else { return };
         if it.stuffed_until.is_some_and(|until| until <= step.now) {
             it.stuffed_until = None;
@@ -91,7 +91,9 @@ impl Supervisor {
             self.alarm.want(until);
         }
         let Some(it) = self.workers.get_mut(worker) else { return };
-        match it.deadline {
+        // While it is not known whether the task was taken back, there is nobody to kill; the answer leads here again.
+        let is_unsure = it.orders().front().is_some_and(|order| order.asked.is_open());
+        match it.deadline.filter(|_| !is_unsure) {
             Some(deadline) if deadline <= step.now => {
                 it.doom = it.orders().front().map(|order| Doom::TimedOut(order.task));
                 self.kill(worker, step);
