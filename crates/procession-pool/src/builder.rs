@@ -55,7 +55,8 @@ impl Settings {
     /// Makes what is to run the tasks.
     pub(crate) fn build(self, size_setting: &'static str) -> Result<Arc<Engine>, PoolError> {
         let name = self.name.unwrap_or_else(|| next_name(self.kind));
-        let wrong = |setting, problem: &str| PoolError::Setting { name: name.clone(), setting, problem: problem.into() };
+        let wrong =
+            |setting, problem: &str| PoolError::Setting { name: name.clone(), setting, problem: problem.into() };
         let size = self.size.unwrap_or_else(cpu_count);
         if size == 0 {
             return Err(wrong(size_setting, "there must be at least one"));

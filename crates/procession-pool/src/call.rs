@@ -139,7 +139,10 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
         let begun = Instant::now();
         let mut buffer = Vec::new();
         while !arguments.is_at_end() {
-            buffer = tell_call(&mut *report, buffer, function, || arguments.part(|part| A::decode(part)));
+            let told = tell_call(&mut *report, buffer, function, || arguments.part(|part| A::decode(part)));
+            // A reply with an item left out would give what follows to others: it ends there.
+            let Some(told) = told else { return report };
+            buffer = told;
         }
         let ran = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
         tell(&mut *report, buffer, RAN, |encoder| encoder.value(&ran));
@@ -147,14 +150,14 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
     }
 }
 
-/// Calls the function with what `decode` gives, and tells what came of it.
+/// Calls the function with what `decode` gives, and tells what came of it; `None` if nothing could be told.
 #[inline]
 fn tell_call<F: Target<A>, A: Arguments>(
     report: &mut dyn Report,
     buffer: Vec<u8>,
     function: F,
     decode: impl FnOnce() -> Result<A, DecodeError>,
-) -> Vec<u8> {
+) -> Option<Vec<u8>> {
     let item = catch_call(|| {
         let arguments = decode().map_err(|error| Failure::Arguments(error.to_string()))?;
         let output = procession_calls_target(function, arguments);
@@ -162,7 +165,7 @@ fn tell_call<F: Target<A>, A: Arguments>(
     });
     let failure = match item {
         Ok(Ok(item)) => match report.item(item) {
-            Ok(buffer) => return buffer,
+            Ok(buffer) => return Some(buffer),
             Err(error) => Failure::Output(error.to_string()),
         },
         Ok(Err(failure)) => failure,
@@ -171,18 +174,18 @@ fn tell_call<F: Target<A>, A: Arguments>(
     tell_fault(report, &Fault::here(failure), Vec::new())
 }
 
-pub(crate) fn tell_fault(report: &mut dyn Report, fault: &Fault, buffer: Vec<u8>) -> Vec<u8> {
+pub(crate) fn tell_fault(report: &mut dyn Report, fault: &Fault, buffer: Vec<u8>) -> Option<Vec<u8>> {
     tell(report, buffer, FAULT, |encoder| encoder.value(fault))
 }
 
-/// Tells what can always be encoded. Where it cannot be carried either, the reply ends without it.
+/// Tells what can always be encoded; `None` where it cannot be carried either.
 fn tell(
     report: &mut dyn Report,
     buffer: Vec<u8>,
     tag: u8,
     write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>,
-) -> Vec<u8> {
-    item(buffer, tag, write).ok().and_then(|item| report.item(item).ok()).unwrap_or_default()
+) -> Option<Vec<u8>> {
+    item(buffer, tag, write).ok().and_then(|item| report.item(item).ok())
 }
 
 #[inline]

@@ -52,7 +52,20 @@ pub(crate) enum End {
     Failed(Box<Failure>),
     /// It was cancelled.
     Cancelled,
+    /// It was a map, all of whose chunks have ended.
+    Gathered(Box<[Chain]>),
 }
+
+/// Some items of a map that were submitted as one task.
+#[derive(Clone, Debug)]
+pub(crate) struct Chunk {
+    pub(crate) cell: Arc<Cell>,
+    /// How many there are.
+    pub(crate) items: u32,
+}
+
+/// A chunk, and what was submitted anew of it, one after the other.
+pub(crate) type Chain = Vec<Chunk>;
 
 /// What is left of a task that no worker ran to its end.
 #[derive(Debug)]
@@ -82,13 +95,14 @@ impl End {
             Self::Reply(reply) => Ok(reply.items()),
             Self::Failed(failure) => Err(failure.error.clone()),
             Self::Cancelled => Err(TaskError::Cancelled),
+            Self::Gathered(_) => Ok(Items::of(&[], &[])),
         }
     }
 
     /// True for an error of a single task, as far as it is known without decoding its result. A cancelled one has none.
     pub(crate) fn is_failure(&self) -> bool {
         match self {
-            Self::Cancelled => false,
+            Self::Cancelled | Self::Gathered(_) => false,
             Self::Failed(_) => true,
             Self::Bytes(_) | Self::Reply(_) => self.items().is_ok_and(|items| items.tag() == Some(FAULT)),
         }
@@ -124,7 +138,7 @@ pub(crate) fn park(done: &mut dyn FnMut() -> bool, deadline: Deadline) {
 /// Who wants to be told of the ends of several tasks.
 pub(crate) trait Notice: Send + Sync {
     /// The task that was watched with this number has ended. Called by whoever ends it, so it is short and never waits.
-    fn tell(&self, token: usize);
+    fn told(self: Arc<Self>, token: usize);
 }
 
 /// Who waits for one task.
@@ -335,7 +349,7 @@ impl Watcher {
         match self {
             Self::Thread(thread) => thread.unpark(),
             Self::Waker(_, waker) => waker.wake(),
-            Self::Notice(notice, token) => notice.tell(token),
+            Self::Notice(notice, token) => notice.told(token),
             Self::Callback(job) => callbacks::run(job),
         }
     }
@@ -380,7 +394,12 @@ impl Promise {
 
     /// Ends the task.
     pub(crate) fn resolve(&self, outcome: Outcome) -> Result<(), InvalidState> {
-        self.0.settle(self.0.waiting.lock(), outcome.into())
+        self.end(outcome.into())
+    }
+
+    /// The same with an end as it is kept.
+    pub(crate) fn end(&self, end: End) -> Result<(), InvalidState> {
+        self.0.settle(self.0.waiting.lock(), end)
     }
 
     /// Says who can drive and cancel the task, and under which number. Without, waiting threads sleep, and only what has

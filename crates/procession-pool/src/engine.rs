@@ -23,6 +23,7 @@ use self::member::Member;
 use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
+use crate::executor::Executor;
 use crate::supervisor::{Config, Event, WorkerId};
 use crate::task::Task;
 use crate::worker::{Initializer, work};
@@ -202,7 +203,9 @@ impl Engine {
             }
         }
         drop(core);
-        if let Some(thread) = self.background.lock().take().filter(|thread| thread.thread().id() != thread::current().id()) {
+        if let Some(thread) =
+            self.background.lock().take().filter(|thread| thread.thread().id() != thread::current().id())
+        {
             let _ = thread.join();
         }
         true
@@ -246,6 +249,20 @@ impl Engine {
         if listener == Some(Listener::Driver) {
             self.bells.of(Listener::Driver).ring();
         }
+    }
+}
+
+impl Executor for Arc<Engine> {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        self.submit(task)
+    }
+
+    fn parallelism(&self) -> usize {
+        self.size()
+    }
+
+    fn close(&self) {
+        self.tell(Event::Closed);
     }
 }
 

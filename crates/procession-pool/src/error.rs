@@ -205,6 +205,12 @@ pub enum SubmitError {
         /// What is wrong with it.
         error: BootError,
     },
+    /// An argument is a handle, and the task is to be run where none can be sent.
+    #[error("the arguments hold {count} descriptors, which only a process of this machine can be given: pass values")]
+    Descriptors {
+        /// How many.
+        count: usize,
+    },
     /// The executor takes no more tasks.
     #[error("{name:?} takes no more tasks: submit before `close`, `shutdown`, `join` or `terminate`")]
     Closed {

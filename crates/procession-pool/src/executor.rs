@@ -4,10 +4,11 @@
 
 use std::sync::Arc;
 
-use procession_launch::{Arguments, Target};
+use procession_launch::{Arguments, Passable, Target};
 
 use crate::error::SubmitError;
 use crate::future::Future;
+use crate::map::{Imap, Mapper};
 use crate::task::{self, Options, Task, TaskBuilder};
 
 /// Something that runs tasks: the pools of this crate, and whatever else implements these three functions.
@@ -76,6 +77,29 @@ pub trait ExecutorExt: Executor {
     /// The same with options: a timeout, retries, a priority.
     fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
         TaskBuilder::new(Box::new(self), function, arguments)
+    }
+
+    /// The results of `function` for the items, in their order, as they can be had.
+    ///
+    /// Chunks of items are submitted from this call on, a bounded number ahead of the results that are taken; the input may be
+    /// endless. What has not begun is cancelled when the iterator is dropped.
+    ///
+    /// # Python
+    /// `Executor.map()`.
+    fn map<'i, F, I>(&'i self, function: F, items: I) -> Imap<'i, F::Output>
+    where
+        F: Target<(I::Item,)>,
+        I: IntoIterator<Item: Passable, IntoIter: 'i>,
+    {
+        Mapper::new(Arc::new(self)).imap(function, items)
+    }
+
+    /// The verbs of a pool, with chunks of so many items.
+    ///
+    /// # Panics
+    /// For chunks of none.
+    fn chunked(&self, items: usize) -> Mapper<'_> {
+        Mapper::chunked(Arc::new(self), items)
     }
 }
 

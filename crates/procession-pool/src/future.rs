@@ -15,6 +15,7 @@ use std::time::Duration;
 use procession_launch::Passable;
 use procession_sys::Deadline;
 
+use crate::async_result::AsyncResult;
 use crate::call::Item;
 use crate::cell::{Cell, End};
 use crate::error::TaskError;
@@ -184,6 +185,11 @@ impl<T: Passable> Future<T> {
     pub fn add_done_callback(&self, callback: impl FnOnce(Self) + Send + 'static) {
         let future = self.clone();
         self.cell.call_back(Box::new(move || callback(future)));
+    }
+
+    /// The handle that pools give.
+    pub(crate) fn into_async_result(self) -> AsyncResult<T> {
+        AsyncResult::new(Arc::clone(&self.cell), read)
     }
 
     fn result_until(&self, deadline: Deadline, late: TaskError) -> Result<T, TaskError> {

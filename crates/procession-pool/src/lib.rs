@@ -10,14 +10,23 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod call; // What is done, wherever.
+
 mod cell; // Where a task's end is kept. Read this first.
 mod error;
 
-mod executor; // What every executor can do;
-mod future;
-mod task; // what it is given, and the handle of it.
+mod executor; // What every executor can do,
+mod raw; // also those of others;
+mod task; // what it is given,
 
-mod callbacks; // Who is told of an end.
+mod future; // and the handle of that.
+
+mod async_result; // That of a pool;
+mod map; // many items at once,
+mod verbs; // and the verbs that all pools have.
+
+mod callbacks; // Who is told of an end,
+mod inbox; // or waits for several.
+mod wait;
 
 mod threads; // Tasks in threads of this process.
 
@@ -32,12 +41,18 @@ mod builder; // What users make,
 mod pool;
 mod processes;
 
+pub use crate::async_result::AsyncResult;
 pub use crate::builder::{PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
 pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
+pub use crate::map::{CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS};
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
+pub use crate::raw::{RawCall, RawReply};
 pub use crate::task::{Task, TaskBuilder};
-pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPoolBuilder, ThreadPoolExecutor};
+pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
+pub use crate::wait::{
+    AsCompleted, AsCompletedTimeout, ReturnWhen, as_completed, as_completed_timeout, wait_futures, wait_futures_timeout,
+};

@@ -6,15 +6,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_launch::{Arguments, Target};
 use procession_sys::Deadline;
 
 use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
-use crate::error::{PoolError, SubmitError, TaskError};
-use crate::executor::{Executor, ExecutorExt};
+use crate::error::{PoolError, SubmitError};
+use crate::executor::Executor;
 use crate::supervisor::Event;
 use crate::task::Task;
+use crate::verbs::pool_verbs;
 
 /// A number of worker processes that functions are called in.
 ///
@@ -45,6 +45,8 @@ pub struct Pool {
     engine: Arc<Engine>,
 }
 
+pool_verbs!(Pool, "Pool::new(2)");
+
 impl Pool {
     /// A pool of so many workers.
     ///
@@ -57,15 +59,6 @@ impl Pool {
     /// A pool that is made otherwise than by default.
     pub fn builder() -> PoolBuilder {
         PoolBuilder { settings: Settings::new("Pool", true) }
-    }
-
-    /// Calls a function in a worker, and waits for what it returns.
-    ///
-    /// # Errors
-    /// [`TaskError`]: it panicked, its worker died, or it was not submitted.
-    pub fn apply<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> Result<F::Output, TaskError> {
-        let future = ExecutorExt::submit(self, function, arguments);
-        future.map_err(TaskError::from)?.into_result()
     }
 
     /// Its name.
@@ -91,7 +84,7 @@ impl Pool {
         self.engine.tell(Event::Closed);
     }
 
-    /// Kills all workers, and waits until they have ended. Tasks that are not done end with [`TaskError::Terminated`].
+    /// Kills all workers, and waits until they have ended. Tasks that are not done end with [`TaskError::Terminated`](crate::TaskError::Terminated).
     pub fn terminate(&self) {
         self.engine.kill_and_join();
     }
@@ -110,6 +103,10 @@ impl Pool {
     /// As [`join`](Self::join).
     pub fn join_timeout(&self, timeout: Duration) -> Result<bool, PoolError> {
         self.join_until(Deadline::after(timeout))
+    }
+
+    fn shared(&self) -> Arc<dyn Executor> {
+        Arc::new(Arc::clone(&self.engine))
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<bool, PoolError> {

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_launch::{Arguments, ExitHook, Target, at_exit};
+use procession_launch::{Arguments, ExitHook, Passable, Target, at_exit};
 use procession_sys::Deadline;
 
 use crate::builder::{Settings, settings_verbs};
@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{PoolError, SubmitError};
 use crate::executor::{Executor, ExecutorExt};
 use crate::future::Future;
+use crate::map::{Imap, Mapper};
 use crate::supervisor::Event;
 use crate::task::{Task, TaskBuilder};
 
@@ -67,13 +68,30 @@ impl ProcessPoolExecutor {
     ///
     /// # Errors
     /// [`SubmitError`]: an argument cannot be encoded, or the executor was shut down.
-    pub fn submit<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> Result<Future<F::Output>, SubmitError> {
+    pub fn submit<F: Target<A>, A: Arguments>(
+        &self,
+        function: F,
+        arguments: A,
+    ) -> Result<Future<F::Output>, SubmitError> {
         ExecutorExt::submit(self, function, arguments)
     }
 
     /// The same with options: a timeout, retries, a priority.
     pub fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
         ExecutorExt::task(self, function, arguments)
+    }
+
+    /// The results of `function` for the items, in their order, as they can be had. Chunks of items are submitted from this call
+    /// on, a bounded number ahead of the results that are taken.
+    ///
+    /// # Python
+    /// `Executor.map()`.
+    pub fn map<'i, F, I>(&self, function: F, items: I) -> Imap<'i, F::Output>
+    where
+        F: Target<(I::Item,)>,
+        I: IntoIterator<Item: Passable, IntoIter: 'i>,
+    {
+        Mapper::new(Arc::new(Arc::clone(&self.engine))).imap(function, items)
     }
 
     /// Its name.

@@ -17,8 +17,8 @@ use crate::future::Future;
 
 /// A task on its way to a worker, as an [`Executor`] is given it.
 ///
-/// Who writes an executor runs [`call`](Self::call) somewhere, between [`Promise::begin`] and the end of
-/// [`promise`](Self::promise).
+/// Who writes an executor has the call of [`into_parts`](Self::into_parts) made somewhere, between [`Promise::begin`] and
+/// [`Promise::set_reply`].
 #[derive(Debug)]
 pub struct Task {
     pub(crate) call: Call,
@@ -33,7 +33,6 @@ const _: () = assert!(size_of::<Task>() <= 96);
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     pub(crate) priority: i32,
-    /// How many items it has: one, or a chunk's.
     pub(crate) items: u32,
     /// Most tasks have none.
     limits: Option<Box<Limits>>,
@@ -54,6 +53,11 @@ impl Default for Options {
 }
 
 impl Options {
+    /// Those of a chunk.
+    pub(crate) fn of_items(items: u32) -> Self {
+        Self { items, ..Self::default() }
+    }
+
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.limits.as_ref().and_then(|limits| limits.timeout)
     }
@@ -82,6 +86,12 @@ impl Task {
     #[must_use]
     pub fn priority(&self) -> i32 {
         self.options.priority
+    }
+
+    /// How many calls it is: one, or as many as the chunk of a map has items.
+    #[must_use]
+    pub fn items(&self) -> u32 {
+        self.options.items
     }
 
     /// After which time the task is to be killed.

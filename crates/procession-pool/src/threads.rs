@@ -3,6 +3,8 @@
 //! Relies on [`call`](crate::call), which runs the same calls as a worker's process does. Threads start when there is work for
 //! them and stay until the executor ends.
 
+mod pool;
+
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
@@ -14,12 +16,15 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_launch::{Arguments, Passable, Target, cpu_count};
 use procession_sys::{Deadline, pid};
 
+pub use crate::threads::pool::ThreadPool;
+
 use crate::call::{Call, FAULT, Reply, run_closure, run_here};
 use crate::callbacks;
 use crate::cell::{Cell, Outcome, Promise};
 use crate::error::{PoolError, SubmitError, TaskError};
 use crate::executor::Executor;
 use crate::future::Future;
+use crate::map::{Imap, Mapper};
 use crate::task::{Task, TaskBuilder};
 
 /// How many threads an executor has at most if it is not told: processors and a few, as most of their tasks wait. As in
@@ -218,6 +223,10 @@ impl Crew {
         self.work.notify_all();
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
     /// Closes, and waits for the threads and for the callbacks of their tasks.
     pub(crate) fn finish(&self) {
         self.close();
@@ -321,6 +330,19 @@ impl ThreadPoolExecutor {
         TaskBuilder::new(Box::new(self), function, arguments)
     }
 
+    /// The results of `function` for the items, in their order, as they can be had. Chunks of items are submitted from this call
+    /// on, a bounded number ahead of the results that are taken.
+    ///
+    /// # Python
+    /// `Executor.map()`.
+    pub fn map<'i, F, I>(&self, function: F, items: I) -> Imap<'i, F::Output>
+    where
+        F: Target<(I::Item,)>,
+        I: IntoIterator<Item: Passable, IntoIter: 'i>,
+    {
+        Mapper::new(Arc::new(Arc::clone(&self.crew)) as Arc<dyn Executor>).imap(function, items)
+    }
+
     /// Takes no more tasks, waits until those that there are have ended, and ends the threads.
     ///
     /// # Python
@@ -405,6 +427,14 @@ impl ThreadPoolBuilder {
     /// [`PoolError`]: no threads, or an initializer that panics.
     pub fn build(self) -> Result<ThreadPoolExecutor, PoolError> {
         Ok(ThreadPoolExecutor { crew: Crew::new(self, "ThreadPoolExecutor")? })
+    }
+
+    /// Makes a pool instead.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_pool(self) -> Result<ThreadPool, PoolError> {
+        ThreadPool::with(self)
     }
 }
 

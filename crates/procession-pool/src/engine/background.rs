@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use procession_sys::{Deadline, pid};
 
-use super::core::BELL;
 use super::Engine;
+use super::core::BELL;
 use crate::desk::Listener;
 use crate::error::TaskError;
 use crate::supervisor::{Event, WorkerId};
@@ -78,7 +78,11 @@ impl Engine {
                 Ok(member) => core.started(worker, member),
                 Err(error) => {
                     tracing::warn!(%error, "a worker cannot be started");
-                    core.last_words = Some(TaskError::Refused { name: self.setup.name.clone(), pid: pid(), reason: error.to_string() });
+                    core.last_words = Some(TaskError::Refused {
+                        name: self.setup.name.clone(),
+                        pid: pid(),
+                        reason: error.to_string(),
+                    });
                     core.tell(Event::NotStarted { worker });
                 }
             }

@@ -111,14 +111,28 @@ impl Member {
                 stderr,
                 attempts: 1,
             },
-            Err(JoinError::Exited { code, stderr, .. }) => {
-                TaskError::WorkerDied { name, pid, signal: None, exitcode: code, core_dumped: false, stderr, attempts: 1 }
-            }
+            Err(JoinError::Exited { code, stderr, .. }) => TaskError::WorkerDied {
+                name,
+                pid,
+                signal: None,
+                exitcode: code,
+                core_dumped: false,
+                stderr,
+                attempts: 1,
+            },
             Err(error) => {
                 let stderr = Some(error.to_string());
                 TaskError::WorkerDied { name, pid, signal: None, exitcode: 1, core_dumped: false, stderr, attempts: 1 }
             }
-            Ok(()) => TaskError::WorkerDied { name, pid, signal: None, exitcode: 0, core_dumped: false, stderr: None, attempts: 1 },
+            Ok(()) => TaskError::WorkerDied {
+                name,
+                pid,
+                signal: None,
+                exitcode: 0,
+                core_dumped: false,
+                stderr: None,
+                attempts: 1,
+            },
         }
     }
 }
