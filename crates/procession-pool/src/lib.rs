@@ -48,10 +48,13 @@ pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
-pub use crate::map::{CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS};
+pub use crate::map::{
+    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
+};
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
 pub use crate::raw::{RawCall, RawReply};
+pub use crate::supervisor::PoolCounts;
 pub use crate::task::{Task, TaskBuilder};
 pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
 pub use crate::wait::{

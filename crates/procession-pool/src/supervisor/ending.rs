@@ -39,7 +39,8 @@ impl Supervisor {
 
     /// Ends the workers that have nothing left to do once nothing more comes, and says so when all have ended.
     pub(super) fn wind_up(&mut self, step: &mut Step<'_>) {
-        if self.tasks.queued() == 0 && self.workers.ahead() == 0 {
+        let is_waiting = self.tasks.queued() + self.tasks.delayed() + self.workers.ahead() > 0;
+        if !is_waiting {
             while let Some(worker) = self.workers.take_idle() {
                 self.retire(worker, step);
             }
