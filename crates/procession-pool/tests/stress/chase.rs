@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use procession_launch::{Context, StartMethod};
 use procession_pool::{Executor, ExecutorExt, Future, Pool, ProcessPoolExecutor, TaskError};
-use procession_sys::{Deadline, pid};
+use procession_sys::{Deadline, pid, set_variable};
 use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
@@ -92,6 +92,8 @@ struct Chase<'a> {
 /// Kills as many workers as ordered.
 pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     Board::get();
+    // Where a panic names its frames, most that panic would be killed meanwhile.
+    set_variable("RUST_BACKTRACE", "0").expect("a process of one thread");
     // What a process has once stays.
     Context::new(StartMethod::Fork).start(|| (), ()).expect("a child").join().expect("its end");
     let descriptors = open_descriptors().len();
