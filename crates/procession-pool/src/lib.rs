@@ -13,3 +13,5 @@
 mod record;
 #[cfg_attr(not(test), expect(dead_code, reason = "the engine that drives it comes next"))]
 mod supervisor;
+
+pub use crate::supervisor::{BACKOFF_MAX, POISON_DEATHS_MAX, RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
