@@ -466,7 +466,7 @@ impl World {
         let offered = process.desk.len() + process.reports.len();
         promise!(offered <= 1 + self.config.prefetch_max as usize, "it has {offered}");
         // Answers about a former offer are told before.
-        self.answers.retain(|&(other, asked, _)| (other, asked) != (worker, task));
+        self.answers.retain(|&(_, asked, _)| asked != task);
         known.offered_at = self.now;
         known.is_report_told = false;
         known.is_cancel_due = false;
