@@ -101,10 +101,9 @@ impl Worker {
         self.orders.back().is_some_and(|order| order.asked == Asked::Nothing)
     }
 
-    /// Whether it takes a task behind those that it has: not while one of them is timed, or is to be killed.
+    /// Whether it takes a task behind those that it has: not while one of them is timed.
     pub(super) fn takes_more(&self) -> bool {
-        let is_free = self.phase == Phase::Ready && self.deadline.is_none() && self.stuffed_until.is_none();
-        is_free && !self.orders.iter().any(|order| order.asked.is_kill())
+        self.phase == Phase::Ready && self.deadline.is_none() && self.stuffed_until.is_none()
     }
 }
 
