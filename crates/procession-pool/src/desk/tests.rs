@@ -123,6 +123,38 @@ fn orders_are_done_in_order_and_reports_come_whole() {
 }
 
 #[test]
+fn short_orders_and_reports_are_whole_at_each_length() {
+    let (mut front, kit) = Front::new();
+    let worker = worker(kit, |seat, order| {
+        for part in order.bytes.chunks(7) {
+            seat.append(part).unwrap();
+        }
+    });
+    let bytes: Vec<u8> = (1..=100).collect();
+    for len in 0..bytes.len() {
+        let (first, second) = bytes[..len].split_at(len / 3);
+        let seq = front.desk.offer(&[first, second], None).unwrap();
+        // Sometimes in parts, sometimes when it is complete.
+        front.await_until("its end", |front| front.finished.contains(&seq));
+        assert_eq!(front.report(seq), &bytes[..len]);
+    }
+    ends(front, worker);
+}
+
+#[test]
+fn a_short_report_that_was_read_in_part_goes_on_where_it_was_read_to() {
+    let (mut front, kit) = Front::new();
+    let mut seat = Seat::open(kit).unwrap();
+    seat.append(b"first ").unwrap();
+    assert_eq!(front.look().bytes, 6);
+    seat.append(b"second").unwrap();
+    seat.ready(true);
+    let drained = front.look();
+    assert_eq!((drained.bytes, drained.finished), (6, 1));
+    assert_eq!(front.report(INITIALIZER), b"first second");
+}
+
+#[test]
 fn a_sleeping_worker_is_woken_by_an_order_and_by_the_wish_that_it_ends() {
     let (mut front, kit) = Front::new();
     let worker = worker(kit, echo);
