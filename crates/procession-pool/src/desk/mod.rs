@@ -315,7 +315,7 @@ impl Desk {
     fn send(&mut self, seq: Seq, parcel: Parcel<'_>, end: u64) -> Result<(), NotOffered> {
         self.look_at_taken()?;
         let sent = if self.tray.take(parcel, self.orders_taken) {
-            self.let_go_of_tray(false);
+            self.wish(self.wishes & !LET_GO);
             self.tray.try_send(&self.link, kind_of(seq), parcel, end)
         } else {
             self.link.try_send(kind_of(seq), parcel)
@@ -495,7 +495,7 @@ impl Desk {
         self.words().listen(0);
     }
 
-    /// Whether the worker may spin for a while before it sleeps.
+    /// Whether the worker may spin for a while before it sleeps; from its next wait on, so this costs next to nothing.
     pub(crate) fn let_spin(&mut self, may_spin: bool) {
         self.wish(if may_spin { self.wishes | MAY_SPIN } else { self.wishes & !MAY_SPIN });
     }
@@ -503,6 +503,7 @@ impl Desk {
     /// Tells the worker to end when it has done what it was offered.
     pub(crate) fn retire(&mut self) {
         self.wish(self.wishes | RETIRE);
+        self.words().wake(&self.kernel());
     }
 
     /// Gives the memory back that is kept for large bodies, here and in the worker; for when no more of them come for a while.
@@ -513,20 +514,17 @@ impl Desk {
         }
         let has_let_go = self.look_at_taken().is_ok() && self.tray.let_go(self.orders_taken);
         if has_let_go {
-            self.let_go_of_tray(true);
+            self.wish(self.wishes | LET_GO);
+            self.words().wake(&self.kernel());
         }
         has_let_go
     }
 
-    /// Has the worker give its part of that memory back, or keep it.
-    fn let_go_of_tray(&mut self, lets_go: bool) {
-        self.wish(if lets_go { self.wishes | LET_GO } else { self.wishes & !LET_GO });
-    }
-
+    /// Says what the worker is to do when it looks next.
     fn wish(&mut self, wishes: u64) {
         if wishes != self.wishes {
             self.wishes = wishes;
-            self.words().wish(&self.kernel(), wishes);
+            self.words().wish(wishes);
         }
     }
 }

@@ -154,23 +154,33 @@ fn a_short_report_that_was_read_in_part_goes_on_where_it_was_read_to() {
     assert_eq!(front.report(INITIALIZER), b"first second");
 }
 
+/// Waits until the worker sleeps.
+fn await_sleep(front: &Front) {
+    let end = Instant::now() + SOON;
+    // The third word of the desk, which the worker marks.
+    let sleeper = lower_half(front.desk.map.atomic_u64(2 * LINE * size_of::<u64>()).unwrap());
+    while procession_sys::futex_sleepers(sleeper).unwrap() == 0 {
+        assert!(Instant::now() < end, "it goes to sleep");
+        thread::yield_now();
+    }
+}
+
 #[test]
 fn a_sleeping_worker_is_woken_by_an_order_and_by_the_wish_that_it_ends() {
-    let (mut front, kit) = Front::new();
-    let worker = worker(kit, echo);
-    for count in 0..5 {
-        front.await_finished(count + 1);
-        let end = Instant::now() + SOON;
-        while procession_sys::futex_sleepers(lower_half(front.desk.map.atomic_u64(2 * LINE * 8).unwrap())).unwrap() == 0
-        {
-            assert!(Instant::now() < end, "it goes to sleep");
-            thread::yield_now();
-        }
-        if count < 4 {
-            front.offer(b"again");
-        }
+    // So many that it would take too long if they had to look by themselves.
+    const WORKERS: u32 = 10;
+    let began = Instant::now();
+    for _ in 0..WORKERS {
+        let (mut front, kit) = Front::new();
+        let worker = worker(kit, echo);
+        front.await_finished(1);
+        await_sleep(&front);
+        front.offer(b"again");
+        front.await_finished(2);
+        await_sleep(&front);
+        ends(front, worker);
     }
-    ends(front, worker);
+    assert!(began.elapsed() < WORKERS * waiting::RECHECK / 2, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -259,10 +259,9 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         }
     }
 
-    /// Says what the worker is to do, and wakes it.
-    pub(super) fn wish(self, world: &impl World<Word = W>, wishes: u64) {
+    /// Says what the worker is to do, which it sees when it looks next.
+    pub(super) fn wish(self, wishes: u64) {
         self.desk(WISHES).store(wishes, Release);
-        self.wake(world);
     }
 
     /// What the worker has said of itself.
