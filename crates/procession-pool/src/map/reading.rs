@@ -9,7 +9,7 @@ use procession_wire::Decoder;
 use crate::call::{Call, Item, Items, RAN};
 use crate::cell::{Chunk, End};
 use crate::error::TaskError;
-use crate::future::no_result;
+use crate::future::{no_result, result_of};
 
 /// What of a chunk is to be submitted anew.
 pub(super) struct Again {
@@ -55,21 +55,26 @@ impl Reading {
         let Some(end) = self.chunk.cell.end() else { return Some(Err(TaskError::WouldBlock)) };
         let (bytes, parcels) = Self::report(end).rest();
         let mut items = Items::of(&bytes[self.bytes..], &parcels[self.parcels..]);
-        let item = items.next::<R>();
-        if !matches!(item, Some(Item::Ran(_)) | None) {
+        let result = items.next::<R>().and_then(result_of);
+        if result.is_some() {
             let (rest, rest_parcels) = items.rest();
             (self.bytes, self.parcels) = (bytes.len() - rest.len(), parcels.len() - rest_parcels.len());
         }
-        Some(match item {
-            Some(Item::Value(value)) => Ok(value),
-            Some(Item::Fault(fault)) => Err(fault.into()),
-            Some(Item::Undecodable(error)) => Err(TaskError::Decode { reason: error.to_string() }),
-            Some(Item::Ran(_)) | None => Err(self.missing()),
-        })
+        Some(result.unwrap_or_else(|| Err(self.missing())))
     }
 
-    /// Reads all that is left.
+    /// Reads all that is left. As [`Self::next`] for each, without looking for its place.
     pub(super) fn read_all<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
+        let Some(end) = self.chunk.cell.end() else { return };
+        let (bytes, parcels) = Self::report(end).rest();
+        let mut items = Items::of(&bytes[self.bytes..], &parcels[self.parcels..]);
+        while self.left > 0 && items.tag() != Some(RAN) {
+            let Some(result) = items.next::<R>().and_then(result_of) else { break };
+            self.left -= 1;
+            take(result);
+        }
+        let (rest, rest_parcels) = items.rest();
+        (self.bytes, self.parcels) = (bytes.len() - rest.len(), parcels.len() - rest_parcels.len());
         while let Some(result) = self.next() {
             take(result);
         }
