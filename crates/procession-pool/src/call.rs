@@ -327,6 +327,16 @@ impl<'r> Items<'r> {
         Some(())
     }
 
+    /// The next item if it is a short value, as most are; `None` leaves it to [`Self::next`].
+    #[inline]
+    pub(crate) fn short_value<R: Passable>(&mut self) -> Option<R> {
+        let [VALUE, len @ ..0x80, rest @ ..] = self.rest else { return None };
+        let (part, rest) = rest.split_at_checked(usize::from(*len))?;
+        let value = decode_slice(part, Vec::new()).ok()?;
+        self.rest = rest;
+        Some(value)
+    }
+
     /// The next item; `None` after the last one that is whole.
     #[inline]
     pub(crate) fn next<R: Passable>(&mut self) -> Option<Item<R>> {

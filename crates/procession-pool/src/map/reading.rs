@@ -68,7 +68,15 @@ impl Reading {
         let Some(end) = self.chunk.cell.end() else { return };
         let (bytes, parcels) = Self::report(end).rest();
         let mut items = Items::of(&bytes[self.bytes..], &parcels[self.parcels..]);
-        while self.left > 0 && items.tag() != Some(RAN) {
+        while self.left > 0 {
+            if let Some(value) = items.short_value() {
+                self.left -= 1;
+                take(Ok(value));
+                continue;
+            }
+            if items.tag() == Some(RAN) {
+                break;
+            }
             let Some(result) = items.next::<R>().and_then(result_of) else { break };
             self.left -= 1;
             take(result);
