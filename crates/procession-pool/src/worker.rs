@@ -123,6 +123,12 @@ impl Report for AtSeat {
         }
         Ok(item.into_parts().0)
     }
+
+    #[inline]
+    fn number(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (item, len) = call::number_item(bytes);
+        self.0.seat.borrow_mut().append(&item[..len])
+    }
 }
 
 /// How an order begins; its arguments follow, or are in its parcel.

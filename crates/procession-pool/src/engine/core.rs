@@ -10,21 +10,25 @@ use std::sync::Arc;
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use procession_boot::FunctionId;
 use procession_sys::{Epoll, Interest};
 
 use super::entries::{Entries, Entry};
 use super::member::{Member, Offer};
 use crate::call::{Call, Failure, Fault, Reply};
 use crate::cell::{Backend, Outcome, Promise};
-use crate::desk::{Desk, Listener, NotDrained, NotOffered, Parcel, Readiness};
+use crate::desk::{Desk, Listener, NotDrained, NotOffered, ORDER_BYTES_MAX, Parcel, Readiness};
 use crate::error::TaskError;
+use crate::map::CHUNK_BYTES_MAX;
 use crate::record::Log;
 use crate::supervisor::{Action, Config, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
 use crate::task::Task;
 use crate::worker::heading;
 
-/// A body that is longer goes as a parcel.
-const INLINE_MAX: usize = 32 << 10;
+/// Arguments that are longer go as a parcel; a map's chunk does not, whose last item may be somewhat longer than the chunk.
+const INLINE_MAX: usize = 48 << 10;
+
+const _: () = assert!(INLINE_MAX > CHUNK_BYTES_MAX && INLINE_MAX + FunctionId::BYTES <= ORDER_BYTES_MAX);
 
 /// The state.
 pub(super) struct Core {
