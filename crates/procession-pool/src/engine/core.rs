@@ -216,6 +216,7 @@ impl Core {
         let Call { function, arguments } = &entry.call;
         let heading = heading(*function);
         let is_small = arguments.descriptor_count() == 0 && arguments.bytes().len() <= INLINE_MAX;
+        listen(&member.desk, self.listener); // Before the worker can have finished it, which it tells once.
         let offered = if is_small {
             member.desk.offer(&[&heading, arguments.bytes()], None)
         } else {
@@ -226,7 +227,6 @@ impl Core {
             Ok(seq) => {
                 entry.offer = Some((worker, seq));
                 member.offers.push_back(Offer { seq, task, reply: Reply::default() });
-                listen(&member.desk, self.listener);
                 self.let_spin(worker);
                 None
             }
