@@ -31,8 +31,8 @@
 //! # Rules
 //!
 //! - An idle worker and a queued task never wait at the same time, and of several the worker that was busy last is taken.
-//! - A busy worker is given tasks ahead only if its last ones were short ([`pace`]), and no more than its share of the
-//!   queue. A task with a timeout is given to an idle worker, and nothing is given behind it. When another worker would be
+//! - A busy worker is given tasks ahead only if its last ones were short ([`pace`]), and no more than its share of what
+//!   waits. A task with a timeout is given to an idle worker, and nothing is given behind it. When another worker would be
 //!   idle, what waits behind a task that takes long is revoked, and moved.
 //! - A worker that dies costs the task that it had begun, which fails or is tried anew. What it had not begun comes first
 //!   again, and does not notice.
@@ -59,10 +59,9 @@ use std::time::Duration;
 
 use self::alarm::Alarm;
 use self::starts::Starts;
-use self::tasks::{Place, Tasks};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the engine that makes them comes next"))]
-pub(crate) use self::vocabulary::Terms;
-pub(crate) use self::vocabulary::{Action, Config, Counts, Event, TaskId, Verdict, WorkerId};
+use self::tasks::Tasks;
+pub use self::vocabulary::PoolCounts;
+pub(crate) use self::vocabulary::{Action, Config, Event, TaskId, Terms, Verdict, WorkerId};
 use self::workers::{Phase, Workers};
 
 /// How many workers a task may kill: after so many it fails, whatever retries are left.
@@ -110,6 +109,7 @@ impl Supervisor {
     /// One without workers; what an eager one wants at once is said after the first event, for which a `Tick` will do.
     pub(crate) fn new(mut config: Config) -> Self {
         config.size = config.size.max(1);
+        config.tasks_per_child = config.tasks_per_child.map(|tasks| tasks.max(1));
         let starts = Starts::new(config.size);
         Self {
             config,
@@ -164,10 +164,10 @@ impl Supervisor {
     }
 
     /// How many tasks and workers there are in each state.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> PoolCounts {
         let phases = |wanted: &[Phase]| self.workers.iter().filter(|worker| wanted.contains(&worker.phase())).count();
         let busy = self.workers.iter().filter(|it| it.phase() == Phase::Ready && !it.orders().is_empty()).count();
-        Counts {
+        PoolCounts {
             queued: self.tasks.queued(),
             delayed: self.tasks.delayed(),
             offered: self.tasks.offered(),
@@ -178,20 +178,23 @@ impl Supervisor {
         }
     }
 
-    /// Whether every task that was submitted is resolved.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.tasks.is_empty()
-    }
-
     /// Whether no more tasks are taken.
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
+}
+
+#[cfg(test)]
+impl Supervisor {
+    /// Whether every task that was submitted is resolved.
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
 
     /// The worker that has a task, begun or not.
-    pub(crate) fn worker_of(&self, task: TaskId) -> Option<WorkerId> {
+    fn worker_of(&self, task: TaskId) -> Option<WorkerId> {
         match self.tasks.place(task)? {
-            Place::Offered { worker } => Some(worker),
+            tasks::Place::Offered { worker } => Some(worker),
             _ => None,
         }
     }

@@ -11,10 +11,10 @@ mod desk;
 
 use std::collections::BTreeMap;
 use std::os::fd::AsFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::{methods, start};
-use desk::{Bells, Desk, Listener, NotDrained, NotOffered, Parcel, Readiness, Seat, Seq, WorkerKit};
+use desk::{Bells, Bytes, Desk, Listener, NotDrained, NotOffered, Parcel, Readiness, Seat, Seq, WorkerKit};
 use procession_launch::{Process, StartMethod};
 use procession_sys::{Deadline, Interest, fail_points, poll_one};
 use procession_testkit::open_descriptors;
@@ -29,6 +29,7 @@ procession_testkit::main! {
         a_worker_killed_while_it_passes_a_revoked_order_loses_nothing,
         a_worker_killed_asleep_or_out_of_room_has_shown_what_it_had,
         a_parcel_that_a_dead_worker_has_not_received_is_closed,
+        large_bodies_go_by_a_tray_from_the_second_on_and_its_memory_is_given_back,
     ];
     cases: [without_descriptors_nothing_is_lost];
 }
@@ -227,6 +228,67 @@ fn a_parcel_that_a_dead_worker_has_not_received_is_closed(method: StartMethod) {
     assert!(poll_one(&read, Interest::Read, Deadline::after(SOON)).unwrap(), "nobody holds the pipe");
     let refused = front.desk.offer(&[b"x"], Some(Parcel { body: b"x", descriptors: &[] })).unwrap_err();
     assert!(matches!(refused, NotOffered::Gone), "{refused:?}");
+}
+
+/// How many mappings of trays a process has.
+fn trays(pid: u32) -> usize {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).unwrap();
+    maps.lines().filter(|line| line.contains("procession-tray")).count()
+}
+
+/// What [`sum`] reports on a parcel that came whole.
+fn summed(way: u8, len: usize, descriptors: usize) -> Vec<u8> {
+    [&[way, 1, descriptors as u8], len.to_le_bytes().as_slice()].concat()
+}
+
+/// Reports on each parcel by which way it came, and what it is.
+fn sum(kit: WorkerKit) {
+    let mut seat = Seat::open(kit).unwrap();
+    seat.ready(true);
+    while let Some(order) = seat.next_order().unwrap() {
+        let parcel = order.parcel.unwrap();
+        let way = match parcel.body {
+            Bytes::Own(_) => b'o',
+            Bytes::Mapped(_) => b'm',
+            Bytes::Lent(_) => b't',
+        };
+        let (len, descriptors) = (parcel.body.as_ref().len(), parcel.descriptors.len());
+        let is_whole = parcel.body.as_ref().iter().all(|&byte| byte == len as u8);
+        assert_eq!(parcel.into_decoder().value::<u8>().unwrap(), len as u8);
+        let mut summed = summed(way, len, descriptors);
+        summed[1] = is_whole.into();
+        seat.append(&summed).unwrap();
+        seat.finish(order.seq);
+    }
+}
+
+fn large_bodies_go_by_a_tray_from_the_second_on_and_its_memory_is_given_back(method: StartMethod) {
+    const MIB: usize = 1 << 20;
+    let (mut front, kit) = Front::new();
+    let child = start(method, sum, (kit,));
+    let null = procession_sys::dev_null().unwrap();
+    let mut sent = 1;
+    for round in 0..2 {
+        for (len, way) in
+            [65_537, 3 * MIB + 5, MIB, 10, 4 * MIB + 1, 100_001, 64 * MIB + 3].into_iter().zip(*b"mttottm")
+        {
+            let (body, descriptors) = (vec![len as u8; len], vec![null.as_fd(); len % 3 * 150]);
+            let parcel = Parcel { body: &body, descriptors: &descriptors };
+            let seq = front.desk.offer(&[b"x"], Some(parcel)).unwrap();
+            sent += 1;
+            front.await_finished(sent);
+            assert_eq!(front.report(seq), summed(way, len, descriptors.len()), "{round}: {len}");
+        }
+        assert_eq!([child.pid(), procession_sys::pid()].map(trays), [1, 1]);
+        assert!(front.desk.give_memory_back() && front.desk.give_memory_back());
+        let end = Instant::now() + SOON;
+        while [child.pid(), procession_sys::pid()].map(trays) != [0, 0] {
+            assert!(Instant::now() < end, "an idle worker hears of it");
+            std::thread::yield_now();
+        }
+    }
+    front.desk.retire();
+    child.join().unwrap();
 }
 
 fn without_descriptors_nothing_is_lost() {

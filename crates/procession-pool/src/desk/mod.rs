@@ -18,6 +18,7 @@
 mod error;
 mod link;
 mod stream;
+mod tray; // For large bodies.
 mod waiting;
 mod words; // What may become of an order. Read this first.
 
@@ -41,11 +42,14 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::error::{Corrupt, NotDrained, NotOffered};
 pub(crate) use self::link::Parcel;
 pub(crate) use self::seat::{Order, Seat};
+#[cfg(test)]
+pub(crate) use self::tray::{Bytes, Received};
 
 use self::link::Link;
 use self::stream::{STREAM_BYTES, Stream};
+use self::tray::Tray;
 use self::waiting::Kernel;
-use self::words::{MAY_SPIN, RETIRE, Size, Words};
+use self::words::{LET_GO, MAY_SPIN, RETIRE, Size, Words};
 
 /// An order's number. No two orders of a desk have the same.
 pub(crate) type Seq = u64;
@@ -145,6 +149,7 @@ pub(crate) struct Drained {
 pub(crate) struct Desk {
     map: SharedMap,
     link: Link,
+    tray: Tray,
     /// What the worker was told to do.
     wishes: u64,
     /// The next order's number.
@@ -188,6 +193,7 @@ impl Desk {
         let desk = Self {
             map,
             link: Link::new(ours),
+            tray: Tray::default(),
             wishes: 0,
             next: INITIALIZER + 1,
             order_at: 0,
@@ -227,7 +233,7 @@ impl Desk {
             return Err(NotOffered::NoRoom);
         }
         if let Some(parcel) = parcel {
-            self.send(seq, parcel)?;
+            self.send(seq, parcel, end)?;
         }
         let mut at = self.order_at;
         for part in parts {
@@ -257,12 +263,18 @@ impl Desk {
         if self.fits(end, passed) {
             return Ok(true);
         }
+        self.look_at_taken()?;
+        Ok(self.fits(end, passed))
+    }
+
+    /// Looks how far the worker has taken orders.
+    fn look_at_taken(&mut self) -> Result<(), Corrupt> {
         let taken = self.words().orders_taken();
         if taken < self.orders_taken || taken > self.order_at {
             return Err(Corrupt::Position);
         }
         self.orders_taken = taken;
-        Ok(self.fits(end, passed))
+        Ok(())
     }
 
     #[inline]
@@ -270,9 +282,16 @@ impl Desk {
         end - self.orders_taken <= STREAM_BYTES && self.orders_taken >= passed
     }
 
-    /// Sends what goes with an order.
-    fn send(&self, seq: Seq, parcel: Parcel<'_>) -> Result<(), NotOffered> {
-        let Err(error) = self.link.try_send(kind_of(seq), parcel) else { return Ok(()) };
+    /// Sends what goes with an order, which ends there.
+    fn send(&mut self, seq: Seq, parcel: Parcel<'_>, end: u64) -> Result<(), NotOffered> {
+        self.look_at_taken()?;
+        let sent = if self.tray.take(parcel, self.orders_taken) {
+            self.let_go_of_tray(false);
+            self.tray.try_send(&self.link, kind_of(seq), parcel, end)
+        } else {
+            self.link.try_send(kind_of(seq), parcel)
+        };
+        let Err(error) = sent else { return Ok(()) };
         // Descriptors under way are limited, too, and some of them may be before this worker.
         let waits_for_worker = is_too_many_in_flight(&error) && self.reading < self.next;
         Err(match error.kind() {
@@ -447,6 +466,29 @@ impl Desk {
     /// Tells the worker to end when it has done what it was offered.
     pub(crate) fn retire(&mut self) {
         self.wish(self.wishes | RETIRE);
+    }
+
+    /// Gives the memory back that is kept for large bodies, here and in the worker; for when no more of them come for a while.
+    /// False if the worker has not yet begun an order with such a body: then it is worth another try.
+    pub(crate) fn give_memory_back(&mut self) -> bool {
+        if !self.tray.is_kept() {
+            return true;
+        }
+        let has_let_go = self.look_at_taken().is_ok() && self.tray.let_go(self.orders_taken);
+        if has_let_go {
+            self.let_go_of_tray(true);
+        }
+        has_let_go
+    }
+
+    /// Whether there is such memory.
+    pub(crate) fn keeps_memory(&self) -> bool {
+        self.tray.is_kept()
+    }
+
+    /// Has the worker give its part of that memory back, or keep it.
+    fn let_go_of_tray(&mut self, lets_go: bool) {
+        self.wish(if lets_go { self.wishes | LET_GO } else { self.wishes & !LET_GO });
     }
 
     fn wish(&mut self, wishes: u64) {

@@ -6,10 +6,10 @@
 use std::io;
 
 use procession_sys::{Access, Bell, PacketSocket, SharedMap, fail_point};
-use procession_wire::frame::Frame;
 
 use super::link::{Link, Parcel};
 use super::stream::STREAM_BYTES;
+use super::tray::{IN_TRAY, Received, Table};
 use super::waiting::Kernel;
 use super::words::{Next, Size};
 use super::{
@@ -28,7 +28,7 @@ pub(crate) struct Order {
     /// What it says.
     pub(crate) bytes: Vec<u8>,
     /// What was too large for that, or carries descriptors.
-    pub(crate) parcel: Option<Frame>,
+    pub(crate) parcel: Option<Received>,
 }
 
 /// The worker's side.
@@ -36,6 +36,7 @@ pub(crate) struct Order {
 pub(crate) struct Seat {
     map: SharedMap,
     link: Link,
+    table: Table,
     bells: Bells,
     /// The order that comes next.
     next: Seq,
@@ -58,8 +59,18 @@ impl Seat {
         let link = Link::new(PacketSocket::try_from_fd(kit.link.into_owned()?)?);
         let background = Bell::from(kit.background.into_owned()?);
         let bells = Bells { background, driver: Bell::from(kit.driver.into_owned()?) };
-        let seat =
-            Self { map, link, bells, next: 1, current: INITIALIZER, order_at: 0, written: 0, read: 0, frames: 0 };
+        let seat = Self {
+            map,
+            link,
+            table: Table::default(),
+            bells,
+            next: INITIALIZER + 1,
+            current: INITIALIZER,
+            order_at: 0,
+            written: 0,
+            read: 0,
+            frames: 0,
+        };
         seat.words().begin(INITIALIZER);
         Ok(seat)
     }
@@ -79,10 +90,11 @@ impl Seat {
     /// spins for a moment if it may, and sleeps then.
     pub(crate) fn next_order(&mut self) -> io::Result<Option<Order>> {
         loop {
-            match self.words().await_next(&Kernel::new(&self.map), self.next) {
+            match self.words().await_next(&Kernel::new(&self.map), self.next, self.table.is_kept()) {
                 Some(Next::Offered) if self.words().begin(self.next) => return self.take().map(Some),
-                Some(Next::Offered | Next::Nothing) => {} // It was revoked at the last moment.
+                Some(Next::Offered) => {} // It was revoked at the last moment.
                 Some(Next::Revoked) => self.skip()?,
+                Some(Next::Nothing) => self.table.let_go(),
                 None => return Ok(None),
             }
         }
@@ -104,7 +116,7 @@ impl Seat {
         let size = self.size()?;
         let mut bytes = vec![0; size.bytes as usize];
         ORDERS.read(&self.map, self.order_at, &mut bytes)?;
-        let parcel = if size.has_parcel { Some(self.receive(seq)?) } else { None };
+        let parcel = if size.has_parcel { self.receive(seq, true)? } else { None };
         fail_point!("desk: taken");
         self.pass(size);
         self.current = seq;
@@ -115,7 +127,7 @@ impl Seat {
     fn skip(&mut self) -> io::Result<()> {
         let size = self.size()?;
         if size.has_parcel {
-            self.receive(self.next)?;
+            self.receive(self.next, false)?;
         }
         fail_point!("desk: skipped");
         self.pass(size);
@@ -130,13 +142,13 @@ impl Seat {
         self.words().free_orders(self.order_at);
     }
 
-    /// The frame that belongs to an order, which was sent before that was offered.
-    fn receive(&mut self, seq: Seq) -> io::Result<Frame> {
+    /// What belongs to an order, which was sent before that was offered.
+    fn receive(&mut self, seq: Seq, is_wanted: bool) -> io::Result<Option<Received>> {
         let frame = self.link.receive()?;
-        if frame.kind != kind_of(seq) {
+        if frame.kind & !IN_TRAY != kind_of(seq) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "another order's frame came over the link"));
         }
-        Ok(frame)
+        self.table.receive(frame, is_wanted)
     }
 
     /// Adds to the report on the current order; the pool can read it as soon as this returns. Waits for room.

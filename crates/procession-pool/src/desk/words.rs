@@ -67,6 +67,8 @@ const HAS_PARCEL: u64 = 1 << 63;
 pub(super) const MAY_SPIN: u64 = 1;
 /// The worker is to end when it has nothing left.
 pub(super) const RETIRE: u64 = 2;
+/// The worker is to give its memory for large bodies back.
+pub(super) const LET_GO: u64 = 4;
 
 /// How often a mark is tried again that the other side has changed. More than that is a worker's mischief, and whoever
 /// waits for it looks again by itself.
@@ -316,9 +318,10 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         self.desk(READINESS).store(readiness, Release);
     }
 
-    /// Waits for what comes next; `None` when nothing does, and the pool wants the worker to end.
+    /// Waits for what comes next; `None` when nothing does, and the pool wants the worker to end. For who `keeps` memory for
+    /// large bodies, that is nothing when it is to be given back.
     #[inline]
-    pub(super) fn await_next(self, world: &impl World<Word = W>, seq: Seq) -> Option<Next> {
+    pub(super) fn await_next(self, world: &impl World<Word = W>, seq: Seq, keeps: bool) -> Option<Next> {
         loop {
             let next = self.next(seq);
             if next != Next::Nothing {
@@ -329,6 +332,9 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
                 // What was offered before that is to be seen now.
                 let last = self.next(seq);
                 return (last != Next::Nothing).then_some(last);
+            }
+            if wishes & LET_GO != 0 && keeps {
+                return Some(Next::Nothing);
             }
             if wishes & MAY_SPIN == 0 || !world.spin() {
                 self.park(world, || self.next(seq) != Next::Nothing || self.wishes() != wishes);

@@ -54,8 +54,6 @@ impl Supervisor {
             self.rest(worker, step);
             return;
         }
-        // If another one was to be killed, it has finished: this one has begun after it.
-        it.doom = it.doom.filter(|doom| doom.task() == task);
         self.workers.ask(worker, position, Asked::HasBegun);
         if asked == (Asked::ToCancel { kill: true }) {
             self.doom(worker, task, step);

@@ -20,7 +20,7 @@ pub(crate) struct Config {
     pub(crate) size: u32,
     /// Whether there are always as many as that, as a pool has; otherwise they are started as they are needed.
     pub(crate) eager: bool,
-    /// How many items a worker is given before it is replaced.
+    /// How many items a worker is given before it is replaced: at least one, or it is taken as one.
     pub(crate) tasks_per_child: Option<u64>,
     /// How many tasks a worker is given at most beyond the one that it runs.
     pub(crate) prefetch_max: u32,
@@ -101,7 +101,8 @@ pub(crate) enum Action {
     /// So many workers in a row have ended before they were ready. Told when the limit is reached, and not again before
     /// a worker was ready.
     Storm { deaths: u32 },
-    /// It is closed or killed, and there is no worker and no task left. The last action of all.
+    /// It is closed or killed, and there is no worker and no task left. The last action, but for what is told to tasks
+    /// that are submitted all the same.
     AllEnded,
 }
 
@@ -122,21 +123,22 @@ pub(crate) enum Verdict {
     NoWorkers { deaths: u32 },
 }
 
-/// How many there are.
+/// How many tasks and workers a pool has, by what they are at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+#[non_exhaustive]
+pub struct PoolCounts {
     /// Tasks that wait for a worker.
-    pub(crate) queued: usize,
+    pub queued: usize,
     /// Tasks that wait for the time of their next attempt.
-    pub(crate) delayed: usize,
+    pub delayed: usize,
     /// Tasks that workers have, begun or not.
-    pub(crate) offered: usize,
+    pub offered: usize,
     /// Workers that are ready and have a task.
-    pub(crate) busy: usize,
+    pub busy: usize,
     /// Workers that are ready and have none.
-    pub(crate) idle: usize,
+    pub idle: usize,
     /// Workers that are being started, or run their initializer.
-    pub(crate) starting: usize,
+    pub starting: usize,
     /// Workers that are ending, by their own way or killed.
-    pub(crate) ending: usize,
+    pub ending: usize,
 }

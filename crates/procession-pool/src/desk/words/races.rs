@@ -86,7 +86,7 @@ impl Streams {
             let mut done = Vec::new();
             let mut written = 0;
             let mut next = 1;
-            while let Some(found) = words(kernel).await_next(kernel, next) {
+            while let Some(found) = words(kernel).await_next(kernel, next, false) {
                 if found == Next::Offered && words(kernel).begin(next) {
                     assert_eq!(words(kernel).size(next).bytes, next);
                     assert_eq!(streams.orders.read(next), next, "the order's own bytes");

@@ -29,7 +29,7 @@ fn explore(config: &Config, plan: &[Terms], budget: &Budget, depth: u32) -> usiz
         let moves = if moved < depth { world.moves() } else { Vec::new() };
         // What is lost stays lost, and shows at the end of the way.
         if moves.is_empty()
-            && let Err(broken) = world.clone().settle()
+            && let Err(broken) = world.settle(false).and_then(|()| world.settle(true))
         {
             panic!("{broken}\nleft alone after {:#?}", path(&history, at));
         }

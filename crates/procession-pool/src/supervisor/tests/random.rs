@@ -71,7 +71,7 @@ proptest! {
             let result = world.apply(next);
             prop_assert!(result.is_ok(), "{}\nafter {happened:#?}", result.unwrap_err());
         }
-        let result = world.settle();
+        let result = world.settle(false).and_then(|()| world.settle(true));
         prop_assert!(result.is_ok(), "{}\nleft alone after {happened:#?}", result.unwrap_err());
     }
 }

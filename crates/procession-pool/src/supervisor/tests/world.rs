@@ -116,6 +116,8 @@ struct Known {
     verdict: Option<Verdict>,
     is_cancel_asked: bool,
     is_kill_asked: bool,
+    /// It was canceled during its present attempt.
+    is_cancel_due: bool,
     /// Attempts that came to an end.
     failures: u32,
     deaths: u32,
@@ -259,13 +261,16 @@ impl World {
             }
             Move::Cancel { task, kill } => {
                 self.budget.cancels -= 1;
-                self.tasks[task as usize].is_cancel_asked = true;
-                self.tasks[task as usize].is_kill_asked |= kill;
+                let known = &mut self.tasks[task as usize];
+                (known.is_cancel_asked, known.is_cancel_due) = (true, true);
+                known.is_kill_asked |= kill;
                 self.tell(Event::CancelAsked { task, kill })
             }
             Move::CancelAll => {
                 self.budget.may_cancel_all = false;
-                self.tasks.iter_mut().for_each(|known| known.is_cancel_asked = true);
+                for known in &mut self.tasks {
+                    (known.is_cancel_asked, known.is_cancel_due) = (true, true);
+                }
                 self.tell(Event::CancelAll)
             }
             Move::Close => {
@@ -283,7 +288,10 @@ impl World {
                 if let Some(process) = self.processes.get_mut(&worker).filter(|_| is_revoked) {
                     process.refused_until = Duration::ZERO;
                 }
-                self.tell(Event::Revoked { worker, task, is_revoked })
+                self.tell(Event::Revoked { worker, task, is_revoked })?;
+                let known = &self.tasks[task as usize];
+                promise!(!(is_revoked && known.is_cancel_due && known.verdict.is_none()), "{task} is still to be run");
+                Ok(())
             }
             Move::Tick => {
                 let wake = self.wake.take().expect("it was asked for");
@@ -459,10 +467,15 @@ impl World {
         promise!(offered <= 1 + self.config.prefetch_max as usize, "it has {offered}");
         known.offered_at = self.now;
         known.is_report_told = false;
+        known.is_cancel_due = false;
         Ok(())
     }
 
     fn revoke(&mut self, worker: WorkerId, task: TaskId) -> Result<(), Broken> {
+        let is_anybody_idle = self.processes.values().any(|it| it.is_ready_told && !it.is_retired && !it.has_orders());
+        let is_pressed = self.tasks.iter().any(|known| known.is_kill_asked && known.verdict.is_none());
+        let is_canceled = self.tasks[task as usize].is_cancel_asked;
+        promise!(is_canceled || is_pressed || is_anybody_idle, "nobody wants it back");
         let process = self.processes.get_mut(&worker).ok_or("there is no such worker")?;
         promise!(process.has(task), "the worker does not have it");
         let asked_twice = self.answers.iter().any(|&(other, asked, _)| (other, asked) == (worker, task));
@@ -546,13 +559,26 @@ impl World {
         let counted = counts.queued + counts.delayed + counts.offered;
         promise!(counted == open, "{open} tasks are open, {counted} are known");
         promise!(self.supervisor.is_idle() == (open == 0), "whether it is idle");
+        let is_spared = |process: &Process| process.stage != Stage::Wanted && !process.is_killed;
+        promise!(!self.is_killed || !self.processes.values().any(is_spared), "everything was to be killed");
         let is_over = self.is_closed && open == 0 && self.processes.is_empty();
         promise!(self.is_ended == is_over, "it has ended: {}", self.is_ended);
         Ok(())
     }
 
-    /// From now on everything goes well; whatever is left must come to its end.
-    pub(super) fn settle(mut self) -> Result<(), Broken> {
+    /// From now on everything goes well, but for tasks that hang whoever is to kill them; whatever is left must come to its
+    /// end.
+    pub(super) fn settle(&self, do_hang: bool) -> Result<(), Broken> {
+        self.clone().come_to_an_end(do_hang)
+    }
+
+    /// Whether somebody is to kill a task if it does not end.
+    fn is_to_be_killed(&self, worker: WorkerId) -> bool {
+        let task = self.processes[&worker].desk.front().map_or(0, |&task| task as usize);
+        self.plan[task].timeout.is_some() || self.tasks[task].is_kill_asked
+    }
+
+    fn come_to_an_end(mut self, do_hang: bool) -> Result<(), Broken> {
         self.budget = Budget {
             deaths: 0,
             failed_starts: 0,
@@ -569,6 +595,7 @@ impl World {
             let moves = self.moves();
             let is_wanted = |a_move: &&Move| match a_move {
                 Move::Submit | Move::Close => false,
+                Move::Complete { worker, .. } if do_hang => !self.is_to_be_killed(*worker),
                 Move::Die { worker } => self.processes[worker].is_killed || self.processes[worker].is_retired,
                 _ => true,
             };
@@ -579,7 +606,7 @@ impl World {
         promise!(open.is_none(), "task {open:?} is never resolved");
         if !self.is_closed {
             self.apply(Move::Close)?;
-            return self.settle();
+            return self.come_to_an_end(do_hang);
         }
         promise!(self.is_ended, "it never ends");
         Ok(())
