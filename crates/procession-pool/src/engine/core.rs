@@ -220,6 +220,7 @@ impl Core {
         let heading = heading(*function);
         listen(&member.desk, self.listener); // Before it has anything to tell: it may be done at once.
         let is_small = arguments.descriptor_count() == 0 && arguments.bytes().len() <= INLINE_MAX;
+        listen(&member.desk, self.listener); // Before the worker can have finished it, which it tells once.
         let offered = if is_small {
             member.desk.offer(&[&heading, arguments.bytes()], None)
         } else {
