@@ -96,8 +96,17 @@ impl Seat {
     pub(crate) fn next_order(&mut self) -> io::Result<Option<Order>> {
         loop {
             match self.words().await_next(&Kernel::new(&self.map), self.next, self.table.is_kept()) {
-                Some(Next::Offered) if self.words().begin(self.next) => return self.take().map(Some),
-                Some(Next::Offered) => {} // It was revoked at the last moment.
+                Some(Next::Offered) => {
+                    let size = self.size()?;
+                    // Another worker can do what is not begun here.
+                    if size.has_parcel && !self.has_link() {
+                        return Err(io::Error::new(io::ErrorKind::NotConnected, "the link of this worker was closed"));
+                    }
+                    // Else it was revoked at the last moment.
+                    if self.words().begin(self.next) {
+                        return self.take(size).map(Some);
+                    }
+                }
                 Some(Next::Revoked) => self.skip()?,
                 Some(Next::Nothing) => self.table.let_go(),
                 None => return Ok(None),
@@ -114,11 +123,15 @@ impl Seat {
         Ok(size)
     }
 
+    /// Whether its link is there: what ran here may have closed descriptors that it did not own.
+    pub(crate) fn has_link(&self) -> bool {
+        self.link.is_open()
+    }
+
     /// Reads the order that has just begun.
-    fn take(&mut self) -> io::Result<Order> {
+    fn take(&mut self, size: Size) -> io::Result<Order> {
         fail_point!("desk: begun");
         let seq = self.next;
-        let size = self.size()?;
         let bytes = self.read_order(size.bytes as usize)?;
         let parcel = if size.has_parcel { self.receive(seq, true)? } else { None };
         fail_point!("desk: taken");

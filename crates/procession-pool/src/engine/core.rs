@@ -234,7 +234,11 @@ impl Core {
                 self.let_spin(worker);
                 None
             }
-            Err(NotOffered::NoRoom | NotOffered::Gone) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::Gone) => {
+                member.desk.retire(); // If it has not died, it has closed its link, and is to end.
+                Some(Event::NoRoom { worker, task })
+            }
             Err(NotOffered::Corrupt(_)) => {
                 let _ = member.process.kill();
                 Some(Event::NoRoom { worker, task })
