@@ -34,6 +34,7 @@ pub(crate) struct Settings {
     initializer: Option<Result<Initializer, SubmitError>>,
     affinity: Vec<usize>,
     keeps_tails: bool,
+    is_recorded: bool,
     eager: bool,
 }
 
@@ -48,6 +49,7 @@ impl Settings {
             initializer: None,
             affinity: Vec::new(),
             keeps_tails: true,
+            is_recorded: false,
             eager,
         }
     }
@@ -78,8 +80,8 @@ impl Settings {
             prefetch_max: PREFETCH_MAX as u32,
             retire_grace: Some(RETIRE_GRACE),
         };
-        let (affinity, keeps_tails) = (self.affinity, self.keeps_tails);
-        Engine::start(Setup { name, context, config, initializer, affinity, keeps_tails })
+        let (affinity, keeps_tails, is_recorded) = (self.affinity, self.keeps_tails, self.is_recorded);
+        Engine::start(Setup { name, context, config, initializer, affinity, keeps_tails, is_recorded })
     }
 }
 
@@ -128,6 +130,10 @@ impl Settings {
 
     pub(crate) fn set_affinity(&mut self, processors: impl IntoIterator<Item = usize>) {
         self.affinity = processors.into_iter().collect();
+    }
+
+    pub(crate) fn set_recorded(&mut self) {
+        self.is_recorded = true;
     }
 
     pub(crate) fn set_keeps_tails(&mut self, keeps: bool) {
@@ -184,6 +190,13 @@ macro_rules! settings_verbs {
         /// Has each worker run on one processor of these only, dealt out in turn.
         pub fn pin_workers(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
             self.settings.set_affinity(processors);
+            self
+        }
+
+        /// Writes down what the supervisor is told and what it says, for tests that replay it.
+        #[doc(hidden)]
+        pub fn recorded(mut self) -> Self {
+            self.settings.set_recorded();
             self
         }
 

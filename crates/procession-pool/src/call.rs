@@ -4,8 +4,9 @@
 //! what is to be done with arguments and results of its types. Does no IO: a [`Report`] takes what is to be told.
 //!
 //! # The bytes
-//! The arguments of a single call stand one after the other; those of a chunk, item by item, each item a part that begins
-//! with its length. A reply is a sequence of items, each a tag and a part:
+//! The arguments of a single call stand one after the other. Those of a chunk begin with a byte that is [`PARTS`], and follow
+//! item by item, each a part that begins with its length; or it is the width of numbers, which follow as they are in memory.
+//! A reply is a sequence of items, each a tag and a part:
 //!
 //! | tag | what follows |
 //! |---|---|
@@ -13,9 +14,11 @@
 //! | [`FAULT`] | why there is none: a [`Fault`] |
 //! | [`PARCEL`] | nothing: the item is in the next parcel, tag and all |
 //! | [`RAN`] | for how long a chunk ran, in nanoseconds; its last item |
+//! | [`NUMBER`] and a width | instead of a part so many bytes: a number as it is in memory |
 
 use std::cell::RefCell;
 use std::io;
+use std::mem;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::slice;
@@ -24,7 +27,7 @@ use std::time::Instant;
 use procession_boot::{BootError, FunctionId, resolve};
 use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, Passable, Target, current_process};
-use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, decode_slice};
+use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, bulk, decode_slice};
 use serde::{Deserialize, Serialize};
 
 /// The item is a value,
@@ -35,6 +38,12 @@ pub(crate) const FAULT: u8 = 1;
 pub(crate) const PARCEL: u8 = 2;
 /// or is the end of a chunk.
 pub(crate) const RAN: u8 = 3;
+
+/// In front of the items of a chunk: each is a part.
+pub(crate) const PARTS: u8 = 0;
+
+/// The item is a number; the lower bits are how many bytes it has.
+pub(crate) const NUMBER: u8 = 0x40;
 
 /// A function with its arguments.
 #[derive(Clone, Debug)]
@@ -84,6 +93,24 @@ pub(crate) trait Report {
     /// # Errors
     /// The system refused what it takes to carry it.
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>>;
+
+    /// Takes an item that is a number with these bytes, of which there are at most [`NUMBER_BYTES_MAX`].
+    ///
+    /// # Errors
+    /// As above.
+    fn number(&mut self, bytes: &[u8]) -> io::Result<()>;
+}
+
+/// How many bytes a number has at most.
+pub(crate) const NUMBER_BYTES_MAX: usize = size_of::<u128>();
+
+/// The item that a number is, which is so many bytes of these.
+#[inline]
+pub(crate) fn number_item(bytes: &[u8]) -> ([u8; NUMBER_BYTES_MAX + 1], usize) {
+    let mut item = [0; NUMBER_BYTES_MAX + 1];
+    item[0] = NUMBER | bytes.len() as u8;
+    item[1..=bytes.len()].copy_from_slice(bytes);
+    (item, 1 + bytes.len())
 }
 
 /// Why an item has no value.
@@ -137,18 +164,81 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
 
     fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
         let begun = Instant::now();
-        let mut buffer = Vec::new();
+        let has_numbers = arguments.bytes(1).is_some_and(|form| form != [PARTS]);
+        let width = A::number_width().filter(|_| has_numbers);
+        let mut teller = Teller { report: &mut *report, buffer: Vec::new() };
         while !arguments.is_at_end() {
-            let told = tell_call(&mut *report, buffer, function, || arguments.part(|part| A::decode(part)));
+            // One catch for many items: without a panic there is one in all.
+            let told = catch_call(|| teller.tell_all::<F, A>(function, &mut arguments, width));
+            let told = match told {
+                Ok(told) => told,
+                Err(panic) => teller.tell_fault(&Fault::here(Failure::Panicked(panic))),
+            };
             // A reply with an item left out would give what follows to others: it ends there.
-            let Some(told) = told else { return report };
-            buffer = told;
+            if told.is_none() {
+                return report;
+            }
         }
         let ran = u64::try_from(begun.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        tell(&mut *report, buffer, RAN, |encoder| encoder.value(&ran));
+        tell(&mut *report, Vec::new(), RAN, |encoder| encoder.value(&ran));
         report
     }
 }
+
+/// Tells of the items of a chunk.
+struct Teller<'r> {
+    report: &'r mut dyn Report,
+    /// Memory for the next item.
+    buffer: Vec<u8>,
+}
+
+impl Teller<'_> {
+    /// Calls the function with each item, until there is none left; `None` if nothing can be told any more.
+    ///
+    /// # Panics
+    /// As the item does that was taken last, of which nothing has been told.
+    fn tell_all<F: Target<A>, A: Arguments>(
+        &mut self,
+        function: F,
+        arguments: &mut Decoder,
+        width: Option<usize>,
+    ) -> Option<()> {
+        while !arguments.is_at_end() {
+            let decoded = match width {
+                Some(width) => arguments.bytes(width).and_then(A::of_number).ok_or_else(|| NO_NUMBER.to_owned()),
+                None => arguments.part(|part| A::decode(part)).map_err(|error| error.to_string()),
+            };
+            match decoded {
+                Ok(decoded) => self.tell_output(procession_calls_target(function, decoded))?,
+                Err(reason) => self.tell_fault(&Fault::here(Failure::Arguments(reason)))?,
+            }
+        }
+        Some(())
+    }
+
+    #[inline]
+    fn tell_output<R: Passable>(&mut self, output: R) -> Option<()> {
+        if let Some(number) = bulk::number_bytes(&output) {
+            return self.report.number(number).ok();
+        }
+        let item = item(mem::take(&mut self.buffer), VALUE, |part| part.value(&output));
+        drop(output); // If it panics, the item has.
+        let told = item.map_err(|error| error.to_string());
+        match told.and_then(|item| self.report.item(item).map_err(|error| error.to_string())) {
+            Ok(buffer) => self.buffer = buffer,
+            Err(reason) => self.tell_fault(&Fault::here(Failure::Output(reason)))?,
+        }
+        Some(())
+    }
+
+    #[cold]
+    fn tell_fault(&mut self, fault: &Fault) -> Option<()> {
+        tell_fault(self.report, fault, mem::take(&mut self.buffer)).map(|buffer| self.buffer = buffer)
+    }
+}
+
+/// What arguments are that end in the middle of a number.
+const NO_NUMBER: &str = "they end in the middle of a number";
 
 /// Calls the function with what `decode` gives, and tells what came of it; `None` if nothing could be told.
 #[inline]
@@ -237,6 +327,13 @@ impl Report for Reply {
         self.parcels.push(Parcel { body: Box::new(bytes), descriptors });
         Ok(Vec::new())
     }
+
+    #[inline]
+    fn number(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (item, len) = number_item(bytes);
+        self.bytes.extend_from_slice(&item[..len]);
+        Ok(())
+    }
 }
 
 /// A reply that whoever makes the call keeps a hand on.
@@ -245,6 +342,11 @@ struct Kept(Rc<RefCell<Reply>>);
 impl Report for Kept {
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
         self.0.borrow_mut().item(item)
+    }
+
+    #[inline]
+    fn number(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.0.borrow_mut().number(bytes)
     }
 }
 
@@ -317,11 +419,18 @@ impl<'r> Items<'r> {
         }
     }
 
+    /// True if the next item looks like a value that stands here.
+    #[inline]
+    pub(crate) fn is_value(&self) -> bool {
+        self.rest.first().is_some_and(|&tag| tag == VALUE || tag & NUMBER != 0)
+    }
+
     /// Passes over the next item; `None` after the last one that is whole.
     pub(crate) fn skip(&mut self) -> Option<()> {
         let (&tag, rest) = self.rest.split_first()?;
         self.rest = match tag {
             PARCEL => self.parcels.next().map(|_| rest)?,
+            number if number & NUMBER != 0 => rest.get(usize::from(number & !NUMBER)..)?,
             _ => &rest[part(rest)?.1..],
         };
         Some(())
@@ -331,6 +440,11 @@ impl<'r> Items<'r> {
     #[inline]
     pub(crate) fn next<R: Passable>(&mut self) -> Option<Item<R>> {
         let (&tag, rest) = self.rest.split_first()?;
+        if tag & NUMBER != 0 {
+            let (number, rest) = rest.split_at_checked(usize::from(tag & !NUMBER))?;
+            self.rest = rest;
+            return Some(bulk::number_from(number).map_or_else(|| read(tag, number, Vec::new()), Item::Value));
+        }
         if tag == PARCEL {
             let parcel = self.parcels.next()?;
             self.rest = rest;
@@ -362,6 +476,22 @@ fn read<R: Passable>(tag: u8, part: &[u8], descriptors: Vec<OwnedFd>) -> Item<R>
         _ => decode_slice::<bool>(&[tag], descriptors).map(|_| Item::Ran(0)),
     };
     item.unwrap_or_else(Item::Undecodable)
+}
+
+/// The arguments of a chunk without its first items; `None` if there are not so many.
+pub(crate) fn without_items(mut chunk: Vec<u8>, items: u32) -> Option<Vec<u8>> {
+    let (&form, rest) = chunk.split_first()?;
+    let mut end = 1;
+    match form {
+        PARTS => {
+            for _ in 0..items {
+                end += part(&chunk[end..])?.1;
+            }
+        }
+        width => end += usize::from(width).checked_mul(items as usize).filter(|&bytes| bytes <= rest.len())?,
+    }
+    chunk.drain(1..end);
+    Some(chunk)
 }
 
 /// The part that these bytes begin with, and how many bytes it takes with its length; `None` if it is not whole.
@@ -399,6 +529,7 @@ mod tests {
 
     fn arguments(items: &[u64]) -> Message {
         let mut encoder = Encoder::new();
+        encoder.bytes(&[PARTS]);
         for item in items {
             encoder.part(|part| part.value(item)).unwrap();
         }
@@ -432,6 +563,7 @@ mod tests {
     fn a_reply_that_was_cut_off_has_the_items_that_are_whole() {
         let function = name_chunk::<_, (Vec<u8>,)>(|bytes: Vec<u8>| bytes).unwrap();
         let mut encoder = Encoder::new();
+        encoder.bytes(&[PARTS]);
         for len in [100_usize, 1000, 100_000] {
             encoder.part(|part| part.value(&vec![7_u8; len])).unwrap();
         }

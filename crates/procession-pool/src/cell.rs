@@ -122,6 +122,9 @@ pub(crate) trait Backend: Send + Sync {
 
     /// True while a worker runs it.
     fn is_running(&self, id: u64) -> bool;
+
+    /// Somebody wants to hear of an end who does not wait in [`drive`](Self::drive).
+    fn attend(&self) {}
 }
 
 /// Sleeps until `done` or the deadline; for who is unparked when something changes.
@@ -278,8 +281,16 @@ impl Cell {
 
     /// Calls it back when it has ended, on the thread for that; at once there if it has.
     pub(crate) fn call_back(&self, job: callbacks::Job) {
-        if let Err(Watcher::Callback(job)) = self.watch(Watcher::Callback(job)) {
-            callbacks::run(job);
+        match self.watch(Watcher::Callback(job)) {
+            Err(Watcher::Callback(job)) => callbacks::run(job),
+            _ => self.attend(),
+        }
+    }
+
+    /// Tells whoever runs it that somebody listens who does not drive.
+    fn attend(&self) {
+        if let Some(backend) = self.backend() {
+            backend.attend();
         }
     }
 
@@ -302,6 +313,8 @@ impl Cell {
                 others.watchers.push(Watcher::Waker(*key, waker.clone()));
             }
         }
+        drop(waiting);
+        self.attend();
         true
     }
 

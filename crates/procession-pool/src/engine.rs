@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_launch::{Context, Stdio};
-use procession_sys::{Deadline, Epoll, Interest, pid};
+use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
 use self::member::Member;
@@ -24,8 +24,9 @@ use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
 use crate::executor::Executor;
+use crate::record::{Log, replay};
 use crate::supervisor::{Config, Event, WorkerId};
-use crate::task::Task;
+use crate::task::{Options, Task, encode};
 use crate::worker::{Initializer, work};
 
 /// What a pool is made of.
@@ -39,16 +40,20 @@ pub(crate) struct Setup {
     pub(crate) affinity: Vec<usize>,
     /// Whether what workers say last is kept for the error of one that dies.
     pub(crate) keeps_tails: bool,
+    /// Whether it is written down what the supervisor is told and says.
+    pub(crate) is_recorded: bool,
 }
 
 /// A pool, whoever its handle is.
 pub(crate) struct Engine {
     setup: Setup,
     /// Whose it is: a forked copy has the memory and no workers.
-    owner: u32,
+    origin: Origin,
     core: Mutex<Core>,
     bells: Bells,
     watched: Arc<Epoll>,
+    /// How many processors this process may use.
+    processors: usize,
     /// Told when the core has ended.
     ended: Condvar,
     background: Mutex<Option<JoinHandle<()>>>,
@@ -68,9 +73,13 @@ impl Engine {
         let bells = Bells::new().map_err(failed("make its bells"))?;
         let watched = Arc::new(Epoll::new().map_err(failed("make the set of its workers"))?);
         watched.add(bells.of(Listener::Background), BELL, Interest::Read).map_err(failed("watch its bell"))?;
-        let core = Mutex::new(Core::new(setup.config.clone(), Arc::clone(&watched)));
+        let processors = processor_count().unwrap_or(1);
+        let mut core = Core::new(setup.config.clone(), Arc::clone(&watched), processors);
+        core.log = setup.is_recorded.then(|| Log::new(setup.config.clone()));
+        let core = Mutex::new(core);
         let (ended, background) = (Condvar::new(), Mutex::new(None));
-        let engine = Arc::new(Self { setup, owner: pid(), core, bells, watched, ended, background });
+        let engine =
+            Arc::new(Self { setup, origin: Origin::here(), core, bells, watched, processors, ended, background });
         engine.start_first()?;
         let thread = Arc::clone(&engine);
         let thread = thread::Builder::new().name(format!("{name}-supervisor")).spawn(move || thread.run());
@@ -124,20 +133,18 @@ impl Engine {
         if self.setup.initializer.is_none() {
             return Ok(());
         }
-        let mut outcome = None;
+        let name = || self.setup.name.clone();
+        let nothing = encode(|| (), &()).map_err(|error| PoolError::Submit { name: name(), error })?;
+        let (task, probe) = Task::new(nothing, Options::default()); // Has an executor start a worker.
+        self.submit(task).map_err(|error| PoolError::Submit { name: name(), error })?;
+        let mut failure = None;
         let mut is_known = || {
             let core = self.core.lock();
-            let is_ready = core.members.values().all(|member| member.is_ready);
-            outcome = match &core.last_words {
-                Some(error) => Some(Err(error.clone())),
-                None if is_ready && !core.members.is_empty() => Some(Ok(())),
-                None => None,
-            };
-            outcome.is_some()
+            failure.clone_from(&core.last_words);
+            failure.is_some() || (probe.is_done() && core.members.values().all(|member| member.is_ready))
         };
         self.drive(&mut is_known, Deadline::NEVER);
-        let name = || self.setup.name.clone();
-        outcome.unwrap_or(Ok(())).map_err(|error| PoolError::Initializer { name: name(), error })
+        failure.map_or(Ok(()), |error| Err(PoolError::Initializer { name: name(), error }))
     }
 
     /// The pool's name.
@@ -154,8 +161,10 @@ impl Engine {
         self.is_own() && !self.core.lock().supervisor.is_closed()
     }
 
+    /// False in a forked copy of the process that made it.
+    #[inline]
     pub(crate) fn is_own(&self) -> bool {
-        self.owner == pid()
+        self.origin.is_here()
     }
 
     /// The numbers of the workers that live.
@@ -169,7 +178,7 @@ impl Engine {
     /// Takes a task.
     pub(crate) fn submit(self: &Arc<Self>, task: Task) -> Result<(), SubmitError> {
         if !self.is_own() {
-            return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.owner });
+            return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.origin.pid() });
         }
         let mut core = self.core.lock();
         if core.supervisor.is_closed() {
@@ -178,6 +187,14 @@ impl Engine {
         core.submit(task, Arc::clone(self) as Arc<dyn Backend>);
         self.unlock(core);
         Ok(())
+    }
+
+    /// Replays what the supervisor was told so far: how many events, or where it would say something else now.
+    pub(crate) fn replay(&self) -> Result<usize, String> {
+        let core = self.core.lock();
+        let log = core.log.as_ref().ok_or("it is not recorded")?;
+        replay(log).map_err(|difference| difference.to_string())?;
+        Ok(log.entries.len())
     }
 
     /// Tells the supervisor something that a user wants.

@@ -30,7 +30,8 @@ mod wait;
 
 mod threads; // Tasks in threads of this process.
 
-mod supervisor; // Tasks in other processes: who does what when, without a process or a system call.
+mod record;
+mod supervisor; // Tasks in other processes: who does what when, without a process or a system call. // What it was told and has said.
 
 mod desk; // What a pool and one worker share;
 mod worker; // what that does,
@@ -47,7 +48,9 @@ pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
-pub use crate::map::{CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS};
+pub use crate::map::{
+    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
+};
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
 pub use crate::raw::{RawCall, RawReply};

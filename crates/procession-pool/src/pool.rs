@@ -79,6 +79,12 @@ impl Pool {
         self.engine.worker_pids()
     }
 
+    /// Replays what its supervisor was told so far, if it is recorded: how many events, or which one is answered otherwise.
+    #[doc(hidden)]
+    pub fn replay(&self) -> Result<usize, String> {
+        self.engine.replay()
+    }
+
     /// Takes no more tasks. Workers end when those that were submitted are done.
     pub fn close(&self) {
         self.engine.tell(Event::Closed);

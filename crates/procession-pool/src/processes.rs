@@ -112,6 +112,12 @@ impl ProcessPoolExecutor {
         self.engine.worker_pids()
     }
 
+    /// Replays what its supervisor was told so far, if it is recorded: how many events, or which one is answered otherwise.
+    #[doc(hidden)]
+    pub fn replay(&self) -> Result<usize, String> {
+        self.engine.replay()
+    }
+
     /// Takes no more tasks; those that were submitted are finished in the background.
     ///
     /// Python's `shutdown(wait=False)`.

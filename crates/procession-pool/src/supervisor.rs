@@ -31,8 +31,8 @@
 //! # Rules
 //!
 //! - An idle worker and a queued task never wait at the same time, and of several the worker that was busy last is taken.
-//! - A busy worker is given tasks ahead only if its last ones were short ([`pace`]), and no more than its share of the
-//!   queue. A task with a timeout is given to an idle worker, and nothing is given behind it. When another worker would be
+//! - A busy worker is given tasks ahead only if its last ones were short ([`pace`]), and no more than its share of what
+//!   waits. A task with a timeout is given to an idle worker, and nothing is given behind it. When another worker would be
 //!   idle, what waits behind a task that takes long is revoked, and moved.
 //! - A worker that dies costs the task that it had begun, which fails or is tried anew. What it had not begun comes first
 //!   again, and does not notice.
@@ -110,6 +110,7 @@ impl Supervisor {
     /// One without workers; what an eager one wants at once is said after the first event, for which a `Tick` will do.
     pub(crate) fn new(mut config: Config) -> Self {
         config.size = config.size.max(1);
+        config.tasks_per_child = config.tasks_per_child.map(|tasks| tasks.max(1));
         let starts = Starts::new(config.size);
         Self {
             config,

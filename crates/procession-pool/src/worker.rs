@@ -11,7 +11,7 @@ use std::rc::Rc;
 use procession_boot::FunctionId;
 use procession_launch::calls::{Caller, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, PreloadResult, Target};
-use procession_sys::{Disposition, Signal, set_disposition};
+use procession_sys::{Disposition, Signal, fail_point, set_disposition};
 use procession_wire::{Decoder, Descriptor, Message, frame};
 use serde::{Deserialize, Serialize};
 
@@ -77,6 +77,7 @@ where
 
 /// All that a worker does.
 pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
+    fail_point!("worker: starts");
     set_disposition(Signal::INT, Disposition::Ignore);
     let Ok(seat) = Seat::open(kit) else { return };
     let place = Rc::new(Place { seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
@@ -122,6 +123,12 @@ impl Report for AtSeat {
             seat.append(item.bytes())?;
         }
         Ok(item.into_parts().0)
+    }
+
+    #[inline]
+    fn number(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (item, len) = call::number_item(bytes);
+        self.0.seat.borrow_mut().append(&item[..len])
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::{
     DEPTH_MAX, DecodeError, DecodeErrorKind, Descriptor, UNSIZED_ITEMS_MAX, bulk,
+    encode::SHORT_PARTS_END,
     scope::{ReceiveScope, Slot},
 };
 use deserializer::Deserializer;
@@ -127,6 +128,23 @@ impl Decoder {
         self.position
     }
 
+    /// Passes over so many bytes and gives them; `None` if fewer are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut decoder = procession_wire::Decoder::new([1, 2, 3], Vec::new());
+    /// assert_eq!(decoder.bytes(2), Some([1, 2].as_slice()));
+    /// assert_eq!(decoder.bytes(2), None);
+    /// ```
+    #[inline]
+    pub fn bytes(&mut self, count: usize) -> Option<&[u8]> {
+        let end = self.position.checked_add(count).filter(|&end| end <= self.end)?;
+        let bytes = (*self.body).as_ref().get(self.position..end)?;
+        self.position = end;
+        Some(bytes)
+    }
+
     /// Reads what [`Encoder::part`](crate::Encoder::part) wrote. The decoder then stands after the part, whatever became of
     /// it, by an error or by a panic: whoever cannot read one part can go on with the next.
     ///
@@ -181,7 +199,14 @@ impl Decoder {
     /// Reads how long the part is that begins here, and says where it ends.
     #[inline]
     fn part_end(&mut self) -> Result<usize, DecodeError> {
-        let declared = self.value::<usize>().inspect_err(|_| self.position = self.end)?;
+        let short = (*self.body).as_ref().get(self.position).copied().filter(|&first| first < SHORT_PARTS_END as u8);
+        let declared = match short {
+            Some(short) if self.position < self.end => {
+                self.position += 1;
+                usize::from(short)
+            }
+            _ => self.value::<usize>().inspect_err(|_| self.position = self.end)?,
+        };
         let remaining = self.end - self.position;
         if declared > remaining {
             self.position = self.end;

@@ -6,6 +6,7 @@ use crate::{
     EncodeError, EncodeErrorKind, Message, bulk, names,
     scope::{Attached, SendScope},
 };
+use procession_sys::want_huge_pages;
 use serde::{Serialize, ser};
 use serializer::Serializer;
 use std::{
@@ -156,6 +157,20 @@ impl Encoder {
         Begun { encoder: self, start, descriptors, keep: false }.written_by(write)
     }
 
+    /// Writes these bytes as they are, for whoever reads them with [`Decoder::bytes`](crate::Decoder::bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut encoder = procession_wire::Encoder::new();
+    /// encoder.bytes(&[1, 2]);
+    /// assert_eq!(encoder.finish().bytes(), [1, 2]);
+    /// ```
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer().extend_from_slice(bytes);
+    }
+
     /// How many bytes have been written.
     ///
     /// # Examples
@@ -170,7 +185,7 @@ impl Encoder {
     }
 
     #[inline]
-    fn bytes(&mut self) -> &mut Vec<u8> {
+    fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.output.postcard.output.0
     }
 
@@ -219,28 +234,28 @@ struct Begun<'e> {
 impl Begun<'_> {
     #[inline]
     fn written_by(mut self, write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
-        self.encoder.bytes().push(0); // Most lengths take one byte.
+        self.encoder.buffer().push(0); // Most lengths take one byte.
         write(self.encoder)?;
         self.keep = true;
         let start = self.start;
         let len = self.encoder.output.len() - start - 1;
         if len < SHORT_PARTS_END {
-            self.encoder.bytes()[start] = len as u8;
+            self.encoder.buffer()[start] = len as u8;
         } else {
-            self.encoder.bytes().splice(start..=start, bulk::length_prefix(len).as_ref().iter().copied());
+            self.encoder.buffer().splice(start..=start, bulk::length_prefix(len).as_ref().iter().copied());
         }
         Ok(())
     }
 }
 
 /// The first length that takes more than a byte.
-const SHORT_PARTS_END: usize = 0x80;
+pub(crate) const SHORT_PARTS_END: usize = 0x80;
 
 impl Drop for Begun<'_> {
     #[inline]
     fn drop(&mut self) {
         if !self.keep {
-            self.encoder.bytes().truncate(self.start);
+            self.encoder.buffer().truncate(self.start);
             self.encoder.descriptors.truncate(self.descriptors);
         }
     }
@@ -310,6 +325,7 @@ impl Output {
         let buffer = &mut self.postcard.output.0;
         let prefix = bulk::length_prefix(raw.len());
         buffer.reserve_exact(prefix.as_ref().len() + raw.len());
+        want_huge_pages(buffer.spare_capacity_mut());
         buffer.extend_from_slice(prefix.as_ref());
         buffer.extend_from_slice(raw);
     }

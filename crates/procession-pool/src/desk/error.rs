@@ -8,6 +8,9 @@ pub(crate) enum NotOffered {
     /// The worker has too much before it already; it will have room when it has done some of that.
     #[error("the worker has too much before it")]
     NoRoom,
+    /// The worker has ended, or is about to.
+    #[error("the worker has ended")]
+    Gone,
     /// The worker has broken the desk.
     #[error(transparent)]
     Corrupt(#[from] Corrupt),
@@ -32,9 +35,6 @@ pub(crate) enum NotDrained {
 /// killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Corrupt {
-    /// A word that says in what state an order is.
-    #[error("a worker has overwritten the state of an order")]
-    State,
     /// A position.
     #[error("a worker has overwritten a position in a stream")]
     Position,

@@ -9,7 +9,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use procession_sys::{Deadline, Interest, PacketSocket, poll_one, sealed_file};
 use procession_wire::frame::{Assembler, BodyPlace, Frame, FrameError, PACKET_BYTES_MAX, begins_frame, plan};
 
-use super::RECHECK;
+use super::waiting::RECHECK;
 
 /// `EMSGSIZE`: the packet is larger than the socket's buffer, which an administrator may have made small.
 const MESSAGE_TOO_LONG: i32 = 90;

@@ -5,16 +5,16 @@
 
 use std::io;
 
-use procession_sync::protocol::Spin;
-use procession_sys::{Access, Bell, Deadline, PacketSocket, SharedMap, fail_point};
-use procession_wire::frame::Frame;
+use procession_sys::{Access, Bell, PacketSocket, SharedMap, fail_point};
 
 use super::link::{Link, Parcel};
 use super::stream::STREAM_BYTES;
-use super::words::{MAY_SPIN, Next, RETIRE, Size};
+use super::tray::{IN_TRAY, Received, Table};
+use super::waiting::Kernel;
+use super::words::{Next, Size};
 use super::{
-    Bells, DESK_BYTES, DeskWords, Futexes, INITIALIZER, Listener, ORDER_BYTES_MAX, ORDERS, REPORTS, Seq, WorkerKit,
-    kind_of, order_room, words_of,
+    Bells, DESK_BYTES, DeskWords, INITIALIZER, Listener, ORDER_BYTES_MAX, ORDERS, REPORTS, Seq, WorkerKit, kind_of,
+    order_room, words_of,
 };
 
 /// When more than this is unread, the pool is called.
@@ -28,7 +28,7 @@ pub(crate) struct Order {
     /// What it says.
     pub(crate) bytes: Vec<u8>,
     /// What was too large for that, or carries descriptors.
-    pub(crate) parcel: Option<Frame>,
+    pub(crate) parcel: Option<Received>,
 }
 
 /// The worker's side.
@@ -36,6 +36,7 @@ pub(crate) struct Order {
 pub(crate) struct Seat {
     map: SharedMap,
     link: Link,
+    table: Table,
     bells: Bells,
     /// The order that comes next.
     next: Seq,
@@ -47,7 +48,7 @@ pub(crate) struct Seat {
     written: u64,
     /// As far as the pool is known to have read them.
     read: u64,
-    /// Frames of the current report.
+    /// Frames sent.
     frames: u64,
 }
 
@@ -58,8 +59,18 @@ impl Seat {
         let link = Link::new(PacketSocket::try_from_fd(kit.link.into_owned()?)?);
         let background = Bell::from(kit.background.into_owned()?);
         let bells = Bells { background, driver: Bell::from(kit.driver.into_owned()?) };
-        let seat =
-            Self { map, link, bells, next: 1, current: INITIALIZER, order_at: 0, written: 0, read: 0, frames: 0 };
+        let seat = Self {
+            map,
+            link,
+            table: Table::default(),
+            bells,
+            next: INITIALIZER + 1,
+            current: INITIALIZER,
+            order_at: 0,
+            written: 0,
+            read: 0,
+            frames: 0,
+        };
         seat.words().begin(INITIALIZER);
         Ok(seat)
     }
@@ -79,32 +90,12 @@ impl Seat {
     /// spins for a moment if it may, and sleeps then.
     pub(crate) fn next_order(&mut self) -> io::Result<Option<Order>> {
         loop {
-            match self.await_next() {
+            match self.words().await_next(&Kernel::new(&self.map), self.next, self.table.is_kept()) {
                 Some(Next::Offered) if self.words().begin(self.next) => return self.take().map(Some),
-                Some(Next::Offered | Next::Nothing) => {} // It was revoked at the last moment.
+                Some(Next::Offered) => {} // It was revoked at the last moment.
                 Some(Next::Revoked) => self.skip()?,
+                Some(Next::Nothing) => self.table.let_go(),
                 None => return Ok(None),
-            }
-        }
-    }
-
-    /// Waits for what comes next.
-    fn await_next(&self) -> Option<Next> {
-        let words = self.words();
-        let spin = Spin::new(self.map.as_ptr().addr());
-        loop {
-            let next = words.next(self.next);
-            if next != Next::Nothing {
-                return Some(next);
-            }
-            let wishes = words.wishes();
-            if wishes & RETIRE != 0 {
-                // What was offered before that is to be seen now.
-                let last = words.next(self.next);
-                return (last != Next::Nothing).then_some(last);
-            }
-            if wishes & MAY_SPIN == 0 || !spin.turn(Deadline::NEVER) {
-                words.park(&Futexes, || words.next(self.next) != Next::Nothing || words.wishes() != wishes);
             }
         }
     }
@@ -125,10 +116,10 @@ impl Seat {
         let size = self.size()?;
         let mut bytes = vec![0; size.bytes as usize];
         ORDERS.read(&self.map, self.order_at, &mut bytes)?;
-        let parcel = if size.has_parcel { Some(self.receive(seq)?) } else { None };
+        let parcel = if size.has_parcel { self.receive(seq, true)? } else { None };
         fail_point!("desk: taken");
         self.pass(size);
-        (self.current, self.frames) = (seq, 0);
+        self.current = seq;
         Ok(Order { seq, bytes, parcel })
     }
 
@@ -136,7 +127,7 @@ impl Seat {
     fn skip(&mut self) -> io::Result<()> {
         let size = self.size()?;
         if size.has_parcel {
-            self.receive(self.next)?;
+            self.receive(self.next, false)?;
         }
         fail_point!("desk: skipped");
         self.pass(size);
@@ -151,13 +142,13 @@ impl Seat {
         self.words().free_orders(self.order_at);
     }
 
-    /// The frame that belongs to an order, which was sent before that was offered.
-    fn receive(&mut self, seq: Seq) -> io::Result<Frame> {
+    /// What belongs to an order, which was sent before that was offered.
+    fn receive(&mut self, seq: Seq, is_wanted: bool) -> io::Result<Option<Received>> {
         let frame = self.link.receive()?;
-        if frame.kind != kind_of(seq) {
+        if frame.kind & !IN_TRAY != kind_of(seq) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "another order's frame came over the link"));
         }
-        Ok(frame)
+        self.table.receive(frame, is_wanted)
     }
 
     /// Adds to the report on the current order; the pool can read it as soon as this returns. Waits for room.
@@ -174,7 +165,7 @@ impl Seat {
         REPORTS.write(&self.map, self.written, bytes)?;
         fail_point!("desk: written");
         self.written += bytes.len() as u64;
-        self.words().publish(self.current, self.written);
+        self.words().publish(self.written);
         Ok(())
     }
 
@@ -196,7 +187,7 @@ impl Seat {
 
     /// Waits until there is room for some bytes.
     fn await_room(&mut self) {
-        let spin = Spin::new(self.map.as_ptr().addr() + 1);
+        let kernel = Kernel::new(&self.map);
         loop {
             let read = self.words().reports_read();
             // The pool reads no more than there is.
@@ -206,10 +197,7 @@ impl Seat {
             if self.written - self.read < STREAM_BYTES {
                 return;
             }
-            let words = self.words();
-            if words.wishes() & MAY_SPIN == 0 || !spin.turn(Deadline::NEVER) {
-                words.park(&Futexes, || words.reports_read() != read);
-            }
+            self.words().await_room(&kernel, read);
         }
     }
 
@@ -220,7 +208,7 @@ impl Seat {
         self.link.send(kind_of(seq), parcel, || self.call())?;
         fail_point!("desk: sent");
         self.frames += 1;
-        self.words().publish_frames(seq, self.frames);
+        self.words().publish_frames(self.frames);
         Ok(())
     }
 
@@ -229,7 +217,7 @@ impl Seat {
     pub(crate) fn finish(&mut self, seq: Seq) {
         debug_assert_eq!(seq, self.current, "one order after the other");
         fail_point!("desk: to finish");
-        self.words().finish(seq, self.written);
+        self.words().finish(seq, self.written, self.frames);
         fail_point!("desk: finished");
         self.call();
     }

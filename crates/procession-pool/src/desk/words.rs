@@ -2,17 +2,20 @@
 //!
 //! Relies on nothing but [`Word`] and [`World`], so that the models beside it try every order of the steps.
 //!
-//! Each word has its place: first those of the whole desk, each in a line of the cache of its own, then a line for each of
-//! the orders that may be outstanding. A line has a state, which is the order's number and one of
+//! Each word has its place: first those of the whole desk, each in a line of the cache of its own, then two lines for each
+//! of the orders that may be outstanding, so that neither side writes where the other looks all the time.
+//!
+//! The pool offers an order in the first one: how many bytes it has, and a state, which is the order's number and one of
 //!
 //! | state | set by | when |
 //! |---|---|---|
 //! | offered | the pool | its bytes are there |
 //! | begun | the worker | in the place of *offered*, and nothing else |
 //! | revoked | the pool | in the place of *offered*, and nothing else |
-//! | done | the worker | its report is complete |
 //!
-//! and the number of its bytes, the place at which its report ends so far, and how many frames of it are on the link.
+//! The second is the worker's alone, who writes it when the order's report is complete: where that ends, how many frames were
+//! sent by then, and one more than the order's number. Before that it shows the same of the order that it is reporting on
+//! in two words of the desk, which nobody looks at all the time. Places and frames are counted since ever.
 //!
 //! Who goes to sleep marks a word, looks once more, and sleeps. Who has something to tell has it done first, and then looks
 //! for the mark. Marks are changed by exchanges alone, which come one after the other: so either the sleeper's mark is
@@ -36,20 +39,25 @@ const LISTENER: usize = 3;
 const WISHES: usize = 4;
 /// Whether the worker takes orders. The worker's.
 const READINESS: usize = 5;
+/// As far as the worker has written its reports, and how many frames it has sent. The worker's.
+const WRITTEN: usize = 6;
+const SENT: usize = 7;
 /// Words of the desk.
-const HEADER: usize = 6;
+const HEADER: usize = 8;
 
-/// Words of an order, from where its line begins.
+/// Words of an order, from where its first line begins.
 const STATE: usize = 0;
 const SIZE: usize = 1;
-const REPORT_END: usize = 2;
-const FRAMES: usize = 3;
-const ORDER: usize = 4;
+const ORDER: usize = 2;
+/// And from where its second line begins.
+const REPORT_END: usize = 0;
+const FRAMES: usize = 1;
+const DONE: usize = 2;
+const REPORT: usize = 3;
 
 const OFFERED: u64 = 0;
 const BEGUN: u64 = 1;
-const DONE: u64 = 2;
-const REVOKED: u64 = 3;
+const REVOKED: u64 = 2;
 const STATE_BITS: u32 = 2;
 
 /// In an order's size: a frame on the link belongs to it.
@@ -59,6 +67,8 @@ const HAS_PARCEL: u64 = 1 << 63;
 pub(super) const MAY_SPIN: u64 = 1;
 /// The worker is to end when it has nothing left.
 pub(super) const RETIRE: u64 = 2;
+/// The worker is to give its memory for large bodies back.
+pub(super) const LET_GO: u64 = 4;
 
 /// How often a mark is tried again that the other side has changed. More than that is a worker's mischief, and whoever
 /// waits for it looks again by itself.
@@ -86,9 +96,9 @@ pub(super) enum Next {
 pub(super) struct Progress {
     /// Whether that was all.
     pub(super) is_done: bool,
-    /// Where it ends in the stream of reports; what lies behind what was read before means that nothing has come.
+    /// Where it ends in the stream of reports so far.
     pub(super) end: u64,
-    /// Frames on the link that belong to it.
+    /// Frames on the link by then.
     pub(super) frames: u64,
 }
 
@@ -105,7 +115,9 @@ impl<W, const LINE: usize> Clone for Words<'_, W, LINE> {
 impl<W, const LINE: usize> Copy for Words<'_, W, LINE> {}
 
 impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
-    const STRIDE: usize = if LINE > ORDER { LINE } else { ORDER };
+    /// Where an order's second line begins, from its first, and the next order's.
+    const SECOND: usize = if LINE > ORDER { LINE } else { ORDER };
+    const STRIDE: usize = Self::SECOND + if LINE > REPORT { LINE } else { REPORT };
 
     /// So many there are for so many orders.
     pub(super) const fn count(window: usize) -> usize {
@@ -130,6 +142,11 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         &self.0[HEADER * LINE + at * Self::STRIDE + which]
     }
 
+    #[inline]
+    fn report(self, seq: Seq, which: usize) -> &'w W {
+        self.order(seq, Self::SECOND + which)
+    }
+
     // The pool's side.
 
     /// Offers an order whose bytes, and whose frame, are there, and wakes the worker.
@@ -137,8 +154,6 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
     pub(super) fn offer(self, world: &impl World<Word = W>, seq: Seq, size: Size) {
         let parcel = if size.has_parcel { HAS_PARCEL } else { 0 };
         self.order(seq, SIZE).store(size.bytes | parcel, Relaxed);
-        self.order(seq, REPORT_END).store(0, Relaxed);
-        self.order(seq, FRAMES).store(0, Relaxed);
         self.order(seq, STATE).store(seq << STATE_BITS | OFFERED, Release);
         world.at("desk: offered");
         self.wake(world);
@@ -150,24 +165,29 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         self.order(seq, STATE).exchange(from, to, AcqRel, Relaxed).is_ok()
     }
 
-    /// Whether the worker has begun an order, or has even done it.
+    /// Whether the worker has begun an order.
     pub(super) fn has_begun(self, seq: Seq) -> bool {
-        let state = self.order(seq, STATE).load(Acquire);
-        state == seq << STATE_BITS | BEGUN || state == seq << STATE_BITS | DONE
+        self.order(seq, STATE).load(Acquire) == seq << STATE_BITS | BEGUN
     }
 
-    /// How far the report of an order has come that was not revoked; `None` for a state that is none.
+    /// Whether an order's report is complete.
     #[inline]
-    pub(super) fn progress(self, seq: Seq) -> Option<Progress> {
-        let state = self.order(seq, STATE).load(Acquire);
-        let (number, state) = (state >> STATE_BITS, state & ((1 << STATE_BITS) - 1));
-        if number != seq || state == REVOKED {
-            return None;
+    pub(super) fn is_done(self, seq: Seq) -> bool {
+        self.report(seq, DONE).load(Acquire) == seq + 1
+    }
+
+    /// How far the report has come on the first order of which it was not complete before.
+    #[inline]
+    pub(super) fn progress(self, seq: Seq) -> Progress {
+        if !self.is_done(seq) {
+            let (end, frames) = (self.desk(WRITTEN).load(Acquire), self.desk(SENT).load(Acquire));
+            // What was written by now is that report's, unless it is complete by now.
+            if !self.is_done(seq) {
+                return Progress { is_done: false, end, frames };
+            }
         }
-        // After the state, so that one that is done is told with all of its report.
-        let end = self.order(seq, REPORT_END).load(Acquire);
-        let frames = self.order(seq, FRAMES).load(Acquire);
-        Some(Progress { is_done: state == DONE, end, frames })
+        let (end, frames) = (self.report(seq, REPORT_END).load(Relaxed), self.report(seq, FRAMES).load(Relaxed));
+        Progress { is_done: true, end, frames }
     }
 
     /// Wakes the worker if it sleeps.
@@ -254,22 +274,24 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         self.desk(ORDERS_TAKEN).store(end, Release);
     }
 
-    /// Shows so much of an order's report.
+    /// Shows so much of reports.
     #[inline]
-    pub(super) fn publish(self, seq: Seq, end: u64) {
-        self.order(seq, REPORT_END).store(end, Release);
+    pub(super) fn publish(self, end: u64) {
+        self.desk(WRITTEN).store(end, Release);
     }
 
-    /// Shows so many of its frames.
-    pub(super) fn publish_frames(self, seq: Seq, frames: u64) {
-        self.order(seq, FRAMES).store(frames, Release);
+    /// Shows so many frames.
+    pub(super) fn publish_frames(self, frames: u64) {
+        self.desk(SENT).store(frames, Release);
     }
 
     /// Says that an order's report is complete, which ends there.
     #[inline]
-    pub(super) fn finish(self, seq: Seq, end: u64) {
-        self.publish(seq, end);
-        self.order(seq, STATE).store(seq << STATE_BITS | DONE, Release);
+    pub(super) fn finish(self, seq: Seq, end: u64, frames: u64) {
+        self.report(seq, REPORT_END).store(end, Relaxed);
+        self.report(seq, FRAMES).store(frames, Relaxed);
+        // One more, so that a new desk has no report that is complete.
+        self.report(seq, DONE).store(seq + 1, Release);
     }
 
     /// How far the pool has read reports.
@@ -296,9 +318,40 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         self.desk(READINESS).store(readiness, Release);
     }
 
+    /// Waits for what comes next; `None` when nothing does, and the pool wants the worker to end. For who `keeps` memory for
+    /// large bodies, that is nothing when it is to be given back.
+    #[inline]
+    pub(super) fn await_next(self, world: &impl World<Word = W>, seq: Seq, keeps: bool) -> Option<Next> {
+        loop {
+            let next = self.next(seq);
+            if next != Next::Nothing {
+                return Some(next);
+            }
+            let wishes = self.wishes();
+            if wishes & RETIRE != 0 {
+                // What was offered before that is to be seen now.
+                let last = self.next(seq);
+                return (last != Next::Nothing).then_some(last);
+            }
+            if wishes & LET_GO != 0 && keeps {
+                return Some(Next::Nothing);
+            }
+            if wishes & MAY_SPIN == 0 || !world.spin() {
+                self.park(world, || self.next(seq) != Next::Nothing || self.wishes() != wishes);
+            }
+        }
+    }
+
+    /// Lets some time pass while the pool has read reports no further than this.
+    pub(super) fn await_room(self, world: &impl World<Word = W>, read: u64) {
+        if self.wishes() & MAY_SPIN == 0 || !world.spin() {
+            self.park(world, || self.reports_read() != read);
+        }
+    }
+
     /// Sleeps until the pool has done something, unless it has done what is waited for.
     #[cold]
-    pub(super) fn park(self, world: &impl World<Word = W>, mut is_due: impl FnMut() -> bool) {
+    fn park(self, world: &impl World<Word = W>, mut is_due: impl FnMut() -> bool) {
         let word = self.desk(SLEEPER);
         let _ = word.exchange(0, 1, AcqRel, Acquire);
         world.at("desk: marked");
@@ -308,3 +361,6 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         let _ = word.exchange(1, 0, AcqRel, Relaxed);
     }
 }
+
+#[cfg(test)]
+mod races;

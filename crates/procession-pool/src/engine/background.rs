@@ -6,7 +6,7 @@ use std::time::Duration;
 use procession_sys::{Deadline, pid};
 
 use super::Engine;
-use super::core::BELL;
+use super::core::{BELL, Rest};
 use crate::desk::Listener;
 use crate::error::TaskError;
 use crate::supervisor::{Event, WorkerId};
@@ -15,6 +15,10 @@ use crate::supervisor::{Event, WorkerId};
 /// was to ring does not keep its pool waiting for longer.
 const RECHECK: Duration = Duration::from_millis(50);
 
+/// How long it dozes while threads come and go that submit and wait: they take reports in themselves, and a bell for each
+/// would cost more than the tasks.
+const DOZE: Duration = Duration::from_millis(1);
+
 impl Engine {
     /// What the thread does until the pool has ended.
     pub(super) fn run(self: Arc<Self>) {
@@ -22,7 +26,7 @@ impl Engine {
             // Nothing that Linux knows goes wrong with it.
             let told = self.watched.wait(deadline).unwrap_or_default();
             if told.contains(&BELL) {
-                let _ = self.bells.of(Listener::Background).reset();
+                self.bells.of(Listener::Background).reset();
             }
             let mut core = self.core.lock();
             for worker in told.into_iter().filter(|&token| token != BELL) {
@@ -41,22 +45,26 @@ impl Engine {
         self.ended.notify_all();
     }
 
-    /// Until when it may sleep; `None` when the pool has ended. Before it sleeps, workers are asked to ring, and looked at once
-    /// more.
+    /// Until when it may sleep; `None` when the pool has ended.
     fn next_deadline(&self) -> Option<Deadline> {
         let mut core = self.core.lock();
         if core.has_ended {
             return None;
         }
-        let mut deadline = Deadline::NEVER;
-        if !core.is_driven && core.members.values().any(super::member::Member::is_expected) {
-            core.listen(Some(Listener::Background));
-            if core.look() {
-                self.unlock(core);
-                return Some(Deadline::NOW);
+        let mut deadline = match core.rest() {
+            Rest::Driven => Deadline::NEVER,
+            Rest::Doze => Deadline::after(DOZE),
+            Rest::Sleep => {
+                core.listen(Some(Listener::Background));
+                let any = core.look();
+                let is_expecting = core.is_expecting();
+                match (any, is_expecting) {
+                    (true, _) => Deadline::NOW,
+                    (false, true) => Deadline::after(RECHECK),
+                    (false, false) => Deadline::NEVER,
+                }
             }
-            deadline = Deadline::after(RECHECK);
-        }
+        };
         if let Some(wake) = core.wake {
             deadline = deadline.min(Deadline::after(wake.saturating_sub(core.now())));
         }

@@ -3,26 +3,32 @@
 //! Relies on the [`Supervisor`] for every decision: what is here tells it what happens and does what it says. Nothing here
 //! waits for a worker.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::mem;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use procession_boot::FunctionId;
 use procession_sys::{Epoll, Interest};
 
 use super::entries::{Entries, Entry};
 use super::member::{Member, Offer};
 use crate::call::{Call, Failure, Fault, Reply};
 use crate::cell::{Backend, Outcome, Promise};
-use crate::desk::{Desk, Listener, NotDrained, NotOffered, Parcel, Readiness};
+use crate::desk::{Desk, Listener, NotDrained, NotOffered, ORDER_BYTES_MAX, Parcel, Readiness};
 use crate::error::TaskError;
+use crate::map::CHUNK_BYTES_MAX;
+use crate::record::Log;
 use crate::supervisor::{Action, Config, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
 use crate::task::Task;
 use crate::worker::heading;
 
-/// A body that is longer goes as a parcel.
-const INLINE_MAX: usize = 32 << 10;
+/// Arguments that are longer go as a parcel; a map's chunk does not, whose last item may be somewhat longer than the chunk.
+const INLINE_MAX: usize = 48 << 10;
+
+const _: () = assert!(INLINE_MAX > CHUNK_BYTES_MAX && INLINE_MAX + FunctionId::BYTES <= ORDER_BYTES_MAX);
 
 /// The state.
 pub(super) struct Core {
@@ -38,6 +44,16 @@ pub(super) struct Core {
     pub(super) wake: Option<Duration>,
     /// Whose bell workers are to ring; nobody's while somebody looks all the time.
     pub(super) listener: Option<Listener>,
+    /// Threads that wait while another one drives.
+    line: VecDeque<Thread>,
+    /// How often a task was submitted, or a thread has stopped to drive.
+    activity: u64,
+    /// The same when the background thread went to rest.
+    seen_activity: u64,
+    is_dozing: bool,
+    /// The workers that may spin, the one that had something to do last at the end.
+    spinners: VecDeque<WorkerId>,
+    spinners_max: usize,
     /// When the background thread wakes by itself.
     pub(super) background_wakes: Option<Duration>,
     /// True while a thread that waits for a result drives.
@@ -48,6 +64,10 @@ pub(super) struct Core {
     /// How many initializers have failed.
     pub(super) refusals: u32,
     actions: Vec<Action>,
+    /// Memory for the workers that have something to tell.
+    news: Vec<WorkerId>,
+    /// What the supervisor was told and has said, if that is wanted.
+    pub(super) log: Option<Log>,
     /// What the verdict on a task of the worker that just died is told.
     death: Option<(TaskError, Option<Offer>)>,
     /// Replies of tasks that the supervisor is just told have finished.
@@ -56,11 +76,22 @@ pub(super) struct Core {
     pub(super) watched: Arc<Epoll>,
 }
 
+/// How the background thread rests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    /// Another thread drives.
+    Driven,
+    /// It looks again soon, and nobody rings.
+    Doze,
+    /// Until a worker rings.
+    Sleep,
+}
+
 /// How the background thread is told that its own bell has rung; workers' numbers are less.
 pub(super) const BELL: u64 = u64::MAX;
 
 impl Core {
-    pub(super) fn new(config: Config, watched: Arc<Epoll>) -> Self {
+    pub(super) fn new(config: Config, watched: Arc<Epoll>, processors: usize) -> Self {
         Self {
             supervisor: Supervisor::new(config),
             begun: Instant::now(),
@@ -70,12 +101,20 @@ impl Core {
             settled: Vec::new(),
             wake: None,
             listener: Some(Listener::Background),
+            line: VecDeque::new(),
+            activity: 0,
+            seen_activity: 0,
+            is_dozing: false,
+            spinners: VecDeque::new(),
+            spinners_max: processors.saturating_sub(1),
             background_wakes: None,
             is_driven: false,
             has_ended: false,
             last_words: None,
             refusals: 0,
             actions: Vec::new(),
+            news: Vec::new(),
+            log: None,
             death: None,
             finished: None,
             watched,
@@ -91,16 +130,28 @@ impl Core {
     pub(super) fn tell(&mut self, event: Event) {
         let now = self.now();
         let mut actions = mem::take(&mut self.actions);
-        self.supervisor.handle(now, event, &mut actions);
+        self.handle(now, event, &mut actions);
         let mut at = 0;
         while let Some(action) = actions.get(at).cloned() {
             at += 1;
             if let Some(answer) = self.act(action) {
-                self.supervisor.handle(now, answer, &mut actions);
+                self.handle(now, answer, &mut actions);
             }
         }
         actions.clear();
         self.actions = actions;
+    }
+
+    #[inline]
+    fn handle(&mut self, now: Duration, event: Event, actions: &mut Vec<Action>) {
+        match &mut self.log {
+            None => self.supervisor.handle(now, event, actions),
+            Some(log) => {
+                let (before, noted) = (actions.len(), event.clone());
+                self.supervisor.handle(now, event, actions);
+                log.note(now, &noted, &actions[before..]);
+            }
+        }
     }
 
     /// Does what the supervisor says, and gives the answer that it wants.
@@ -139,6 +190,7 @@ impl Core {
         if let Some(entry) = self.entries.get(id) {
             entry.promise.set_backend(backend, id);
         }
+        self.activity += 1;
         self.tell(Event::Submitted { task: id, terms });
         id
     }
@@ -175,9 +227,10 @@ impl Core {
                 entry.offer = Some((worker, seq));
                 member.offers.push_back(Offer { seq, task, reply: Reply::default() });
                 listen(&member.desk, self.listener);
+                self.let_spin(worker);
                 None
             }
-            Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::NoRoom | NotOffered::Gone) => Some(Event::NoRoom { worker, task }),
             Err(NotOffered::Corrupt(_)) => {
                 let _ = member.process.kill();
                 Some(Event::NoRoom { worker, task })
@@ -187,6 +240,29 @@ impl Core {
                 self.finished = Some(Offer::refused(task, &fault));
                 Some(Event::Finished { worker, task, failed: true })
             }
+        }
+    }
+
+    /// Lets a worker that has something to do spin for a while when it has nothing any more, instead of the one that had
+    /// something to do the longest time ago: one processor is left to others.
+    fn let_spin(&mut self, worker: WorkerId) {
+        if self.spinners.back() == Some(&worker) {
+            return;
+        }
+        self.spinners.retain(|&other| other != worker);
+        self.spinners.push_back(worker);
+        if self.spinners.len() > self.spinners_max
+            && let Some(other) = self.spinners.pop_front()
+        {
+            self.set_spinning(other, false);
+        }
+        let may_spin = self.spinners.back() == Some(&worker);
+        self.set_spinning(worker, may_spin);
+    }
+
+    fn set_spinning(&mut self, worker: WorkerId, may_spin: bool) {
+        if let Some(member) = self.members.get_mut(&worker) {
+            member.desk.let_spin(may_spin);
         }
     }
 
@@ -235,12 +311,14 @@ impl Core {
 
     /// Takes what the workers have reported; true if there was anything.
     pub(super) fn look(&mut self) -> bool {
+        let mut news = mem::take(&mut self.news);
+        let with_news = |(&worker, member): (&WorkerId, &mut Member)| member.has_news().then_some(worker);
+        news.extend(self.members.iter_mut().filter_map(with_news));
         let mut any = false;
-        let expected: Vec<WorkerId> =
-            self.members.iter().filter(|(_, member)| member.is_expected()).map(|(&worker, _)| worker).collect();
-        for worker in expected {
+        for worker in news.drain(..) {
             any |= self.look_at(worker);
         }
+        self.news = news;
         any
     }
 
@@ -270,6 +348,63 @@ impl Core {
         any
     }
 
+    /// True if a worker is to tell something.
+    pub(super) fn is_expecting(&self) -> bool {
+        self.members.values().any(Member::is_expected)
+    }
+
+    /// How the background thread is to rest.
+    pub(super) fn rest(&mut self) -> Rest {
+        self.is_dozing = !self.is_driven && self.activity != self.seen_activity;
+        self.seen_activity = self.activity;
+        match (self.is_driven, self.is_dozing) {
+            (true, _) => Rest::Driven,
+            (_, true) => {
+                self.listen(None);
+                Rest::Doze
+            }
+            _ => Rest::Sleep,
+        }
+    }
+
+    /// No thread drives any more. True if the background thread is to look at once.
+    pub(super) fn stop_driving(&mut self) -> bool {
+        self.is_driven = false;
+        self.activity += 1;
+        if let Some(next) = self.line.pop_front() {
+            next.unpark();
+        }
+        if self.is_dozing {
+            self.listen(None);
+            return false;
+        }
+        self.listen(Some(Listener::Background));
+        self.has_news()
+    }
+
+    /// This thread drives next, or the one after that.
+    pub(super) fn stand_in_line(&mut self) {
+        let me = thread::current();
+        if self.line.iter().all(|other| other.id() != me.id()) {
+            self.line.push_back(me);
+        }
+    }
+
+    /// This thread does not wait any more.
+    pub(super) fn leave_line(&mut self) {
+        if !self.line.is_empty() {
+            let me = thread::current().id();
+            self.line.retain(|other| other.id() != me);
+        }
+    }
+
+    /// Somebody is to be told of ends who does not drive: not even the background thread may doze over them.
+    pub(super) fn attend(&mut self) {
+        if !self.is_driven {
+            self.listen(Some(Listener::Background));
+        }
+    }
+
     /// Asks the workers that something is expected from to ring for whoever is to listen.
     pub(super) fn listen(&mut self, listener: Option<Listener>) {
         self.listener = listener;
@@ -288,12 +423,14 @@ impl Core {
         listen(&member.desk, self.listener);
         self.members.insert(worker, member);
         self.tell(Event::Started { worker });
+        self.look_at(worker); // It may have been ready before it was to ring.
     }
 
     /// A worker has ended.
     pub(super) fn died(&mut self, worker: WorkerId) {
         self.look_at(worker);
         let Some(mut member) = self.members.remove(&worker) else { return };
+        self.spinners.retain(|&other| other != worker);
         let _ = self.watched.remove(member.as_fd());
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
@@ -313,8 +450,8 @@ impl Core {
     }
 
     /// True if a worker has reported something that was not taken in.
-    pub(super) fn has_news(&mut self) -> bool {
-        self.members.values_mut().any(|member| member.is_expected() && member.desk.has_news())
+    fn has_news(&mut self) -> bool {
+        self.members.values_mut().any(Member::has_news)
     }
 
     /// True if the supervisor wants to be told the time earlier than the background thread wakes.

@@ -1,9 +1,10 @@
 //! A thread that waits for a result takes reports in itself.
 
+use std::thread;
 use std::time::Duration;
 
 use procession_sync::protocol::Spin;
-use procession_sys::{Deadline, Interest, poll_one, processor_count};
+use procession_sys::{Deadline, Interest, poll_one};
 
 use super::Engine;
 use crate::cell::{Backend, park};
@@ -14,13 +15,22 @@ const RECHECK: Duration = Duration::from_millis(50);
 
 impl Backend for Engine {
     fn drive(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
-        if !self.begin_to_drive() {
-            park(done, deadline);
-            return;
+        if !self.is_own() {
+            return park(done, deadline);
         }
-        // Whatever happens in here, `done` may panic: the background thread takes over.
-        let driver = Driver(self);
-        driver.run(done, deadline);
+        while !done() && !deadline.has_passed() {
+            if self.begin_to_drive() {
+                // Whatever happens in here, as `done` may panic: the next one, or the background thread, takes over.
+                Driver(self).run(done, deadline);
+            } else {
+                // Whoever drives unparks this thread when its task ends, or when it is this one's turn to drive.
+                match deadline.remaining() {
+                    None => thread::park(),
+                    Some(left) => thread::park_timeout(left),
+                }
+            }
+        }
+        self.core.lock().leave_line();
     }
 
     fn cancel(&self, id: u64, kill: bool) -> bool {
@@ -35,6 +45,12 @@ impl Backend for Engine {
 
     fn is_running(&self, id: u64) -> bool {
         self.is_own() && self.core.lock().is_running(id)
+    }
+
+    fn attend(&self) {
+        if self.is_own() {
+            self.core.lock().attend();
+        }
     }
 }
 
@@ -77,10 +93,8 @@ impl Driver<'_> {
 impl Drop for Driver<'_> {
     fn drop(&mut self) {
         let mut core = self.0.core.lock();
-        core.is_driven = false;
-        core.listen(Some(Listener::Background));
-        // What came before they were asked to ring, the background thread is to look at.
-        if core.has_news() {
+        // What came before workers were asked to ring, the background thread is to look at.
+        if core.stop_driving() {
             self.0.bells.of(Listener::Background).ring();
         }
         self.0.unlock(core);
@@ -88,13 +102,11 @@ impl Drop for Driver<'_> {
 }
 
 impl Engine {
-    /// True for who drives from now on.
+    /// True for who drives from now on; who does not stands in line.
     fn begin_to_drive(&self) -> bool {
-        if !self.is_own() {
-            return false;
-        }
         let mut core = self.core.lock();
         if core.is_driven {
+            core.stand_in_line();
             return false;
         }
         core.is_driven = true;
@@ -105,7 +117,7 @@ impl Engine {
     /// True if a processor is left beside those that workers use.
     fn may_spin(&self) -> bool {
         let busy = self.core.lock().members.values().filter(|member| !member.offers.is_empty()).count();
-        busy < processor_count().unwrap_or(usize::MAX)
+        busy < self.processors
     }
 
     /// Sleeps until a worker rings, or somebody has ended a task.
@@ -117,7 +129,7 @@ impl Engine {
         if !any && !done() {
             let _ = poll_one(self.bells.of(Listener::Driver), Interest::Read, deadline.min(Deadline::after(RECHECK)));
         }
-        let _ = self.bells.of(Listener::Driver).reset();
+        self.bells.of(Listener::Driver).reset();
         self.core.lock().listen(None);
     }
 }

@@ -20,6 +20,8 @@ pub(super) struct Entry {
 pub(super) struct Entries {
     places: Vec<Place>,
     free: Vec<u32>,
+    /// That of a place which is made.
+    generation: u32,
 }
 
 #[derive(Debug)]
@@ -36,8 +38,8 @@ impl Entries {
             return id(at, place.generation);
         }
         let at = self.places.len() as u32; // Memory ends before it does.
-        self.places.push(Place { generation: 0, entry: Some(entry) });
-        id(at, 0)
+        self.places.push(Place { generation: self.generation, entry: Some(entry) });
+        id(at, self.generation)
     }
 
     pub(super) fn get_mut(&mut self, task: TaskId) -> Option<&mut Entry> {
@@ -60,15 +62,14 @@ impl Entries {
         self.free.push(at as u32);
         if self.free.len() == self.places.len() && self.places.len() > KEPT {
             // A million tasks have ended: their places need not stay. No number that was given is used again soon.
-            let generation = self.places.iter().map(|place| place.generation).max().unwrap_or_default();
-            self.places = (0..KEPT).map(|_| Place { generation, entry: None }).collect();
-            self.free = (0..KEPT as u32).rev().collect();
+            self.generation = self.places.iter().map(|place| place.generation).max().unwrap_or_default();
+            (self.places, self.free) = (Vec::new(), Vec::new());
         }
         Some(entry)
     }
 }
 
-/// How many places stay when all are free.
+/// So many places stay when all are free.
 const KEPT: usize = 1024;
 
 fn id(at: u32, generation: u32) -> TaskId {
@@ -109,7 +110,7 @@ mod tests {
         for &task in &all {
             assert!(entries.remove(task).is_some());
         }
-        assert_eq!(entries.places.len(), KEPT);
+        assert!(entries.places.is_empty());
         let again: Vec<TaskId> = (0..3 * KEPT).map(|_| entries.insert(entry())).collect();
         assert!(again.iter().all(|task| !all.contains(task)));
         assert!(all.iter().all(|&task| entries.get(task).is_none()));

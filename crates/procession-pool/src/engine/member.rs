@@ -43,15 +43,18 @@ impl Member {
         !self.is_ready || !self.offers.is_empty()
     }
 
+    /// True if it has something to tell.
+    #[inline]
+    pub(super) fn has_news(&mut self) -> bool {
+        self.is_expected() && self.desk.has_news()
+    }
+
     /// Takes what it has reported off its desk.
     ///
     /// # Errors
     /// What is there makes no sense, or cannot be received now.
     #[inline]
     pub(super) fn drain(&mut self) -> Result<(), NotDrained> {
-        if !self.desk.has_news() {
-            return Ok(());
-        }
         let Self { desk, offers, beginning, .. } = self;
         desk.drain(&mut |seq, bytes| {
             let offer = offers.iter_mut().find(|offer| offer.seq == seq);

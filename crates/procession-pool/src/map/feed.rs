@@ -10,7 +10,7 @@ use procession_boot::FunctionId;
 use procession_launch::{Arguments, Target};
 use procession_wire::{EncodeError, Encoder};
 
-use crate::call::{Call, name_chunk};
+use crate::call::{Call, PARTS, name_chunk};
 use crate::error::SubmitError;
 
 /// The first arguments' room: most chunks need less or much more.
@@ -62,13 +62,19 @@ impl<A: Arguments, I: Iterator<Item = A>> Feeder<I> {
 impl<A: Arguments, I: Iterator<Item = A>> Feed for Feeder<I> {
     fn fill(&mut self, items: usize, bytes: usize) -> Filled {
         let mut encoder = Encoder::with_buffer(Vec::with_capacity(self.room));
+        encoder.bytes(&[A::number_width().map_or(PARTS, |width| width as u8)]); // At most 16.
         let mut count = 0;
         let input = &mut self.input;
         let write = AssertUnwindSafe(|| {
             while (count as usize) < items && encoder.position() < bytes {
                 let Some(arguments) = input.next() else { return Stop::Ended };
-                if let Err(error) = encoder.part(|part| arguments.encode(part)) {
-                    return Stop::Refused(error);
+                match arguments.number() {
+                    Some(number) => encoder.bytes(number),
+                    None => {
+                        if let Err(error) = encoder.part(|part| arguments.encode(part)) {
+                            return Stop::Refused(error);
+                        }
+                    }
                 }
                 count += 1;
             }

@@ -19,17 +19,26 @@ pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 /// How much larger a chunk may be than the one that its size follows from: the first ones say little.
 const GROWTH_MAX: usize = 8;
 
+/// How many chunks for each worker a map has submitted and not given back. With fewer, workers would wait for whoever takes the
+/// results; with more, a slow taker would have more in memory.
+pub const WINDOW_CHUNKS: usize = 4;
+
+/// The same of chunks that run much shorter than [`CHUNK_TIME`], as those of a given size may: as many as run for that time,
+/// and not more than these.
+pub const WINDOW_CHUNKS_MAX: usize = 64;
+
 /// What the chunks so far tell.
 #[derive(Clone, Debug)]
 pub(super) struct Pace {
     fixed: Option<NonZeroUsize>,
     items: usize,
+    window: usize,
 }
 
 impl Pace {
     /// One that adapts, or one that gives always so many.
     pub(super) fn new(fixed: Option<NonZeroUsize>) -> Self {
-        Self { fixed, items: 1 }
+        Self { fixed, items: 1, window: WINDOW_CHUNKS }
     }
 
     /// How many items the next chunk may have, of `left` if that is known.
@@ -42,6 +51,11 @@ impl Pace {
         self.items.min(share).max(1)
     }
 
+    /// How many chunks may be under way for each worker.
+    pub(super) fn window(&self) -> usize {
+        self.window
+    }
+
     /// How many bytes of arguments end a chunk.
     pub(super) fn bytes(&self) -> usize {
         if self.fixed.is_some() { usize::MAX } else { CHUNK_BYTES_MAX }
@@ -51,6 +65,7 @@ impl Pace {
     pub(super) fn ran(&mut self, items: usize, nanos: u64) {
         let time = CHUNK_TIME.as_nanos() as usize;
         let nanos = usize::try_from(nanos).unwrap_or(usize::MAX).max(1);
+        self.window = (time / nanos).clamp(WINDOW_CHUNKS, WINDOW_CHUNKS_MAX);
         let wanted = (time.saturating_mul(items) / nanos).clamp(1, CHUNK_ITEMS_MAX);
         // A small chunk does not say that large ones are wrong, and what it says of much larger ones is a guess.
         self.items =
@@ -101,6 +116,16 @@ mod tests {
         assert_eq!(pace.items(Some(100), 4), 13);
         assert_eq!(pace.items(Some(3), 4), 1);
         assert_eq!(pace.items(Some(0), 0), 1);
+    }
+
+    #[test]
+    fn short_chunks_are_submitted_further_ahead() {
+        let mut pace = Pace::new(NonZeroUsize::new(1));
+        assert_eq!(pace.window(), WINDOW_CHUNKS);
+        for (nanos, window) in [(100, WINDOW_CHUNKS_MAX), (100_000, 20), (10_000_000, WINDOW_CHUNKS)] {
+            pace.ran(1, nanos);
+            assert_eq!(pace.window(), window);
+        }
     }
 
     #[test]

@@ -4,9 +4,8 @@
 //! is what it was running, and gets the error; what follows is submitted anew.
 
 use procession_launch::Passable;
-use procession_wire::Decoder;
 
-use crate::call::{Call, Item, Items, RAN};
+use crate::call::{self, Call, Item, Items, RAN};
 use crate::cell::{Chunk, End};
 use crate::error::TaskError;
 use crate::future::no_result;
@@ -70,8 +69,24 @@ impl Reading {
 
     /// Reads all that is left.
     pub(super) fn read_all<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
+        self.read_values(take);
         while let Some(result) = self.next() {
             take(result);
+        }
+    }
+
+    /// Reads as long as there are values, which takes a few nanoseconds for each.
+    #[inline]
+    fn read_values<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
+        let Some(end) = self.chunk.cell.end() else { return };
+        let (bytes, parcels) = Self::report(end).rest();
+        let mut items = Items::of(&bytes[self.bytes..], &parcels[self.parcels..]);
+        while self.left > 0 && items.is_value() {
+            let Some(Item::Value(value)) = items.next::<R>() else { break };
+            let (rest, rest_parcels) = items.rest();
+            (self.bytes, self.parcels) = (bytes.len() - rest.len(), parcels.len() - rest_parcels.len());
+            self.left -= 1;
+            take(Ok(value));
         }
     }
 
@@ -106,9 +121,10 @@ impl Reading {
         }
         let Some(End::Failed(failure)) = self.chunk.cell.end() else { return None };
         let (bytes, descriptors) = failure.call.as_ref()?.arguments.clone().into_parts();
-        let mut decoder = Decoder::new(bytes.clone(), Vec::new());
-        (self.again..self.chunk.items).try_for_each(|_| decoder.skip_part()).ok()?;
-        let rest = procession_wire::Message::from_parts(bytes[decoder.position()..].to_vec(), descriptors);
+        let rest = procession_wire::Message::from_parts(
+            call::without_items(bytes, self.chunk.items - self.again)?,
+            descriptors,
+        );
         Some(Again { call: Call { function: failure.call.as_ref()?.function, arguments: rest }, items: self.again })
     }
 

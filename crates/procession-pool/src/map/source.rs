@@ -13,10 +13,6 @@ use crate::map::pace::Pace;
 use crate::map::reading::Again;
 use crate::task::{Options, Task};
 
-/// How many chunks for each worker a map has submitted and not given back. With fewer, workers would wait for whoever takes the
-/// results; with more, a slow taker would have more in memory.
-pub const WINDOW_CHUNKS: usize = 4;
-
 /// What is left of the input.
 enum Input {
     Open,
@@ -35,7 +31,6 @@ pub(super) struct Source<'e> {
     refused: Option<TaskError>,
     /// Why no more can be submitted, until somebody is told.
     closed: Option<SubmitError>,
-    window: usize,
 }
 
 impl<'e> Source<'e> {
@@ -44,17 +39,16 @@ impl<'e> Source<'e> {
         feed: Result<Box<dyn Feed + 'e>, SubmitError>,
         pace: Pace,
     ) -> Self {
-        let window = executor.parallelism().max(1).saturating_mul(WINDOW_CHUNKS);
         let (feed, closed) = match feed {
             Ok(feed) => (Some(feed), None),
             Err(error) => (None, Some(error)),
         };
-        Self { executor, feed, pace, input: Input::Open, refused: None, closed, window }
+        Self { executor, feed, pace, input: Input::Open, refused: None, closed }
     }
 
     /// How many chunks may be under way.
     pub(super) fn window(&self) -> usize {
-        self.window
+        self.executor.parallelism().max(1).saturating_mul(self.pace.window())
     }
 
     pub(super) fn pace(&mut self) -> &mut Pace {

@@ -39,3 +39,40 @@ impl Alarm {
         self.told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn ms(time: u64) -> Duration {
+        Duration::from_millis(time)
+    }
+
+    #[test]
+    fn an_alarm_is_told_once_and_moved_only_to_an_earlier_time() {
+        let mut alarm = Alarm::default();
+        assert_eq!(alarm.news(), None);
+        alarm.want(ms(7));
+        alarm.want(ms(5));
+        alarm.want(ms(6));
+        assert_eq!(alarm.news(), Some(ms(5)));
+        alarm.want(ms(6));
+        assert_eq!(alarm.news(), None);
+        alarm.want(ms(3));
+        assert_eq!(alarm.news(), Some(ms(3)));
+    }
+
+    #[test]
+    fn who_still_waits_when_it_has_rung_asks_anew() {
+        let mut alarm = Alarm::default();
+        alarm.want(ms(5));
+        assert_eq!(alarm.news(), Some(ms(5)));
+        // Too early: what was told stands.
+        alarm.ring(ms(4));
+        alarm.want(ms(9));
+        assert_eq!(alarm.news(), None);
+        alarm.ring(ms(5));
+        alarm.want(ms(9));
+        assert_eq!(alarm.news(), Some(ms(9)));
+    }
+}

@@ -54,12 +54,12 @@ impl Supervisor {
             self.rest(worker, step);
             return;
         }
-        // If another one was to be killed, it has finished: this one has begun after it.
-        it.doom = it.doom.filter(|doom| doom.task() == task);
         self.workers.ask(worker, position, Asked::HasBegun);
         if asked == (Asked::ToCancel { kill: true }) {
             self.doom(worker, task, step);
         }
+        // Its time may be over since it was asked.
+        self.look_at_clock(worker, step);
     }
 
     /// Kills a worker for the task that it has begun, as soon as it has nothing else.

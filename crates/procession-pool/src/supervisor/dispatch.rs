@@ -16,7 +16,7 @@ impl Supervisor {
             return;
         }
         self.tasks.push_last(task);
-        if self.workers.idle() == 0 && self.tasks.queued() >= self.workers.live() {
+        if self.workers.idle() == 0 {
             // Nobody will report while the caller goes on submitting, so who is fast is looked for here as well.
             let next = self.workers.next_in_turn();
             next.inspect(|&worker| self.top_up(worker, step));
@@ -52,7 +52,7 @@ impl Supervisor {
     /// Gives a busy worker as many tasks ahead as it is fast enough for.
     pub(super) fn top_up(&mut self, worker: WorkerId, step: &mut Step<'_>) {
         let Some(it) = self.workers.get(worker) else { return };
-        let share = self.tasks.queued() / self.workers.live().max(1);
+        let share = (self.tasks.queued() + self.workers.ahead()) / self.workers.live().max(1);
         let allowed = share.min(it.pace.ahead(self.config.prefetch_max) as usize);
         if it.orders().is_empty() || !it.takes_more() {
             return;

@@ -28,8 +28,9 @@ impl Supervisor {
         if room == 0 || self.is_killed {
             return 0;
         }
-        // Idle ones are not counted: while anything is queued there are none.
-        let in_demand = self.tasks.queued().saturating_sub(self.workers.starting());
+        // What waits behind another task counts as well: that one may never end.
+        let waiting = self.tasks.queued() + self.workers.ahead();
+        let in_demand = waiting.saturating_sub(self.workers.starting() + self.workers.idle());
         if self.starts.is_storm() {
             return in_demand.min(1 - self.workers.starting().min(1));
         }
@@ -38,7 +39,8 @@ impl Supervisor {
 
     /// Ends the workers that have nothing left to do once nothing more comes, and says so when all have ended.
     pub(super) fn wind_up(&mut self, step: &mut Step<'_>) {
-        if self.tasks.queued() == 0 && self.workers.ahead() == 0 {
+        let is_waiting = self.tasks.queued() + self.tasks.delayed() + self.workers.ahead() > 0;
+        if !is_waiting {
             while let Some(worker) = self.workers.take_idle() {
                 self.retire(worker, step);
             }
@@ -82,7 +84,7 @@ impl Supervisor {
     }
 
     /// Kills a worker whose time is over, and looks anew at one whose desk was full.
-    fn look_at_clock(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+    pub(super) fn look_at_clock(&mut self, worker: WorkerId, step: &mut Step<'_>) {
         let Some(it) = self.workers.get_mut(worker) else { return };
         if it.stuffed_until.is_some_and(|until| until <= step.now) {
             it.stuffed_until = None;
@@ -91,7 +93,9 @@ impl Supervisor {
             self.alarm.want(until);
         }
         let Some(it) = self.workers.get_mut(worker) else { return };
-        match it.deadline {
+        // While it is not known whether the task was taken back, there is nobody to kill; the answer leads here again.
+        let is_unsure = it.orders().front().is_some_and(|order| order.asked.is_open());
+        match it.deadline.filter(|_| !is_unsure) {
             Some(deadline) if deadline <= step.now => {
                 it.doom = it.orders().front().map(|order| Doom::TimedOut(order.task));
                 self.kill(worker, step);

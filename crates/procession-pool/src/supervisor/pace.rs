@@ -50,3 +50,40 @@ impl Pace {
 const fn nanos_of(time: Duration) -> u32 {
     time.subsec_nanos()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many are given ahead to a worker whose tasks all took so long.
+    fn ahead(micros: u64) -> u32 {
+        let mut pace = Pace::default();
+        for _ in 0..100 {
+            pace.learn(Duration::from_micros(micros));
+        }
+        pace.ahead(64)
+    }
+
+    #[test]
+    fn the_shorter_the_tasks_the_more_are_given_ahead() {
+        assert_eq!([0, 10, 49].map(ahead), [64, 64, 64]);
+        assert_eq!([100, 300, 600, 900].map(ahead), [10, 3, 1, 1]);
+        assert_eq!([1_000, 5_000, 60_000_000].map(ahead), [0, 0, 0]);
+    }
+
+    #[test]
+    fn nothing_is_given_ahead_to_a_worker_that_nobody_knows() {
+        assert_eq!(Pace::default().ahead(64), 0);
+    }
+
+    #[test]
+    fn one_long_task_among_short_ones_is_soon_forgotten() {
+        let mut pace = Pace::default();
+        pace.learn(Duration::from_secs(3600));
+        assert_eq!(pace.ahead(64), 0);
+        for _ in 0..40 {
+            pace.learn(Duration::from_micros(10));
+        }
+        assert_eq!(pace.ahead(64), 64);
+    }
+}

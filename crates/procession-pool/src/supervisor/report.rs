@@ -46,6 +46,7 @@ impl Supervisor {
         it.has_finished_any = true;
         it.stuffed_until = None;
         let is_doomed = it.doom.is_some_and(|doom| doom.task() == task);
+        let is_unwanted = is_doomed || it.orders()[position].asked == (Asked::ToCancel { kill: true });
         if it.phase() == Phase::Ready {
             // Nobody is to be killed for what has finished.
             it.deadline = None;
@@ -53,7 +54,7 @@ impl Supervisor {
         }
         self.workers.remove_order(worker, position);
         self.starts.finished();
-        if is_doomed || !failed || !self.try_anew(task, step) {
+        if is_unwanted || !failed || !self.try_anew(task, step) {
             self.resolve(task, Verdict::Completed, step);
         }
         self.press(worker, step);

@@ -384,3 +384,71 @@ fn index_of(task: TaskId) -> u32 {
 fn generation_of(task: TaskId) -> u32 {
     (task >> 32) as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn insert(tasks: &mut Tasks, task: TaskId, priority: i32) {
+        assert!(tasks.insert(task, &Terms { priority, ..Terms::default() }));
+        tasks.push_last(task);
+    }
+
+    #[test]
+    fn a_queued_task_takes_less_than_48_bytes_and_gives_them_back() {
+        let mut tasks = Tasks::new();
+        for task in 0..1_000_000 {
+            insert(&mut tasks, task, 0);
+            assert!(task < 1_000 || tasks.slots.capacity() * size_of::<Slot>() <= 48 * (task as usize + 1));
+        }
+        for task in (0..1_000_000).rev() {
+            tasks.remove(task);
+        }
+        assert!(tasks.is_empty());
+        assert_eq!(tasks.slots.capacity(), 0);
+    }
+
+    #[test]
+    fn tasks_are_taken_from_any_place_in_their_order() {
+        let mut tasks = Tasks::new();
+        for task in 0..9 {
+            insert(&mut tasks, task, 0);
+        }
+        // The first, the last, one in the middle and its neighbor.
+        for task in [0, 8, 4, 5] {
+            tasks.remove(task);
+        }
+        tasks.hold(6);
+        tasks.push_first(6);
+        let order: Vec<_> = std::iter::from_fn(|| tasks.take_first().inspect(|&task| tasks.remove(task))).collect();
+        assert_eq!(order, [6, 1, 2, 3, 7]);
+        assert_eq!((tasks.queued(), tasks.others_len), (0, 0));
+    }
+
+    #[test]
+    fn priorities_that_come_once_leave_nothing_behind() {
+        let mut tasks = Tasks::new();
+        for task in 0..1_000u64 {
+            insert(&mut tasks, task, task as i32 % 500 - 250);
+        }
+        let mut last = i32::MAX;
+        while let Some(task) = tasks.take_first() {
+            let priority = tasks.slots[task as usize].priority;
+            assert!(priority <= last, "{priority} after {last}");
+            last = priority;
+            tasks.remove(task);
+        }
+        assert!(tasks.others.len() <= EMPTY_LISTS_MAX);
+    }
+
+    #[test]
+    fn an_index_that_is_used_again_is_another_task() {
+        let mut tasks = Tasks::new();
+        insert(&mut tasks, 3, 0);
+        assert!(!tasks.insert(3 | 1 << 32, &Terms::default()));
+        tasks.remove(3);
+        insert(&mut tasks, 3 | 1 << 32, 0);
+        assert_eq!(tasks.place(3), None);
+        assert_eq!(tasks.first(), Some(3 | 1 << 32));
+    }
+}

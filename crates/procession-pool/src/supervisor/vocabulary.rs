@@ -20,7 +20,7 @@ pub(crate) struct Config {
     pub(crate) size: u32,
     /// Whether there are always as many as that, as a pool has; otherwise they are started as they are needed.
     pub(crate) eager: bool,
-    /// How many items a worker is given before it is replaced.
+    /// How many items a worker is given before it is replaced: at least one, or it is taken as one.
     pub(crate) tasks_per_child: Option<u64>,
     /// How many tasks a worker is given at most beyond the one that it runs.
     pub(crate) prefetch_max: u32,
@@ -101,7 +101,8 @@ pub(crate) enum Action {
     /// So many workers in a row have ended before they were ready. Told when the limit is reached, and not again before
     /// a worker was ready.
     Storm { deaths: u32 },
-    /// It is closed or killed, and there is no worker and no task left. The last action of all.
+    /// It is closed or killed, and there is no worker and no task left. The last action, but for what is told to tasks
+    /// that are submitted all the same.
     AllEnded,
 }
 

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::{Action, Config, Counts, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
+use super::super::{
+    Action, Config, Counts, Event, MOVE_AFTER, NO_ROOM_RETRY, Supervisor, TaskId, Terms, Verdict, WorkerId,
+};
 
 const MS: Duration = Duration::from_millis(1);
 
@@ -71,6 +73,7 @@ fn workers_are_started_as_they_are_needed() {
     let mut case = Case::new(config(2));
     assert_eq!(case.tell(Event::Tick), []);
     assert_eq!(case.submit(0), [Action::Start { worker: 0 }]);
+    assert_eq!(case.tell(Event::Started { worker: 0 }), []);
     assert_eq!(case.submit(1), [Action::Start { worker: 1 }]);
     assert_eq!(case.submit(2), []);
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
@@ -171,4 +174,415 @@ fn a_task_that_takes_too_long_is_killed_and_tried_again() {
     let timed_out = Verdict::TimedOut { after: 5 * MS, attempts: 2 };
     let died = case.tell(Event::Died { worker: 1, running: Some(0) });
     assert_eq!(died, [resolved(0, timed_out), Action::Start { worker: 2 }]);
+}
+
+impl Case {
+    fn finish(&mut self, worker: WorkerId, task: TaskId) -> Vec<Action> {
+        self.tell(Event::Finished { worker, task, failed: false })
+    }
+
+    fn fail(&mut self, worker: WorkerId, task: TaskId) -> Vec<Action> {
+        self.tell(Event::Finished { worker, task, failed: true })
+    }
+
+    fn die(&mut self, worker: WorkerId, running: Option<TaskId>) -> Vec<Action> {
+        self.tell(Event::Died { worker, running })
+    }
+
+    fn answer(&mut self, worker: WorkerId, task: TaskId, is_revoked: bool) -> Vec<Action> {
+        self.tell(Event::Revoked { worker, task, is_revoked })
+    }
+
+    /// Waits for the one time that was asked for, which is so much later.
+    fn wait(&mut self, time: Duration) -> Vec<Action> {
+        self.now += time;
+        self.tell(Event::Tick)
+    }
+
+    /// One whose only worker has shown that it is fast, and runs task 100.
+    fn fast(config: Config) -> Self {
+        let mut case = Self::ready(config);
+        case.submit(99);
+        case.now += Duration::from_micros(10);
+        case.finish(0, 99);
+        assert_eq!(case.submit(100), [offer(0, 100)]);
+        case
+    }
+}
+
+const START: fn(WorkerId) -> Action = |worker| Action::Start { worker };
+
+#[test]
+fn starts_that_come_to_nothing_are_spaced_and_limited() {
+    let mut case = Case::new(Config { eager: true, ..config(1) });
+    assert_eq!(case.tell(Event::Tick), [START(0)]);
+    case.submit(7);
+    let mut backoff = 10 * MS;
+    for worker in 0..7 {
+        let at = case.now + backoff;
+        assert_eq!(case.tell(Event::NotStarted { worker }), [Action::Wake { at }], "after worker {worker}");
+        assert_eq!(case.wait(backoff), [START(worker + 1)], "{backoff:?} after worker {worker}");
+        backoff *= 2;
+    }
+    let storm = [Action::Storm { deaths: 8 }, resolved(7, Verdict::NoWorkers { deaths: 8 })];
+    assert_eq!(case.die(7, None), storm);
+    // Nothing more happens until there is a task again, which has one try.
+    assert_eq!(case.wait(60_000 * MS), []);
+    assert_eq!(case.submit(8), [START(8)]);
+    assert_eq!(case.submit(9), []);
+    let none = Verdict::NoWorkers { deaths: 9 };
+    assert_eq!(case.tell(Event::NotStarted { worker: 8 }), [resolved(8, none.clone()), resolved(9, none)]);
+    // One that is ready ends the storm.
+    assert_eq!(case.submit(10), [Action::Wake { at: case.now + 1000 * MS }]);
+    assert_eq!(case.wait(1000 * MS), [START(9)]);
+    assert_eq!(case.tell(Event::Ready { worker: 9 }), [offer(9, 10)]);
+    assert_eq!(case.die(9, None), [START(10)]);
+}
+
+#[test]
+fn a_storm_costs_nothing_while_other_workers_are_ready() {
+    let mut case = Case::ready(config(2));
+    case.submit(0);
+    case.submit(1);
+    case.submit(2);
+    assert_eq!(case.die(0, Some(1)), [resolved(1, Verdict::Died { attempts: 1 }), START(2)]);
+    let mut deaths = 0;
+    for worker in 2..10 {
+        deaths += 1;
+        let actions = case.tell(Event::NotStarted { worker });
+        assert_eq!(actions.contains(&Action::Storm { deaths }), deaths == 8, "{actions:?}");
+        assert_eq!(actions.iter().filter(|action| matches!(action, Action::Resolve { .. })).count(), 0);
+        assert!(case.wait(1000 * MS).contains(&START(worker + 1)));
+    }
+    assert_eq!(case.finish(1, 0), [resolved(0, Verdict::Completed), offer(1, 2)]);
+}
+
+#[test]
+fn idle_workers_that_are_killed_are_replaced_at_once_but_not_endlessly_fast() {
+    let mut case = Case::ready(config(1));
+    for worker in 0..16 {
+        assert_eq!(case.die(worker, None), [START(worker + 1)], "after worker {worker}");
+        case.tell(Event::Ready { worker: worker + 1 });
+    }
+    let spacing = Duration::from_micros(500);
+    assert_eq!(case.die(16, None), [Action::Wake { at: case.now + spacing }]);
+    assert_eq!(case.wait(spacing), [START(17)]);
+    // A task that is finished ends it.
+    case.tell(Event::Ready { worker: 17 });
+    case.submit(0);
+    case.finish(17, 0);
+    assert_eq!(case.die(17, None), [START(18)]);
+}
+
+#[test]
+fn a_task_that_kills_its_workers_is_given_up_whatever_retries_are_left() {
+    let mut case = Case::ready(config(1));
+    case.submit_on(0, Terms { retries: 10, ..Terms::default() });
+    for worker in [0, 1] {
+        assert_eq!(case.die(worker, Some(0)), [START(worker + 1)]);
+        assert_eq!(case.tell(Event::Ready { worker: worker + 1 }), [offer(worker + 1, 0)]);
+    }
+    assert_eq!(case.die(2, Some(0)), [resolved(0, Verdict::Died { attempts: 3 }), START(3)]);
+}
+
+#[test]
+fn a_failed_task_is_tried_again_after_ever_longer_waits() {
+    let mut case = Case::ready(config(1));
+    case.submit_on(0, Terms { retries: 9, backoff: 1000 * MS, ..Terms::default() });
+    for wait in [1, 2, 4, 8, 16, 32, 60, 60, 60] {
+        let wait = Duration::from_secs(wait);
+        assert_eq!(case.fail(0, 0), [Action::Wake { at: case.now + wait }]);
+        assert_eq!(case.supervisor.counts().delayed, 1);
+        assert_eq!(case.wait(wait), [offer(0, 0)]);
+    }
+    assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Completed)]);
+}
+
+#[test]
+fn fast_workers_are_given_tasks_ahead_and_slow_ones_are_not() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    assert_eq!(case.submit(0), [offer(0, 0)]);
+    assert_eq!(case.submit(1), [offer(0, 1)]);
+    assert_eq!(case.submit(2), []);
+    // From then on each takes 4 ms.
+    let mut offered = Vec::new();
+    for task in [100, 0, 1, 2] {
+        case.now += 4 * MS;
+        offered.extend(case.finish(0, task));
+    }
+    let ends = [100, 0, 1, 2].map(|task| resolved(task, Verdict::Completed));
+    assert_eq!(offered.iter().filter(|action| ends.contains(action)).count(), 4, "{offered:?}");
+    case.submit(3);
+    case.submit(4);
+    assert_eq!(case.supervisor.counts().queued, 1);
+}
+
+#[test]
+fn a_task_that_is_timed_is_given_to_an_idle_worker_alone() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    let timed = Terms { timeout: Some(1000 * MS), ..Terms::default() };
+    assert_eq!(case.submit_on(0, timed), []);
+    assert_eq!(case.submit(1), []);
+    let at = case.now + 1000 * MS;
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed), offer(0, 0), Action::Wake { at }]);
+    assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed), offer(0, 1)]);
+}
+
+#[test]
+fn what_waits_behind_a_long_task_goes_to_whoever_is_idle() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    case.submit(1);
+    // A second worker, as a pool may have that was just replaced.
+    case.supervisor.config.size = 2;
+    assert_eq!(case.tell(Event::Tick), [START(1)]);
+    let at = case.now + MOVE_AFTER;
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), [Action::Wake { at }]);
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
+    assert_eq!(case.answer(0, 1, true), [offer(1, 1)]);
+    case.now += 10 * MS;
+    let finished = case.finish(1, 1);
+    assert_eq!(finished, [resolved(1, Verdict::Completed), Action::Revoke { worker: 0, task: 0 }]);
+    // Too late: it has just begun.
+    assert_eq!(case.answer(0, 0, false), []);
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
+    assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed)]);
+}
+
+#[test]
+fn a_task_is_canceled_wherever_it_is_and_others_do_not_notice() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    for task in 0..4 {
+        case.submit(task);
+    }
+    let cancelled = |task| resolved(task, Verdict::Cancelled);
+    let cancel = |task, kill| Event::CancelAsked { task, kill };
+    // Queued.
+    assert_eq!(case.tell(cancel(2, false)), [cancelled(2)]);
+    // Given ahead.
+    assert_eq!(case.tell(cancel(1, false)), [Action::Revoke { worker: 0, task: 1 }]);
+    assert_eq!(case.answer(0, 1, true), [cancelled(1)]);
+    // Begun, and not to be killed.
+    assert_eq!(case.tell(cancel(100, false)), [Action::Revoke { worker: 0, task: 100 }]);
+    assert_eq!(case.answer(0, 100, false), []);
+    assert_eq!(case.tell(cancel(100, false)), []);
+    // Begun, and to be killed: what is behind it is taken back before.
+    assert_eq!(case.tell(cancel(100, true)), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.answer(0, 0, true), [Action::Kill { worker: 0 }]);
+    assert_eq!(case.die(0, Some(100)), [cancelled(100), START(1)]);
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
+    // Nobody knows it any more.
+    assert_eq!(case.tell(cancel(100, true)), []);
+}
+
+#[test]
+fn a_task_that_finishes_before_it_is_killed_is_completed() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    case.tell(Event::CancelAsked { task: 100, kill: true });
+    assert_eq!(case.answer(0, 100, false), [Action::Revoke { worker: 0, task: 0 }]);
+    // The next one has begun, so nobody is killed.
+    assert_eq!(case.answer(0, 0, false), []);
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
+    // And one that is killed too late.
+    assert_eq!(case.tell(Event::CancelAsked { task: 0, kill: true }), [Action::Kill { worker: 0 }]);
+    assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed)]);
+    assert_eq!(case.die(0, None), [START(1)]);
+}
+
+#[test]
+fn everything_that_has_not_begun_is_canceled_at_once() {
+    let mut case = Case::fast(Config { prefetch_max: 1, ..config(1) });
+    for task in 0..3 {
+        case.submit(task);
+    }
+    let mut actions = case.tell(Event::CancelAll);
+    actions.extend(case.answer(0, 0, true));
+    actions.extend(case.answer(0, 100, false));
+    let revokes = [0, 100].map(|task| Action::Revoke { worker: 0, task });
+    let ends = [0, 1, 2].map(|task| resolved(task, Verdict::Cancelled));
+    for expected in revokes.iter().chain(&ends) {
+        assert!(actions.contains(expected), "{expected:?} is not in {actions:?}");
+    }
+    assert_eq!(actions.len(), 5);
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
+}
+
+#[test]
+fn a_worker_that_was_given_its_number_of_items_is_replaced_at_once() {
+    let mut case = Case::ready(Config { tasks_per_child: Some(5), retire_grace: Some(9 * MS), ..config(1) });
+    case.submit_on(0, Terms { items: 4, ..Terms::default() });
+    assert_eq!(case.submit(1), []);
+    assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed), offer(0, 1)]);
+    let at = case.now + 9 * MS;
+    let expected = [resolved(1, Verdict::Completed), Action::Retire { worker: 0 }, START(1), Action::Wake { at }];
+    assert_eq!(case.finish(0, 1), expected);
+    case.tell(Event::Ready { worker: 1 });
+    // It does not end, and is made to; nobody takes its place, as somebody has it.
+    assert_eq!(case.wait(9 * MS), [Action::Kill { worker: 0 }]);
+    assert_eq!(case.die(1, None), [START(2)]);
+    assert_eq!(case.die(0, None), []);
+}
+
+#[test]
+fn a_task_for_which_there_is_no_room_goes_elsewhere_or_waits() {
+    let mut case = Case::ready(config(2));
+    assert_eq!(case.submit(0), [offer(1, 0)]);
+    let at = case.now + NO_ROOM_RETRY;
+    let no_room = |worker| Event::NoRoom { worker, task: 0 };
+    assert_eq!(case.tell(no_room(1)), [offer(0, 0), Action::Wake { at }]);
+    assert_eq!(case.tell(no_room(0)), []);
+    assert_eq!(case.supervisor.counts().queued, 1);
+    let [Action::Offer { worker, task: 0 }] = case.wait(NO_ROOM_RETRY)[..] else { panic!("it is not offered again") };
+    assert_eq!(case.finish(worker, 0), [resolved(0, Verdict::Completed)]);
+}
+
+#[test]
+fn a_closed_pool_moves_what_waits_before_idle_workers_end() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    case.supervisor.config.size = 2;
+    case.tell(Event::Tick);
+    case.tell(Event::Ready { worker: 1 });
+    assert_eq!(case.tell(Event::Closed), []);
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.answer(0, 0, true), [offer(1, 0)]);
+    assert_eq!(case.finish(1, 0), [resolved(0, Verdict::Completed), Action::Retire { worker: 1 }]);
+}
+
+#[test]
+fn a_closed_pool_starts_workers_only_for_tasks_that_are_left() {
+    let mut case = Case::ready(config(2));
+    case.submit(0);
+    case.submit(1);
+    case.submit(2);
+    assert_eq!(case.tell(Event::Closed), []);
+    assert_eq!(case.die(1, Some(0)), [resolved(0, Verdict::Died { attempts: 1 }), START(2)]);
+    assert_eq!(case.finish(0, 1), [resolved(1, Verdict::Completed), offer(0, 2)]);
+    assert_eq!(case.die(2, None), []);
+    assert_eq!(case.finish(0, 2), [resolved(2, Verdict::Completed), Action::Retire { worker: 0 }]);
+    assert_eq!(case.die(0, None), [Action::AllEnded]);
+}
+
+#[test]
+fn what_makes_no_sense_changes_nothing() {
+    let mut case = Case::ready(config(2));
+    case.submit(0);
+    let before = case.supervisor.clone();
+    let nonsense = [
+        Event::Submitted { task: 0, terms: Terms { priority: 3, ..Terms::default() } },
+        Event::Submitted { task: u64::from(u32::MAX), terms: Terms::default() },
+        Event::CancelAsked { task: 1 << 32, kill: true },
+        Event::CancelAsked { task: 77, kill: true },
+        Event::Started { worker: 0 },
+        Event::NotStarted { worker: 1 },
+        Event::Ready { worker: 0 },
+        Event::Ready { worker: 9 },
+        Event::Finished { worker: 0, task: 0, failed: false },
+        Event::Finished { worker: 1, task: 1 << 32, failed: false },
+        Event::Finished { worker: 9, task: 0, failed: true },
+        Event::Died { worker: 9, running: Some(0) },
+        Event::Revoked { worker: 1, task: 0, is_revoked: true },
+        Event::Revoked { worker: 1, task: 5, is_revoked: true },
+        Event::NoRoom { worker: 0, task: 0 },
+        Event::NoRoom { worker: 1, task: 1 },
+        Event::Tick,
+    ];
+    for event in nonsense {
+        assert_eq!(case.tell(event.clone()), [], "{event:?}");
+        assert!(case.supervisor == before, "{event:?} changes something");
+    }
+}
+
+#[test]
+fn what_was_given_ahead_keeps_its_order_when_a_worker_dies() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    for task in 0..3 {
+        case.submit(task);
+    }
+    assert_eq!(case.die(0, Some(100)), [resolved(100, Verdict::Died { attempts: 1 }), START(1)]);
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
+    case.now += 10 * MS;
+    assert_eq!(case.finish(1, 0), [resolved(0, Verdict::Completed), offer(1, 1)]);
+    assert_eq!(case.finish(1, 1)[..2], [resolved(1, Verdict::Completed), offer(1, 2)]);
+}
+
+#[test]
+fn each_of_several_tasks_is_killed_at_its_own_time() {
+    let mut case = Case::ready(config(2));
+    let within = |ms| Terms { timeout: Some(ms * MS), ..Terms::default() };
+    assert_eq!(case.submit_on(0, within(9)), [offer(1, 0), Action::Wake { at: 9 * MS }]);
+    assert_eq!(case.submit_on(1, within(5)), [offer(0, 1), Action::Wake { at: 5 * MS }]);
+    assert_eq!(case.wait(5 * MS), [Action::Kill { worker: 0 }, Action::Wake { at: 9 * MS }]);
+    assert_eq!(case.wait(4 * MS), [Action::Kill { worker: 1 }]);
+}
+
+#[test]
+fn a_task_whose_time_is_over_while_it_is_asked_back_is_killed() {
+    let mut case = Case::ready(config(1));
+    case.submit_on(0, Terms { timeout: Some(5 * MS), ..Terms::default() });
+    let cancel = Event::CancelAsked { task: 0, kill: false };
+    assert_eq!(case.tell(cancel), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.wait(5 * MS), []);
+    assert_eq!(case.answer(0, 0, false), [Action::Kill { worker: 0 }]);
+}
+
+#[test]
+fn a_task_that_is_on_its_way_back_is_canceled_when_it_comes() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    case.submit(1);
+    let cancel = |task, kill| Event::CancelAsked { task, kill };
+    // It was asked back to be moved.
+    case.supervisor.config.size = 2;
+    case.tell(Event::Tick);
+    case.tell(Event::Ready { worker: 1 });
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
+    assert_eq!(case.tell(cancel(1, false)), []);
+    let canceled = case.answer(0, 1, true);
+    assert_eq!(canceled, [resolved(1, Verdict::Cancelled), Action::Revoke { worker: 0, task: 0 }]);
+    // There was no room for it anyway.
+    case.tell(cancel(0, false));
+    let no_room = case.tell(Event::NoRoom { worker: 0, task: 0 });
+    assert_eq!(no_room[0], resolved(0, Verdict::Cancelled));
+    // Whoever asked second wants it killed.
+    case.tell(cancel(100, false));
+    assert_eq!(case.tell(cancel(100, true)), []);
+    assert_eq!(case.answer(0, 100, false), [Action::Kill { worker: 0 }]);
+}
+
+#[test]
+fn what_a_worker_gives_back_does_not_count_as_its_own() {
+    let mut case = Case::fast(Config { prefetch_max: 2, tasks_per_child: Some(4), ..config(1) });
+    case.submit(0);
+    case.submit(1);
+    assert_eq!(case.submit(2), []);
+    for task in [0, 1] {
+        case.tell(Event::CancelAsked { task, kill: false });
+        case.answer(0, task, true);
+    }
+    // Tasks 99 and 100 were its own: there are two more.
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed), offer(0, 2)]);
+    assert_eq!(case.finish(0, 2), [resolved(2, Verdict::Completed)]);
+    assert_eq!(case.submit(3), [offer(0, 3)]);
+    let last = [resolved(3, Verdict::Completed), Action::Retire { worker: 0 }, START(1)];
+    assert_eq!(case.finish(0, 3), last);
+}
+
+#[test]
+fn a_pool_tries_again_to_start_its_workers_though_nothing_is_to_be_done() {
+    let mut case = Case::new(Config { eager: true, ..config(2) });
+    assert_eq!(case.tell(Event::Tick), [START(0), START(1)]);
+    assert_eq!(case.tell(Event::NotStarted { worker: 0 }), [Action::Wake { at: 10 * MS }]);
+    assert_eq!(case.wait(10 * MS), [START(2)]);
+}
+
+#[test]
+fn killing_everything_spares_nobody() {
+    let mut case = Case::ready(Config { retire_grace: Some(MS), ..config(3) });
+    case.submit(0);
+    assert_eq!(case.die(1, None), [START(3)]);
+    assert_eq!(case.tell(Event::Started { worker: 3 }), []);
+    let kills = [0, 2, 3].map(|worker| Action::Kill { worker });
+    assert_eq!(case.tell(Event::KillAll), [&[resolved(0, Verdict::Terminated)], &kills[..]].concat());
 }

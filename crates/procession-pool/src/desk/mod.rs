@@ -18,10 +18,14 @@
 mod error;
 mod link;
 mod stream;
+mod tray; // For large bodies.
+mod waiting;
 mod words; // What may become of an order. Read this first.
 
 mod seat; // The worker's side.
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;
 
@@ -29,14 +33,8 @@ use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
 
-use procession_shm::arena::Owner;
-use procession_sync::protocol::World;
-use procession_sys::{
-    Access, Bell, Deadline, MemoryFile, PacketSocket, SharedMap, fail_point, futex_wait, futex_wake, lower_half,
-    memory_file,
-};
+use procession_sys::{Access, Bell, MemoryFile, PacketSocket, SharedMap, is_too_many_in_flight, memory_file};
 use procession_wire::Descriptor;
 use procession_wire::frame::Frame;
 use serde::{Deserialize, Serialize};
@@ -44,10 +42,13 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::error::{Corrupt, NotDrained, NotOffered};
 pub(crate) use self::link::Parcel;
 pub(crate) use self::seat::{Order, Seat};
+pub(crate) use self::tray::{Bytes, Received};
 
 use self::link::Link;
 use self::stream::{STREAM_BYTES, Stream};
-use self::words::{MAY_SPIN, RETIRE, Size, Words};
+use self::tray::Tray;
+use self::waiting::Kernel;
+use self::words::{LET_GO, MAY_SPIN, RETIRE, Size, Words};
 
 /// An order's number. No two orders of a desk have the same.
 pub(crate) type Seq = u64;
@@ -60,9 +61,6 @@ pub(crate) const ORDERS_MAX: usize = 64;
 
 /// The longest order; more goes as a parcel. A few of this size have room beside each other.
 pub(crate) const ORDER_BYTES_MAX: usize = 64 << 10;
-
-/// How long a worker sleeps at most before it looks by itself.
-const RECHECK: Duration = Duration::from_secs(1);
 
 /// Words apart that share no line: the processor fetches two lines of 64 bytes at once.
 const LINE: usize = 16;
@@ -150,6 +148,7 @@ pub(crate) struct Drained {
 pub(crate) struct Desk {
     map: SharedMap,
     link: Link,
+    tray: Tray,
     /// What the worker was told to do.
     wishes: u64,
     /// The next order's number.
@@ -166,7 +165,7 @@ pub(crate) struct Desk {
     reading: Seq,
     /// As far as reports were read.
     read: u64,
-    /// Frames that have come of it.
+    /// Frames that have come.
     frames: u64,
     /// The first order of which it was not told that its report is complete.
     untold: Seq,
@@ -183,9 +182,6 @@ impl Desk {
         let file = memory_file("procession-desk", &MemoryFile { bytes: DESK_BYTES as u64, huge_page_bits: None })?;
         let map = SharedMap::map(&file, DESK_BYTES, Access::ReadWrite)?;
         let (ours, theirs) = PacketSocket::pair()?;
-        for end in [&ours, &theirs] {
-            end.set_buffers_max()?;
-        }
         let copy_of = |bell: &Bell| bell.as_fd().try_clone_to_owned().map(Descriptor::from);
         let kit = WorkerKit {
             memory: file.into(),
@@ -196,6 +192,7 @@ impl Desk {
         let desk = Self {
             map,
             link: Link::new(ours),
+            tray: Tray::default(),
             wishes: 0,
             next: INITIALIZER + 1,
             order_at: 0,
@@ -217,6 +214,10 @@ impl Desk {
         words_of(&self.map)
     }
 
+    fn kernel(&self) -> Kernel {
+        Kernel::new(&self.map)
+    }
+
     /// Offers an order that is made of these parts, which are at most [`ORDER_BYTES_MAX`] bytes, and wakes the worker if it
     /// sleeps. Never waits.
     pub(crate) fn offer(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
@@ -231,7 +232,7 @@ impl Desk {
             return Err(NotOffered::NoRoom);
         }
         if let Some(parcel) = parcel {
-            self.send(seq, parcel)?;
+            self.send(seq, parcel, end)?;
         }
         let mut at = self.order_at;
         for part in parts {
@@ -241,7 +242,7 @@ impl Desk {
         (self.order_at, self.next) = (end, seq + 1);
         self.ends[place(seq)] = end;
         self.revoked &= !bit(seq);
-        self.words().offer(&Futexes, seq, size);
+        self.words().offer(&self.kernel(), seq, size);
         Ok(seq)
     }
 
@@ -261,12 +262,18 @@ impl Desk {
         if self.fits(end, passed) {
             return Ok(true);
         }
+        self.look_at_taken()?;
+        Ok(self.fits(end, passed))
+    }
+
+    /// Looks how far the worker has taken orders.
+    fn look_at_taken(&mut self) -> Result<(), Corrupt> {
         let taken = self.words().orders_taken();
         if taken < self.orders_taken || taken > self.order_at {
             return Err(Corrupt::Position);
         }
         self.orders_taken = taken;
-        Ok(self.fits(end, passed))
+        Ok(())
     }
 
     #[inline]
@@ -274,12 +281,24 @@ impl Desk {
         end - self.orders_taken <= STREAM_BYTES && self.orders_taken >= passed
     }
 
-    /// Sends what goes with an order.
-    fn send(&self, seq: Seq, parcel: Parcel<'_>) -> Result<(), NotOffered> {
-        match self.link.try_send(kind_of(seq), parcel) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(NotOffered::NoRoom),
-            sent => sent.map_err(NotOffered::System),
-        }
+    /// Sends what goes with an order, which ends there.
+    fn send(&mut self, seq: Seq, parcel: Parcel<'_>, end: u64) -> Result<(), NotOffered> {
+        self.look_at_taken()?;
+        let sent = if self.tray.take(parcel, self.orders_taken) {
+            self.let_go_of_tray(false);
+            self.tray.try_send(&self.link, kind_of(seq), parcel, end)
+        } else {
+            self.link.try_send(kind_of(seq), parcel)
+        };
+        let Err(error) = sent else { return Ok(()) };
+        // Descriptors under way are limited, too, and some of them may be before this worker.
+        let waits_for_worker = is_too_many_in_flight(&error) && self.reading < self.next;
+        Err(match error.kind() {
+            io::ErrorKind::WouldBlock => NotOffered::NoRoom,
+            io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => NotOffered::Gone,
+            _ if waits_for_worker => NotOffered::NoRoom,
+            _ => NotOffered::System(error),
+        })
     }
 
     /// Takes an order back, unless the worker has begun it. Its number is told of no more then.
@@ -311,15 +330,22 @@ impl Desk {
         }
     }
 
-    /// Whether [`Desk::drain`] would find something.
+    /// Whether another report is complete. To look at this all the time does not slow a worker down that adds to its report;
+    /// whoever does has to drain the desk now and then, so that the worker has room.
     #[inline]
+    pub(crate) fn has_finished(&mut self) -> bool {
+        self.pass_revoked();
+        self.reading < self.next && self.words().is_done(self.reading)
+    }
+
+    /// Whether [`Desk::drain`] would find something.
     pub(crate) fn has_news(&mut self) -> bool {
         self.pass_revoked();
         if self.reading == self.next {
             return false;
         }
         let progress = self.words().progress(self.reading);
-        progress.is_none_or(|now| now.is_done || now.end > self.read || now.frames != self.frames)
+        progress.is_done || progress.end > self.read || progress.frames > self.frames
     }
 
     /// Has `into` told what has come of reports since, each part with its order's number, and makes room for more. Frames that
@@ -328,7 +354,7 @@ impl Desk {
         let mut drained = Drained::default();
         let result = self.drain_some(&mut drained, into);
         if drained.bytes > 0 {
-            self.words().wake(&Futexes);
+            self.words().wake(&self.kernel());
         }
         result.map(|()| drained)
     }
@@ -339,19 +365,19 @@ impl Desk {
             if self.reading == self.next {
                 return Ok(());
             }
-            let progress = self.words().progress(self.reading).ok_or(Corrupt::State)?;
+            let progress = self.words().progress(self.reading);
             if progress.end > self.read {
                 drained.bytes += self.read_to(progress.end, into)?;
             } else if progress.is_done && progress.end < self.read {
                 return Err(Corrupt::Position.into());
             }
-            if progress.frames != self.frames {
+            if progress.frames > self.frames {
                 drained.frames += self.receive(progress.frames)?;
             }
             if !progress.is_done {
                 return Ok(());
             }
-            (self.reading, self.frames) = (self.reading + 1, 0);
+            self.reading += 1;
             drained.finished += 1;
         }
     }
@@ -380,10 +406,10 @@ impl Desk {
         Ok(bytes)
     }
 
-    /// Receives frames of the report that is being read, until there are so many.
+    /// Receives frames of the report that is being read, until so many have come.
     fn receive(&mut self, frames: u64) -> Result<u64, NotDrained> {
-        let missing = frames.checked_sub(self.frames).ok_or(Corrupt::Frame)?;
-        for _ in 0..missing {
+        let before = self.frames;
+        while self.frames < frames {
             let frame = self.link.try_receive().map_err(unreceived)?;
             if frame.kind != kind_of(self.reading) {
                 return Err(Corrupt::Frame.into());
@@ -391,7 +417,7 @@ impl Desk {
             self.frames += 1;
             self.parcels.push_back((self.reading, frame));
         }
-        Ok(missing)
+        Ok(self.frames - before)
     }
 
     /// The next order, in their order, whose report is complete.
@@ -441,10 +467,28 @@ impl Desk {
         self.wish(self.wishes | RETIRE);
     }
 
+    /// Gives the memory back that is kept for large bodies, here and in the worker; for when no more of them come for a while.
+    /// False if the worker has not yet begun an order with such a body: then it is worth another try.
+    pub(crate) fn give_memory_back(&mut self) -> bool {
+        if !self.tray.is_kept() {
+            return true;
+        }
+        let has_let_go = self.look_at_taken().is_ok() && self.tray.let_go(self.orders_taken);
+        if has_let_go {
+            self.let_go_of_tray(true);
+        }
+        has_let_go
+    }
+
+    /// Has the worker give its part of that memory back, or keep it.
+    fn let_go_of_tray(&mut self, lets_go: bool) {
+        self.wish(if lets_go { self.wishes | LET_GO } else { self.wishes & !LET_GO });
+    }
+
     fn wish(&mut self, wishes: u64) {
         if wishes != self.wishes {
             self.wishes = wishes;
-            self.words().wish(&Futexes, wishes);
+            self.words().wish(&self.kernel(), wishes);
         }
     }
 }
@@ -483,37 +527,4 @@ fn kind_of(seq: Seq) -> u8 {
 #[inline]
 fn order_room(size: Size) -> u64 {
     size.bytes.max(1).next_multiple_of(ORDER_ALIGN)
-}
-
-/// The kernel as the words know it.
-#[derive(Debug)]
-struct Futexes;
-
-impl World for Futexes {
-    type Word = AtomicU64;
-
-    fn is_alive(&self, _: Owner) -> bool {
-        true // No word names anybody.
-    }
-
-    fn spin(&self) -> bool {
-        false
-    }
-
-    fn is_over(&self) -> bool {
-        false
-    }
-
-    fn park(&self, word: &AtomicU64, low: u32) {
-        // What a futex refuses it refuses at once: then this is a spin.
-        let _ = futex_wait(lower_half(word), low, Deadline::after(RECHECK));
-    }
-
-    fn wake(&self, word: &AtomicU64, count: u32) -> usize {
-        futex_wake(lower_half(word), count).unwrap_or(0)
-    }
-
-    fn at(&self, place: &'static str) {
-        fail_point!(place);
-    }
 }
