@@ -48,7 +48,10 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-launch/tests/constructors.rs", "has a constructor of its own, to see when it runs"),
     ("crates/procession-launch/src/target.rs", "makes a value of a function's type, which has no data, out of nothing"),
     ("crates/procession-macros/src/shareable.rs", "implements an unsafe trait for a type whose layout it asserts"),
-    ("crates/procession-pool/tests/matrix/ends.rs", "writes where no memory is, and closes what others own, to ruin a worker"),
+    (
+        "crates/procession-pool/tests/matrix/ends.rs",
+        "writes where no memory is, and closes what others own, to ruin a worker",
+    ),
     ("crates/procession-pool/tests/matrix/fuse.rs", "has a constructor of its own, to be there before a worker starts"),
     ("crates/procession-sync/src/cells.rs", "knows where values stand in shared memory"),
     ("crates/procession-sync/src/locked.rs", "shows as references what a lock that is held guards"),

@@ -1,9 +1,9 @@
 //! A pool or an executor, as a cell has it.
 
-use std::time::Duration;
 use std::thread;
+use std::time::Duration;
 
-use procession_launch::{Context, StartMethod, Target, Arguments};
+use procession_launch::{Arguments, Context, StartMethod, Target};
 use procession_pool::{Executor, ExecutorExt, Future, Pool, PoolError, ProcessPoolExecutor};
 use procession_sync::Barrier;
 use procession_sys::{Deadline, pid};
