@@ -25,7 +25,7 @@ use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
 use crate::executor::Executor;
 use crate::record::{Log, replay};
-use crate::supervisor::{Config, Event, WorkerId};
+use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
 use crate::task::{Options, Task, encode};
 use crate::worker::{Initializer, work};
 
@@ -173,6 +173,11 @@ impl Engine {
             return Vec::new();
         }
         self.core.lock().members.values().map(|member| member.process.pid()).collect()
+    }
+
+    /// How many tasks and workers there are.
+    pub(crate) fn counts(&self) -> PoolCounts {
+        if self.is_own() { self.core.lock().supervisor.counts() } else { PoolCounts::default() }
     }
 
     /// Takes a task.

@@ -54,6 +54,7 @@ pub use crate::map::{
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
 pub use crate::raw::{RawCall, RawReply};
+pub use crate::supervisor::PoolCounts;
 pub use crate::task::{Task, TaskBuilder};
 pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
 pub use crate::wait::{

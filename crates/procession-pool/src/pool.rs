@@ -12,7 +12,7 @@ use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
 use crate::error::{PoolError, SubmitError};
 use crate::executor::Executor;
-use crate::supervisor::Event;
+use crate::supervisor::{Event, PoolCounts};
 use crate::task::Task;
 use crate::verbs::pool_verbs;
 
@@ -77,6 +77,12 @@ impl Pool {
     #[must_use]
     pub fn worker_pids(&self) -> Vec<u32> {
         self.engine.worker_pids()
+    }
+
+    /// How many tasks and workers it has now, by what they are at.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.engine.counts()
     }
 
     /// Replays what its supervisor was told so far, if it is recorded: how many events, or which one is answered otherwise.

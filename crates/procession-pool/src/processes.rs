@@ -15,7 +15,7 @@ use crate::error::{PoolError, SubmitError};
 use crate::executor::{Executor, ExecutorExt};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
-use crate::supervisor::Event;
+use crate::supervisor::{Event, PoolCounts};
 use crate::task::{Task, TaskBuilder};
 
 /// Runs functions in worker processes, and gives a [`Future`] for each.
@@ -112,6 +112,12 @@ impl ProcessPoolExecutor {
         self.engine.worker_pids()
     }
 
+    /// How many tasks and workers it has now, by what they are at.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.engine.counts()
+    }
+
     /// Replays what its supervisor was told so far, if it is recorded: how many events, or which one is answered otherwise.
     #[doc(hidden)]
     pub fn replay(&self) -> Result<usize, String> {
@@ -132,6 +138,7 @@ impl ProcessPoolExecutor {
     }
 
     /// The same for at most so long; true if it is done, and otherwise it goes on in the background.
+    #[must_use]
     pub fn shutdown_timeout(&self, timeout: Duration) -> bool {
         self.close();
         self.engine.join(Deadline::after(timeout))

@@ -5,14 +5,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::AsFd;
 use std::rc::Rc;
 
 use procession_boot::FunctionId;
 use procession_launch::calls::{Caller, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, PreloadResult, Target};
 use procession_sys::{Disposition, Signal, fail_point, set_disposition};
-use procession_wire::{Decoder, Descriptor, Message, frame};
+use procession_wire::{Decoder, Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::call::{self, Failure, Fault, PARCEL, Report};
@@ -143,17 +142,7 @@ fn read(order: Order) -> Option<(FunctionId, Decoder)> {
     let function = FunctionId::from_bytes(*heading);
     let arguments = match order.parcel {
         None => Decoder::new(arguments.to_vec(), Vec::new()),
-        Some(parcel) => decoder(parcel)?,
+        Some(parcel) => parcel.into_decoder(),
     };
     Some((function, arguments))
-}
-
-fn decoder(parcel: frame::Frame) -> Option<Decoder> {
-    match parcel.body {
-        frame::Body::Inline(bytes) => Some(Decoder::new(bytes, parcel.descriptors)),
-        frame::Body::MemoryFile { file, len } => {
-            let map = procession_sys::map_sealed(file.as_fd(), len).ok()?;
-            Some(Decoder::new(map, parcel.descriptors))
-        }
-    }
 }

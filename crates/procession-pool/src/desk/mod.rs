@@ -42,6 +42,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::error::{Corrupt, NotDrained, NotOffered};
 pub(crate) use self::link::Parcel;
 pub(crate) use self::seat::{Order, Seat};
+#[cfg(test)]
 pub(crate) use self::tray::{Bytes, Received};
 
 use self::link::Link;
@@ -478,6 +479,11 @@ impl Desk {
             self.let_go_of_tray(true);
         }
         has_let_go
+    }
+
+    /// Whether there is such memory.
+    pub(crate) fn keeps_memory(&self) -> bool {
+        self.tray.is_kept()
     }
 
     /// Has the worker give its part of that memory back, or keep it.

@@ -19,8 +19,8 @@ use procession_wire::{DESCRIPTORS_MAX, Decoder};
 use super::link::{Link, Parcel};
 
 /// The largest body that goes by a tray; a larger one goes in a file of its own. As much memory each side may keep, so this
-/// is what an argument may well be and a worker may well have.
-pub(super) const TRAY_BYTES_MAX: usize = 64 << 20;
+/// is what an argument may well be and a worker may well have: 64 MiB, and what stands in front of them.
+pub(super) const TRAY_BYTES_MAX: usize = 65 << 20;
 
 /// Trays are multiples of so many bytes.
 const TRAY_STEP: usize = 1 << 20;

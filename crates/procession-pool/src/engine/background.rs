@@ -6,7 +6,7 @@ use std::time::Duration;
 use procession_sys::{Deadline, pid};
 
 use super::Engine;
-use super::core::{BELL, Rest};
+use super::core::{BELL, Core, Rest};
 use crate::desk::Listener;
 use crate::error::TaskError;
 use crate::supervisor::{Event, WorkerId};
@@ -18,6 +18,9 @@ const RECHECK: Duration = Duration::from_millis(50);
 /// How long it dozes while threads come and go that submit and wait: they take reports in themselves, and a bell for each
 /// would cost more than the tasks.
 const DOZE: Duration = Duration::from_millis(1);
+
+/// For how long memory for large arguments is kept after the last task.
+const KEEPS_MEMORY: Duration = Duration::from_secs(1);
 
 impl Engine {
     /// What the thread does until the pool has ended.
@@ -61,7 +64,7 @@ impl Engine {
                 match (any, is_expecting) {
                     (true, _) => Deadline::NOW,
                     (false, true) => Deadline::after(RECHECK),
-                    (false, false) => Deadline::NEVER,
+                    (false, false) => self.idle_deadline(&mut core),
                 }
             }
         };
@@ -74,6 +77,19 @@ impl Engine {
         }
         self.unlock(core);
         Some(deadline)
+    }
+
+    /// Until when it sleeps while there is nothing to do. What workers keep for large arguments they give back meanwhile.
+    fn idle_deadline(&self, core: &mut Core) -> Deadline {
+        if !core.keeps_memory() {
+            return Deadline::NEVER;
+        }
+        let now = core.now();
+        let since = *core.idle_since.get_or_insert(now);
+        if now.saturating_sub(since) >= KEEPS_MEMORY && !core.give_memory_back() {
+            return Deadline::NEVER;
+        }
+        Deadline::after(KEEPS_MEMORY)
     }
 
     /// Starts the workers that are wanted, without the lock, for it takes a while.

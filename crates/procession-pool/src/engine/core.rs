@@ -51,6 +51,8 @@ pub(super) struct Core {
     /// The same when the background thread went to rest.
     seen_activity: u64,
     is_dozing: bool,
+    /// Since when the background thread has seen nothing to do.
+    pub(super) idle_since: Option<Duration>,
     /// The workers that may spin, the one that had something to do last at the end.
     spinners: VecDeque<WorkerId>,
     spinners_max: usize,
@@ -105,6 +107,7 @@ impl Core {
             activity: 0,
             seen_activity: 0,
             is_dozing: false,
+            idle_since: None,
             spinners: VecDeque::new(),
             spinners_max: processors.saturating_sub(1),
             background_wakes: None,
@@ -311,8 +314,17 @@ impl Core {
 
     /// Takes what the workers have reported; true if there was anything.
     pub(super) fn look(&mut self) -> bool {
+        self.look_where(Member::has_news)
+    }
+
+    /// The same where a task has ended, for who looks all the time: to look for less would slow workers down.
+    pub(super) fn look_for_ends(&mut self) -> bool {
+        self.look_where(Member::has_finished)
+    }
+
+    fn look_where(&mut self, has_news: impl Fn(&mut Member) -> bool) -> bool {
         let mut news = mem::take(&mut self.news);
-        let with_news = |(&worker, member): (&WorkerId, &mut Member)| member.has_news().then_some(worker);
+        let with_news = |(&worker, member): (&WorkerId, &mut Member)| has_news(member).then_some(worker);
         news.extend(self.members.iter_mut().filter_map(with_news));
         let mut any = false;
         for worker in news.drain(..) {
@@ -348,6 +360,17 @@ impl Core {
         any
     }
 
+    /// Has workers give back what they keep for large arguments, once none have come for a while; true if that is to be tried
+    /// later.
+    pub(super) fn give_memory_back(&mut self) -> bool {
+        self.members.values_mut().fold(false, |later, member| later | !member.desk.give_memory_back())
+    }
+
+    /// True if a worker keeps memory for large arguments.
+    pub(super) fn keeps_memory(&self) -> bool {
+        self.members.values().any(|member| member.desk.keeps_memory())
+    }
+
     /// True if a worker is to tell something.
     pub(super) fn is_expecting(&self) -> bool {
         self.members.values().any(Member::is_expected)
@@ -356,7 +379,9 @@ impl Core {
     /// How the background thread is to rest.
     pub(super) fn rest(&mut self) -> Rest {
         self.is_dozing = !self.is_driven && self.activity != self.seen_activity;
-        self.seen_activity = self.activity;
+        if self.activity != self.seen_activity {
+            (self.seen_activity, self.idle_since) = (self.activity, None);
+        }
         match (self.is_driven, self.is_dozing) {
             (true, _) => Rest::Driven,
             (_, true) => {

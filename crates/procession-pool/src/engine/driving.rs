@@ -13,6 +13,9 @@ use crate::desk::Listener;
 /// As the background thread's.
 const RECHECK: Duration = Duration::from_millis(50);
 
+/// After so many looks for ends a thread that spins looks for parts of reports, too, whose worker may be waiting for room.
+const TURNS_BETWEEN_LOOKS: u32 = 64;
+
 impl Backend for Engine {
     fn drive(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
         if !self.is_own() {
@@ -75,14 +78,25 @@ impl Driver<'_> {
         any
     }
 
+    /// Takes in what has ended.
+    fn look_for_ends(&self) -> bool {
+        let mut core = self.0.core.lock();
+        let any = core.look_for_ends();
+        self.0.unlock(core);
+        any
+    }
+
     /// Looks for a while, if a processor is left for that; false when it is time to sleep.
     fn spin(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) -> bool {
         if !self.0.may_spin() {
             return false;
         }
         let spin = Spin::new(std::ptr::from_ref(self.0).addr());
+        let mut turns = 0_u32;
         while spin.turn(deadline) {
-            if self.look() || done() {
+            turns = turns.wrapping_add(1);
+            let any = if turns.is_multiple_of(TURNS_BETWEEN_LOOKS) { self.look() } else { self.look_for_ends() };
+            if any || done() {
                 return true;
             }
         }

@@ -49,6 +49,12 @@ impl Member {
         self.is_expected() && self.desk.has_news()
     }
 
+    /// True if it has finished something.
+    #[inline]
+    pub(super) fn has_finished(&mut self) -> bool {
+        self.is_expected() && self.desk.has_finished()
+    }
+
     /// Takes what it has reported off its desk.
     ///
     /// # Errors

@@ -44,6 +44,7 @@ pub(crate) fn a_pool_that_is_dropped_ends_its_workers(method: StartMethod) {
 pub(crate) fn an_executor_that_is_dropped_finishes(method: StartMethod) {
     let executor = executor(2, method);
     let futures: Vec<_> = (0..20_u64).map(|n| executor.submit(square, (n,)).unwrap()).collect();
+    futures[0].result().unwrap();
     let pids = executor.worker_pids();
     drop(executor);
     assert!((0..).zip(futures).all(|(n, future)| future.try_result() == Ok(n * n)));
@@ -53,10 +54,11 @@ pub(crate) fn an_executor_that_is_dropped_finishes(method: StartMethod) {
 pub(crate) fn a_shutdown_finishes_what_there_is(method: StartMethod) {
     let executor = executor(2, method);
     let futures: Vec<_> = (0..50_u64).map(|n| executor.submit(square, (n,)).unwrap()).collect();
+    futures[0].result().unwrap();
     let pids = executor.worker_pids();
     executor.shutdown();
     assert!((0..).zip(futures).all(|(n, future)| future.try_result() == Ok(n * n)));
-    assert!(are_gone(&pids) && executor.worker_pids().is_empty());
+    assert!(!pids.is_empty() && are_gone(&pids) && executor.worker_pids().is_empty());
     executor.shutdown(); // Once more does nothing.
 }
 
