@@ -44,9 +44,8 @@ pub(crate) struct Seat {
     current: Seq,
     /// Where the next order begins in its stream.
     order_at: u64,
-    /// Where the report begins, and its first bytes.
+    /// Where that report begins.
     began: u64,
-    short: Short,
     /// As far as reports were written.
     written: u64,
     /// As far as the pool is known to have read them.
@@ -71,7 +70,6 @@ impl Seat {
             current: INITIALIZER,
             order_at: 0,
             began: 0,
-            short: Short::default(),
             written: 0,
             read: 0,
             frames: 0,
@@ -193,20 +191,9 @@ impl Seat {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         REPORTS.write(&self.map, self.written, bytes)?;
         fail_point!("desk: written");
-        self.note(bytes);
         self.written += bytes.len() as u64;
         self.words().publish(self.written);
         Ok(())
-    }
-
-    /// Keeps the beginning of a report, which may be all of it.
-    #[inline]
-    fn note(&mut self, bytes: &[u8]) {
-        let at = self.written - self.began;
-        if at + bytes.len() as u64 <= SHORT_REPORT as u64 {
-            let room: &mut [u8] = bytemuck::cast_slice_mut(&mut self.short);
-            room[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
-        }
     }
 
     /// Adds as much as there is room for, has the pool read it, and so on.
@@ -259,11 +246,21 @@ impl Seat {
         fail_point!("desk: to finish");
         let len = self.written - self.began;
         if len <= SHORT_REPORT as u64 {
-            self.words().write_report(seq, &self.short, len as usize);
+            self.write_short(seq, len as usize);
         }
         self.words().finish(seq, self.written, self.frames);
         fail_point!("desk: finished");
         self.call();
+    }
+
+    /// Writes a short report into its line as well. That costs nothing while it grows, which a long one would pay for.
+    #[inline]
+    fn write_short(&self, seq: Seq, len: usize) {
+        let mut short = Short::default();
+        let into: &mut [u8] = bytemuck::cast_slice_mut(&mut short);
+        // A desk's mapping is as long as a desk.
+        let _ = REPORTS.read(&self.map, self.began, &mut into[..len]);
+        self.words().write_report(seq, &short, len);
     }
 
     /// Rings the bell that the pool listens to.
