@@ -8,19 +8,20 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use procession_shm::arena::Slot;
 
-use crate::job::{Job, PLACES};
+use crate::job::PLACES;
 
 const KIND: u64 = u64::from_le_bytes(*b"stressed");
 
-/// How many tasks there are at once, at most.
-pub(crate) const TASKS: usize = 480;
+/// How many tasks there are at once, at most, and how many items of a map.
+pub(crate) const TASKS: usize = 420;
+pub(crate) const ITEMS: usize = 60;
 
 /// Calls of tasks that had ended before.
 const STRAYS: usize = 0;
 /// Kills at each place, the last one for those anywhere.
 const KILLS_AT: usize = 1;
 const TASKS_AT: usize = KILLS_AT + PLACES.len() + 1;
-const WORDS: usize = TASKS_AT + TASKS;
+const WORDS: usize = TASKS_AT + TASKS + ITEMS;
 
 /// A task's word is its serial number and how often it was begun.
 const BEGUN_BITS: u32 = 8;
@@ -50,9 +51,9 @@ impl Board {
     }
 
     /// The task begins.
-    pub(crate) fn begin(&self, job: &Job) {
-        let begun = |word: u64| (word >> BEGUN_BITS == job.serial).then_some(word + 1);
-        if self.word(TASKS_AT + job.place).fetch_update(SeqCst, SeqCst, begun).is_err() {
+    pub(crate) fn begin(&self, place: usize, serial: u64) {
+        let begun = |word: u64| (word >> BEGUN_BITS == serial).then_some(word + 1);
+        if self.word(TASKS_AT + place).fetch_update(SeqCst, SeqCst, begun).is_err() {
             self.word(STRAYS).fetch_add(1, SeqCst);
         }
     }

@@ -16,6 +16,7 @@ use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
 use crate::job::{Asked, Job, TIMEOUT, Terms};
+use crate::maps;
 use crate::random::Random;
 use crate::report::{Report, Verdict};
 use crate::subject::Subject;
@@ -40,7 +41,7 @@ pub(crate) struct Orders {
 }
 
 /// A pool or an executor.
-trait Front: Executor {
+pub(crate) trait Front: Executor {
     fn pids(&self) -> Vec<u32>;
 
     /// Has all workers end.
@@ -103,7 +104,7 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     while report.kills() < orders.kills && report.failures.is_empty() {
         report.rounds += 1;
         let front = &*fronts[(report.rounds % 2) as usize];
-        let random = Random::new(orders.seed, 2 * report.rounds);
+        let random = Random::new(orders.seed, 3 * report.rounds);
         let serial = report.rounds << 32;
         Chase { orders, random, report: &mut report, open: VecDeque::new(), ends: Vec::new(), serial }.round(front);
     }
@@ -152,17 +153,22 @@ impl Chase<'_> {
     fn round(mut self, front: &dyn Front) {
         let end = self.orders.kills.min(self.report.kills() + ROUND);
         let chaos = Arc::clone(&self.report.chaos);
-        let random = Random::new(self.orders.seed, 2 * self.report.rounds + 1);
+        let random = |which| Random::new(self.orders.seed, 3 * self.report.rounds + which);
+        let (chance, choice) = (random(1), random(2));
+        let maps_at = self.serial + (1 << 31);
         let ends = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| chaos.run(random, || front.pids(), &ends));
+        let seen = thread::scope(|scope| {
+            scope.spawn(|| chaos.run(chance, || front.pids(), &ends));
+            let maps = scope.spawn(|| maps::run(front, choice, maps_at, &ends));
             while self.report.kills() < end && self.report.failures.is_empty() {
                 self.submit_some(front);
                 self.ask_for_some();
                 self.judge_next();
             }
             ends.store(true, SeqCst);
+            maps.join().expect("it does not panic")
         });
+        self.report.note_items(seen);
         while !self.open.is_empty() && self.report.failures.is_empty() {
             self.judge_next();
         }

@@ -9,7 +9,7 @@ use procession_pool::TaskError;
 use procession_sys::{fail_points, pid, send_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::board::Board;
+use crate::board::{Board, TASKS};
 use crate::random::Random;
 
 /// Where a worker may be killed: all steps of its side of a desk.
@@ -92,7 +92,7 @@ impl Job {
 
     /// What a worker does.
     pub(crate) fn run(self) -> (u64, Vec<u8>) {
-        Board::get().begin(&self);
+        Board::get().begin(self.place, self.serial);
         assert!(self.body.iter().all(|&byte| byte == self.serial as u8), "its arguments are not what was sent");
         if !self.takes.is_zero() {
             thread::park_timeout(self.takes); // Something that takes as long.
@@ -155,6 +155,40 @@ fn judge_cancel(terms: Terms, asked: Asked, begun: u64) -> Option<String> {
         Asked::Cancel { .. } => (terms.retries == 0 && begun > 0).then(|| "it had begun".to_owned()),
         Asked::Kill { .. } => None,
     }
+}
+
+/// An item of a map.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Item {
+    /// Its place behind those of tasks,
+    pub(crate) at: u64,
+    /// and its number.
+    pub(crate) serial: u64,
+}
+
+impl Item {
+    pub(crate) fn new(at: u64, serial: u64) -> Self {
+        Self { at, serial }
+    }
+
+    pub(crate) fn panics(self) -> bool {
+        self.serial % 37 == 5
+    }
+
+    pub(crate) fn dies(self) -> bool {
+        self.serial % 41 == 5
+    }
+}
+
+/// What a worker does with an item.
+pub(crate) fn run_item(item: Item) -> u64 {
+    Board::get().begin(TASKS + item.at as usize, item.serial);
+    if item.panics() {
+        Deed::Panics.happen();
+    } else if item.dies() {
+        Deed::Dies.happen();
+    }
+    !item.serial
 }
 
 impl Deed {

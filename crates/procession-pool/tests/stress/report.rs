@@ -10,6 +10,7 @@ use procession_pool::TaskError;
 use crate::board::Board;
 use crate::chaos::Chaos;
 use crate::job::PLACES;
+use crate::maps::Seen;
 
 /// Kills at each place of which a full run must have as many,
 const KILLS_EACH: u64 = 20;
@@ -59,6 +60,13 @@ impl Report {
             Err(_) => "otherwise",
         };
         *self.ends.entry(how).or_default() += 1;
+    }
+
+    /// Items of maps have ended.
+    pub(crate) fn note_items(&mut self, seen: Seen) {
+        *self.ends.entry("(items of maps) with a result").or_default() += seen.results;
+        *self.ends.entry("(items of maps) with an error").or_default() += seen.errors;
+        self.failures.extend(seen.failure);
     }
 
     pub(crate) fn finish(mut self, name: &str, seed: u64) -> Verdict {
