@@ -235,7 +235,7 @@ fn die(place: Option<usize>) {
 fn length(random: &mut Random) -> usize {
     let most = match random.below(32) {
         0 => 300_000,
-        1..4 => 40_000,
+        1..7 => 40_000,
         _ => 100,
     };
     random.below(most) as usize

@@ -13,7 +13,7 @@ use crate::job::PLACES;
 use crate::maps::Seen;
 
 /// Kills at each place of which a full run must have as many,
-const KILLS_EACH: u64 = 20;
+const KILLS_EACH: u64 = 50;
 
 /// and from how many kills on a run is a full one.
 const FULL: u64 = 10_000;
