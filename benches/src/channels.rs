@@ -2,7 +2,7 @@
 //!
 //! What the runners are asked for is told here and in `src/bin/messenger`.
 
-use crate::contest::{Figure, Table, cpython, other, ours};
+use crate::contest::{Figure, Table, Unit, cpython, other, ours};
 
 const PIPE: &str = "pipe";
 const PIPE_BYTES: &str = "pipe_bytes";
@@ -64,6 +64,7 @@ fn busy() -> Table {
             figure("round trip, both busy, beside the limit", LINE, 3.5),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -88,6 +89,7 @@ fn asleep() -> Table {
             at_most: 1.15,
         }],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -112,6 +114,7 @@ fn one_pair() -> Table {
             figure("u64s through a queue, twenty times as many", IPC_CHANNEL, 0.05),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -135,6 +138,7 @@ fn two_pairs() -> Table {
             at_most: SEVEN_TENTHS,
         }],
         slots: 2.0, // So that each process is on a processor several times.
+        unit: Unit::Time,
     }
 }
 
@@ -164,6 +168,7 @@ fn copied() -> Table {
             at_most: SEVEN_TENTHS,
         }],
         slots: 0.5,
+        unit: Unit::Time,
     }
 }
 
@@ -190,6 +195,7 @@ fn items() -> Table {
             figure("a Vec of bytes as a part of an item", QUEUE_CLONE, GIB_A_SECOND, ITEMS[2], 1.0),
         ],
         slots: 0.5,
+        unit: Unit::Time,
     }
 }
 
@@ -211,5 +217,6 @@ fn lent() -> Table {
             at_most: 1.25,
         }],
         slots: 0.5,
+        unit: Unit::Time,
     }
 }

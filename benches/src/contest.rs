@@ -55,6 +55,27 @@ pub struct Table {
     pub figures: Vec<Figure>,
     /// How many times as long as the plan says a contestant's turn is.
     pub slots: f64,
+    /// What its numbers are.
+    pub unit: Unit,
+}
+
+/// What the runners of a table count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unit {
+    /// The time of a run.
+    Time,
+    /// Bytes, each of which a runner says to be a nanosecond.
+    Bytes,
+}
+
+impl Unit {
+    /// As the page shows it.
+    fn shown(self, seconds: f64) -> String {
+        match self {
+            Self::Time => time(seconds),
+            Self::Bytes => format!("{:.0} bytes", seconds * 1e9),
+        }
+    }
 }
 
 impl Table {
@@ -63,7 +84,7 @@ impl Table {
     /// # Errors
     /// What the runners say.
     pub fn measure(self, runners: &mut Runners, plan: Plan) -> Result<Results> {
-        let Self { head, columns, contestants, figures, slots } = self;
+        let Self { head, columns, contestants, figures, slots, unit } = self;
         let plan = Plan { slot: plan.slot.mul_f64(slots), ..plan };
         let mut measured = Vec::new();
         for &column in columns {
@@ -71,7 +92,7 @@ impl Table {
             println!("{} contestants, {head}: {column}", contestants.len());
             measured.push(measure(runners, &contestants, column, plan)?);
         }
-        Ok(Results { head, contestants: contestants(columns[0]), figures, measured })
+        Ok(Results { head, contestants: contestants(columns[0]), figures, measured, unit })
     }
 }
 
@@ -172,6 +193,8 @@ pub struct Results {
     pub figures: Vec<Figure>,
     /// What came out.
     pub measured: Vec<Measured>,
+    /// What its numbers are.
+    pub unit: Unit,
 }
 
 impl Results {
@@ -193,7 +216,7 @@ impl Results {
         text.push_str("|\n");
         for (idx, contestant) in self.contestants.iter().enumerate() {
             let name = if contestant.is_ours { format!("**{}**", contestant.name) } else { contestant.name.clone() };
-            let times = self.measured.iter().map(|measured| time(median(&measured.times[idx])));
+            let times = self.measured.iter().map(|measured| self.unit.shown(median(&measured.times[idx])));
             line(&mut text, &std::iter::once(name).chain(times).collect::<Vec<_>>());
         }
         text
@@ -211,7 +234,7 @@ pub fn figures(results: &[Results]) -> String {
         };
         let measured = ratio(our_times, limit_times);
         let met = if measured <= *at_most { "yes" } else { "no" };
-        let [ours, theirs] = [our_times, limit_times].map(|times| time(median(times)));
+        let [ours, theirs] = [our_times, limit_times].map(|times| results.unit.shown(median(times)));
         line(&mut text, &[*title, &format!("≤ {at_most} × {limit}"), &digits(measured), met, &ours, &theirs]);
     }
     text
@@ -220,11 +243,12 @@ pub fn figures(results: &[Results]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{channels, locks, shared_memory, strangers};
+    use crate::{channels, locks, pool, shared_memory, strangers};
 
     /// The tables of all groups.
     fn all() -> impl Iterator<Item = Table> {
-        [shared_memory::tables(), channels::tables(), strangers::tables(), locks::tables()].into_iter().flatten()
+        let early = [shared_memory::tables(), channels::tables(), strangers::tables()];
+        early.into_iter().chain([locks::tables(), pool::tables()]).flatten()
     }
 
     #[test]

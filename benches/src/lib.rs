@@ -10,6 +10,7 @@ pub mod locks;
 pub mod machine;
 pub mod page;
 pub mod plot;
+pub mod pool;
 pub mod rounds;
 pub mod runner;
 pub mod shared_memory;

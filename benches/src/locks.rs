@@ -3,7 +3,7 @@
 //! What the runners are asked for is told here and in `src/bin/locker`.
 
 use crate::Result;
-use crate::contest::{Contestant, Figure, Results, Table, cpython, other, ours};
+use crate::contest::{Contestant, Figure, Results, Table, Unit, cpython, other, ours};
 use crate::plot::{self, Series};
 use crate::rounds::median;
 
@@ -55,6 +55,7 @@ fn alone() -> Table {
             figure("lock and unlock, beside what does not", STD, 1.15),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -78,6 +79,7 @@ fn crowded() -> Table {
             at_most: 1.0,
         }],
         slots: 4.0, // So that each process of a crowd is on a processor several times.
+        unit: Unit::Time,
     }
 }
 
@@ -100,6 +102,7 @@ fn counting() -> Table {
             figure("RawValue increased by two processes at once", FETCH_ADD, BARE_FETCH_ADD, 2.0),
         ],
         slots: 2.0,
+        unit: Unit::Time,
     }
 }
 
@@ -122,6 +125,7 @@ fn to_and_fro() -> Table {
         },
         figures: vec![figure("event, to and fro", EVENT), figure("semaphore, to and fro", SEMAPHORE)],
         slots: 2.0,
+        unit: Unit::Time,
     }
 }
 
@@ -143,6 +147,7 @@ fn setting() -> Table {
             figure("Event::set and clear, nobody waits, beside two stores", "set and cleared"),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 

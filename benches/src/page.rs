@@ -38,6 +38,8 @@ pub struct Report {
     pub channels: Vec<Results>,
     /// Group `strangers`, a table each.
     pub strangers: Vec<Results>,
+    /// Group `pool`, a table each.
+    pub pool: Vec<Results>,
 }
 
 /// The whole page.
@@ -45,7 +47,7 @@ pub struct Report {
 pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
-    let Report { start_methods, shared_memory, locks, channels, strangers } = report;
+    let Report { start_methods, shared_memory, locks, channels, strangers, pool } = report;
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
     let sharing = figures(shared_memory);
@@ -56,6 +58,8 @@ pub fn page(origin: &Origin, report: &Report) -> String {
     let channels = tables(channels);
     let meeting = figures(strangers);
     let strangers = tables(strangers);
+    let working = figures(pool);
+    let pool = tables(pool);
     format!(
         "# Performance
 
@@ -140,6 +144,19 @@ What comes back is looked at.
 Names in bold are this project's.
 `std sockets` are a `UnixStream` and a `TcpStream` with the same frames, a buffer for reading, and `TCP_NODELAY`; nobody proves anything there.
 By a Unix socket, ours go on over shared memory after the hand-shake, unless one end is `stream_only`.
+
+## Pool and executor
+
+Workers are there and have done a task, but where a table says that they are made.
+Every result is compared with what it must be; of an argument of 64 MiB, its length and a byte of each of sixteen parts are.
+
+{working}
+{pool}
+Names in bold are this project's.
+CPython's are used with its default start method where the name says no other; rayon has threads and no processes, and shows what a boundary between processes costs.
+An argument that is copied is made before the clock runs; one in shared memory is written while it does, as `memcpy` is.
+A worker is killed with SIGKILL when it says that its task has begun. CPython's Pool never tells of that, so it does not take part; its executor fails all tasks, and has to be made anew.
+Where a number stands among the contestants, it is what is promised.
 "
     )
 }
@@ -181,7 +198,7 @@ pub(crate) fn digits(ratio: f64) -> String {
 mod tests {
     use super::*;
     use crate::Result;
-    use crate::contest::{Contestant, Figure, Measured, Side};
+    use crate::contest::{Contestant, Figure, Measured, Side, Unit};
     use crate::start_methods::{FORK, HEAD, POSIX_SPAWN, contestants, plot};
 
     /// Two sizes and three rounds; every time is 8 ms but those given by name: theirs at 1 MiB and at 1024 MiB.
@@ -206,6 +223,7 @@ mod tests {
                 figure("image", "spawn", POSIX_SPAWN, "1 MiB", 1.15),
                 figure("unmeasured", "spawn", POSIX_SPAWN, "64 MiB", 1.15),
             ],
+            unit: Unit::Time,
         }
     }
 
@@ -222,6 +240,7 @@ mod tests {
             contestants: vec![contestant("mine", true), contestant("theirs", false)],
             figures: vec![Figure { title: "many", ours: "mine", limit: "theirs", column: "u8", at_most: 1.2 }],
             measured: vec![Measured { column: "u8".to_owned(), times: vec![vec![2.5e-6; 3], vec![2e-6; 3]] }],
+            unit: Unit::Time,
         }
     }
 
@@ -246,6 +265,13 @@ mod tests {
         Results { head: "by post", figures, measured, ..shared() }
     }
 
+    /// The same of pools, in bytes.
+    fn pool() -> Results {
+        let figures = vec![Figure { title: "small", ours: "mine", limit: "theirs", column: "u8", at_most: 1.0 }];
+        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![150e-9; 3], vec![200e-9; 3]] }];
+        Results { head: "tasks", figures, measured, unit: Unit::Bytes, ..shared() }
+    }
+
     fn shown(start_methods: Results) -> String {
         let machine = Machine {
             cpu: "A CPU".to_owned(),
@@ -258,8 +284,8 @@ mod tests {
         };
         let origin = Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine };
         let (shared_memory, locks) = (vec![shared()], vec![locks()]);
-        let (channels, strangers) = (vec![channels()], vec![strangers()]);
-        page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers })
+        let (channels, strangers, pool) = (vec![channels()], vec![strangers()], vec![pool()]);
+        page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers, pool })
     }
 
     fn has_line(page: &str, line: &str) {
@@ -321,6 +347,13 @@ mod tests {
         let page = shown(measured(&[]));
         has_line(&page, "| far | ≤ 1.25 × theirs | 1.50 | no | 12.0 us | 8.00 us |");
         has_line(&page, "| by post | u8 |");
+    }
+
+    #[test]
+    fn what_is_counted_in_bytes_is_shown_in_bytes() {
+        let page = shown(measured(&[]));
+        has_line(&page, "| small | ≤ 1 × theirs | 0.75 | yes | 150 bytes | 200 bytes |");
+        has_line(&page, "| **mine** | 150 bytes |");
     }
 
     #[test]

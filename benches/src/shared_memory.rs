@@ -3,7 +3,7 @@
 //!
 //! What the runners are asked for is told here and in `src/bin/sharer.rs`.
 
-use crate::contest::{Contestant, Figure, Table, cpython, other, ours};
+use crate::contest::{Contestant, Figure, Table, Unit, cpython, other, ours};
 
 /// What segments are made of: their names, and bytes.
 const SIZES: [(&str, usize); 4] = [("4 KiB", 4 << 10), ("1 MiB", 1 << 20), ("1 GiB", 1 << 30), ("4 GiB", 4 << 30)];
@@ -56,6 +56,7 @@ fn sharing() -> Table {
             flat("4 GiB shared with a child, by fork", "fork"),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -74,6 +75,7 @@ fn mapping() -> Table {
         },
         figures: vec![figure("a segment of 4 KiB", "4 KiB"), figure("a segment of 1 GiB", "1 GiB")],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -93,6 +95,7 @@ fn naming() -> Table {
         },
         figures: vec![Figure { title: opened, ours: OPEN, limit: CPYTHON_OPEN, column: "4 KiB", at_most: 1.0 }],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -120,6 +123,7 @@ fn reading() -> Table {
             copy("copy of 64 MiB of f64", "64 MiB of f64"),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What the runners are asked for is told here and in `src/bin/stranger`.
 
-use crate::contest::{Figure, Table, cpython, other, ours};
+use crate::contest::{Figure, Table, Unit, cpython, other, ours};
 
 /// What two processes of one machine get, unless they say otherwise.
 const RING: &str = "Client and Listener";
@@ -51,6 +51,7 @@ fn unix() -> Table {
             figure("a hand-shake, by a Unix socket, beside CPython's", STREAM, CPYTHON, MEET, 0.75),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }
 
@@ -73,5 +74,6 @@ fn tcp() -> Table {
             figure("a hand-shake, by TCP, beside CPython's", CPYTHON, MEET, 0.75),
         ],
         slots: 1.0,
+        unit: Unit::Time,
     }
 }

@@ -1,6 +1,6 @@
 //! Measures all groups and writes the book's page on performance: `report DIR [--quick | --smoke]`, which
-//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer`, `locker`, `messenger` and
-//! `stranger` beside this one.
+//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer`, `locker`, `messenger`, `stranger` and
+//! `pooler` beside this one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use procession_benches::Result;
-use procession_benches::contest::{Results, Runners, Table, measure};
+use procession_benches::contest::{Results, Runners, Table, Unit, measure};
 use procession_benches::machine::Machine;
 use procession_benches::page::{LOCKS_PLOT, Origin, Report, START_METHODS_PLOT, page};
 use procession_benches::rounds::Plan;
 use procession_benches::start_methods::{self, FIGURES, HEAD, SIZES_MIB, contestants};
-use procession_benches::{channels, locks, shared_memory, strangers};
+use procession_benches::{channels, locks, pool, shared_memory, strangers};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +59,7 @@ fn report(dir: &Path, effort: Effort) -> Result {
     let locks = measure_tables("locker", "locks.py", locks::tables(), effort)?;
     let channels = measure_tables("messenger", "channels.py", channels::tables(), effort)?;
     let strangers = measure_tables("stranger", "strangers.py", strangers::tables(), effort)?;
+    let pool = measure_tables("pooler", "pool.py", pool::tables(), effort)?;
     let origin = Origin {
         command: format!("cargo xtask bench-report{}", effort.argument),
         rounds: effort.plan.rounds,
@@ -68,7 +69,7 @@ fn report(dir: &Path, effort: Effort) -> Result {
     write(&dir.join(LOCKS_PLOT), &locks::plot(&locks)?)?;
     write(
         &dir.join("performance.md"),
-        &page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers }),
+        &page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers, pool }),
     )
 }
 
@@ -86,7 +87,7 @@ fn measure_start_methods(effort: Effort) -> Result<(Results, String)> {
     // A start method that is not there yet has no figure.
     let figures = FIGURES.into_iter().filter(|figure| contestants.iter().any(|one| one.name == figure.ours));
     let figures = figures.collect();
-    Ok((Results { head: HEAD, contestants, figures, measured }, python))
+    Ok((Results { head: HEAD, contestants, figures, measured, unit: Unit::Time }, python))
 }
 
 /// A group of tables, whose runners are a program and a script.

@@ -37,6 +37,30 @@ pub struct FunctionId {
     pub(crate) hash: u64,
 }
 
+impl FunctionId {
+    /// How many bytes [`to_bytes`](Self::to_bytes) gives.
+    pub const BYTES: usize = 2 * size_of::<u64>();
+
+    /// The name as bytes, for whoever frames messages of its own.
+    #[must_use]
+    #[inline]
+    pub fn to_bytes(self) -> [u8; Self::BYTES] {
+        let mut bytes = [0; Self::BYTES];
+        let (offset, hash) = bytes.split_at_mut(size_of::<u64>());
+        offset.copy_from_slice(&self.offset.to_le_bytes());
+        hash.copy_from_slice(&self.hash.to_le_bytes());
+        bytes
+    }
+
+    /// The reverse. Any bytes are a name; whether there is such a function is for [`resolve`] to say.
+    #[must_use]
+    #[inline]
+    pub fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
+        let number = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| bytes[at + i]));
+        Self { offset: number(0), hash: number(size_of::<u64>()) }
+    }
+}
+
 impl fmt::Display for FunctionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "function {:#x} (type {:016x})", self.offset, self.hash)
@@ -185,6 +209,7 @@ mod tests {
         let bytes = function_id::<Count<u8>>().unwrap();
         let texts = function_id::<Count<String>>().unwrap();
         assert_ne!(bytes, texts);
+        assert_eq!(FunctionId::from_bytes(bytes.to_bytes()), bytes);
         assert_eq!(resolve::<Vec<u8>, usize>(bytes).unwrap()(vec![1, 2, 3]), 3);
         assert_eq!(resolve::<Vec<String>, usize>(texts).unwrap()(vec!["a".into()]), 1);
     }

@@ -222,6 +222,13 @@ impl Context {
         Ok(Self { method: Some(StartMethod::Fork), executable: None, source })
     }
 
+    /// True for what [`Context::nursery`] gives.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn is_nursery(&self) -> bool {
+        self.source.as_deref().is_some_and(Source::is_nursery)
+    }
+
     /// The servers of its own.
     pub(crate) fn source(&self) -> Option<&Arc<Source>> {
         self.source.as_ref()

@@ -60,6 +60,9 @@ mod authkey;
 mod current;
 mod error;
 
+#[doc(hidden)]
+pub mod calls; // For pools: functions that are called in processes which go on.
+
 pub use crate::after_fork::register_after_fork;
 pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};
 pub use crate::builder::{Builder, Forked, NAME_BYTES_MAX};
@@ -81,6 +84,8 @@ pub use crate::resource::Resource;
 pub use crate::settings::{AFFINITY_PASSES_MAX, TITLE_BYTES_MAX};
 pub use crate::status::ExitStatus;
 pub use crate::stdio::Stdio;
+#[doc(hidden)]
+pub use crate::tail::shown;
 pub use crate::tail::{TAIL_BYTES_MAX, TAIL_LINE_CHARS_SHOWN_MAX, TAIL_LINES_SHOWN_MAX};
 pub use crate::target::{Captureless, Target};
 pub use crate::tree::{TREE_END_MAX, TREE_PASSES_MAX, TREE_REST_MAX};

@@ -9,6 +9,7 @@ use std::thread;
 
 use procession_sys::pid;
 use procession_wire::Message;
+use serde::{Deserialize, Serialize};
 
 use crate::current::current_process;
 use crate::protocol::Report;
@@ -53,6 +54,36 @@ pub(crate) fn catch(
     panic::catch_unwind(AssertUnwindSafe(target)).unwrap_or_else(|payload| Err(panicked(payload.as_ref())))
 }
 
+/// Runs one of many calls of a process that goes on. What the hook saw is told, where [`catch`] has set it.
+///
+/// # Errors
+/// The panic that has left it.
+pub fn catch_call<R>(call: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| CaughtPanic::of(payload.as_ref()))
+}
+
+/// A panic that was caught.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CaughtPanic {
+    /// What it says.
+    pub message: String,
+    /// File, line and column, if the hook saw them.
+    pub location: Option<String>,
+    /// The frames at it, if the hook saw them.
+    pub backtrace: Option<Box<str>>,
+}
+
+impl CaughtPanic {
+    /// What the hook saw belongs to it only if it is the same panic: a payload can also come from `resume_unwind`, which
+    /// calls no hook, or from after the target replaced the hook.
+    fn of(payload: &(dyn Any + Send)) -> Self {
+        let message = message_of(payload);
+        let seen = SEEN.take().filter(|seen| seen.message == message);
+        let (location, backtrace) = seen.map(|seen| (seen.location, trim(&seen.backtrace.to_string()))).unzip();
+        Self { message, location: location.flatten(), backtrace }
+    }
+}
+
 /// What a panic's payload says.
 fn message_of(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
@@ -60,13 +91,10 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
     text.unwrap_or("a payload that is no text").to_owned()
 }
 
-/// The report of a panic that was caught. What the hook saw belongs to it only if it is the same panic: a payload can
-/// also come from `resume_unwind`, which calls no hook, or from after the target replaced the hook.
+/// The report of a panic that was caught.
 fn panicked(payload: &(dyn Any + Send)) -> Report {
-    let message = message_of(payload);
-    let seen = SEEN.take().filter(|seen| seen.message == message);
-    let (location, backtrace) = seen.map(|seen| (seen.location, trim(&seen.backtrace.to_string()))).unzip();
-    Report::Panicked { message, location: location.flatten(), backtrace }
+    let CaughtPanic { message, location, backtrace } = CaughtPanic::of(payload);
+    Report::Panicked { message, location, backtrace }
 }
 
 /// Says on standard error which process panicked, where and why; with a backtrace as `RUST_BACKTRACE` asks.

@@ -33,11 +33,36 @@ pub trait Arguments: Sized + 'static {
     /// Reads them.
     #[doc(hidden)]
     fn decode(decoder: &mut Decoder) -> Result<Self, DecodeError>;
+
+    /// How many bytes one number has, if that is all there is.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    fn number_width() -> Option<usize> {
+        None
+    }
+
+    /// The memory of that number,
+    #[doc(hidden)]
+    #[inline]
+    fn number(&self) -> Option<&[u8]> {
+        None
+    }
+
+    /// and the number with that memory.
+    #[doc(hidden)]
+    #[inline]
+    #[must_use]
+    fn of_number(_: &[u8]) -> Option<Self> {
+        None
+    }
 }
 
 macro_rules! arguments {
-    ($($name:ident)*) => {
+    ($($name:ident)* $(; $more:item)*) => {
         impl<$($name: Passable),*> Arguments for ($($name,)*) {
+            $(#[inline] $more)*
+
             fn encode(&self, encoder: &mut Encoder) -> Result<(), EncodeError> {
                 let ($($name,)*) = self;
                 $(encoder.value($name)?;)*
@@ -55,10 +80,23 @@ macro_rules! arguments {
 
 #[expect(non_snake_case, reason = "each variable is named like its type")]
 mod arities {
+    use procession_wire::bulk;
+
     use super::{Arguments, DecodeError, Decoder, EncodeError, Encoder, Passable};
 
     arguments!();
-    arguments!(A);
+    arguments!(
+        A;
+        fn number_width() -> Option<usize> {
+            bulk::is_number::<A>().then(size_of::<A>)
+        };
+        fn number(&self) -> Option<&[u8]> {
+            bulk::number_bytes(&self.0)
+        };
+        fn of_number(bytes: &[u8]) -> Option<Self> {
+            bulk::number_from(bytes).map(|number| (number,))
+        }
+    );
     arguments!(A B);
     arguments!(A B C);
     arguments!(A B C D);

@@ -173,7 +173,8 @@ impl Child {
 
 /// What an error's message says of a tail: its last lines, without the frames of a backtrace, which would be all that is
 /// left of a long one. The tail itself has them.
-pub(crate) fn shown(tail: Option<&str>) -> String {
+#[must_use]
+pub fn shown(tail: Option<&str>) -> String {
     let says_something = |line: &&str| !line.trim().is_empty() && !is_of_backtrace(line);
     let lines: Vec<&str> = tail.unwrap_or_default().lines().filter(says_something).collect();
     if lines.is_empty() {

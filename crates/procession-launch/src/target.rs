@@ -79,17 +79,51 @@ mod arities {
     target!(A B C D E F G H);
 }
 
-/// The function that stands for calling `F` with `A` in any process of this image.
-struct Trampoline<F, A>(PhantomData<fn(F, A)>);
+/// What is done with a function in another process: decodes arguments, calls it, encodes what it returns.
+///
+/// Not for users: whoever runs functions elsewhere has a way of its own to be told which, and where results go.
+pub trait Caller<F, A>: 'static {
+    /// What the other process has.
+    type Input: 'static;
+    /// What becomes of it.
+    type Output: 'static;
 
-impl<F: Target<A>, A: Arguments> Entry for Trampoline<F, A> {
+    /// Does it, in the other process.
+    fn call(function: F, input: Self::Input) -> Self::Output;
+}
+
+/// The function that stands for `C` with `F` and `A` in any process of this image.
+struct Trampoline<C, F, A>(PhantomData<fn(C, F, A)>);
+
+impl<C: Caller<F, A>, F: Target<A>, A: Arguments> Entry for Trampoline<C, F, A> {
+    type Input = C::Input;
+    type Output = C::Output;
+
+    fn enter(input: C::Input) -> C::Output {
+        C::call(conjure::<F>(), input)
+    }
+}
+
+/// The name of what `C` does with a function, for another process of this image. Refuses at build time what captures.
+///
+/// # Errors
+/// [`BootError::ForeignFunction`].
+pub fn name_call<C: Caller<F, A>, F: Target<A>, A: Arguments>(_: F) -> Result<FunctionId, BootError> {
+    let () = NoData::<F>::PROOF;
+    function_id::<Trampoline<C, F, A>>()
+}
+
+/// Calls a child's target, once.
+struct Once;
+
+impl<F: Target<A>, A: Arguments> Caller<F, A> for Once {
     type Input = Decoder;
     type Output = Result<Message, Report>;
 
-    fn enter(mut decoder: Decoder) -> Result<Message, Report> {
+    fn call(function: F, mut decoder: Decoder) -> Result<Message, Report> {
         let arguments = A::decode(&mut decoder).and_then(|arguments| decoder.finish().map(|()| arguments));
         let arguments = arguments.map_err(|error| Report::BadArguments(error.to_string()))?;
-        let output = procession_calls_target(conjure::<F>(), arguments);
+        let output = procession_calls_target(function, arguments);
         returned(&output).map_err(|error| Report::BadResult(error.to_string()))
     }
 }
@@ -97,7 +131,7 @@ impl<F: Target<A>, A: Arguments> Entry for Trampoline<F, A> {
 /// Calls the target. Its name marks the place in a backtrace below which nothing is the target's own; in a release
 /// build a frame may have nothing but the name, and no path.
 #[inline(never)]
-fn procession_calls_target<F: Target<A>, A>(target: F, arguments: A) -> F::Output {
+pub fn procession_calls_target<F: Target<A>, A>(target: F, arguments: A) -> F::Output {
     let output = target.call(arguments);
     std::hint::black_box(()); // Keeps the call from becoming a jump, which would leave no frame.
     output
@@ -136,16 +170,15 @@ impl<F> NoData<F> {
     );
 }
 
-/// The name of `F` called with `A`, for another process of this image. Refuses at build time what captures.
-pub(crate) fn name_target<F: Target<A>, A: Arguments>(_: F) -> Result<FunctionId, BootError> {
-    let () = NoData::<F>::PROOF;
-    function_id::<Trampoline<F, A>>()
+/// The name of `F` called with `A` as a child's target.
+pub(crate) fn name_target<F: Target<A>, A: Arguments>(function: F) -> Result<FunctionId, BootError> {
+    name_call::<Once, F, A>(function)
 }
 
 /// A value of a type that has no data.
 pub(crate) fn conjure<F: Copy>() -> F {
     let () = NoData::<F>::PROOF;
     // SAFETY: a dangling pointer is good for reading a type without size; the type is `Copy` and has values, since
-    // `name_target` was given one by whoever named this trampoline.
+    // `name_call` was given one by whoever named this trampoline.
     unsafe { NonNull::<F>::dangling().read() }
 }

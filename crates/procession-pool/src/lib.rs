@@ -1,7 +1,7 @@
 //! Pools of processes and of threads: a worker that dies costs its own task and nothing else.
 //!
-//! Layer 5. Uses `procession-sys`, `procession-wire`, `procession-boot`, `procession-sync` and `procession-launch`. Used by
-//! programs, and by managers.
+//! Layer 5. Uses `procession-sys`, `procession-wire`, `procession-boot`, `procession-shm`, `procession-sync` and
+//! `procession-launch`. Used by programs, and by managers.
 //!
 //! **Invariant:** every worker has channels of its own, and the parent alone hands out tasks; no lock is shared with a worker.
 //! **Invariant:** every task ends exactly once, with its result or with an error of its own.
@@ -9,9 +9,55 @@
 
 #![doc(test(attr(deny(warnings))))]
 
-#[cfg_attr(not(test), expect(dead_code, reason = "the engine that keeps it comes next"))]
-mod record;
-#[cfg_attr(not(test), expect(dead_code, reason = "the engine that drives it comes next"))]
-mod supervisor;
+mod call; // What is done, wherever.
 
-pub use crate::supervisor::{BACKOFF_MAX, POISON_DEATHS_MAX, RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
+mod cell; // Where a task's end is kept. Read this first.
+mod error;
+
+mod executor; // What every executor can do,
+mod raw; // also those of others;
+mod task; // what it is given,
+
+mod future; // and the handle of that.
+
+mod async_result; // That of a pool;
+mod map; // many items at once,
+mod verbs; // and the verbs that all pools have.
+
+mod callbacks; // Who is told of an end,
+mod inbox; // or waits for several.
+mod wait;
+
+mod threads; // Tasks in threads of this process.
+
+mod supervisor; // Tasks in other processes: who does what when, without a process or a system call;
+
+mod record; // what it was told and has said.
+
+mod desk; // What a pool and one worker share;
+mod worker; // what that does,
+
+mod engine; // and what is done on this side.
+
+mod builder; // What users make,
+mod pool;
+mod processes;
+
+pub use crate::async_result::AsyncResult;
+pub use crate::builder::{PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
+pub use crate::cell::Promise;
+pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
+pub use crate::executor::{Executor, ExecutorExt};
+pub use crate::future::Future;
+pub use crate::map::{
+    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
+};
+pub use crate::pool::{Pool, PoolBuilder};
+pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
+pub use crate::raw::{RawCall, RawReply};
+pub use crate::supervisor::{BACKOFF_MAX, POISON_DEATHS_MAX, PoolCounts, RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
+pub use crate::task::{Task, TaskBuilder};
+pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
+pub use crate::wait::{
+    AsCompleted, AsCompletedTimeout, ReturnWhen, as_completed, as_completed_timeout, wait_futures, wait_futures_timeout,
+};

@@ -60,10 +60,9 @@ use std::time::Duration;
 use self::alarm::Alarm;
 use self::starts::Starts;
 pub use self::starts::{RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
-use self::tasks::{Place, Tasks};
-#[cfg_attr(not(test), expect(unused_imports, reason = "the engine that makes them comes next"))]
-pub(crate) use self::vocabulary::Terms;
-pub(crate) use self::vocabulary::{Action, Config, Counts, Event, TaskId, Verdict, WorkerId};
+use self::tasks::Tasks;
+pub use self::vocabulary::PoolCounts;
+pub(crate) use self::vocabulary::{Action, Config, Event, TaskId, Terms, Verdict, WorkerId};
 use self::workers::{Phase, Workers};
 
 /// How many workers a task may kill: after so many it fails, whatever retries are left.
@@ -166,10 +165,10 @@ impl Supervisor {
     }
 
     /// How many tasks and workers there are in each state.
-    pub(crate) fn counts(&self) -> Counts {
+    pub(crate) fn counts(&self) -> PoolCounts {
         let phases = |wanted: &[Phase]| self.workers.iter().filter(|worker| wanted.contains(&worker.phase())).count();
         let busy = self.workers.iter().filter(|it| it.phase() == Phase::Ready && !it.orders().is_empty()).count();
-        Counts {
+        PoolCounts {
             queued: self.tasks.queued(),
             delayed: self.tasks.delayed(),
             offered: self.tasks.offered(),
@@ -180,20 +179,23 @@ impl Supervisor {
         }
     }
 
-    /// Whether every task that was submitted is resolved.
-    pub(crate) fn is_idle(&self) -> bool {
-        self.tasks.is_empty()
-    }
-
     /// Whether no more tasks are taken.
     pub(crate) fn is_closed(&self) -> bool {
         self.is_closed
     }
+}
+
+#[cfg(test)]
+impl Supervisor {
+    /// Whether every task that was submitted is resolved.
+    fn is_idle(&self) -> bool {
+        self.tasks.is_empty()
+    }
 
     /// The worker that has a task, begun or not.
-    pub(crate) fn worker_of(&self, task: TaskId) -> Option<WorkerId> {
+    fn worker_of(&self, task: TaskId) -> Option<WorkerId> {
         match self.tasks.place(task)? {
-            Place::Offered { worker } => Some(worker),
+            tasks::Place::Offered { worker } => Some(worker),
             _ => None,
         }
     }

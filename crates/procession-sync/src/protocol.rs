@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering;
 
 use procession_shm::arena::Owner;
 
+pub use crate::spinning::Spin;
 pub use crate::waiting::Kernel;
 
 /// 64 bits that several processes change.

@@ -117,7 +117,7 @@ fn is_alone() -> bool {
 
 /// One wait's spinning.
 #[derive(Debug)]
-pub(crate) struct Spin {
+pub struct Spin {
     object: usize,
     looks: Cell<u32>,
     looks_max: Cell<u32>,
@@ -135,14 +135,15 @@ enum State {
 impl Spin {
     /// For the object at an address.
     #[inline]
-    pub(crate) fn new(object: usize) -> Self {
+    #[must_use]
+    pub fn new(object: usize) -> Self {
         let (looks, looks_max, until) = (Cell::new(0), Cell::new(0), Cell::new(Deadline::NOW));
         Self { object, looks, looks_max, until, state: Cell::new(State::NotBegun) }
     }
 
     /// Lets a moment pass; false, from then on, when it is time to sleep, or nobody wants to wait any longer.
     #[inline]
-    pub(crate) fn turn(&self, deadline: Deadline) -> bool {
+    pub fn turn(&self, deadline: Deadline) -> bool {
         let looks = self.looks.get();
         if looks.is_multiple_of(LOOKS) && !self.goes_on(deadline) {
             return false;

@@ -98,7 +98,7 @@ impl AsFd for Epoll {
     }
 }
 
-/// A descriptor that becomes readable when somebody says so, once and for all (eventfd(2)).
+/// A descriptor that becomes readable when somebody says so, until whoever listens makes it silent (eventfd(2)).
 #[derive(Debug)]
 pub struct Bell(OwnedFd);
 
@@ -115,6 +115,19 @@ impl Bell {
     pub fn ring(&self) {
         // A full counter is readable as well.
         let _ = rustix::io::write(&self.0, &1_u64.to_ne_bytes());
+    }
+
+    /// Makes it silent again, for whoever listens. Never waits.
+    pub fn reset(&self) {
+        // One that has not rung is silent as it is.
+        let _ = rustix::io::read(&self.0, &mut [0; size_of::<u64>()]);
+    }
+}
+
+/// One that came from another process. What is no bell rings nowhere.
+impl From<OwnedFd> for Bell {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
     }
 }
 
@@ -144,6 +157,20 @@ mod tests {
         set.remove(&bell).unwrap();
         set.remove(&other).unwrap();
         assert_eq!(set.wait(Deadline::NOW).unwrap(), []);
+    }
+
+    #[test]
+    fn a_bell_is_silent_again_until_it_rings_anew_whoever_rings() {
+        let bell = Bell::new().unwrap();
+        let other = Bell::from(bell.as_fd().try_clone_to_owned().unwrap());
+        bell.reset();
+        for _ in 0..2 {
+            other.ring();
+            other.ring();
+            assert!(poll_one(&bell, Interest::Read, Deadline::NOW).unwrap());
+            bell.reset();
+            assert!(!poll_one(&bell, Interest::Read, Deadline::NOW).unwrap());
+        }
     }
 
     #[test]

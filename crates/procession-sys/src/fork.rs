@@ -10,6 +10,10 @@
 #![expect(unsafe_code, reason = "fork is what this crate exists for")]
 
 use std::io;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::pid;
 
 /// The child's code when it unwinds instead of returning: as Python's, one.
 const UNWOUND: i32 = 1;
@@ -82,5 +86,74 @@ pub unsafe fn around_fork(
     match unsafe { libc::pthread_atfork(Some(prepare), Some(parent), Some(child)) } {
         0 => Ok(()),
         errno => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+/// The process that something was made in, for whoever must not use it in a forked copy.
+///
+/// Asking costs a load, and no system call.
+///
+/// # Examples
+/// ```
+/// assert!(procession_sys::Origin::here().is_here());
+/// ```
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    forks: u32,
+    pid: u32,
+}
+
+/// How many forks lie between the process that this image began in and this one.
+static FORKS: AtomicU32 = AtomicU32::new(0);
+
+unsafe extern "C" fn count_fork() {
+    FORKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Whether forks are counted. Where there is no memory for that, numbers of processes tell.
+fn counts_forks() -> bool {
+    static COUNTS: OnceLock<bool> = OnceLock::new();
+    // SAFETY: one addition to an atomic.
+    *COUNTS.get_or_init(|| unsafe { on_fork(count_fork) }.is_ok())
+}
+
+impl Origin {
+    /// This process.
+    #[must_use]
+    pub fn here() -> Self {
+        let _ = counts_forks();
+        Self { forks: FORKS.load(Ordering::Relaxed), pid: pid() }
+    }
+
+    /// The number of the process that it was.
+    #[must_use]
+    pub fn pid(self) -> u32 {
+        self.pid
+    }
+
+    /// True in that process, and in no copy of it.
+    #[inline]
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        if counts_forks() { self.forks == FORKS.load(Ordering::Relaxed) } else { self.pid == pid() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PidFd;
+
+    #[test]
+    fn a_copy_is_another_process() {
+        let origin = Origin::here();
+        // SAFETY: the child loads an atomic and exits without running anything else.
+        let child = unsafe { libc::fork() };
+        if child == 0 {
+            crate::exit_now(i32::from(origin.is_here()));
+        }
+        let child = PidFd::open(child.unsigned_abs()).unwrap();
+        assert_eq!(child.reap().unwrap(), crate::Ended::Exited(0));
+        assert!(origin.is_here() && origin.pid() == pid());
     }
 }

@@ -51,6 +51,7 @@ mod packet;
 mod pages;
 mod record_lock;
 mod rights;
+mod room;
 mod shared;
 mod stream;
 mod stream_listener;
@@ -78,7 +79,7 @@ pub use crate::fd::{
     open_standard_streams, pipe, place, reopen_read, replace,
 };
 pub use crate::flags::{is_append, is_writable, set_nonblocking};
-pub use crate::fork::{around_fork, fork, on_fork};
+pub use crate::fork::{Origin, around_fork, fork, on_fork};
 pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{
     Scarcity, close_standard_stream, interrupt_waits, keep_on_exec, limit, processor_time, processors, run_in_handler,
@@ -105,6 +106,7 @@ pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
 pub use crate::rights::PACKET_DESCRIPTORS_MAX;
+pub use crate::room::want_huge_pages;
 pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, open_files_max,
     processor_count, processors_of, set_niceness, set_processors_of, set_resource_limit, set_umask,

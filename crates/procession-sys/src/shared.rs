@@ -25,6 +25,8 @@ use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
+use crate::room::want_huge_pages;
+
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -148,6 +150,7 @@ impl SharedMap {
         let bytes = size_of::<T>().checked_mul(count).ok_or(AccessError::OutOfRange)?;
         let from = self.place(at, bytes)?;
         let mut values = Vec::<T>::with_capacity(count);
+        want_huge_pages(values.spare_capacity_mut());
         // SAFETY: as many bytes are mapped there, and the vector, which is ours, has as much room.
         unsafe { copy(from, values.as_mut_ptr().cast(), bytes) };
         // SAFETY: so many have just been written from memory that is all initialized, and any bits are values.

@@ -27,7 +27,7 @@
 
 use crate::{DecodeError, DecodeErrorKind};
 use bytemuck::Pod;
-use procession_sys::SharedMap;
+use procession_sys::{SharedMap, want_huge_pages};
 use sealed::Memory;
 use serde::{Deserializer, Serializer, de};
 use std::{
@@ -235,12 +235,12 @@ impl<T: Number> sealed::Bulk for Vec<T> {
 /// The numbers of a whole number of them.
 #[inline]
 fn copied<T: Number>(bytes: &[u8]) -> Vec<T> {
-    if let Ok(numbers) = bytemuck::try_cast_slice(bytes) {
-        return numbers.to_vec();
+    let mut numbers = Vec::with_capacity(bytes.len() / size_of::<T>());
+    want_huge_pages(numbers.spare_capacity_mut());
+    match bytemuck::try_cast_slice(bytes) {
+        Ok(aligned) => numbers.extend_from_slice(aligned),
+        Err(_) => numbers.extend(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),
     }
-    // Not aligned: zeroed memory comes from the allocator as it is, so this is one copy as well.
-    let mut numbers = vec![T::zeroed(); bytes.len() / size_of::<T>()];
-    bytemuck::cast_slice_mut(&mut numbers).copy_from_slice(bytes);
     numbers
 }
 
@@ -278,9 +278,48 @@ macro_rules! numbers {
 
         /// Whether values of this type are single numbers, which hold no descriptor.
         #[inline]
-        pub(crate) fn is_number<T: 'static>() -> bool {
+        #[must_use]
+        pub fn is_number<T: 'static>() -> bool {
             let this = TypeId::of::<T>();
             $(this == TypeId::of::<$number>() ||)* false
+        }
+
+        /// The memory of a single number, for whoever knows at the other end that one of this type comes; `None` for a value of
+        /// any other type. Optimized builds know at compile time which it is.
+        ///
+        /// # Examples
+        ///
+        /// ```
+        /// use procession_wire::bulk;
+        ///
+        /// let bytes = bulk::number_bytes(&7_u32).unwrap();
+        /// assert_eq!(bulk::number_from::<u32>(bytes), Some(7));
+        /// assert!(bulk::number_bytes(&"seven").is_none());
+        /// ```
+        #[inline]
+        #[must_use]
+        pub fn number_bytes<T: 'static>(value: &T) -> Option<&[u8]> {
+            let value: &dyn Any = value;
+            $(
+                if let Some(number) = value.downcast_ref::<$number>() {
+                    return Some(bytemuck::bytes_of(number));
+                }
+            )*
+            None
+        }
+
+        /// The number with this memory; `None` for a type that is none, and for another length.
+        #[inline]
+        #[must_use]
+        pub fn number_from<T: 'static>(bytes: &[u8]) -> Option<T> {
+            let mut slot: Option<T> = None;
+            let any: &mut dyn Any = &mut slot;
+            $(
+                if let Some(slot) = any.downcast_mut::<Option<$number>>() {
+                    *slot = bytemuck::try_pod_read_unaligned(bytes).ok();
+                }
+            )*
+            slot
         }
 
         #[inline]

@@ -4,6 +4,7 @@
 
 use crate::{
     DEPTH_MAX, DecodeError, DecodeErrorKind, Descriptor, UNSIZED_ITEMS_MAX, bulk,
+    encode::SHORT_PARTS_END,
     scope::{ReceiveScope, Slot},
 };
 use deserializer::Deserializer;
@@ -39,6 +40,8 @@ mod deserializer;
 pub struct Decoder {
     body: Box<dyn AsRef<[u8]> + Send>,
     position: usize,
+    /// Where the part ends that is being read.
+    end: usize,
     /// The type of the last value.
     last: &'static str,
     table: Vec<Slot>,
@@ -58,12 +61,18 @@ impl Decoder {
     /// ```
     #[must_use]
     pub fn new(body: impl AsRef<[u8]> + Send + 'static, descriptors: Vec<OwnedFd>) -> Self {
-        Decoder { body: Box::new(body), position: 0, last: "message", table: table(descriptors) }
+        Decoder {
+            end: body.as_ref().len(),
+            body: Box::new(body),
+            position: 0,
+            last: "message",
+            table: table(descriptors),
+        }
     }
 
     pub(crate) fn with_table(body: Vec<u8>, descriptors: Vec<Descriptor>) -> Self {
         let table = descriptors.into_iter().map(Slot::Here).collect();
-        Decoder { body: Box::new(body), position: 0, last: "message", table }
+        Decoder { end: body.len(), body: Box::new(body), position: 0, last: "message", table }
     }
 
     /// Reads the next value.
@@ -86,11 +95,124 @@ impl Decoder {
     /// ```
     #[inline]
     pub fn value<T: DeserializeOwned + 'static>(&mut self) -> Result<T, DecodeError> {
-        let rest = (*self.body).as_ref().get(self.position..).unwrap_or_default();
+        let rest = (*self.body).as_ref().get(self.position..self.end).unwrap_or_default();
         let (value, read) = value(rest, &mut self.table)?;
         self.position += read;
         self.last = type_name::<T>();
         Ok(value)
+    }
+
+    /// True when nothing is left to be read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(procession_wire::Decoder::new([], Vec::new()).is_at_end());
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn is_at_end(&self) -> bool {
+        self.position >= self.end
+    }
+
+    /// How many bytes have been read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procession_wire::Decoder::new([1, 2], Vec::new()).position(), 0);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.position
+    }
+
+    /// Passes over so many bytes and gives them; `None` if fewer are left.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut decoder = procession_wire::Decoder::new([1, 2, 3], Vec::new());
+    /// assert_eq!(decoder.bytes(2), Some([1, 2].as_slice()));
+    /// assert_eq!(decoder.bytes(2), None);
+    /// ```
+    #[inline]
+    pub fn bytes(&mut self, count: usize) -> Option<&[u8]> {
+        let end = self.position.checked_add(count).filter(|&end| end <= self.end)?;
+        let bytes = (*self.body).as_ref().get(self.position..end)?;
+        self.position = end;
+        Some(bytes)
+    }
+
+    /// Reads what [`Encoder::part`](crate::Encoder::part) wrote. The decoder then stands after the part, whatever became of
+    /// it, by an error or by a panic: whoever cannot read one part can go on with the next.
+    ///
+    /// # Errors
+    ///
+    /// That of `read`; bytes of the part are left; the message ends before the part does, and the decoder is at its end then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession_wire::Encoder;
+    ///
+    /// let mut encoder = Encoder::new();
+    /// encoder.part(|part| part.value(&300_u16))?;
+    /// encoder.part(|part| part.value(&"two".to_string()))?;
+    /// let mut decoder = encoder.finish().into_decoder();
+    /// assert!(decoder.part(|part| part.value::<u8>()).is_err());
+    /// assert_eq!(decoder.part(|part| part.value::<String>())?, "two");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[inline]
+    pub fn part<R>(&mut self, read: impl FnOnce(&mut Self) -> Result<R, DecodeError>) -> Result<R, DecodeError> {
+        let end = self.end;
+        let part_end = self.part_end()?;
+        self.end = part_end;
+        let part = Part { decoder: self, part_end, end };
+        let value = read(part.decoder)?;
+        finish(part_end.saturating_sub(part.decoder.position), part.decoder.last)?;
+        Ok(value)
+    }
+
+    /// Passes over a part.
+    ///
+    /// # Errors
+    ///
+    /// The message ends before the part does, and the decoder is at its end then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut decoder = procession_wire::Decoder::new([1, 7, 8], Vec::new());
+    /// decoder.skip_part()?;
+    /// assert_eq!(decoder.value::<u8>()?, 8);
+    /// # Ok::<(), procession_wire::DecodeError>(())
+    /// ```
+    #[inline]
+    pub fn skip_part(&mut self) -> Result<(), DecodeError> {
+        self.position = self.part_end()?;
+        Ok(())
+    }
+
+    /// Reads how long the part is that begins here, and says where it ends.
+    #[inline]
+    fn part_end(&mut self) -> Result<usize, DecodeError> {
+        let short = (*self.body).as_ref().get(self.position).copied().filter(|&first| first < SHORT_PARTS_END as u8);
+        let declared = match short {
+            Some(short) if self.position < self.end => {
+                self.position += 1;
+                usize::from(short)
+            }
+            _ => self.value::<usize>().inspect_err(|_| self.position = self.end)?,
+        };
+        let remaining = self.end - self.position;
+        if declared > remaining {
+            self.position = self.end;
+            return Err(DecodeError::new(DecodeErrorKind::LengthBeyondEnd { declared, remaining }));
+        }
+        Ok(self.position + declared)
     }
 
     /// Ends the message, after the last value.
@@ -107,6 +229,21 @@ impl Decoder {
     /// ```
     pub fn finish(self) -> Result<(), DecodeError> {
         finish((*self.body).as_ref().len().saturating_sub(self.position), self.last)
+    }
+}
+
+/// While a part is read.
+struct Part<'d> {
+    decoder: &'d mut Decoder,
+    part_end: usize,
+    /// Where what it is a part of ends.
+    end: usize,
+}
+
+impl Drop for Part<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        (self.decoder.position, self.decoder.end) = (self.part_end, self.end);
     }
 }
 

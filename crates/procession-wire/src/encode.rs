@@ -6,6 +6,7 @@ use crate::{
     EncodeError, EncodeErrorKind, Message, bulk, names,
     scope::{Attached, SendScope},
 };
+use procession_sys::want_huge_pages;
 use serde::{Serialize, ser};
 use serializer::Serializer;
 use std::{
@@ -136,6 +137,58 @@ impl Encoder {
         }
     }
 
+    /// Writes a part that begins with its own length, so that whoever cannot read it can go on after it.
+    ///
+    /// # Errors
+    ///
+    /// That of `write`; nothing of the part is left then, nor when `write` panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut encoder = procession_wire::Encoder::new();
+    /// encoder.part(|part| part.value(&7_u8))?;
+    /// assert_eq!(encoder.finish().bytes(), [1, 7]);
+    /// # Ok::<(), procession_wire::EncodeError>(())
+    /// ```
+    #[inline]
+    pub fn part(&mut self, write: impl FnOnce(&mut Self) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+        let (start, descriptors) = (self.output.len(), self.descriptors.len());
+        Begun { encoder: self, start, descriptors, keep: false }.written_by(write)
+    }
+
+    /// Writes these bytes as they are, for whoever reads them with [`Decoder::bytes`](crate::Decoder::bytes).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut encoder = procession_wire::Encoder::new();
+    /// encoder.bytes(&[1, 2]);
+    /// assert_eq!(encoder.finish().bytes(), [1, 2]);
+    /// ```
+    #[inline]
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.buffer().extend_from_slice(bytes);
+    }
+
+    /// How many bytes have been written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procession_wire::Encoder::new().position(), 0);
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn position(&self) -> usize {
+        self.output.len()
+    }
+
+    #[inline]
+    fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.output.postcard.output.0
+    }
+
     /// The message with everything that was written.
     ///
     /// # Examples
@@ -167,6 +220,44 @@ impl Debug for Encoder {
         let mut text = f.debug_struct("Encoder");
         text.field("bytes", &self.output.len());
         text.field("descriptors", &self.descriptors.len()).finish()
+    }
+}
+
+/// A part that is being written.
+struct Begun<'e> {
+    encoder: &'e mut Encoder,
+    start: usize,
+    descriptors: usize,
+    keep: bool,
+}
+
+impl Begun<'_> {
+    #[inline]
+    fn written_by(mut self, write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>) -> Result<(), EncodeError> {
+        self.encoder.buffer().push(0); // Most lengths take one byte.
+        write(self.encoder)?;
+        self.keep = true;
+        let start = self.start;
+        let len = self.encoder.output.len() - start - 1;
+        if len < SHORT_PARTS_END {
+            self.encoder.buffer()[start] = len as u8;
+        } else {
+            self.encoder.buffer().splice(start..=start, bulk::length_prefix(len).as_ref().iter().copied());
+        }
+        Ok(())
+    }
+}
+
+/// The first length that takes more than a byte.
+pub(crate) const SHORT_PARTS_END: usize = 0x80;
+
+impl Drop for Begun<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.keep {
+            self.encoder.buffer().truncate(self.start);
+            self.encoder.descriptors.truncate(self.descriptors);
+        }
     }
 }
 
@@ -234,6 +325,7 @@ impl Output {
         let buffer = &mut self.postcard.output.0;
         let prefix = bulk::length_prefix(raw.len());
         buffer.reserve_exact(prefix.as_ref().len() + raw.len());
+        want_huge_pages(buffer.spare_capacity_mut());
         buffer.extend_from_slice(prefix.as_ref());
         buffer.extend_from_slice(raw);
     }

@@ -197,6 +197,23 @@ impl Iterator for Packets {
 
 impl ExactSizeIterator for Packets {}
 
+/// Whether a packet is the first one of a frame. One that comes within another frame tells that nobody goes on with that:
+/// its sender had to give up, or has died and somebody else sends.
+///
+/// # Examples
+///
+/// ```
+/// use procession_wire::frame::{BodyPlace, begins_frame, plan};
+///
+/// let packets: Vec<_> = plan(1, 0, BodyPlace::Inline, 300)?.collect();
+/// assert_eq!([0, 1].map(|at| begins_frame(&packets[at].header)), [true, false]);
+/// # Ok::<(), procession_wire::frame::FrameError>(())
+/// ```
+#[must_use]
+pub fn begins_frame(packet: &[u8]) -> bool {
+    Header::split(packet).is_ok_and(|(header, _)| !header.continues)
+}
+
 /// A frame that arrived whole.
 #[derive(Debug)]
 pub struct Frame {

@@ -9,7 +9,7 @@ use std::{
 
 /// Bytes and the descriptors that go with them.
 ///
-/// Dropping a message closes only those descriptors that nobody else holds.
+/// Dropping a message closes only those descriptors that nobody else holds; a clone shares them.
 ///
 /// # Examples
 ///
@@ -23,7 +23,7 @@ use std::{
 /// assert_eq!(message.descriptors().count(), 1);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Message {
     bytes: Vec<u8>,
     descriptors: Vec<Descriptor>,
@@ -64,6 +64,26 @@ impl Message {
     #[must_use]
     pub fn into_parts(self) -> (Vec<u8>, Vec<Descriptor>) {
         (self.bytes, self.descriptors)
+    }
+
+    /// The reverse of [`into_parts`](Self::into_parts); also of a piece of the bytes with all of the descriptors, if the
+    /// piece is whole values.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession_wire::{Encoder, Message, decode};
+    ///
+    /// let mut encoder = Encoder::new();
+    /// encoder.value(&1_u8)?;
+    /// encoder.value(&2_u8)?;
+    /// let (bytes, descriptors) = encoder.finish().into_parts();
+    /// assert_eq!(decode::<u8>(Message::from_parts(bytes[1..].to_vec(), descriptors))?, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn from_parts(bytes: Vec<u8>, descriptors: Vec<Descriptor>) -> Self {
+        Self::new(bytes, descriptors)
     }
 
     /// A decoder of this message in the same process, which shares the sender's descriptors.

@@ -7,6 +7,7 @@ use procession_ipc::{
     UnfinishedError, WaitError,
 };
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
+use procession_pool::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 use procession_shm::{FreezeError, ShmError};
 use procession_sync::{BarrierError, LockError};
 use procession_wire::{DecodeError, EncodeError, Fault};
@@ -77,6 +78,21 @@ pub enum Error {
     /// A client is not connected.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A pool or an executor could not be made, or cannot be joined.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A task was not submitted.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// A task did not end with a result.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+    /// Some futures were not done in time.
+    #[error(transparent)]
+    Timeout(#[from] TimeoutError),
+    /// A task was ended twice.
+    #[error(transparent)]
+    InvalidState(#[from] InvalidState),
     /// A value could not be encoded.
     #[error(transparent)]
     Encode(#[from] EncodeError),
@@ -129,6 +145,9 @@ impl fmt::Debug for Error {
         }
         match self {
             Error::Join(JoinError::Panicked { backtrace: Some(backtrace), .. }) if f.alternate() => {
+                write!(f, "\n{backtrace}")
+            }
+            Error::Task(TaskError::Panicked { backtrace: Some(backtrace), .. }) if f.alternate() => {
                 write!(f, "\n{backtrace}")
             }
             _ => Ok(()),

@@ -50,6 +50,12 @@ pub use procession_launch::{
     set_start_method,
 };
 #[doc(no_inline)]
+pub use procession_pool::{
+    Executor, ExecutorExt, Future, InvalidState, PREFETCH_MAX, Pool, PoolBuilder, PoolError, ProcessPoolExecutor,
+    ProcessPoolExecutorBuilder, Promise, RETIRE_GRACE, SubmitError, THREADS_DEFAULT_MAX, Task, TaskBuilder, TaskError,
+    ThreadPoolBuilder, ThreadPoolExecutor, TimeoutError, WORKERS_MAX,
+};
+#[doc(no_inline)]
 pub use procession_shm as shm; // Derived code finds what it calls under this path.
 #[doc(no_inline)]
 pub use procession_shm::{

@@ -1,7 +1,8 @@
 //! Every type, function and macro of everyday use: `use procession::prelude::*`.
 //!
 //! It leaves out what would shadow the names of a program of its own: `Result` and `Error` are
-//! [`procession::Result`](crate::Result) and [`procession::Error`](crate::Error).
+//! [`procession::Result`](crate::Result) and [`procession::Error`](crate::Error), and the handle of a task is
+//! [`procession::Future`](crate::Future).
 
 pub use std::time::Duration;
 
@@ -17,6 +18,10 @@ pub use procession_launch::{
     Builder, Child, Context, ControlError, CurrentProcess, ExitStatus, JoinError, LogError, ParentProcess, Process,
     Resource, StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, log_level,
     log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
+};
+pub use procession_pool::{
+    Executor, ExecutorExt, Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError, ThreadPoolExecutor,
+    TimeoutError,
 };
 pub use procession_shm::{
     FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedMemory, SharedPart, ShmError,

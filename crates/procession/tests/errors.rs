@@ -83,3 +83,33 @@ fn each_error_of_strangers_says_the_same_as_the_one_error() {
     assert!(matches!(error, procession::Error::Listen(ListenError::System { .. })), "{error:?}");
     assert!(error.source().is_some(), "what the system said");
 }
+
+#[test]
+fn each_error_of_pools_says_the_same_as_the_one_error() {
+    let none = Pool::new(0).unwrap_err();
+    let text = none.to_string();
+    let error = procession::Error::from(none);
+    assert!(text.contains("at least one") && error.to_string() == text, "{error}");
+    assert_eq!(through(TaskError::Timeout), TaskError::Timeout.to_string());
+    let late = TimeoutError { unfinished: 1, total: 3 };
+    assert_eq!(through(late), late.to_string());
+    assert_eq!(through(procession::InvalidState), procession::InvalidState.to_string());
+    let closed = ThreadPoolExecutor::new(1).unwrap();
+    closed.shutdown();
+    let refused = || -> procession::Result<u8> { Ok(closed.submit(|| 1_u8)?.result()?) };
+    let error = refused().unwrap_err();
+    assert!(matches!(error, procession::Error::Submit(SubmitError::Closed { .. })), "{error:?}");
+}
+
+#[test]
+fn a_panic_in_a_task_shows_its_backtrace_where_it_is_asked_for() {
+    let panicked = TaskError::Panicked {
+        name: "Pool-1".into(),
+        pid: 7,
+        message: "no such file".into(),
+        location: None,
+        backtrace: Some("the frames".into()),
+    };
+    let error = procession::Error::from(panicked);
+    assert!(!format!("{error:?}").contains("the frames") && format!("{error:#?}").contains("the frames"), "{error:?}");
+}

@@ -28,8 +28,9 @@ impl Supervisor {
         if room == 0 || self.is_killed {
             return 0;
         }
-        // Idle ones are not counted: while anything is queued there are none.
-        let in_demand = self.tasks.queued().saturating_sub(self.workers.starting());
+        // What waits behind another task counts as well: that one may never end.
+        let waiting = self.tasks.queued() + self.workers.ahead();
+        let in_demand = waiting.saturating_sub(self.workers.starting() + self.workers.idle());
         if self.starts.is_storm() {
             return in_demand.min(1 - self.workers.starting().min(1));
         }

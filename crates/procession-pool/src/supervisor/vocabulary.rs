@@ -123,21 +123,22 @@ pub(crate) enum Verdict {
     NoWorkers { deaths: u32 },
 }
 
-/// How many there are.
+/// How many tasks and workers a pool has, by what they are at.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Counts {
+#[non_exhaustive]
+pub struct PoolCounts {
     /// Tasks that wait for a worker.
-    pub(crate) queued: usize,
+    pub queued: usize,
     /// Tasks that wait for the time of their next attempt.
-    pub(crate) delayed: usize,
+    pub delayed: usize,
     /// Tasks that workers have, begun or not.
-    pub(crate) offered: usize,
+    pub offered: usize,
     /// Workers that are ready and have a task.
-    pub(crate) busy: usize,
+    pub busy: usize,
     /// Workers that are ready and have none.
-    pub(crate) idle: usize,
+    pub idle: usize,
     /// Workers that are being started, or run their initializer.
-    pub(crate) starting: usize,
+    pub starting: usize,
     /// Workers that are ending, by their own way or killed.
-    pub(crate) ending: usize,
+    pub ending: usize,
 }

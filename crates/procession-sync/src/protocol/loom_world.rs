@@ -19,7 +19,7 @@ use procession_shm::arena::Owner;
 use super::{Word, World, low};
 
 /// Words in a model.
-pub const WORDS: usize = 18;
+pub const WORDS: usize = 20;
 
 /// Processes in a model, the first included, and one number that is none's.
 const PROCESSES: usize = 5;

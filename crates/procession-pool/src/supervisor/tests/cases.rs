@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::{
-    Action, Config, Counts, Event, MOVE_AFTER, NO_ROOM_RETRY, Supervisor, TaskId, Terms, Verdict, WorkerId,
+    Action, Config, Event, MOVE_AFTER, NO_ROOM_RETRY, PoolCounts, Supervisor, TaskId, Terms, Verdict, WorkerId,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -96,9 +96,9 @@ fn what_a_dead_worker_had_not_begun_comes_first() {
     let mut case = Case::ready(config(1));
     case.submit(0);
     case.submit(1);
-    assert_eq!(case.supervisor.counts(), Counts { queued: 1, offered: 1, busy: 1, ..Counts::default() });
+    assert_eq!(case.supervisor.counts(), PoolCounts { queued: 1, offered: 1, busy: 1, ..PoolCounts::default() });
     assert_eq!(case.tell(Event::Died { worker: 0, running: None }), [Action::Start { worker: 1 }]);
-    assert_eq!(case.supervisor.counts(), Counts { queued: 2, starting: 1, ..Counts::default() });
+    assert_eq!(case.supervisor.counts(), PoolCounts { queued: 2, starting: 1, ..PoolCounts::default() });
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
 }
 

@@ -1,0 +1,295 @@
+//! What runs a pool: the core behind its lock, whoever drives it, and the thread that does when nobody else does.
+//!
+//! Relies on [`Core`] for all state. Whoever waits for a result drives, one thread at a time, so that a result takes no way
+//! through another thread. The background thread hears of deaths, starts workers and keeps the time, always; it takes reports
+//! in when nobody drives. Ends of tasks are told without the lock, for whoever is told may call back.
+
+mod background;
+mod core;
+mod driving;
+mod entries;
+mod member;
+
+use std::fmt;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use procession_launch::{Context, Stdio};
+use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
+
+use self::core::{BELL, Core};
+use self::member::Member;
+use crate::cell::Backend;
+use crate::desk::{Bells, Desk, Listener};
+use crate::error::{PoolError, SubmitError};
+use crate::executor::Executor;
+use crate::record::{Log, replay};
+use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
+use crate::task::{Options, Task, encode};
+use crate::worker::{Initializer, work};
+
+/// What a pool is made of.
+#[derive(Debug)]
+pub(crate) struct Setup {
+    pub(crate) name: String,
+    pub(crate) context: Context,
+    pub(crate) config: Config,
+    pub(crate) initializer: Option<Initializer>,
+    /// The processors that workers are dealt out to, in turn.
+    pub(crate) affinity: Vec<usize>,
+    /// Whether what workers say last is kept for the error of one that dies.
+    pub(crate) keeps_tails: bool,
+    /// Whether it is written down what the supervisor is told and says.
+    pub(crate) is_recorded: bool,
+}
+
+/// A pool, whoever its handle is.
+pub(crate) struct Engine {
+    setup: Setup,
+    /// Whose it is: a forked copy has the memory and no workers.
+    origin: Origin,
+    core: Mutex<Core>,
+    bells: Bells,
+    watched: Arc<Epoll>,
+    /// How many processors this process may use.
+    processors: usize,
+    /// Told when the core has ended.
+    ended: Condvar,
+    background: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Starts the first workers and the background thread.
+    ///
+    /// # Errors
+    /// A worker cannot be started, or its initializer fails. Nothing is left then.
+    pub(crate) fn start(setup: Setup) -> Result<Arc<Self>, PoolError> {
+        let name = setup.name.clone();
+        let failed = |step| {
+            let name = name.clone();
+            move |error| PoolError::System { name, step, error }
+        };
+        let bells = Bells::new().map_err(failed("make its bells"))?;
+        let watched = Arc::new(Epoll::new().map_err(failed("make the set of its workers"))?);
+        watched.add(bells.of(Listener::Background), BELL, Interest::Read).map_err(failed("watch its bell"))?;
+        let processors = processor_count().unwrap_or(1);
+        let mut core = Core::new(setup.config.clone(), Arc::clone(&watched), processors);
+        core.log = setup.is_recorded.then(|| Log::new(setup.config.clone()));
+        let core = Mutex::new(core);
+        let (ended, background) = (Condvar::new(), Mutex::new(None));
+        let engine =
+            Arc::new(Self { setup, origin: Origin::here(), core, bells, watched, processors, ended, background });
+        engine.start_first()?;
+        let thread = Arc::clone(&engine);
+        let thread = thread::Builder::new().name(format!("{name}-supervisor")).spawn(move || thread.run());
+        match thread {
+            Ok(thread) => *engine.background.lock() = Some(thread),
+            Err(error) => {
+                engine.end_at_once();
+                return Err(failed("start its thread")(error));
+            }
+        }
+        engine.wait_initialized().inspect_err(|_| engine.kill_and_join())?;
+        Ok(engine)
+    }
+
+    /// Starts those that are to be there at once, in the calling thread: whoever makes a pool is told what fails.
+    fn start_first(&self) -> Result<(), PoolError> {
+        let mut core = self.core.lock();
+        core.tell(Event::Tick);
+        for worker in std::mem::take(&mut core.starts) {
+            match self.start_worker(worker) {
+                Ok(member) => core.started(worker, member),
+                Err(error) => {
+                    drop(core);
+                    self.end_at_once();
+                    return Err(error);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a worker's process.
+    fn start_worker(&self, worker: WorkerId) -> Result<Member, PoolError> {
+        let Setup { name, context, initializer, affinity, keeps_tails, .. } = &self.setup;
+        let failed = |error| PoolError::System { name: name.clone(), step: "make a worker's desk", error };
+        let (desk, kit) = Desk::new(&self.bells).map_err(failed)?;
+        let mut builder = context.builder(work, (kit, initializer.clone())).name(format!("{name}-worker-{worker}"));
+        builder = builder.daemon(true); // At this process's end an executor is waited for; workers are not.
+        if *keeps_tails {
+            builder = builder.stderr(Stdio::tail());
+        }
+        if !affinity.is_empty() {
+            builder = builder.cpu_affinity([affinity[worker as usize % affinity.len()]]);
+        }
+        let process = builder.start()?;
+        Ok(Member::new(desk, process))
+    }
+
+    /// Waits until the first workers have run the initializer, if there is one.
+    fn wait_initialized(self: &Arc<Self>) -> Result<(), PoolError> {
+        if self.setup.initializer.is_none() {
+            return Ok(());
+        }
+        let name = || self.setup.name.clone();
+        let nothing = encode(|| (), &()).map_err(|error| PoolError::Submit { name: name(), error })?;
+        let (task, probe) = Task::new(nothing, Options::default()); // Has an executor start a worker.
+        self.submit(task).map_err(|error| PoolError::Submit { name: name(), error })?;
+        let mut failure = None;
+        let mut is_known = || {
+            let core = self.core.lock();
+            failure.clone_from(&core.last_words);
+            failure.is_some() || (probe.is_done() && core.members.values().all(|member| member.is_ready))
+        };
+        self.drive(&mut is_known, Deadline::NEVER);
+        failure.map_or(Ok(()), |error| Err(PoolError::Initializer { name: name(), error }))
+    }
+
+    /// The pool's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.setup.name
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.setup.config.size as usize
+    }
+
+    /// True if it takes tasks.
+    pub(crate) fn is_open(&self) -> bool {
+        self.is_own() && !self.core.lock().supervisor.is_closed()
+    }
+
+    /// False in a forked copy of the process that made it.
+    #[inline]
+    pub(crate) fn is_own(&self) -> bool {
+        self.origin.is_here()
+    }
+
+    /// The numbers of the workers that live.
+    pub(crate) fn worker_pids(&self) -> Vec<u32> {
+        if !self.is_own() {
+            return Vec::new();
+        }
+        self.core.lock().members.values().map(|member| member.process.pid()).collect()
+    }
+
+    /// How many tasks and workers there are.
+    pub(crate) fn counts(&self) -> PoolCounts {
+        if self.is_own() { self.core.lock().supervisor.counts() } else { PoolCounts::default() }
+    }
+
+    /// Takes a task.
+    pub(crate) fn submit(self: &Arc<Self>, task: Task) -> Result<(), SubmitError> {
+        if !self.is_own() {
+            return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.origin.pid() });
+        }
+        let mut core = self.core.lock();
+        if core.supervisor.is_closed() {
+            return Err(SubmitError::Closed { name: self.setup.name.clone() });
+        }
+        core.submit(task, Arc::clone(self) as Arc<dyn Backend>);
+        self.unlock(core);
+        Ok(())
+    }
+
+    /// Replays what the supervisor was told so far: how many events, or where it would say something else now.
+    pub(crate) fn replay(&self) -> Result<usize, String> {
+        let core = self.core.lock();
+        let log = core.log.as_ref().ok_or("it is not recorded")?;
+        replay(log).map_err(|difference| difference.to_string())?;
+        Ok(log.entries.len())
+    }
+
+    /// Tells the supervisor something that a user wants.
+    pub(crate) fn tell(&self, event: Event) {
+        if self.is_own() {
+            let mut core = self.core.lock();
+            core.tell(event);
+            self.unlock(core);
+        }
+    }
+
+    /// Waits until nothing is left of the pool; false if the deadline comes first.
+    pub(crate) fn join(&self, deadline: Deadline) -> bool {
+        if !self.is_own() {
+            return true;
+        }
+        let mut core = self.core.lock();
+        while !core.has_ended {
+            match deadline.remaining() {
+                None => self.ended.wait(&mut core),
+                Some(left) if left.is_zero() => return false,
+                Some(left) => drop(self.ended.wait_for(&mut core, left)),
+            }
+        }
+        drop(core);
+        if let Some(thread) =
+            self.background.lock().take().filter(|thread| thread.thread().id() != thread::current().id())
+        {
+            let _ = thread.join();
+        }
+        true
+    }
+
+    /// Ends everything, and waits until it has.
+    pub(crate) fn kill_and_join(&self) {
+        self.tell(Event::KillAll);
+        self.join(Deadline::NEVER);
+    }
+
+    /// Ends what there is without a background thread.
+    fn end_at_once(&self) {
+        let mut core = self.core.lock();
+        core.tell(Event::KillAll);
+        let workers: Vec<WorkerId> = core.members.keys().copied().collect();
+        for worker in workers {
+            core.died(worker);
+        }
+        self.unlock(core);
+    }
+
+    /// Lets go of the core, and does what has been left for then.
+    fn unlock(&self, mut core: MutexGuard<'_, Core>) {
+        let settled = std::mem::take(&mut core.settled);
+        let (has_ended, listener) = (core.has_ended, core.listener);
+        let wants_background = !core.starts.is_empty() || has_ended || core.has_sooner_wake();
+        drop(core);
+        if wants_background {
+            self.bells.of(Listener::Background).ring();
+        }
+        if has_ended {
+            self.ended.notify_all();
+        }
+        if settled.is_empty() {
+            return;
+        }
+        for (promise, outcome) in settled {
+            let _ = promise.resolve(outcome);
+        }
+        if listener == Some(Listener::Driver) {
+            self.bells.of(Listener::Driver).ring();
+        }
+    }
+}
+
+impl Executor for Arc<Engine> {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        self.submit(task)
+    }
+
+    fn parallelism(&self) -> usize {
+        self.size()
+    }
+
+    fn close(&self) {
+        self.tell(Event::Closed);
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Engine").field("name", &self.setup.name).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+//! One worker as its pool sees it: the process, its desk, and what it was offered.
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use procession_launch::{JoinError, Process};
+use procession_sys::map_sealed;
+use procession_wire::frame::{Body, Frame};
+
+use crate::call::{FAULT, Fault, Item, Parcel, Reply, tell_fault};
+use crate::desk::{Desk, NotDrained, Seq};
+use crate::error::TaskError;
+use crate::supervisor::TaskId;
+
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) desk: Desk,
+    pub(super) process: Process<()>,
+    /// What it was offered and has not reported all of, in order.
+    pub(super) offers: VecDeque<Offer>,
+    pub(super) is_ready: bool,
+    /// What it says of its initializer.
+    beginning: Reply,
+}
+
+/// A task on a worker's desk.
+#[derive(Debug)]
+pub(super) struct Offer {
+    pub(super) seq: Seq,
+    pub(super) task: TaskId,
+    /// What it has reported.
+    pub(super) reply: Reply,
+}
+
+impl Member {
+    pub(super) fn new(desk: Desk, process: Process<()>) -> Self {
+        Self { desk, process, offers: VecDeque::new(), is_ready: false, beginning: Reply::default() }
+    }
+
+    /// True if something is to come from it.
+    pub(super) fn is_expected(&self) -> bool {
+        !self.is_ready || !self.offers.is_empty()
+    }
+
+    /// True if it has something to tell.
+    #[inline]
+    pub(super) fn has_news(&mut self) -> bool {
+        self.is_expected() && self.desk.has_news()
+    }
+
+    /// True if it has finished something.
+    #[inline]
+    pub(super) fn has_finished(&mut self) -> bool {
+        self.is_expected() && self.desk.has_finished()
+    }
+
+    /// Takes what it has reported off its desk.
+    ///
+    /// # Errors
+    /// What is there makes no sense, or cannot be received now.
+    #[inline]
+    pub(super) fn drain(&mut self) -> Result<(), NotDrained> {
+        let Self { desk, offers, beginning, .. } = self;
+        desk.drain(&mut |seq, bytes| {
+            let offer = offers.iter_mut().find(|offer| offer.seq == seq);
+            let reply = offer.map_or(&mut *beginning, |offer| &mut offer.reply);
+            reply.bytes.extend_from_slice(bytes);
+        })
+        .map(drop)
+    }
+
+    /// The next task whose report is complete, in order.
+    pub(super) fn finished(&mut self) -> Option<Offer> {
+        loop {
+            let seq = self.desk.finished()?;
+            if let Some(at) = self.offers.iter().position(|offer| offer.seq == seq) {
+                let mut offer = self.offers.remove(at)?;
+                self.unpack(&mut offer);
+                return Some(offer);
+            }
+        }
+    }
+
+    /// Why it cannot work, if it says so.
+    pub(super) fn refusal(&self) -> Option<TaskError> {
+        match self.beginning.items().next::<()>()? {
+            Item::Fault(fault) => Some(fault.into()),
+            _ => None,
+        }
+    }
+
+    /// The task that it was in the middle of when it died, with what it has reported of that.
+    pub(super) fn interrupted(&mut self) -> Option<Offer> {
+        let seq = self.desk.running()?;
+        let at = self.offers.iter().position(|offer| offer.seq == seq)?;
+        let mut offer = self.offers.remove(at)?;
+        self.unpack(&mut offer);
+        Some(offer)
+    }
+
+    fn unpack(&mut self, offer: &mut Offer) {
+        let parcels = self.desk.take_parcels(offer.seq);
+        offer.reply.parcels.extend(parcels.into_iter().map(unpacked));
+    }
+
+    /// What it died of, for the task that it was running.
+    pub(super) fn cause_of_death(self) -> TaskError {
+        let (name, pid) = (self.process.name().to_owned(), self.process.pid());
+        match self.process.join() {
+            Err(JoinError::Panicked { name, pid, message, location, backtrace, .. }) => {
+                TaskError::Panicked { name, pid, message, location, backtrace }
+            }
+            Err(JoinError::Signaled { signal, status, stderr, .. }) => TaskError::WorkerDied {
+                name,
+                pid,
+                signal: Some(signal),
+                exitcode: status.exitcode(),
+                core_dumped: status.core_dumped(),
+                stderr,
+                attempts: 1,
+            },
+            Err(JoinError::Exited { code, stderr, .. }) => TaskError::WorkerDied {
+                name,
+                pid,
+                signal: None,
+                exitcode: code,
+                core_dumped: false,
+                stderr,
+                attempts: 1,
+            },
+            Err(error) => {
+                let stderr = Some(error.to_string());
+                TaskError::WorkerDied { name, pid, signal: None, exitcode: 1, core_dumped: false, stderr, attempts: 1 }
+            }
+            Ok(()) => TaskError::WorkerDied {
+                name,
+                pid,
+                signal: None,
+                exitcode: 0,
+                core_dumped: false,
+                stderr: None,
+                attempts: 1,
+            },
+        }
+    }
+}
+
+impl AsFd for Member {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.process.as_fd()
+    }
+}
+
+impl Offer {
+    /// What there is of a task that could not be offered.
+    pub(super) fn refused(task: TaskId, fault: &Fault) -> Self {
+        let mut reply = Reply::default();
+        tell_fault(&mut reply, fault, Vec::new());
+        Self { seq: 0, task, reply }
+    }
+
+    /// True if it is a single call that failed.
+    pub(super) fn has_failed(&self) -> bool {
+        let first = match self.reply.parcels.first() {
+            Some(parcel) if self.reply.bytes.len() == 1 => (*parcel.body).as_ref().first(),
+            _ => self.reply.bytes.first(),
+        };
+        first == Some(&FAULT)
+    }
+}
+
+/// A parcel that can be read. One that cannot be mapped is empty, which no item is: it is told as what cannot be decoded.
+fn unpacked(frame: Frame) -> Parcel {
+    let Frame { body, descriptors, .. } = frame;
+    let body: Box<dyn AsRef<[u8]> + Send + Sync> = match body {
+        Body::Inline(bytes) => Box::new(bytes),
+        Body::MemoryFile { file, len } => match map(&file, len) {
+            Ok(map) => map,
+            Err(_) => Box::new([]),
+        },
+    };
+    Parcel { body, descriptors }
+}
+
+fn map(file: impl AsFd, len: u64) -> io::Result<Box<dyn AsRef<[u8]> + Send + Sync>> {
+    Ok(Box::new(map_sealed(file, len)?))
+}

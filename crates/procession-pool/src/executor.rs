@@ -1,0 +1,106 @@
+//! What every executor can do, wherever it runs its tasks: the object-safe core, and the generic verbs over it.
+//!
+//! Relies on [`task`](crate::task) and [`map`](crate::map). Nothing in the trait is local to this machine.
+
+use std::sync::Arc;
+
+use procession_launch::{Arguments, Passable, Target};
+
+use crate::error::SubmitError;
+use crate::future::Future;
+use crate::map::{Imap, Mapper};
+use crate::task::{self, Options, Task, TaskBuilder};
+
+/// Something that runs tasks: the pools of this crate, and whatever else implements these three functions.
+///
+/// The generic verbs over it are in [`ExecutorExt`]; the executors of this crate have them as methods of their own as well.
+///
+/// # Python
+/// `concurrent.futures.Executor`.
+pub trait Executor: Send + Sync {
+    /// Takes a task. It ends when its promise says so, or is dropped.
+    ///
+    /// # Errors
+    /// The executor takes no more tasks, or cannot take this one.
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError>;
+
+    /// How many tasks it runs at once. A map reads so much ahead that none is ever idle.
+    fn parallelism(&self) -> usize;
+
+    /// Takes no more tasks. Those that were submitted go on.
+    fn close(&self);
+}
+
+macro_rules! forward {
+    ($($pointer:ty),*) => {$(
+        impl<E: Executor + ?Sized> Executor for $pointer {
+            fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+                (**self).submit_raw(task)
+            }
+
+            fn parallelism(&self) -> usize {
+                (**self).parallelism()
+            }
+
+            fn close(&self) {
+                (**self).close();
+            }
+        }
+    )*};
+}
+
+forward!(&E, Box<E>, Arc<E>);
+
+/// The generic verbs of every [`Executor`].
+///
+/// # Examples
+/// ```
+/// use procession_pool::{Executor, ExecutorExt, ThreadPoolExecutor};
+///
+/// fn sum_of_squares(executor: &dyn Executor) -> Result<u64, Box<dyn std::error::Error>> {
+///     let first = executor.submit(|n: u64| n * n, (3,))?;
+///     let second = executor.submit(|n: u64| n * n, (4,))?;
+///     Ok(first.result()? + second.result()?)
+/// }
+/// assert_eq!(sum_of_squares(&ThreadPoolExecutor::new(2)?)?, 25);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub trait ExecutorExt: Executor {
+    /// Has `function` called with `arguments` by a worker, and gives the handle of that task.
+    ///
+    /// # Errors
+    /// [`SubmitError`]: an argument cannot be encoded, or the executor takes no more tasks.
+    fn submit<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> Result<Future<F::Output>, SubmitError> {
+        task::submit(&self, task::encode(function, &arguments)?, Options::default())
+    }
+
+    /// The same with options: a timeout, retries, a priority.
+    fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
+        TaskBuilder::new(Box::new(self), function, arguments)
+    }
+
+    /// The results of `function` for the items, in their order, as they can be had.
+    ///
+    /// Chunks of items are submitted from this call on, a bounded number ahead of the results that are taken; the input may be
+    /// endless. What has not begun is cancelled when the iterator is dropped.
+    ///
+    /// # Python
+    /// `Executor.map()`.
+    fn map<'i, F, I>(&'i self, function: F, items: I) -> Imap<'i, F::Output>
+    where
+        F: Target<(I::Item,)>,
+        I: IntoIterator<Item: Passable, IntoIter: 'i>,
+    {
+        Mapper::new(Arc::new(self)).imap(function, items)
+    }
+
+    /// The verbs of a pool, with chunks of so many items.
+    ///
+    /// # Panics
+    /// For chunks of none.
+    fn chunked(&self, items: usize) -> Mapper<'_> {
+        Mapper::chunked(Arc::new(self), items)
+    }
+}
+
+impl<E: Executor + ?Sized> ExecutorExt for E {}

@@ -1,0 +1,127 @@
+//! What maps read from: makes chunks of the input, and submits them, a bounded number ahead.
+//!
+//! Relies on [`feed`](super::feed) and [`pace`](super::pace).
+
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::cell::{Cell, Chunk, Outcome, Promise};
+use crate::error::{SubmitError, TaskError};
+use crate::executor::Executor;
+use crate::map::feed::{Feed, Filled, Stop};
+use crate::map::pace::Pace;
+use crate::map::reading::Again;
+use crate::task::{Options, Task};
+
+/// What is left of the input.
+enum Input {
+    Open,
+    Ended,
+    /// It has panicked, which goes on where the results are taken, after those before.
+    Panicked(Box<dyn Any + Send>),
+}
+
+/// An input on its way into an executor.
+pub(super) struct Source<'e> {
+    executor: Arc<dyn Executor + 'e>,
+    feed: Option<Box<dyn Feed + 'e>>,
+    pace: Pace,
+    input: Input,
+    /// What comes after the chunk that was made last: an item that cannot be encoded.
+    refused: Option<TaskError>,
+    /// Why no more can be submitted, until somebody is told.
+    closed: Option<SubmitError>,
+}
+
+impl<'e> Source<'e> {
+    pub(super) fn new(
+        executor: Arc<dyn Executor + 'e>,
+        feed: Result<Box<dyn Feed + 'e>, SubmitError>,
+        pace: Pace,
+    ) -> Self {
+        let (feed, closed) = match feed {
+            Ok(feed) => (Some(feed), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self { executor, feed, pace, input: Input::Open, refused: None, closed }
+    }
+
+    /// How many chunks may be under way.
+    pub(super) fn window(&self) -> usize {
+        self.executor.parallelism().max(1).saturating_mul(self.pace.window())
+    }
+
+    pub(super) fn pace(&mut self) -> &mut Pace {
+        &mut self.pace
+    }
+
+    /// Submits the next chunk; `None` when there is none.
+    pub(super) fn next(&mut self) -> Option<Chunk> {
+        if let Some(error) = self.refused.take() {
+            return Some(failed(error, 1));
+        }
+        if self.closed.is_some() || !matches!(self.input, Input::Open) {
+            return None;
+        }
+        let feed = self.feed.as_mut()?;
+        let items = self.pace.items(feed.left(), self.executor.parallelism());
+        let Filled { call, items, stop } = feed.fill(items, self.pace.bytes());
+        match stop {
+            Stop::Full => {}
+            Stop::Ended => self.input = Input::Ended,
+            Stop::Refused(error) => self.refused = Some(SubmitError::Arguments { error }.into()),
+            Stop::Panicked(panic) => self.input = Input::Panicked(panic),
+        }
+        let Some(call) = call else { return self.next() };
+        match submit(&*self.executor, call, items) {
+            Ok(cell) => Some(Chunk { cell, items }),
+            Err(error) => {
+                self.closed = Some(error);
+                None
+            }
+        }
+    }
+
+    /// Submits what a dead worker had not begun.
+    pub(super) fn submit_again(&self, again: Again) -> Chunk {
+        resubmit(&*self.executor, again)
+    }
+
+    /// What is to be told after the last result: that the input was not submitted to its end.
+    ///
+    /// # Panics
+    /// As the input did.
+    pub(super) fn end(&mut self) -> Option<SubmitError> {
+        if let Input::Panicked(panic) = std::mem::replace(&mut self.input, Input::Ended) {
+            std::panic::resume_unwind(panic);
+        }
+        self.input = Input::Ended;
+        self.closed.take()
+    }
+}
+
+/// Submits what is left of a chunk. If that fails, its items do.
+pub(super) fn resubmit(executor: &dyn Executor, Again { call, items }: Again) -> Chunk {
+    match submit(executor, call, items) {
+        Ok(cell) => Chunk { cell, items },
+        Err(error) => failed(error.into(), items),
+    }
+}
+
+pub(super) fn submit(
+    executor: &(dyn Executor + '_),
+    call: crate::call::Call,
+    items: u32,
+) -> Result<Arc<Cell>, SubmitError> {
+    let (task, cell) = Task::new(call, Options::of_items(items));
+    executor.submit_raw(task)?;
+    Ok(cell)
+}
+
+/// Items that were never submitted.
+fn failed(error: TaskError, items: u32) -> Chunk {
+    let cell = Arc::default();
+    let told = Promise::of(&cell).resolve(Outcome::failed(error));
+    debug_assert!(told.is_ok(), "nobody else has it");
+    Chunk { cell, items }
+}

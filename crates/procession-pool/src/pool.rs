@@ -1,0 +1,181 @@
+//! The pool: workers that are there from the start, and verbs that wait for them.
+//!
+//! Relies on `engine.rs` for all that it does.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use procession_sys::Deadline;
+
+use crate::builder::{Settings, settings_verbs};
+use crate::engine::Engine;
+use crate::error::{PoolError, SubmitError};
+use crate::executor::Executor;
+use crate::supervisor::{Event, PoolCounts};
+use crate::task::Task;
+use crate::verbs::pool_verbs;
+
+/// A number of worker processes that functions are called in.
+///
+/// The workers are there from the start; one that dies is replaced. Each has one task at a time. What it is given and gives
+/// back is encoded; handles travel along.
+///
+/// # Crashes and fork
+/// A worker that dies, of whatever, costs the task that it was running, which gets
+/// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied); what it had not begun another worker does, and nothing else
+/// notices. If this process dies, all workers do. A forked copy of this process has no workers: there, submitting is
+/// [`SubmitError::Foreign`], and the rest does nothing.
+///
+/// # Drop
+/// Terminates, as [`terminate`](Self::terminate). So does the normal end of the program for a pool that is in a `static`.
+///
+/// # Python
+/// `multiprocessing.Pool`, which waits for ever for the result of a worker that was killed.
+///
+/// # Examples
+/// ```
+/// use procession_pool::Pool;
+///
+/// let pool = Pool::new(2)?;
+/// assert_eq!(pool.apply(|n: u64| n * n, (7,))?, 49);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct Pool {
+    engine: Arc<Engine>,
+}
+
+pool_verbs!(Pool, "Pool::new(2)");
+
+impl Pool {
+    /// A pool of so many workers.
+    ///
+    /// # Errors
+    /// [`PoolError`]: zero workers, or more than [`WORKERS_MAX`](crate::WORKERS_MAX); or one cannot be started.
+    pub fn new(processes: usize) -> Result<Self, PoolError> {
+        Self::builder().processes(processes).build()
+    }
+
+    /// A pool that is made otherwise than by default.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder { settings: Settings::new("Pool", true) }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        self.engine.name()
+    }
+
+    /// How many workers it has.
+    #[must_use]
+    pub fn processes(&self) -> usize {
+        self.engine.size()
+    }
+
+    /// The process numbers of the workers that there are now.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<u32> {
+        self.engine.worker_pids()
+    }
+
+    /// How many tasks and workers it has now, by what they are at.
+    #[must_use]
+    pub fn counts(&self) -> PoolCounts {
+        self.engine.counts()
+    }
+
+    /// Replays what its supervisor was told so far, if it is recorded: how many events, or which one is answered otherwise.
+    #[doc(hidden)]
+    pub fn replay(&self) -> Result<usize, String> {
+        self.engine.replay()
+    }
+
+    /// Takes no more tasks. Workers end when those that were submitted are done.
+    pub fn close(&self) {
+        self.engine.tell(Event::Closed);
+    }
+
+    /// Kills all workers, and waits until they have ended. Tasks that are not done end with [`TaskError::Terminated`](crate::TaskError::Terminated).
+    pub fn terminate(&self) {
+        self.engine.kill_and_join();
+    }
+
+    /// Waits until all workers have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
+    ///
+    /// # Errors
+    /// [`PoolError::Open`]: neither was called, and it would wait for ever.
+    pub fn join(&self) -> Result<(), PoolError> {
+        self.join_until(Deadline::NEVER).map(drop)
+    }
+
+    /// The same for at most so long; true if they have.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub fn join_timeout(&self, timeout: Duration) -> Result<bool, PoolError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    fn shared(&self) -> Arc<dyn Executor> {
+        Arc::new(Arc::clone(&self.engine))
+    }
+
+    fn join_until(&self, deadline: Deadline) -> Result<bool, PoolError> {
+        if self.engine.is_open() {
+            return Err(PoolError::Open { name: self.name().to_owned() });
+        }
+        Ok(self.engine.join(deadline))
+    }
+}
+
+impl Executor for Pool {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        self.engine.submit(task)
+    }
+
+    fn parallelism(&self) -> usize {
+        self.engine.size()
+    }
+
+    fn close(&self) {
+        self.close();
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.terminate();
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("name", &self.name()).finish_non_exhaustive()
+    }
+}
+
+/// What a [`Pool`] is made with.
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    settings: Settings,
+}
+
+impl PoolBuilder {
+    /// How many workers there are, from 1 to [`WORKERS_MAX`](crate::WORKERS_MAX); by default as many as processors.
+    pub fn processes(mut self, processes: usize) -> Self {
+        self.settings.set_size(processes);
+        self
+    }
+
+    settings_verbs!();
+
+    /// Makes the pool. With an initializer, all workers have run it then.
+    ///
+    /// # Errors
+    /// [`PoolError`]; nothing is left behind.
+    pub fn build(self) -> Result<Pool, PoolError> {
+        Ok(Pool { engine: self.settings.build("processes")? })
+    }
+}

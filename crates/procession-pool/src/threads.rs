@@ -1,0 +1,445 @@
+//! Tasks in threads of this process: the executor for work that waits, and for comparing.
+//!
+//! Relies on [`call`](crate::call), which runs the same calls as a worker's process does. Threads start when there is work for
+//! them and stay until the executor ends.
+
+mod pool;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
+use procession_launch::{Arguments, Passable, Target, cpu_count};
+use procession_sys::{Deadline, pid};
+
+pub use crate::threads::pool::ThreadPool;
+
+use crate::call::{Call, FAULT, Reply, run_closure, run_here};
+use crate::callbacks;
+use crate::cell::{Cell, Outcome, Promise};
+use crate::error::{PoolError, SubmitError, TaskError};
+use crate::executor::Executor;
+use crate::future::Future;
+use crate::map::{Imap, Mapper};
+use crate::task::{Task, TaskBuilder};
+
+/// How many threads an executor has at most if it is not told: processors and a few, as most of their tasks wait. As in
+/// Python, a machine with many processors does not get many stacks for it.
+pub const THREADS_DEFAULT_MAX: usize = 32;
+
+/// How many threads besides one for each processor wait for something, by default.
+const THREADS_MORE: usize = 4;
+
+/// What runs for a task.
+enum Work {
+    Call(Call, Retries),
+    Closure(Box<dyn FnOnce() -> Reply + Send>),
+}
+
+/// How often a call is made again if it fails, and after what time.
+struct Retries {
+    left: u32,
+    backoff: Duration,
+}
+
+/// A task that waits for a thread.
+struct Job {
+    priority: i32,
+    work: Work,
+    promise: Promise,
+}
+
+/// What threads and handles share.
+pub(crate) struct Crew {
+    name: String,
+    owner: u32,
+    size: usize,
+    initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    state: Mutex<State>,
+    /// There is work, or no more will come.
+    work: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Job>,
+    threads: Vec<JoinHandle<()>>,
+    idle: usize,
+    closed: bool,
+}
+
+impl Crew {
+    pub(crate) fn new(builder: ThreadPoolBuilder, default_name: &str) -> Result<Arc<Self>, PoolError> {
+        let name = builder.thread_name_prefix.unwrap_or_else(|| default_name.to_owned());
+        let size = builder.max_workers.unwrap_or_else(|| THREADS_DEFAULT_MAX.min(cpu_count() + THREADS_MORE));
+        if size == 0 {
+            let problem = "0 threads run nothing: give it at least 1".to_owned();
+            return Err(PoolError::Setting { name, setting: "max_workers", problem });
+        }
+        let (initializer, owner) = (builder.initializer, pid());
+        let crew = Self { name, owner, size, initializer, state: Mutex::default(), work: Condvar::new() };
+        let crew = Arc::new(crew);
+        crew.initialize()?;
+        Ok(crew)
+    }
+
+    /// Has every thread run the initializer, if there is one, before any task.
+    fn initialize(self: &Arc<Self>) -> Result<(), PoolError> {
+        let Some(initializer) = &self.initializer else { return Ok(()) };
+        let cells: Vec<Arc<Cell>> = (0..self.size).map(|_| Arc::default()).collect();
+        for cell in &cells {
+            let (promise, initializer) = (Promise::of(cell), Arc::clone(initializer));
+            let started = self.start(
+                &mut self.state.lock(),
+                Some(Box::new(move || {
+                    _ = promise.resolve(Outcome::Returned(run_closure(|| initializer())));
+                })),
+            );
+            started.map_err(|error| {
+                self.close();
+                PoolError::System { name: self.name.clone(), step: "start a thread", error }
+            })?;
+        }
+        for cell in cells {
+            if let Err(error) = Future::<()>::of(cell).into_result() {
+                self.finish();
+                return Err(PoolError::Initializer { name: self.name.clone(), error });
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts one more thread.
+    fn start(self: &Arc<Self>, state: &mut State, first: Option<Box<dyn FnOnce() + Send>>) -> std::io::Result<()> {
+        let crew = Arc::clone(self);
+        let name = format!("{}_{}", self.name, state.threads.len());
+        let run = move || {
+            if let Some(first) = first {
+                first();
+            }
+            crew.run();
+        };
+        state.threads.push(thread::Builder::new().name(name).spawn(run)?);
+        Ok(())
+    }
+
+    /// A thread's life.
+    fn run(&self) {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(job) = state.queue.pop_front() {
+                MutexGuard::unlocked(&mut state, || self.do_job(job));
+            } else if state.closed {
+                return;
+            } else {
+                state.idle += 1;
+                self.work.wait(&mut state);
+                state.idle -= 1;
+            }
+        }
+    }
+
+    fn do_job(&self, Job { work, promise, .. }: Job) {
+        if !promise.begin() {
+            return;
+        }
+        let reply = match work {
+            Work::Closure(closure) => closure(),
+            Work::Call(call, retries) => self.make(call, retries),
+        };
+        // What it was cancelled with meanwhile counts.
+        let _ = promise.resolve(Outcome::Returned(reply));
+    }
+
+    /// Makes a call, and makes it again while it fails and may be retried.
+    fn make(&self, call: Call, mut retries: Retries) -> Reply {
+        while retries.left > 0 {
+            let reply = run_here(call.clone());
+            if reply.items().tag() != Some(FAULT) || !self.rest(retries.backoff) {
+                return reply;
+            }
+            retries = Retries { left: retries.left - 1, backoff: retries.backoff.saturating_mul(2) };
+        }
+        run_here(call)
+    }
+
+    /// Lets time pass before a call is made again; false if the executor is being emptied meanwhile.
+    fn rest(&self, time: Duration) -> bool {
+        let deadline = Deadline::after(time);
+        let mut state = self.state.lock();
+        while !state.closed {
+            let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) else { return true };
+            self.work.wait_for(&mut state, left);
+        }
+        false
+    }
+
+    /// Takes a job, and starts a thread for it if all that there are have something to do.
+    fn take(self: &Arc<Self>, job: Job) -> Result<(), SubmitError> {
+        if self.owner != pid() {
+            return Err(SubmitError::Foreign { name: self.name.clone(), owner: self.owner });
+        }
+        let mut state = self.state.lock();
+        if state.closed {
+            return Err(SubmitError::Closed { name: self.name.clone() });
+        }
+        if state.idle <= state.queue.len() && state.threads.len() < self.size {
+            match self.start(&mut state, None) {
+                Err(error) if state.threads.is_empty() => {
+                    let step = "start a thread";
+                    return Err(SubmitError::System { name: self.name.clone(), step, error });
+                }
+                Err(error) => tracing::warn!(%error, "cannot start one more thread: those that there are do its work"),
+                Ok(()) => {}
+            }
+        }
+        let at = match state.queue.back() {
+            Some(last) if last.priority < job.priority => {
+                state.queue.partition_point(|other| other.priority >= job.priority)
+            }
+            _ => state.queue.len(),
+        };
+        state.queue.insert(at, job);
+        drop(state);
+        self.work.notify_one();
+        Ok(())
+    }
+
+    /// Ends what has not begun.
+    pub(crate) fn empty(&self, error: &TaskError) {
+        let jobs = mem::take(&mut self.state.lock().queue);
+        for job in jobs {
+            // What was cancelled earlier stays so.
+            let _ = job.promise.resolve(Outcome::failed(error.clone()));
+        }
+    }
+
+    pub(crate) fn close(&self) {
+        self.state.lock().closed = true;
+        self.work.notify_all();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+
+    /// Closes, and waits for the threads and for the callbacks of their tasks.
+    pub(crate) fn finish(&self) {
+        self.close();
+        let threads = mem::take(&mut self.state.lock().threads);
+        let me = thread::current().id();
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != me) {
+            // Every panic of a task is caught, and the rest has none.
+            let _ = thread.join();
+        }
+        callbacks::settle();
+    }
+
+    pub(crate) fn size(&self) -> usize {
+        self.size
+    }
+
+    pub(crate) fn submit_closure<R: Passable>(
+        self: &Arc<Self>,
+        closure: impl FnOnce() -> R + Send + 'static,
+    ) -> Result<Future<R>, SubmitError> {
+        let cell = Arc::default();
+        let work = Work::Closure(Box::new(move || run_closure(closure)));
+        self.take(Job { priority: 0, work, promise: Promise::of(&cell) })?;
+        Ok(Future::of(cell))
+    }
+}
+
+impl Executor for Arc<Crew> {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        if task.options.timeout().is_some() {
+            let problem = "nobody can kill a thread: use processes, or let the function watch the time";
+            return Err(SubmitError::Option { name: self.name.clone(), option: "timeout", problem });
+        }
+        let retries = Retries { left: task.options.retries(), backoff: task.options.backoff() };
+        let work = Work::Call(task.call, retries);
+        self.take(Job { priority: task.options.priority, work, promise: task.promise })
+    }
+
+    fn parallelism(&self) -> usize {
+        self.size
+    }
+
+    fn close(&self) {
+        Crew::close(self);
+    }
+}
+
+/// Runs tasks in threads of this process: for functions that wait for files, networks or other processes.
+///
+/// Panics are caught, and results travel as bytes, as with processes. Threads are started when there is work for them.
+/// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout. Dropping the executor waits until
+/// all tasks have ended, as [`shutdown`](Self::shutdown) does.
+///
+/// # Python
+/// `concurrent.futures.ThreadPoolExecutor`.
+///
+/// # Examples
+/// ```
+/// use procession_pool::ThreadPoolExecutor;
+///
+/// let executor = ThreadPoolExecutor::new(4)?;
+/// let text = String::from("any closure");
+/// let future = executor.submit(move || text.len())?;
+/// assert_eq!(future.result()?, 11);
+/// executor.shutdown();
+/// assert!(executor.submit(|| ()).is_err());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct ThreadPoolExecutor {
+    crew: Arc<Crew>,
+}
+
+impl ThreadPoolExecutor {
+    /// An executor of up to `max_workers` threads.
+    ///
+    /// # Errors
+    /// [`PoolError::Setting`] for none.
+    pub fn new(max_workers: usize) -> Result<Self, PoolError> {
+        Self::builder().max_workers(max_workers).build()
+    }
+
+    /// An executor with settings of its own.
+    pub fn builder() -> ThreadPoolBuilder {
+        ThreadPoolBuilder::default()
+    }
+
+    /// Has `closure` called in a thread. It may capture what it likes, and runs once.
+    ///
+    /// # Errors
+    /// [`SubmitError`].
+    ///
+    /// # Python
+    /// `Executor.submit()`.
+    pub fn submit<R: Passable>(&self, closure: impl FnOnce() -> R + Send + 'static) -> Result<Future<R>, SubmitError> {
+        self.crew.submit_closure(closure)
+    }
+
+    /// A function with its arguments as a task with options. It may be called several times, and its arguments travel as
+    /// bytes.
+    pub fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
+        TaskBuilder::new(Box::new(self), function, arguments)
+    }
+
+    /// The results of `function` for the items, in their order, as they can be had. Chunks of items are submitted from this call
+    /// on, a bounded number ahead of the results that are taken.
+    ///
+    /// # Python
+    /// `Executor.map()`.
+    pub fn map<'i, F, I>(&self, function: F, items: I) -> Imap<'i, F::Output>
+    where
+        F: Target<(I::Item,)>,
+        I: IntoIterator<Item: Passable, IntoIter: 'i>,
+    {
+        Mapper::new(Arc::new(Arc::clone(&self.crew)) as Arc<dyn Executor>).imap(function, items)
+    }
+
+    /// Takes no more tasks, waits until those that there are have ended, and ends the threads.
+    ///
+    /// # Python
+    /// `Executor.shutdown()`.
+    pub fn shutdown(&self) {
+        self.crew.finish();
+    }
+
+    /// As [`shutdown`](Self::shutdown), and cancels the tasks that have not begun.
+    ///
+    /// # Python
+    /// `Executor.shutdown(cancel_futures=True)`.
+    pub fn shutdown_now(&self) {
+        self.crew.close();
+        self.crew.empty(&TaskError::Cancelled);
+        self.crew.finish();
+    }
+}
+
+impl Executor for ThreadPoolExecutor {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        self.crew.submit_raw(task)
+    }
+
+    fn parallelism(&self) -> usize {
+        self.crew.size()
+    }
+
+    fn close(&self) {
+        self.crew.close();
+    }
+}
+
+impl Drop for ThreadPoolExecutor {
+    fn drop(&mut self) {
+        if self.crew.owner == pid() {
+            self.crew.finish();
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPoolExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, max_workers) = (&self.crew.name, self.crew.size);
+        f.debug_struct("ThreadPoolExecutor").field("name", name).field("max_workers", &max_workers).finish()
+    }
+}
+
+/// What a [`ThreadPoolExecutor`] is made with.
+#[derive(Default)]
+#[must_use = "nothing is made before `build`"]
+pub struct ThreadPoolBuilder {
+    max_workers: Option<usize>,
+    thread_name_prefix: Option<String>,
+    initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl ThreadPoolBuilder {
+    /// How many threads it has at most. By default one for each processor and four more, and not more than
+    /// [`THREADS_DEFAULT_MAX`].
+    pub fn max_workers(mut self, max_workers: usize) -> Self {
+        self.max_workers = Some(max_workers);
+        self
+    }
+
+    /// What the names of its threads begin with; `_0`, `_1` … follow.
+    pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.thread_name_prefix = Some(prefix.into());
+        self
+    }
+
+    /// Has every thread call this before its first task. All threads are then started at once; one in which it panics is an
+    /// error from [`build`](Self::build).
+    pub fn initializer(mut self, initializer: impl Fn() + Send + Sync + 'static) -> Self {
+        self.initializer = Some(Arc::new(initializer));
+        self
+    }
+
+    /// Makes the executor.
+    ///
+    /// # Errors
+    /// [`PoolError`]: no threads, or an initializer that panics.
+    pub fn build(self) -> Result<ThreadPoolExecutor, PoolError> {
+        Ok(ThreadPoolExecutor { crew: Crew::new(self, "ThreadPoolExecutor")? })
+    }
+
+    /// Makes a pool instead.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_pool(self) -> Result<ThreadPool, PoolError> {
+        ThreadPool::with(self)
+    }
+}
+
+impl fmt::Debug for ThreadPoolBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPoolBuilder").field("max_workers", &self.max_workers).finish_non_exhaustive()
+    }
+}

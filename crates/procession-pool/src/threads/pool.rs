@@ -1,0 +1,109 @@
+//! A pool of threads: the verbs of `Pool`, for functions that wait.
+//!
+//! Relies on the crew of [`threads`](super).
+
+use std::fmt;
+use std::sync::Arc;
+
+use procession_sys::pid;
+
+use crate::error::{PoolError, SubmitError, TaskError};
+use crate::executor::Executor;
+use crate::task::Task;
+use crate::threads::{Crew, ThreadPoolBuilder};
+use crate::verbs::pool_verbs;
+
+/// A pool of threads of this process, with the verbs of `Pool`.
+///
+/// Dropping it ends the tasks that have not begun with [`TaskError::Terminated`], as [`terminate`](Self::terminate) does; what a
+/// thread runs it runs to its end.
+///
+/// # Python
+/// `multiprocessing.pool.ThreadPool`, `multiprocessing.dummy.Pool`.
+///
+/// # Examples
+/// ```
+/// use procession_pool::ThreadPool;
+///
+/// let pool = ThreadPool::new(4)?;
+/// let lengths = pool.map(|word: String| word.len(), ["one", "three"].map(String::from))?;
+/// assert_eq!(lengths, [3, 5]);
+/// pool.close();
+/// pool.join()?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+pub struct ThreadPool {
+    crew: Arc<Crew>,
+}
+
+pool_verbs!(ThreadPool, "ThreadPool::new(2)");
+
+impl ThreadPool {
+    /// A pool of `threads` threads.
+    ///
+    /// # Errors
+    /// [`PoolError::Setting`] for none.
+    pub fn new(threads: usize) -> Result<Self, PoolError> {
+        Self::with(ThreadPoolBuilder::default().max_workers(threads))
+    }
+
+    pub(super) fn with(builder: ThreadPoolBuilder) -> Result<Self, PoolError> {
+        Ok(Self { crew: Crew::new(builder, "ThreadPool")? })
+    }
+
+    /// Takes no more tasks.
+    pub fn close(&self) {
+        self.crew.close();
+    }
+
+    /// Takes no more tasks, and ends those that have not begun with [`TaskError::Terminated`].
+    pub fn terminate(&self) {
+        self.crew.close();
+        self.crew.empty(&TaskError::Terminated);
+    }
+
+    /// Waits until all tasks, and their callbacks, have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
+    /// The threads end with it.
+    ///
+    /// # Errors
+    /// [`PoolError::Open`]: neither was called, and it would wait for ever.
+    pub fn join(&self) -> Result<(), PoolError> {
+        if !self.crew.is_closed() {
+            return Err(PoolError::Open { name: self.crew.name.clone() });
+        }
+        self.crew.finish();
+        Ok(())
+    }
+
+    fn shared(&self) -> Arc<dyn Executor> {
+        Arc::new(Arc::clone(&self.crew))
+    }
+}
+
+impl Executor for ThreadPool {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        self.crew.submit_raw(task)
+    }
+
+    fn parallelism(&self) -> usize {
+        self.crew.size()
+    }
+
+    fn close(&self) {
+        self.crew.close();
+    }
+}
+
+impl Drop for ThreadPool {
+    fn drop(&mut self) {
+        if self.crew.owner == pid() {
+            self.terminate();
+        }
+    }
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ThreadPool").field("threads", &self.crew.size).finish_non_exhaustive()
+    }
+}

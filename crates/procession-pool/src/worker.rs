@@ -1,0 +1,148 @@
+//! A worker: a process that makes the calls which are put on its desk, one after the other, until it is told to end.
+//!
+//! Relies on `desk.rs` for how calls come and replies go. It ends by its parent's word, or with its parent: an interrupt from
+//! the terminal, which all processes of its group get, is the parent's to deal with.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+
+use procession_boot::FunctionId;
+use procession_launch::calls::{Caller, catch_call, name_call, procession_calls_target};
+use procession_launch::{Arguments, PreloadResult, Target};
+use procession_sys::{Disposition, Signal, fail_point, set_disposition};
+use procession_wire::{Decoder, Descriptor, Message};
+use serde::{Deserialize, Serialize};
+
+use crate::call::{self, Failure, Fault, PARCEL, Report};
+use crate::desk::{INITIALIZER, Order, Parcel, Seat, Seq, WorkerKit};
+
+/// An item of a reply that is longer goes as a parcel, so that a few of them do not fill the desk.
+const INLINE_ITEM_MAX: usize = 16 << 10;
+
+/// What every worker of a pool runs first.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Initializer {
+    function: FunctionId,
+    arguments: Vec<u8>,
+    descriptors: Vec<Descriptor>,
+}
+
+impl Initializer {
+    pub(crate) fn new(function: FunctionId, arguments: Message) -> Self {
+        let (arguments, descriptors) = arguments.into_parts();
+        Self { function, arguments, descriptors }
+    }
+
+    /// Runs it; the fault says why the worker cannot work.
+    fn run(self) -> Result<(), Fault> {
+        let Self { function, arguments, descriptors } = self;
+        let descriptors = descriptors.into_iter().map(Descriptor::into_owned).collect::<io::Result<_>>();
+        let descriptors = descriptors.map_err(|error| Fault::here(Failure::Arguments(error.to_string())))?;
+        let run = procession_boot::resolve::<Decoder, Result<(), Fault>>(function);
+        let run = run.map_err(|error| Fault::here(Failure::Arguments(error.to_string())))?;
+        run(Decoder::new(arguments, descriptors))
+    }
+}
+
+/// Calls an initializer.
+struct Prepare;
+
+impl<F, A> Caller<F, A> for Prepare
+where
+    F: Target<A, Output: PreloadResult>,
+    A: Arguments,
+{
+    type Input = Decoder;
+    type Output = Result<(), Fault>;
+
+    fn call(function: F, mut arguments: Decoder) -> Result<(), Fault> {
+        let called = catch_call(|| {
+            let decoded = A::decode(&mut arguments).map_err(|error| Failure::Arguments(error.to_string()))?;
+            procession_calls_target(function, decoded).outcome().map_err(Failure::Refused)
+        });
+        called.unwrap_or_else(|panic| Err(Failure::Panicked(panic))).map_err(Fault::here)
+    }
+}
+
+/// The name of calling `F` before a worker works.
+pub(crate) fn name_initializer<F, A>(function: F) -> Result<FunctionId, procession_boot::BootError>
+where
+    F: Target<A, Output: PreloadResult>,
+    A: Arguments,
+{
+    name_call::<Prepare, F, A>(function)
+}
+
+/// All that a worker does.
+pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
+    fail_point!("worker: starts");
+    set_disposition(Signal::INT, Disposition::Ignore);
+    let Ok(seat) = Seat::open(kit) else { return };
+    let place = Rc::new(Place { seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
+    if let Some(Err(fault)) = initializer.map(Initializer::run) {
+        call::tell_fault(&mut AtSeat(Rc::clone(&place)), &fault, Vec::new());
+        place.seat.borrow_mut().ready(false);
+        return;
+    }
+    place.seat.borrow_mut().ready(true);
+    let mut report: Box<dyn Report> = Box::new(AtSeat(Rc::clone(&place)));
+    loop {
+        // What cannot be received now, for want of descriptors, could not be later: the task's worker is at its end.
+        let Ok(Some(order)) = place.seat.borrow_mut().next_order() else { return };
+        let seq = order.seq;
+        place.seq.set(seq);
+        if let Some((function, arguments)) = read(order) {
+            report = call::run(function, arguments, report);
+        }
+        place.seat.borrow_mut().finish(seq);
+    }
+}
+
+/// Where a worker works.
+struct Place {
+    seat: RefCell<Seat>,
+    /// What it works on.
+    seq: Cell<Seq>,
+}
+
+/// A worker's reports go to its seat.
+struct AtSeat(Rc<Place>);
+
+impl Report for AtSeat {
+    #[inline]
+    fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
+        let Place { seat, seq } = &*self.0;
+        let mut seat = seat.borrow_mut();
+        if item.descriptor_count() > 0 || item.bytes().len() > INLINE_ITEM_MAX {
+            let descriptors: Vec<_> = item.descriptors().collect();
+            seat.send_parcel(seq.get(), Parcel { body: item.bytes(), descriptors: &descriptors })?;
+            seat.append(&[PARCEL])?;
+        } else {
+            seat.append(item.bytes())?;
+        }
+        Ok(item.into_parts().0)
+    }
+
+    #[inline]
+    fn number(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let (item, len) = call::number_item(bytes);
+        self.0.seat.borrow_mut().append(&item[..len])
+    }
+}
+
+/// How an order begins; its arguments follow, or are in its parcel.
+pub(crate) fn heading(function: FunctionId) -> [u8; FunctionId::BYTES] {
+    function.to_bytes()
+}
+
+/// What an order asks for; `None` for what no parent of this image writes.
+fn read(order: Order) -> Option<(FunctionId, Decoder)> {
+    let (heading, arguments) = order.bytes.split_first_chunk::<{ FunctionId::BYTES }>()?;
+    let function = FunctionId::from_bytes(*heading);
+    let arguments = match order.parcel {
+        None => Decoder::new(arguments.to_vec(), Vec::new()),
+        Some(parcel) => parcel.into_decoder(),
+    };
+    Some((function, arguments))
+}

@@ -1,0 +1,259 @@
+//! Executors and pools of threads: the suite of all executors, and what only threads have.
+
+mod suite;
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use procession_pool::{
+    Executor, PoolError, SubmitError, THREADS_DEFAULT_MAX, TaskError, ThreadPool, ThreadPoolExecutor,
+};
+use suite::{Gate, SOON, panics, square, visit};
+
+fn make(threads: usize) -> Box<dyn Executor> {
+    Box::new(ThreadPoolExecutor::new(threads).unwrap())
+}
+
+with_cases!(suite_tests!(make;));
+
+#[test]
+fn a_closure_may_capture_and_runs_once() {
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let text = String::from("captured");
+    assert_eq!(executor.submit(move || text + "!").unwrap().into_result().unwrap(), "captured!");
+    let Err(TaskError::Panicked { message, .. }) = executor.submit(|| panics(3)).unwrap().result() else { panic!() };
+    assert_eq!(message, "no 3 today");
+}
+
+#[test]
+fn what_a_task_had_is_dropped_before_its_result_is_known() {
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let captured = Arc::new(());
+    for round in 0..100 {
+        let own = Arc::clone(&captured);
+        let future = executor.submit(move || assert!(Arc::strong_count(&own) > 1 && round != 50)).unwrap();
+        assert_eq!(future.result().is_ok(), round != 50);
+        assert_eq!(Arc::strong_count(&captured), 1, "round {round}");
+    }
+    let own = Arc::clone(&captured);
+    executor.submit(|| ()).unwrap().add_done_callback(move |_| drop(own));
+    executor.shutdown();
+    assert_eq!(Arc::strong_count(&captured), 1);
+}
+
+#[test]
+fn no_threads_are_an_error_and_too_many_are_not_started() {
+    for refused in [ThreadPoolExecutor::new(0).map(drop), ThreadPool::new(0).map(drop)] {
+        assert!(matches!(refused, Err(PoolError::Setting { setting: "max_workers", .. })), "{refused:?}");
+    }
+    let executor = ThreadPoolExecutor::builder().thread_name_prefix("few").build().unwrap();
+    assert!((5..=THREADS_DEFAULT_MAX).contains(&executor.parallelism()));
+    let executor = ThreadPoolExecutor::builder().max_workers(3).thread_name_prefix("three").build().unwrap();
+    let (gate, name) = (Gate::new(), || thread::current().name().unwrap_or_default().to_owned());
+    let port = gate.port();
+    let names: Vec<_> = (0..30)
+        .map(|id| {
+            executor.submit(move || {
+                visit(port, id);
+                name()
+            })
+        })
+        .collect::<Result<_, _>>()
+        .unwrap();
+    for _ in 0..10 {
+        for guest in gate.guests(3) {
+            guest.let_go();
+        }
+    }
+    let names: HashSet<String> = names.into_iter().map(|name| name.into_result().unwrap()).collect();
+    assert_eq!(names, HashSet::from(["three_0", "three_1", "three_2"].map(String::from)));
+}
+
+#[test]
+fn an_idle_thread_is_used_again() {
+    let executor = ThreadPoolExecutor::builder().max_workers(8).thread_name_prefix("idle").build().unwrap();
+    let name = || thread::current().name().unwrap_or_default().to_owned();
+    let first = executor.submit(name).unwrap().into_result().unwrap();
+    // Gives the thread time to be idle, which it is not at the moment of its result.
+    thread::sleep(Duration::from_millis(50));
+    assert_eq!(executor.submit(name).unwrap().into_result().unwrap(), first);
+}
+
+#[test]
+fn an_initializer_runs_in_each_thread_before_its_tasks() {
+    let begun = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&begun);
+    let count = move || _ = counter.fetch_add(1, SeqCst);
+    let executor = ThreadPoolExecutor::builder().max_workers(4).initializer(count).build().unwrap();
+    assert_eq!(begun.load(SeqCst), 4);
+    assert_eq!(executor.submit(|| 1).unwrap().result(), Ok(1));
+}
+
+#[test]
+fn a_failing_initializer_is_an_error_from_construction() {
+    let alive = Arc::new(());
+    let own = Arc::clone(&alive);
+    let fail = move || assert!(Arc::strong_count(&own) == 0, "it does not begin");
+    let failed = ThreadPoolExecutor::builder().max_workers(2).thread_name_prefix("bad").initializer(fail).build();
+    let error = failed.unwrap_err();
+    let PoolError::Initializer { name, error: TaskError::Panicked { message, .. } } = &error else { panic!("{error}") };
+    assert_eq!((name.as_str(), message.as_str()), ("bad", "it does not begin"));
+    drop(error);
+    assert_eq!(Arc::strong_count(&alive), 1, "no thread is left");
+}
+
+#[test]
+fn a_task_is_tried_again_and_a_timeout_is_refused() {
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let gate = Gate::new();
+    let task =
+        |retries| executor.task(visit, (gate.port(), 4)).retries(retries).backoff(Duration::from_millis(1)).submit();
+    let (second, never) = (task(2).unwrap(), task(1).unwrap());
+    gate.guest().fail();
+    gate.guest().let_go();
+    assert_eq!(second.result(), Ok(4));
+    gate.guest().fail();
+    gate.guest().fail();
+    assert!(matches!(never.result(), Err(TaskError::Panicked { .. })));
+    let refused = executor.task(square, (1,)).timeout(SOON).submit();
+    assert!(matches!(refused, Err(SubmitError::Option { option: "timeout", .. })), "{refused:?}");
+}
+
+#[test]
+fn shutting_down_finishes_all_and_their_callbacks() {
+    let executor = ThreadPoolExecutor::new(2).unwrap();
+    let (ends, told) = mpsc::channel();
+    for n in 0..50_u64 {
+        let ends = ends.clone();
+        executor.submit(move || n).unwrap().add_done_callback(move |future| ends.send(future.result()).unwrap());
+    }
+    executor.shutdown();
+    assert_eq!(told.try_iter().filter(Result::is_ok).count(), 50);
+    assert!(matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name == "ThreadPoolExecutor"));
+    executor.shutdown();
+}
+
+#[test]
+fn shutting_down_now_cancels_what_has_not_begun() {
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    let futures: Vec<_> = (0..5).map(|id| executor.submit(move || visit(port, id)).unwrap()).collect();
+    let guest = gate.guest();
+    thread::scope(|scope| {
+        let shutdown = scope.spawn(|| executor.shutdown_now());
+        assert_eq!(futures[4].result_timeout(SOON), Err(TaskError::Cancelled));
+        guest.let_go();
+        shutdown.join().unwrap();
+    });
+    assert_eq!(futures[0].result(), Ok(0));
+    assert!(futures[1..].iter().all(procession_pool::Future::cancelled));
+}
+
+#[test]
+fn an_executor_that_is_dropped_finishes_and_a_pool_does_not() {
+    let gate = Gate::new();
+    let port = gate.port();
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let kept: Vec<_> = (0..3).map(|id| executor.submit(move || visit(port, id)).unwrap()).collect();
+    thread::scope(|scope| {
+        let dropped = scope.spawn(move || drop(executor));
+        (0..3).for_each(|_| gate.guest().let_go());
+        dropped.join().unwrap();
+    });
+    assert!(kept.iter().all(|future| future.try_result().is_ok()));
+    let pool = ThreadPool::new(1).unwrap();
+    let lost: Vec<_> = (0..3).map(|id| pool.apply_async(visit, (port, id)).unwrap()).collect();
+    let guest = gate.guest();
+    drop(pool);
+    assert_eq!((lost[1].get(), lost[2].get()), (Err(TaskError::Terminated), Err(TaskError::Terminated)));
+    assert_eq!(lost[1].successful(), Some(false));
+    guest.let_go();
+    assert_eq!(lost[0].get(), Ok(0), "what runs, runs to its end");
+}
+
+#[test]
+fn an_executor_may_be_dropped_by_one_of_its_own_tasks() {
+    let executor = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let (own, both) = (Arc::clone(&executor), Arc::new(Barrier::new(2)));
+    let begins = Arc::clone(&both);
+    let future = executor.submit(move || drop((begins.wait(), own))).unwrap();
+    drop(executor);
+    both.wait();
+    assert_eq!(future.result_timeout(SOON), Ok(()));
+}
+
+#[test]
+fn a_pool_has_all_verbs() {
+    let pool = ThreadPool::new(2).unwrap();
+    let expected: Vec<u64> = (0..100).map(square).collect();
+    assert_eq!(pool.apply(square, (7,)), Ok(49));
+    assert_eq!(pool.map(square, 0..100), Ok(expected.clone()));
+    assert_eq!(pool.starmap(|a: u64, b: u64| a * b, (0..100).map(|n| (n, n))), Ok(expected.clone()));
+    assert_eq!(pool.map_async(square, 0..100).unwrap().get(), Ok(expected.clone()));
+    assert_eq!(
+        pool.starmap_async(|a: u64, b: u64| a * b, (0..100).map(|n| (n, n))).unwrap().get(),
+        Ok(expected.clone())
+    );
+    assert_eq!(pool.chunked(9).map_async(square, 0..100).unwrap().get(), Ok(expected.clone()));
+    assert_eq!(pool.map_async(square, []).unwrap().get(), Ok(Vec::new()));
+    assert_eq!(pool.imap(square, 0..100).collect::<Result<Vec<_>, _>>(), Ok(expected));
+    assert_eq!(pool.imap_unordered(square, 0..100).filter(Result::is_ok).count(), 100);
+    assert!(matches!(pool.join(), Err(PoolError::Open { .. })));
+    pool.close();
+    assert!(matches!(pool.apply_async(square, (7,)), Err(SubmitError::Closed { .. })));
+    assert!(matches!(pool.map_async(square, 0..3), Err(SubmitError::Closed { .. })));
+    assert!(matches!(pool.apply(square, (7,)), Err(TaskError::NotSubmitted { .. })));
+    pool.join().unwrap();
+}
+
+#[test]
+fn an_async_result_waits_and_calls_back() {
+    let pool = ThreadPool::new(2).unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    let call = pool.apply_async(visit, (port, 1)).unwrap();
+    let all = pool.starmap_async(visit, (2..4).map(|id| (port, id))).unwrap();
+    let (ends, told) = mpsc::channel();
+    for result in [&all, &all.clone()] {
+        let (good, bad) = (ends.clone(), ends.clone());
+        result.on_success(move |values| good.send(Ok(values)).unwrap());
+        result.on_error(move |error| bad.send(Err(error)).unwrap());
+    }
+    let guests = gate.guests(2);
+    assert_eq!((call.ready(), call.successful(), call.try_get()), (false, None, Err(TaskError::WouldBlock)));
+    assert!(!all.wait_timeout(suite::A_WHILE));
+    assert_eq!(all.get_timeout(suite::A_WHILE), Err(TaskError::Timeout));
+    for guest in guests {
+        guest.let_go();
+    }
+    gate.guest().let_go();
+    assert_eq!((call.get(), call.successful()), (Ok(1), Some(true)));
+    assert_eq!(all.get_timeout(SOON), Ok(vec![2, 3]));
+    assert_eq!((told.recv_timeout(SOON).unwrap(), told.recv_timeout(SOON).unwrap()), (Ok(vec![2, 3]), Ok(vec![2, 3])));
+    let failed = pool.chunked(2).map_async(suite::no_three, 0..10).unwrap();
+    let (good, bad) = (ends.clone(), ends);
+    failed.on_success(move |values| good.send(Ok(values)).unwrap());
+    failed.on_error(move |error| bad.send(Err(error)).unwrap());
+    assert!(matches!(told.recv_timeout(SOON).unwrap(), Err(TaskError::Panicked { .. })));
+    assert!(matches!(failed.get(), Err(TaskError::Panicked { message, .. }) if message == "three is not wanted"));
+    pool.close();
+    pool.join().unwrap();
+    assert!(told.try_recv().is_err(), "each callback is called once");
+}
+
+#[test]
+fn the_input_of_an_asynchronous_map_fails_at_the_call() {
+    let pool = ThreadPool::new(1).unwrap();
+    assert!(matches!(
+        pool.map_async(|_: suite::Unwritable| (), [suite::Unwritable]),
+        Err(SubmitError::Arguments { .. })
+    ));
+    let broken = || (0..3_u64).inspect(|&n| assert!(n < 2));
+    let call = std::panic::AssertUnwindSafe(|| pool.map_async(square, broken()).map(drop));
+    assert!(std::panic::catch_unwind(call).is_err());
+    assert_eq!(pool.map(square, 0..3), Ok(vec![0, 1, 4]));
+}
