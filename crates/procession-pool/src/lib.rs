@@ -30,9 +30,8 @@ mod wait;
 
 mod threads; // Tasks in threads of this process.
 
-mod supervisor; // Tasks in other processes: who does what when, without a process or a system call;
-
-mod record; // what it was told and has said.
+mod record; // What that was told and has said.
+mod supervisor; // Tasks in other processes: who does what when, without a process or a system call.
 
 mod desk; // What a pool and one worker share;
 mod worker; // what that does,

@@ -82,6 +82,17 @@ fn workers_are_started_as_they_are_needed() {
 }
 
 #[test]
+fn what_waits_behind_a_task_that_may_never_end_gets_a_worker() {
+    let mut case = Case::new(Config { prefetch_max: 4, ..config(2) });
+    assert_eq!(case.submit(0), [Action::Start { worker: 0 }]);
+    assert_eq!(case.tell(Event::Ready { worker: 0 }), [offer(0, 0)]);
+    case.tell(Event::Finished { worker: 0, task: 0, failed: false });
+    assert_eq!(case.submit(1), [offer(0, 1)]);
+    assert_eq!(case.submit(2), [offer(0, 2), Action::Start { worker: 1 }], "the last one was fast");
+    assert_eq!(case.submit(3), [], "nobody is idle, and one is on its way");
+}
+
+#[test]
 fn a_worker_that_dies_costs_the_task_that_it_was_running() {
     let mut case = Case::ready(config(1));
     case.submit(0);
