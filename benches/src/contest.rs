@@ -64,7 +64,7 @@ pub struct Table {
 pub enum Unit {
     /// The time of a run.
     Time,
-    /// Bytes, each of which a runner says to be a nanosecond.
+    /// Bytes, each of which a runner says to be a millisecond.
     Bytes,
 }
 
@@ -73,7 +73,7 @@ impl Unit {
     fn shown(self, seconds: f64) -> String {
         match self {
             Self::Time => time(seconds),
-            Self::Bytes => format!("{:.0} bytes", seconds * 1e9),
+            Self::Bytes => format!("{:.0} bytes", seconds * 1e3),
         }
     }
 }

@@ -268,7 +268,7 @@ mod tests {
     /// The same of pools, in bytes.
     fn pool() -> Results {
         let figures = vec![Figure { title: "small", ours: "mine", limit: "theirs", column: "u8", at_most: 1.0 }];
-        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![150e-9; 3], vec![200e-9; 3]] }];
+        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![0.15; 3], vec![0.2; 3]] }];
         Results { head: "tasks", figures, measured, unit: Unit::Bytes, ..shared() }
     }
 

@@ -21,7 +21,7 @@ const LENT: &str = "Pool, a SharedArray";
 const MILLISECONDS_5: &str = "5 ms";
 const MILLISECONDS_10: &str = "10 ms";
 const BYTES_200: &str = "200 bytes";
-const THOUSANDTH: &str = "a thousandth of a processor";
+const THOUSANDTH: &str = "a thousandth";
 
 /// How many tasks are handed in before the first result is asked for.
 pub const BATCH: u64 = 1000;
@@ -247,9 +247,9 @@ fn waiting() -> Table {
         columns: &["each of many"],
         contestants: |_| {
             vec![
-                ours("ProcessPoolExecutor: of a million", "waiting executor"),
-                other(BYTES_200, "number 2e-7"),
-                cpython("CPython: ProcessPoolExecutor, of 20,000", "waiting executor"),
+                ours("ProcessPoolExecutor: of a million", "waiting executor 1000000"),
+                other(BYTES_200, "number 0.2"),
+                cpython("CPython: ProcessPoolExecutor, of 20,000", "waiting executor 20000"),
             ]
         },
         figures: vec![Figure {
@@ -289,14 +289,14 @@ fn divided() -> Table {
 const HALF: f64 = 0.526;
 
 fn idle() -> Table {
-    let column = "processor's time in a second";
+    let column = "a processor's time in 1,000 s";
     Table {
         head: "a pool of eight that has nothing to do",
-        columns: &["processor's time in a second"],
+        columns: &["a processor's time in 1,000 s"],
         contestants: |_| {
             vec![
                 ours(POOL, "idle pool"),
-                other(THOUSANDTH, "number 0.001"),
+                other(THOUSANDTH, "number 1"),
                 other(PROCSPAWN, "idle procspawn"),
                 cpython(CPYTHON_POOL, "idle pool"),
             ]

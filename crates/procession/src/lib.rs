@@ -51,9 +51,11 @@ pub use procession_launch::{
 };
 #[doc(no_inline)]
 pub use procession_pool::{
-    Executor, ExecutorExt, Future, InvalidState, PREFETCH_MAX, Pool, PoolBuilder, PoolError, ProcessPoolExecutor,
-    ProcessPoolExecutorBuilder, Promise, RETIRE_GRACE, SubmitError, THREADS_DEFAULT_MAX, Task, TaskBuilder, TaskError,
-    ThreadPoolBuilder, ThreadPoolExecutor, TimeoutError, WORKERS_MAX,
+    AsCompleted, AsCompletedTimeout, AsyncResult, CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Executor, ExecutorExt,
+    Future, Imap, ImapUnordered, InvalidState, Mapper, PREFETCH_MAX, Pool, PoolBuilder, PoolError, ProcessPoolExecutor,
+    ProcessPoolExecutorBuilder, Promise, RETIRE_GRACE, RawCall, RawReply, ReturnWhen, SubmitError, THREADS_DEFAULT_MAX,
+    Task, TaskBuilder, TaskError, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor, TimeoutError, WINDOW_CHUNKS,
+    WORKERS_MAX, as_completed, as_completed_timeout, wait_futures, wait_futures_timeout,
 };
 #[doc(no_inline)]
 pub use procession_shm as shm; // Derived code finds what it calls under this path.

@@ -20,8 +20,9 @@ pub use procession_launch::{
     log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
 };
 pub use procession_pool::{
-    Executor, ExecutorExt, Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError, ThreadPoolExecutor,
-    TimeoutError,
+    AsyncResult, Executor, ExecutorExt, Pool, PoolError, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError,
+    ThreadPool, ThreadPoolExecutor, TimeoutError, as_completed, as_completed_timeout, wait_futures,
+    wait_futures_timeout,
 };
 pub use procession_shm::{
     FrozenArray, Shareable, ShareableItem, ShareableList, SharedArray, SharedMemory, SharedPart, ShmError,

@@ -82,6 +82,17 @@ fn workers_are_started_as_they_are_needed() {
 }
 
 #[test]
+fn what_waits_behind_a_task_that_may_never_end_gets_a_worker() {
+    let mut case = Case::new(Config { prefetch_max: 4, ..config(2) });
+    assert_eq!(case.submit(0), [Action::Start { worker: 0 }]);
+    assert_eq!(case.tell(Event::Ready { worker: 0 }), [offer(0, 0)]);
+    case.tell(Event::Finished { worker: 0, task: 0, failed: false });
+    assert_eq!(case.submit(1), [offer(0, 1)]);
+    assert_eq!(case.submit(2), [offer(0, 2), Action::Start { worker: 1 }], "the last one was fast");
+    assert_eq!(case.submit(3), [], "nobody is idle, and one is on its way");
+}
+
+#[test]
 fn a_worker_that_dies_costs_the_task_that_it_was_running() {
     let mut case = Case::ready(config(1));
     case.submit(0);
@@ -384,8 +395,12 @@ fn a_task_that_finishes_before_it_is_killed_is_completed() {
     // The next one has begun, so nobody is killed.
     assert_eq!(case.answer(0, 0, false), []);
     assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
+    // The worker is as good as any other.
+    assert_eq!(case.submit(1), [offer(0, 1)]);
     // And one that is killed too late.
-    assert_eq!(case.tell(Event::CancelAsked { task: 0, kill: true }), [Action::Kill { worker: 0 }]);
+    let killed = Event::CancelAsked { task: 0, kill: true };
+    assert_eq!(case.tell(killed), [Action::Revoke { worker: 0, task: 1 }]);
+    assert_eq!(case.answer(0, 1, true), [Action::Kill { worker: 0 }]);
     assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed)]);
     assert_eq!(case.die(0, None), [START(1)]);
 }
@@ -585,4 +600,18 @@ fn killing_everything_spares_nobody() {
     assert_eq!(case.tell(Event::Started { worker: 3 }), []);
     let kills = [0, 2, 3].map(|worker| Action::Kill { worker });
     assert_eq!(case.tell(Event::KillAll), [&[resolved(0, Verdict::Terminated)], &kills[..]].concat());
+}
+
+#[test]
+fn of_two_tasks_that_are_to_be_killed_the_one_that_runs_is() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    let cancel = |task| Event::CancelAsked { task, kill: true };
+    // The first has finished, which nobody has heard of yet.
+    case.tell(cancel(0));
+    assert_eq!(case.answer(0, 0, false), []);
+    case.tell(cancel(100));
+    assert_eq!(case.answer(0, 100, false), []);
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed), Action::Kill { worker: 0 }]);
+    assert_eq!(case.die(0, Some(0)), [resolved(0, Verdict::Cancelled), START(1)]);
 }

@@ -465,6 +465,8 @@ impl World {
         process.desk.push_back(task);
         let offered = process.desk.len() + process.reports.len();
         promise!(offered <= 1 + self.config.prefetch_max as usize, "it has {offered}");
+        // Answers about a former offer are told before.
+        self.answers.retain(|&(_, asked, _)| asked != task);
         known.offered_at = self.now;
         known.is_report_told = false;
         known.is_cancel_due = false;
