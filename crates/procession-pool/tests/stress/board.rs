@@ -45,6 +45,11 @@ impl Board {
         self.word(TASKS_AT + place).store(serial << BEGUN_BITS, SeqCst);
     }
 
+    /// How often the task was begun.
+    pub(crate) fn begun(&self, place: usize) -> u64 {
+        self.word(TASKS_AT + place).load(SeqCst) & ((1 << BEGUN_BITS) - 1)
+    }
+
     /// The task has ended; how often it was begun.
     pub(crate) fn leave(&self, place: usize) -> u64 {
         self.word(TASKS_AT + place).swap(0, SeqCst) & ((1 << BEGUN_BITS) - 1)

@@ -33,6 +33,9 @@ const _: () = assert!((WINDOW_MAX as usize) < TASKS / 2);
 /// How long a task may take in all. Those before it may be stopped now and then.
 const HANG: Duration = Duration::from_secs(20);
 
+/// How often a task that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// What to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Orders {
@@ -148,6 +151,20 @@ fn comes_true(is_so: impl Fn() -> bool) -> bool {
     true
 }
 
+/// How a task ends; `None` if it does not, or is begun more often than it may be.
+fn wait(job: &Job, terms: Terms, future: &Future<(u64, Vec<u8>)>) -> Option<Result<(u64, Vec<u8>), TaskError>> {
+    let deadline = Deadline::after(HANG);
+    loop {
+        match future.result_timeout(LOOK) {
+            Err(TaskError::Timeout) => {}
+            outcome => return Some(outcome),
+        }
+        if deadline.has_passed() || Board::get().begun(job.place) > terms.begun_most() {
+            return None;
+        }
+    }
+}
+
 impl Chase<'_> {
     /// Some kills, and until all tasks have ended.
     fn round(mut self, front: &dyn Front) {
@@ -216,11 +233,13 @@ impl Chase<'_> {
     /// Waits for the first one, and judges it.
     fn judge_next(&mut self) {
         let Some(Open { job, terms, asked, future, ends }) = self.open.pop_front() else { return };
-        let outcome = future.result_timeout(HANG);
-        if matches!(outcome, Err(TaskError::Timeout)) {
-            self.report.failures.push(format!("a hang: a task has not ended for {HANG:?}: {terms:?} {asked:?}"));
+        let Some(outcome) = wait(&job, terms, &future) else {
+            let begun = Board::get().begun(job.place);
+            self.report
+                .failures
+                .push(format!("a task with {terms:?}, {asked:?} was begun {begun} times and has not ended"));
             return;
-        }
+        };
         let begun = Board::get().leave(job.place);
         self.report.note(&outcome);
         if let Err(objection) = job.judge(terms, asked, begun, &outcome) {

@@ -71,6 +71,13 @@ pub(crate) struct Terms {
     pub(crate) priority: i32,
 }
 
+impl Terms {
+    /// How often it may be begun.
+    pub(crate) fn begun_most(self) -> u64 {
+        u64::from(self.retries) + 1
+    }
+}
+
 /// What was done about a task after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
@@ -109,7 +116,7 @@ impl Job {
         begun: u64,
         outcome: &Result<(u64, Vec<u8>), TaskError>,
     ) -> Result<(), String> {
-        let most = u64::from(terms.retries) + 1;
+        let most = terms.begun_most();
         if begun > most {
             return Err(format!("it was begun {begun} times, and may be {most} times"));
         }
