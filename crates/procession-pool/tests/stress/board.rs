@@ -2,9 +2,9 @@
 //!
 //! Relies on workers being forked: they find the board where it was made.
 
-use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex};
 
 use procession_shm::arena::Slot;
 
@@ -29,11 +29,23 @@ const BEGUN_BITS: u32 = 8;
 #[derive(Debug)]
 pub(crate) struct Board(Slot);
 
+/// The one board of this process and of those that are forked from it.
+static BOARD: Mutex<Option<Arc<Board>>> = Mutex::new(None);
+
 impl Board {
-    /// The one board of this process and of those that are forked from it.
-    pub(crate) fn get() -> &'static Self {
-        static BOARD: OnceLock<Board> = OnceLock::new();
-        BOARD.get_or_init(|| Self(Slot::allocate(WORDS * size_of::<u64>(), KIND).expect("a slot")))
+    /// Makes it, before anybody is forked.
+    pub(crate) fn open() {
+        let slot = Slot::allocate(WORDS * size_of::<u64>(), KIND).expect("a slot");
+        *BOARD.lock().expect("nobody panics here") = Some(Arc::new(Self(slot)));
+    }
+
+    /// Gives it up here.
+    pub(crate) fn close() {
+        *BOARD.lock().expect("nobody panics here") = None;
+    }
+
+    pub(crate) fn get() -> Arc<Self> {
+        BOARD.lock().expect("nobody panics here").clone().expect("it is open")
     }
 
     fn word(&self, at: usize) -> &AtomicU64 {

@@ -95,7 +95,7 @@ struct Chase<'a> {
 
 /// Kills as many workers as ordered.
 pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
-    Board::get();
+    Board::open();
     // Where a panic names its frames, most that panic would be killed meanwhile.
     set_variable("RUST_BACKTRACE", "0").expect("a process of one thread");
     // What a process has once stays.
@@ -118,7 +118,9 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     } else {
         std::mem::forget(fronts); // They may never end; their workers end with this process.
     }
-    report.finish(S::NAME, orders.seed)
+    let verdict = report.finish(S::NAME, orders.seed);
+    Board::close();
+    verdict
 }
 
 fn fronts(context: &Context) -> [Box<dyn Front>; 2] {
