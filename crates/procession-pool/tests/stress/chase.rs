@@ -47,8 +47,11 @@ pub(crate) struct Orders {
 pub(crate) trait Front: Executor {
     fn pids(&self) -> Vec<u32>;
 
-    /// Has all workers end.
+    /// Has all workers end when they have done what there is.
     fn finish(&self);
+
+    /// Has them end at once.
+    fn end(&self);
 }
 
 impl Front for Pool {
@@ -60,6 +63,10 @@ impl Front for Pool {
         self.close();
         self.join().expect("it was closed");
     }
+
+    fn end(&self) {
+        self.terminate();
+    }
 }
 
 impl Front for ProcessPoolExecutor {
@@ -69,6 +76,10 @@ impl Front for ProcessPoolExecutor {
 
     fn finish(&self) {
         self.shutdown();
+    }
+
+    fn end(&self) {
+        self.kill_workers();
     }
 }
 
@@ -116,7 +127,7 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
         drop(fronts);
         check_leaks(&mut report, descriptors, children);
     } else {
-        std::mem::forget(fronts); // They may never end; their workers end with this process.
+        fronts.iter().for_each(|front| front.end());
     }
     let verdict = report.finish(S::NAME, orders.seed);
     Board::close();
@@ -185,6 +196,9 @@ impl Chase<'_> {
                 self.judge_next();
             }
             ends.store(true, SeqCst);
+            if !self.report.failures.is_empty() {
+                front.end(); // What is mapped might never be.
+            }
             maps.join().expect("it does not panic")
         });
         self.report.note_items(seen);

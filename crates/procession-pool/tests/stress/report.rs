@@ -66,7 +66,8 @@ impl Report {
     pub(crate) fn note_items(&mut self, seen: Seen) {
         *self.ends.entry("(items of maps) with a result").or_default() += seen.results;
         *self.ends.entry("(items of maps) with an error").or_default() += seen.errors;
-        self.failures.extend(seen.failure);
+        // If something else was wrong before, it was ended in the middle.
+        self.failures.extend(seen.failure.filter(|_| self.failures.is_empty()));
     }
 
     pub(crate) fn finish(mut self, name: &str, seed: u64) -> Verdict {
