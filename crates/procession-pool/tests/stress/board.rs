@@ -24,7 +24,7 @@ const TASKS_AT: usize = KILLS_AT + PLACES.len() + 1;
 const WORDS: usize = TASKS_AT + TASKS + ITEMS;
 
 /// A task's word is its serial number and how often it was begun.
-const BEGUN_BITS: u32 = 8;
+const BEGUN_BITS: u32 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Board(Slot);

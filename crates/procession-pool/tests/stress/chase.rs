@@ -15,7 +15,7 @@ use procession_sys::{Deadline, pid, set_variable};
 use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
-use crate::job::{Asked, Job, TIMEOUT, Terms};
+use crate::job::{Answer, Asked, Job, TIMEOUT, Terms};
 use crate::maps;
 use crate::random::Random;
 use crate::report::{Report, Verdict};
@@ -88,7 +88,7 @@ struct Open {
     job: Job,
     terms: Terms,
     asked: Asked,
-    future: Future<(u64, Vec<u8>)>,
+    future: Future<Answer>,
     /// How often it was told that it has ended.
     ends: Arc<AtomicU32>,
 }
@@ -164,20 +164,6 @@ fn comes_true(is_so: impl Fn() -> bool) -> bool {
     true
 }
 
-/// How a task ends; `None` if it does not, or is begun more often than it may be.
-fn wait(job: &Job, terms: Terms, future: &Future<(u64, Vec<u8>)>) -> Option<Result<(u64, Vec<u8>), TaskError>> {
-    let deadline = Deadline::after(HANG);
-    loop {
-        match future.result_timeout(LOOK) {
-            Err(TaskError::Timeout) => {}
-            outcome => return Some(outcome),
-        }
-        if deadline.has_passed() || Board::get().begun(job.place) > terms.begun_most() {
-            return None;
-        }
-    }
-}
-
 impl Chase<'_> {
     /// Some kills, and until all tasks have ended.
     fn round(mut self, front: &dyn Front) {
@@ -246,15 +232,34 @@ impl Chase<'_> {
         };
     }
 
+    /// How a task ends; an objection if it does not, or if it or another one is begun more often than it may be.
+    fn wait(&self, job: &Job, terms: Terms, future: &Future<Answer>) -> Result<Result<Answer, TaskError>, String> {
+        let deadline = Deadline::after(HANG);
+        loop {
+            match future.result_timeout(LOOK) {
+                Err(TaskError::Timeout) => {}
+                outcome => return Ok(outcome),
+            }
+            for (job, terms) in self.open.iter().map(|open| (&open.job, open.terms)).chain([(job, terms)]) {
+                let (begun, most) = (Board::get().begun(job.place), terms.begun_most());
+                if begun > most {
+                    return Err(format!("it, or one behind it, was begun {begun} times, and may be {most} times"));
+                }
+            }
+            if deadline.has_passed() {
+                return Err(format!("a hang: it has not ended for {HANG:?}"));
+            }
+        }
+    }
+
     /// Waits for the first one, and judges it.
     fn judge_next(&mut self) {
         let Some(Open { job, terms, asked, future, ends }) = self.open.pop_front() else { return };
-        let Some(outcome) = wait(&job, terms, &future) else {
-            let begun = Board::get().begun(job.place);
-            self.report
-                .failures
-                .push(format!("a task with {terms:?}, {asked:?} was begun {begun} times and has not ended"));
-            return;
+        let outcome = match self.wait(&job, terms, &future) {
+            Ok(outcome) => outcome,
+            Err(objection) => {
+                return self.report.failures.push(format!("a task with {terms:?}, {asked:?}: {objection}"));
+            }
         };
         let begun = Board::get().leave(job.place);
         self.report.note(&outcome);

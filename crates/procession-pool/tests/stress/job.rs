@@ -63,6 +63,9 @@ pub(crate) struct Job {
     answer: usize,
 }
 
+/// What it gives back: its number, and bytes.
+pub(crate) type Answer = (u64, Vec<u8>);
+
 /// How a task is submitted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -98,7 +101,7 @@ impl Job {
     }
 
     /// What a worker does.
-    pub(crate) fn run(self) -> (u64, Vec<u8>) {
+    pub(crate) fn run(self) -> Answer {
         Board::get().begin(self.place, self.serial);
         assert!(self.body.iter().all(|&byte| byte == self.serial as u8), "its arguments are not what was sent");
         if !self.takes.is_zero() {
@@ -114,7 +117,7 @@ impl Job {
         terms: Terms,
         asked: Asked,
         begun: u64,
-        outcome: &Result<(u64, Vec<u8>), TaskError>,
+        outcome: &Result<Answer, TaskError>,
     ) -> Result<(), String> {
         let most = terms.begun_most();
         if begun > most {
@@ -141,7 +144,7 @@ impl Job {
         objection.map_or(Ok(()), Err)
     }
 
-    fn judge_result(&self, (serial, answer): &(u64, Vec<u8>), begun: u64) -> Option<String> {
+    fn judge_result(&self, (serial, answer): &Answer, begun: u64) -> Option<String> {
         let is_whole = answer.len() == self.answer && answer.iter().all(|&byte| byte == !self.serial as u8);
         if *serial != self.serial || !is_whole {
             return Some(format!("its result is not its own: {serial}, {} bytes", answer.len()));
