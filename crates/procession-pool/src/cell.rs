@@ -45,7 +45,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(crate) enum End {
     /// A worker's report, all of it bytes.
-    Bytes(Vec<u8>),
+    Bytes(Box<[u8]>),
     /// One with parcels.
     Reply(Box<Reply>),
     /// No worker ran it to its end.
@@ -78,7 +78,7 @@ pub(crate) struct Failure {
 impl From<Outcome> for End {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Returned(reply) if reply.parcels.is_empty() => Self::Bytes(reply.bytes),
+            Outcome::Returned(reply) if reply.parcels.is_empty() => Self::Bytes(reply.bytes.into_boxed_slice()),
             Outcome::Returned(reply) => Self::Reply(Box::new(reply)),
             Outcome::Failed { error: TaskError::Cancelled, .. } => Self::Cancelled,
             Outcome::Failed { error, partial, call } => Self::Failed(Box::new(Failure { error, partial, call })),
@@ -179,7 +179,7 @@ pub(crate) struct Cell {
 }
 
 /// A million tasks may wait at once.
-const _: () = assert!(size_of::<Cell>() <= 96);
+const _: () = assert!(size_of::<Cell>() <= 88);
 
 impl Cell {
     /// How the task ended, if it has.
