@@ -155,5 +155,5 @@ procession_testkit::main! {
         an_executor_in_a_static_finishes_before_the_end_of_its_program,
         an_exit_hook_that_comes_too_late_is_told,
     ];
-    cases: [without_descriptors_a_pool_is_not_made];
+    cases: [a_result_is_given_once, an_error_is_given_once, without_descriptors_a_pool_is_not_made];
 }

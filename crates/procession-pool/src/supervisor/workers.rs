@@ -96,9 +96,9 @@ impl Worker {
         self.orders.len().saturating_sub(1)
     }
 
-    /// Whether nothing was asked about the last of them.
-    pub(super) fn last_is_unasked(&self) -> bool {
-        self.orders.back().is_some_and(|order| order.asked == Asked::Nothing)
+    /// Whether nothing was asked about the one behind the front.
+    pub(super) fn next_is_unasked(&self) -> bool {
+        self.orders.get(1).is_some_and(|order| order.asked == Asked::Nothing)
     }
 
     /// Whether it takes a task behind those that it has: not while one of them is timed.

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 use std::thread;
 
-use procession_launch::{Context, StartMethod, at_exit};
+use procession_launch::{Context, ExitStatus, StartMethod, at_exit};
 use procession_pool::{Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError};
 use procession_sys::{PidFd, Scarcity};
 use procession_wire::Descriptor;
@@ -125,11 +125,10 @@ pub(crate) fn a_pool_in_a_static_does_not_hold_up_the_end_of_its_program(method:
     }
     let (held, end) = leash();
     let child = Context::new(method).start(program, (method, Descriptor::from(end))).unwrap();
-    assert_eq!(child.wait_timeout(SOON).unwrap().map(|status| status.exitcode()), Some(0));
+    assert_eq!(child.wait_timeout(SOON).unwrap().map(ExitStatus::exitcode), Some(0));
     assert_eq!(child.join().unwrap(), 49);
-    let mut rest = Vec::new();
     let mut held = held;
-    held.read_to_end(&mut rest).unwrap(); // The end comes when the last worker is gone.
+    held.read_to_end(&mut Vec::new()).unwrap(); // The end comes when the last worker is gone.
 }
 
 /// Says that it is done, but only after its program has come to its end.
@@ -167,7 +166,7 @@ pub(crate) fn an_exit_hook_that_comes_too_late_is_told(method: StartMethod) {
     }
     let (held, end) = leash();
     let child = Context::new(method).start(program, (method, end.into())).unwrap();
-    assert_eq!(child.wait_timeout(SOON).unwrap().map(|status| status.exitcode()), Some(0));
+    assert_eq!(child.wait_timeout(SOON).unwrap().map(ExitStatus::exitcode), Some(0));
     let mut said = String::new();
     File::from(OwnedFd::from(held)).read_to_string(&mut said).unwrap();
     assert_eq!(said, "closed");

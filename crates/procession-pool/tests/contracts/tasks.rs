@@ -2,11 +2,13 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::abort;
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 
 use procession_launch::StartMethod;
-use procession_pool::{SubmitError, TaskError, as_completed};
+use procession_pool::{
+    Executor, ExecutorExt, InvalidState, Promise, RawCall, SubmitError, Task, TaskError, as_completed,
+};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -40,19 +42,19 @@ pub(crate) fn callbacks_of_a_pool_are_told_once(method: StartMethod) {
     let (map, map_failed, failed) = (tell("map"), tell("map failed"), tell("failed"));
     good.on_success(move |squares| {
         if squares == [0, 1, 4] {
-            map()
+            map();
         }
     });
     good.on_error(|_| unreachable!("it has not failed"));
     bad.on_success(|_| unreachable!("it has failed"));
     bad.on_error(move |error| {
         if matches!(error, TaskError::Panicked { .. }) {
-            map_failed()
+            map_failed();
         }
     });
     one.on_error(move |error| {
         if matches!(error, TaskError::Panicked { .. }) {
-            failed()
+            failed();
         }
     });
     assert!(matches!(one.get(), Err(TaskError::Panicked { .. })), "both are told");
@@ -125,6 +127,44 @@ pub(crate) fn futures_that_complete_are_given_away(method: StartMethod) {
     assert!(is_let_go(&held[0]), "what was given is not kept");
     drop(completed.next().unwrap());
     assert!(is_let_go(&held[1]) && completed.next().is_none());
+}
+
+/// Keeps tasks instead of running them.
+#[derive(Default)]
+struct Keeper(Mutex<Vec<(RawCall, Promise)>>);
+
+impl Executor for Keeper {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        self.0.lock().unwrap().push(task.into_parts());
+        Ok(())
+    }
+
+    fn parallelism(&self) -> usize {
+        1
+    }
+
+    fn close(&self) {}
+}
+
+pub(crate) fn a_result_is_given_once() {
+    let keeper = Keeper::default();
+    let future = ExecutorExt::submit(&keeper, square, (2,)).unwrap();
+    let (call, promise) = keeper.0.lock().unwrap().remove(0);
+    let again = RawCall::from_bytes(&call.to_bytes().unwrap()).unwrap();
+    assert_eq!(promise.set_reply(call.run()), Ok(()));
+    assert_eq!(promise.set_reply(again.run()), Err(InvalidState));
+    assert_eq!(promise.set_error(TaskError::Terminated), Err(InvalidState));
+    assert_eq!(future.result(), Ok(4));
+}
+
+pub(crate) fn an_error_is_given_once() {
+    let keeper = Keeper::default();
+    let future = ExecutorExt::submit(&keeper, square, (2,)).unwrap();
+    let (call, promise) = keeper.0.lock().unwrap().remove(0);
+    assert_eq!(promise.set_error(TaskError::Terminated), Ok(()));
+    assert_eq!(promise.set_error(TaskError::Timeout), Err(InvalidState));
+    assert_eq!(promise.set_reply(call.run()), Err(InvalidState));
+    assert_eq!(future.result(), Err(TaskError::Terminated));
 }
 
 /// Ends the process that reads it or writes it, if that is a worker.

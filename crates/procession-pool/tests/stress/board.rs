@@ -13,7 +13,7 @@ use crate::job::{Job, PLACES};
 const KIND: u64 = u64::from_le_bytes(*b"stressed");
 
 /// How many tasks there are at once, at most.
-pub(crate) const TASKS: usize = 512;
+pub(crate) const TASKS: usize = 480;
 
 /// Calls of tasks that had ended before.
 const STRAYS: usize = 0;

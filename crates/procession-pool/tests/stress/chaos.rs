@@ -10,7 +10,7 @@ use procession_sys::{PidFd, Signal, send_signal};
 use crate::random::Random;
 
 /// The longest time between two of its deeds.
-const PAUSE_MAX: Duration = Duration::from_millis(4);
+const PAUSE_MAX: Duration = Duration::from_millis(20);
 
 /// How long it stops a worker, at most.
 const STOP_MAX: Duration = Duration::from_millis(3);

@@ -9,9 +9,9 @@ use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::thread;
 use std::time::Duration;
 
-use procession_launch::StartMethod;
+use procession_launch::{Context, StartMethod};
 use procession_pool::{Executor, ExecutorExt, Future, Pool, ProcessPoolExecutor, TaskError};
-use procession_sys::{Deadline, pid};
+use procession_sys::{Deadline, pid, set_variable};
 use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
@@ -84,25 +84,28 @@ struct Chase<'a> {
     random: Random,
     report: &'a mut Report,
     open: VecDeque<Open>,
+    /// How often each of those that were judged was told that it has ended.
+    ends: Vec<Arc<AtomicU32>>,
     serial: u64,
 }
 
 /// Kills as many workers as ordered.
 pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     Board::get();
+    // Where a panic names its frames, most that panic would be killed meanwhile.
+    set_variable("RUST_BACKTRACE", "0").expect("a process of one thread");
+    // What a process has once stays.
+    Context::new(StartMethod::Fork).start(|| (), ()).expect("a child").join().expect("its end");
     let descriptors = open_descriptors().len();
     let children = children_of(pid()).len();
-    let pool = Pool::builder().processes(WORKERS).start_method(StartMethod::Fork).stderr_tail(false).build();
-    let executor = ProcessPoolExecutor::builder().max_workers(WORKERS).start_method(StartMethod::Fork);
-    let fronts: [Box<dyn Front>; 2] =
-        [Box::new(pool.expect("a pool")), Box::new(executor.stderr_tail(false).build().expect("an executor"))];
+    let fronts = fronts(&Context::nursery().expect("a nursery"));
     let mut report = Report::default();
     while report.kills() < orders.kills && report.failures.is_empty() {
         report.rounds += 1;
         let front = &*fronts[(report.rounds % 2) as usize];
         let random = Random::new(orders.seed, 2 * report.rounds);
         let serial = report.rounds << 32;
-        Chase { orders, random, report: &mut report, open: VecDeque::new(), serial }.round(front);
+        Chase { orders, random, report: &mut report, open: VecDeque::new(), ends: Vec::new(), serial }.round(front);
     }
     if report.failures.is_empty() {
         fronts.iter().for_each(|front| front.finish());
@@ -114,12 +117,21 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     report.finish(S::NAME, orders.seed)
 }
 
+fn fronts(context: &Context) -> [Box<dyn Front>; 2] {
+    let pool = Pool::builder().processes(WORKERS).context(context.clone()).stderr_tail(false);
+    let executor = ProcessPoolExecutor::builder().max_workers(WORKERS).context(context.clone()).stderr_tail(false);
+    [Box::new(pool.build().expect("a pool")), Box::new(executor.build().expect("an executor"))]
+}
+
 /// Sees that there is no more than before.
 fn check_leaks(report: &mut Report, descriptors: usize, children: usize) {
     let is_clean = || open_descriptors().len() <= descriptors && children_of(pid()).len() <= children;
     if !comes_true(is_clean) {
-        let (now, left) = (open_descriptors().len(), children_of(pid()).len());
-        report.failures.push(format!("{now} descriptors and {left} children are left of {descriptors} and {children}"));
+        let left = open_descriptors().iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let now = children_of(pid()).len();
+        report
+            .failures
+            .push(format!("of {descriptors} descriptors and {children} children {now} are left, and {left}"));
     }
 }
 
@@ -153,6 +165,10 @@ impl Chase<'_> {
         });
         while !self.open.is_empty() && self.report.failures.is_empty() {
             self.judge_next();
+        }
+        if self.report.failures.is_empty() && !comes_true(|| self.ends.iter().all(|ends| ends.load(SeqCst) == 1)) {
+            let wrong = self.ends.iter().map(|ends| ends.load(SeqCst)).find(|&ends| ends != 1).unwrap_or_default();
+            self.report.failures.push(format!("a task was told {wrong} times to have ended"));
         }
     }
 
@@ -204,9 +220,6 @@ impl Chase<'_> {
         if let Err(objection) = job.judge(terms, asked, begun, &outcome) {
             self.report.failures.push(format!("a task with {terms:?}, {asked:?}: {objection}"));
         }
-        let is_told = comes_true(|| ends.load(SeqCst) >= 1);
-        if !is_told || ends.load(SeqCst) != 1 {
-            self.report.failures.push(format!("a task was told to have ended {} times", ends.load(SeqCst)));
-        }
+        self.ends.push(ends);
     }
 }

@@ -32,7 +32,7 @@ const KILLED: i32 = 9;
 const STOPPED: i32 = 19;
 
 /// Visits of a place that a worker survives, at most.
-const VISITS_MAX: u64 = 12;
+const VISITS_MAX: u64 = 8;
 
 /// What it does to its worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,11 +164,11 @@ impl Deed {
             16..20 => Self::Exits,
             20..28 => Self::Dies,
             28 => Self::Stops,
-            29..72 => Self::Arms {
+            29..120 => Self::Arms {
                 place: Some(random.below(PLACES.len() as u64) as usize),
                 before: random.below(VISITS_MAX) as u32,
             },
-            72..80 => Self::Arms { place: None, before: random.below(VISITS_MAX) as u32 },
+            120..132 => Self::Arms { place: None, before: random.below(VISITS_MAX) as u32 },
             _ => Self::Nothing,
         }
     }

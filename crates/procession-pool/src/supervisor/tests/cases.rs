@@ -349,15 +349,16 @@ fn what_waits_behind_a_long_task_goes_to_whoever_is_idle() {
     assert_eq!(case.tell(Event::Tick), [START(1)]);
     let at = case.now + MOVE_AFTER;
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [Action::Wake { at }]);
-    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
-    assert_eq!(case.answer(0, 1, true), [offer(1, 1)]);
+    // The one that would begin next, so that tasks begin in their order.
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.answer(0, 0, true), [offer(1, 0)]);
     case.now += 10 * MS;
-    let finished = case.finish(1, 1);
-    assert_eq!(finished, [resolved(1, Verdict::Completed), Action::Revoke { worker: 0, task: 0 }]);
+    let finished = case.finish(1, 0);
+    assert_eq!(finished, [resolved(0, Verdict::Completed), Action::Revoke { worker: 0, task: 1 }]);
     // Too late: it has just begun.
-    assert_eq!(case.answer(0, 0, false), []);
+    assert_eq!(case.answer(0, 1, false), []);
     assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
-    assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed)]);
+    assert_eq!(case.finish(0, 1), [resolved(1, Verdict::Completed)]);
 }
 
 #[test]
@@ -552,14 +553,14 @@ fn a_task_that_is_on_its_way_back_is_canceled_when_it_comes() {
     case.supervisor.config.size = 2;
     case.tell(Event::Tick);
     case.tell(Event::Ready { worker: 1 });
-    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
-    assert_eq!(case.tell(cancel(1, false)), []);
-    let canceled = case.answer(0, 1, true);
-    assert_eq!(canceled, [resolved(1, Verdict::Cancelled), Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.tell(cancel(0, false)), []);
+    let canceled = case.answer(0, 0, true);
+    assert_eq!(canceled, [resolved(0, Verdict::Cancelled), Action::Revoke { worker: 0, task: 1 }]);
     // There was no room for it anyway.
-    case.tell(cancel(0, false));
-    let no_room = case.tell(Event::NoRoom { worker: 0, task: 0 });
-    assert_eq!(no_room[0], resolved(0, Verdict::Cancelled));
+    case.tell(cancel(1, false));
+    let no_room = case.tell(Event::NoRoom { worker: 0, task: 1 });
+    assert_eq!(no_room[0], resolved(1, Verdict::Cancelled));
     // Whoever asked second wants it killed.
     case.tell(cancel(100, false));
     assert_eq!(case.tell(cancel(100, true)), []);

@@ -283,16 +283,7 @@ impl World {
                 self.is_killed = true;
                 self.tell(Event::KillAll)
             }
-            Move::Answer => {
-                let (worker, task, is_revoked) = self.answers.pop_front().expect("there is one");
-                if let Some(process) = self.processes.get_mut(&worker).filter(|_| is_revoked) {
-                    process.refused_until = Duration::ZERO;
-                }
-                self.tell(Event::Revoked { worker, task, is_revoked })?;
-                let known = &self.tasks[task as usize];
-                promise!(!(is_revoked && known.is_cancel_due && known.verdict.is_none()), "{task} is still to be run");
-                Ok(())
-            }
+            Move::Answer => self.answer(),
             Move::Tick => {
                 let wake = self.wake.take().expect("it was asked for");
                 self.now = self.now.max(wake);
@@ -323,6 +314,17 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn answer(&mut self) -> Result<(), Broken> {
+        let (worker, task, is_revoked) = self.answers.pop_front().expect("there is one");
+        if let Some(process) = self.processes.get_mut(&worker).filter(|_| is_revoked) {
+            process.refused_until = Duration::ZERO;
+        }
+        self.tell(Event::Revoked { worker, task, is_revoked })?;
+        let known = &self.tasks[task as usize];
+        promise!(!(is_revoked && known.is_cancel_due && known.verdict.is_none()), "{task} is still to be run");
+        Ok(())
     }
 
     /// What the engine sees of a process.
