@@ -16,6 +16,7 @@ use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
 use crate::job::{Asked, Job, TIMEOUT, Terms};
+use crate::maps;
 use crate::random::Random;
 use crate::report::{Report, Verdict};
 use crate::subject::Subject;
@@ -32,6 +33,9 @@ const _: () = assert!((WINDOW_MAX as usize) < TASKS / 2);
 /// How long a task may take in all. Those before it may be stopped now and then.
 const HANG: Duration = Duration::from_secs(20);
 
+/// How often a task that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// What to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Orders {
@@ -40,7 +44,7 @@ pub(crate) struct Orders {
 }
 
 /// A pool or an executor.
-trait Front: Executor {
+pub(crate) trait Front: Executor {
     fn pids(&self) -> Vec<u32>;
 
     /// Has all workers end.
@@ -91,7 +95,7 @@ struct Chase<'a> {
 
 /// Kills as many workers as ordered.
 pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
-    Board::get();
+    Board::open();
     // Where a panic names its frames, most that panic would be killed meanwhile.
     set_variable("RUST_BACKTRACE", "0").expect("a process of one thread");
     // What a process has once stays.
@@ -103,7 +107,7 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     while report.kills() < orders.kills && report.failures.is_empty() {
         report.rounds += 1;
         let front = &*fronts[(report.rounds % 2) as usize];
-        let random = Random::new(orders.seed, 2 * report.rounds);
+        let random = Random::new(orders.seed, 3 * report.rounds);
         let serial = report.rounds << 32;
         Chase { orders, random, report: &mut report, open: VecDeque::new(), ends: Vec::new(), serial }.round(front);
     }
@@ -114,7 +118,9 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     } else {
         std::mem::forget(fronts); // They may never end; their workers end with this process.
     }
-    report.finish(S::NAME, orders.seed)
+    let verdict = report.finish(S::NAME, orders.seed);
+    Board::close();
+    verdict
 }
 
 fn fronts(context: &Context) -> [Box<dyn Front>; 2] {
@@ -147,22 +153,41 @@ fn comes_true(is_so: impl Fn() -> bool) -> bool {
     true
 }
 
+/// How a task ends; `None` if it does not, or is begun more often than it may be.
+fn wait(job: &Job, terms: Terms, future: &Future<(u64, Vec<u8>)>) -> Option<Result<(u64, Vec<u8>), TaskError>> {
+    let deadline = Deadline::after(HANG);
+    loop {
+        match future.result_timeout(LOOK) {
+            Err(TaskError::Timeout) => {}
+            outcome => return Some(outcome),
+        }
+        if deadline.has_passed() || Board::get().begun(job.place) > terms.begun_most() {
+            return None;
+        }
+    }
+}
+
 impl Chase<'_> {
     /// Some kills, and until all tasks have ended.
     fn round(mut self, front: &dyn Front) {
         let end = self.orders.kills.min(self.report.kills() + ROUND);
         let chaos = Arc::clone(&self.report.chaos);
-        let random = Random::new(self.orders.seed, 2 * self.report.rounds + 1);
+        let random = |which| Random::new(self.orders.seed, 3 * self.report.rounds + which);
+        let (chance, choice) = (random(1), random(2));
+        let maps_at = self.serial + (1 << 31);
         let ends = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| chaos.run(random, || front.pids(), &ends));
+        let seen = thread::scope(|scope| {
+            scope.spawn(|| chaos.run(chance, || front.pids(), &ends));
+            let maps = scope.spawn(|| maps::run(front, choice, maps_at, &ends));
             while self.report.kills() < end && self.report.failures.is_empty() {
                 self.submit_some(front);
                 self.ask_for_some();
                 self.judge_next();
             }
             ends.store(true, SeqCst);
+            maps.join().expect("it does not panic")
         });
+        self.report.note_items(seen);
         while !self.open.is_empty() && self.report.failures.is_empty() {
             self.judge_next();
         }
@@ -210,11 +235,13 @@ impl Chase<'_> {
     /// Waits for the first one, and judges it.
     fn judge_next(&mut self) {
         let Some(Open { job, terms, asked, future, ends }) = self.open.pop_front() else { return };
-        let outcome = future.result_timeout(HANG);
-        if matches!(outcome, Err(TaskError::Timeout)) {
-            self.report.failures.push(format!("a hang: a task has not ended for {HANG:?}: {terms:?} {asked:?}"));
+        let Some(outcome) = wait(&job, terms, &future) else {
+            let begun = Board::get().begun(job.place);
+            self.report
+                .failures
+                .push(format!("a task with {terms:?}, {asked:?} was begun {begun} times and has not ended"));
             return;
-        }
+        };
         let begun = Board::get().leave(job.place);
         self.report.note(&outcome);
         if let Err(objection) = job.judge(terms, asked, begun, &outcome) {
