@@ -1,7 +1,7 @@
 //! `cargo xtask stress`: kills workers that share an object, thousands of times, and shows that the loop would notice.
 //!
-//! The loop is the test `stress` of procession-sync, and of procession-ipc, which prints its own figures. To show that it can fail, a bug is
-//! planted in a copy of the repository, and the loop run there must fail.
+//! The loop is the test `stress` of procession-sync, of procession-ipc and of procession-pool, which prints its own figures.
+//! To show that it can fail, a bug is planted in a copy of the repository, and the loop run there must fail.
 
 use std::io;
 use std::process::Command;
@@ -31,6 +31,7 @@ const LOOPS: &[(&str, &[&str])] = &[
         &["lock", "rlock", "rwlock", "semaphore", "bounded-semaphore", "event", "condition", "barrier", "value"],
     ),
     ("procession-ipc", &["queue", "bounded-queue", "pipe"]),
+    ("procession-pool", &["pool"]),
 ];
 
 /// A bug that a loop must notice.
@@ -99,6 +100,17 @@ const PLANTS: &[Plant] = &[
                  side.count.add(0_u64.wrapping_sub(ONE), AcqRel);\n    let end = written?;\n",
         },
         subject: "queue",
+        says: "FAILED: ",
+    },
+    Plant {
+        name: "begun-late",
+        about: "a worker says that it has begun a task when it has done it",
+        bug: Bug {
+            file: "crates/procession-pool/src/desk/seat.rs",
+            from: "                    if self.words().begin(self.next) {\n",
+            to: "                    if true {\n",
+        },
+        subject: "pool",
         says: "FAILED: ",
     },
 ];

@@ -211,11 +211,17 @@ fn failure<T>(result: Result<T, TaskError>) -> Result<Option<TaskError>, TaskErr
 
 /// The result of a single task.
 pub(crate) fn read<T: Passable>(end: &End) -> Result<T, TaskError> {
-    match end.items()?.next::<T>() {
-        Some(Item::Value(value)) => Ok(value),
-        Some(Item::Fault(fault)) => Err(fault.into()),
-        Some(Item::Undecodable(error)) => Err(TaskError::Decode { reason: error.to_string() }),
-        Some(Item::Ran(_)) | None => Err(no_result()),
+    end.items()?.next::<T>().and_then(result_of).unwrap_or_else(|| Err(no_result()))
+}
+
+/// What an item is to whoever waits for it; `None` for the end of a chunk.
+#[inline]
+pub(crate) fn result_of<R>(item: Item<R>) -> Option<Result<R, TaskError>> {
+    match item {
+        Item::Value(value) => Some(Ok(value)),
+        Item::Fault(fault) => Some(Err(fault.into())),
+        Item::Undecodable(error) => Some(Err(TaskError::Decode { reason: error.to_string() })),
+        Item::Ran(_) => None,
     }
 }
 

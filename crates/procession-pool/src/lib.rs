@@ -30,8 +30,8 @@ mod wait;
 
 mod threads; // Tasks in threads of this process.
 
-mod record;
-mod supervisor; // Tasks in other processes: who does what when, without a process or a system call. // What it was told and has said.
+mod record; // What that was told and has said.
+mod supervisor; // Tasks in other processes: who does what when, without a process or a system call.
 
 mod desk; // What a pool and one worker share;
 mod worker; // what that does,
@@ -54,7 +54,7 @@ pub use crate::map::{
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
 pub use crate::raw::{RawCall, RawReply};
-pub use crate::supervisor::PoolCounts;
+pub use crate::supervisor::{BACKOFF_MAX, POISON_DEATHS_MAX, PoolCounts, RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
 pub use crate::task::{Task, TaskBuilder};
 pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
 pub use crate::wait::{

@@ -182,9 +182,11 @@ impl Mapper<'static> {
     }
 }
 
-/// How many results are reserved memory for: what an input says of itself may be anything.
+/// How many results memory is got for before the first one is there: more come by and by.
+const ROOM_MAX: usize = 1 << 24;
+
 fn room(items: &impl Iterator) -> usize {
-    items.size_hint().0.min(CHUNK_ITEMS_MAX)
+    items.size_hint().0.min(ROOM_MAX)
 }
 
 impl fmt::Debug for Mapper<'_> {

@@ -59,16 +59,17 @@ use std::time::Duration;
 
 use self::alarm::Alarm;
 use self::starts::Starts;
+pub use self::starts::{RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
 use self::tasks::Tasks;
 pub use self::vocabulary::PoolCounts;
 pub(crate) use self::vocabulary::{Action, Config, Event, TaskId, Terms, Verdict, WorkerId};
 use self::workers::{Phase, Workers};
 
 /// How many workers a task may kill: after so many it fails, whatever retries are left.
-pub(crate) const POISON_DEATHS_MAX: u32 = 3;
+pub const POISON_DEATHS_MAX: u32 = 3;
 
 /// The longest wait before another attempt at a task.
-pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(60);
+pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
 /// How long tasks wait behind another one before they are moved to an idle worker: waking it takes about half of that.
 pub(crate) const MOVE_AFTER: Duration = Duration::from_micros(200);

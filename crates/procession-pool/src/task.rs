@@ -173,8 +173,8 @@ impl<'e, F: Target<A>, A: Arguments> TaskBuilder<'e, F, A> {
         self
     }
 
-    /// Begins it before all tasks of a lower priority; zero by default. Those of the same begin in the order in which they
-    /// were submitted.
+    /// Hands it to a worker before all tasks of a lower priority; zero by default. Those of the same are handed out in the order
+    /// in which they were submitted.
     pub fn priority(mut self, priority: i32) -> Self {
         self.options.priority = priority;
         self

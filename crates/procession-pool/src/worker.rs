@@ -10,7 +10,7 @@ use std::rc::Rc;
 use procession_boot::FunctionId;
 use procession_launch::calls::{Caller, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, PreloadResult, Target};
-use procession_sys::{Disposition, Signal, fail_point, set_disposition};
+use procession_sys::{Disposition, Signal, exit_now, fail_point, set_disposition};
 use procession_wire::{Decoder, Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
@@ -80,22 +80,19 @@ pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
     set_disposition(Signal::INT, Disposition::Ignore);
     let Ok(seat) = Seat::open(kit) else { return };
     let place = Rc::new(Place { seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
-    if let Some(Err(fault)) = initializer.map(Initializer::run) {
-        call::tell_fault(&mut AtSeat(Rc::clone(&place)), &fault, Vec::new());
-        place.seat.borrow_mut().ready(false);
-        return;
-    }
-    place.seat.borrow_mut().ready(true);
-    let mut report: Box<dyn Report> = Box::new(AtSeat(Rc::clone(&place)));
-    loop {
-        // What cannot be received now, for want of descriptors, could not be later: the task's worker is at its end.
-        let Ok(Some(order)) = place.seat.borrow_mut().next_order() else { return };
-        let seq = order.seq;
-        place.seq.set(seq);
-        if let Some((function, arguments)) = read(order) {
-            report = call::run(function, arguments, report);
+    match initializer.map_or(Ok(()), Initializer::run).and_then(|()| place.check()) {
+        Ok(()) => {
+            place.seat.borrow_mut().ready(true);
+            place.work();
         }
-        place.seat.borrow_mut().finish(seq);
+        Err(fault) => {
+            call::tell_fault(&mut AtSeat(Rc::clone(&place)), &fault, Vec::new());
+            place.seat.borrow_mut().ready(false);
+        }
+    }
+    if place.check().is_err() {
+        // Nobody is left here who owns a descriptor, and none can be told anything.
+        exit_now(0);
     }
 }
 
@@ -106,6 +103,32 @@ struct Place {
     seq: Cell<Seq>,
 }
 
+impl Place {
+    /// Whether the worker has what it was started with.
+    fn check(&self) -> Result<(), Fault> {
+        let closed = "it has closed descriptors that it did not open, among them those of its worker";
+        if self.seat.borrow().has_link() { Ok(()) } else { Err(Fault::here(Failure::Refused(closed.to_owned()))) }
+    }
+
+    /// Runs what is ordered, until it is to end.
+    fn work(self: &Rc<Self>) {
+        let mut report: Box<dyn Report> = Box::new(AtSeat(Rc::clone(self)));
+        // What cannot be received now, for want of descriptors, could not be later: the task's worker is at its end.
+        while let Ok(Some(order)) = self.next_order() {
+            let seq = order.seq;
+            self.seq.set(seq);
+            if let Some((function, arguments)) = read(order) {
+                report = call::run(function, arguments, report);
+            }
+            self.seat.borrow_mut().finish(seq);
+        }
+    }
+
+    fn next_order(&self) -> io::Result<Option<Order>> {
+        self.seat.borrow_mut().next_order()
+    }
+}
+
 /// A worker's reports go to its seat.
 struct AtSeat(Rc<Place>);
 
@@ -114,7 +137,9 @@ impl Report for AtSeat {
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
         let Place { seat, seq } = &*self.0;
         let mut seat = seat.borrow_mut();
-        if item.descriptor_count() > 0 || item.bytes().len() > INLINE_ITEM_MAX {
+        // Without a link, what is large takes the longer way.
+        let goes_as_parcel = item.bytes().len() > INLINE_ITEM_MAX && seat.has_link();
+        if goes_as_parcel || item.descriptor_count() > 0 {
             let descriptors: Vec<_> = item.descriptors().collect();
             seat.send_parcel(seq.get(), Parcel { body: item.bytes(), descriptors: &descriptors })?;
             seat.append(&[PARCEL])?;

@@ -26,10 +26,11 @@ procession_testkit::main! {
         orders_go_to_another_process_and_reports_come_back,
         a_desk_costs_its_pool_one_descriptor,
         a_worker_killed_at_any_step_loses_the_order_it_had_begun_and_nothing_else,
+        a_worker_killed_at_any_moment_leaves_whole_reports_and_the_beginning_of_one,
         a_worker_killed_while_it_passes_a_revoked_order_loses_nothing,
         a_worker_killed_asleep_or_out_of_room_has_shown_what_it_had,
         a_parcel_that_a_dead_worker_has_not_received_is_closed,
-        large_bodies_go_by_a_tray_from_the_second_on_and_its_memory_is_given_back,
+        large_bodies_go_by_a_tray_and_its_memory_is_given_back,
     ];
     cases: [without_descriptors_nothing_is_lost];
 }
@@ -179,6 +180,47 @@ fn a_worker_killed_at_any_step_loses_the_order_it_had_begun_and_nothing_else(met
     }
 }
 
+/// Reports on each order with its bytes, several times.
+fn echo(kit: WorkerKit) {
+    let mut seat = Seat::open(kit).unwrap();
+    seat.ready(true);
+    while let Some(order) = seat.next_order().unwrap() {
+        for _ in 0..ITEMS {
+            seat.append(&order.bytes).unwrap();
+        }
+        seat.finish(order.seq);
+    }
+}
+
+fn a_worker_killed_at_any_moment_leaves_whole_reports_and_the_beginning_of_one(method: StartMethod) {
+    let order = |seq: Seq| vec![seq as u8; (seq * 7 % 900) as usize];
+    for round in 0..15_u64 {
+        let (mut front, kit) = Front::new();
+        front.desk.let_spin(round % 2 == 0);
+        let child = start(method, echo, (kit,));
+        front.await_finished(1);
+        // Each time a little later.
+        let end = Instant::now() + Duration::from_micros(round * round * 40);
+        let mut next = 1;
+        while Instant::now() < end {
+            while front.desk.offer(&[&order(next)], None).is_ok() {
+                next += 1;
+            }
+            front.look();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        front.look();
+        let done = front.finished.len() as u64;
+        assert!(front.finished.iter().copied().eq(0..done), "{round}: {:?}", front.finished);
+        assert!((1..done).all(|seq| front.report(seq) == order(seq).repeat(ITEMS)), "{round}");
+        assert!(order(done).repeat(ITEMS).starts_with(front.report(done)), "{round}");
+        assert!((done + 1..next).all(|seq| front.report(seq).is_empty()), "{round}");
+        let left = done + u64::from(front.desk.running().is_some());
+        assert!((left..next).all(|seq| front.desk.revoke(seq)), "{round}: {left} of {next}");
+    }
+}
+
 fn a_worker_killed_while_it_passes_a_revoked_order_loses_nothing(method: StartMethod) {
     let (mut front, kit) = Front::new();
     let seqs = [b"one", b"two"].map(|order| front.desk.offer(&[order], None).unwrap());
@@ -262,7 +304,7 @@ fn sum(kit: WorkerKit) {
     }
 }
 
-fn large_bodies_go_by_a_tray_from_the_second_on_and_its_memory_is_given_back(method: StartMethod) {
+fn large_bodies_go_by_a_tray_and_its_memory_is_given_back(method: StartMethod) {
     const MIB: usize = 1 << 20;
     let (mut front, kit) = Front::new();
     let child = start(method, sum, (kit,));
@@ -270,7 +312,7 @@ fn large_bodies_go_by_a_tray_from_the_second_on_and_its_memory_is_given_back(met
     let mut sent = 1;
     for round in 0..2 {
         for (len, way) in
-            [65_537, 3 * MIB + 5, MIB, 10, 4 * MIB + 1, 100_001, 64 * MIB + 3].into_iter().zip(*b"mttottm")
+            [65_537, 3 * MIB + 5, MIB, 10, 4 * MIB + 1, 100_001, 65 * MIB + 3].into_iter().zip(*b"tttottm")
         {
             let (body, descriptors) = (vec![len as u8; len], vec![null.as_fd(); len % 3 * 150]);
             let parcel = Parcel { body: &body, descriptors: &descriptors };

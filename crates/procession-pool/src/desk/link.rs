@@ -4,9 +4,9 @@
 //! gives it up, and begins anew later; whoever receives throws the part away.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use procession_sys::{Deadline, Interest, PacketSocket, poll_one, sealed_file};
+use procession_sys::{Deadline, Interest, PacketSocket, is_open, poll_one, sealed_file};
 use procession_wire::frame::{Assembler, BodyPlace, Frame, FrameError, PACKET_BYTES_MAX, begins_frame, plan};
 
 use super::waiting::RECHECK;
@@ -69,6 +69,11 @@ impl Link {
                 poll_one(&self.socket, Interest::Write, Deadline::after(RECHECK))?;
             }
         })
+    }
+
+    /// Whether its descriptor is one.
+    pub(super) fn is_open(&self) -> bool {
+        is_open(self.socket.as_fd().as_raw_fd())
     }
 
     /// The next frame; `WouldBlock` if not all of it has come, `UnexpectedEof` when the other side is gone.

@@ -34,7 +34,9 @@ use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::AtomicU64;
 
-use procession_sys::{Access, Bell, MemoryFile, PacketSocket, SharedMap, is_too_many_in_flight, memory_file};
+use procession_sys::{
+    Access, AccessError, Bell, MemoryFile, PacketSocket, SharedMap, is_too_many_in_flight, memory_file,
+};
 use procession_wire::Descriptor;
 use procession_wire::frame::Frame;
 use serde::{Deserialize, Serialize};
@@ -49,7 +51,7 @@ use self::link::Link;
 use self::stream::{STREAM_BYTES, Stream};
 use self::tray::Tray;
 use self::waiting::Kernel;
-use self::words::{LET_GO, MAY_SPIN, RETIRE, Size, Words};
+use self::words::{LET_GO, MAY_SPIN, Progress, RETIRE, Short, Size, Words};
 
 /// An order's number. No two orders of a desk have the same.
 pub(crate) type Seq = u64;
@@ -68,6 +70,8 @@ const LINE: usize = 16;
 
 type DeskWords<'w> = Words<'w, AtomicU64, LINE>;
 
+const SHORT_ORDER: usize = DeskWords::SHORT_ORDER;
+const SHORT_REPORT: usize = DeskWords::SHORT_REPORT;
 const WORDS: usize = DeskWords::count(ORDERS_MAX);
 
 const ORDERS_AT: usize = (WORDS * size_of::<u64>()).next_multiple_of(4096);
@@ -164,6 +168,8 @@ pub(crate) struct Desk {
     revoked: u64,
     /// The order whose report is being read.
     reading: Seq,
+    /// Where that report begins.
+    began: u64,
     /// As far as reports were read.
     read: u64,
     /// Frames that have come.
@@ -201,6 +207,7 @@ impl Desk {
             ends: [0; ORDERS_MAX],
             revoked: 0,
             reading: INITIALIZER,
+            began: 0,
             read: 0,
             frames: 0,
             untold: INITIALIZER,
@@ -235,16 +242,39 @@ impl Desk {
         if let Some(parcel) = parcel {
             self.send(seq, parcel, end)?;
         }
-        let mut at = self.order_at;
-        for part in parts {
-            ORDERS.write(&self.map, at, part).map_err(|error| NotOffered::System(error.into()))?;
-            at += part.len() as u64;
+        if bytes <= SHORT_ORDER {
+            self.write_short(seq, parts, bytes);
+        } else {
+            self.write_order(parts).map_err(|error| NotOffered::System(error.into()))?;
         }
         (self.order_at, self.next) = (end, seq + 1);
         self.ends[place(seq)] = end;
         self.revoked &= !bit(seq);
         self.words().offer(&self.kernel(), seq, size);
         Ok(seq)
+    }
+
+    /// Writes an order into its line.
+    #[inline]
+    fn write_short(&self, seq: Seq, parts: &[&[u8]], bytes: usize) {
+        let mut short = Short::default();
+        let room: &mut [u8] = bytemuck::cast_slice_mut(&mut short);
+        let mut at = 0;
+        for part in parts {
+            room[at..at + part.len()].copy_from_slice(part);
+            at += part.len();
+        }
+        self.words().write_order(seq, &short, bytes);
+    }
+
+    /// Writes an order into its stream.
+    fn write_order(&self, parts: &[&[u8]]) -> Result<(), AccessError> {
+        let mut at = self.order_at;
+        for part in parts {
+            ORDERS.write(&self.map, at, part)?;
+            at += part.len() as u64;
+        }
+        Ok(())
     }
 
     /// Whether the next order may have the next number, and end there.
@@ -286,7 +316,7 @@ impl Desk {
     fn send(&mut self, seq: Seq, parcel: Parcel<'_>, end: u64) -> Result<(), NotOffered> {
         self.look_at_taken()?;
         let sent = if self.tray.take(parcel, self.orders_taken) {
-            self.let_go_of_tray(false);
+            self.wish(self.wishes & !LET_GO);
             self.tray.try_send(&self.link, kind_of(seq), parcel, end)
         } else {
             self.link.try_send(kind_of(seq), parcel)
@@ -368,7 +398,7 @@ impl Desk {
             }
             let progress = self.words().progress(self.reading);
             if progress.end > self.read {
-                drained.bytes += self.read_to(progress.end, into)?;
+                drained.bytes += self.read_to(progress, into)?;
             } else if progress.is_done && progress.end < self.read {
                 return Err(Corrupt::Position.into());
             }
@@ -379,6 +409,7 @@ impl Desk {
                 return Ok(());
             }
             self.reading += 1;
+            self.began = self.read;
             drained.finished += 1;
         }
     }
@@ -391,14 +422,21 @@ impl Desk {
         }
     }
 
-    /// Reads reports up to there, and frees what it has read.
-    fn read_to(&mut self, end: u64, into: &mut dyn FnMut(Seq, &[u8])) -> Result<u64, Corrupt> {
-        let bytes = end - self.read;
+    /// Reads what has come of a report, and frees it.
+    fn read_to(&mut self, progress: Progress, into: &mut dyn FnMut(Seq, &[u8])) -> Result<u64, Corrupt> {
+        let bytes = progress.end - self.read;
         if bytes > STREAM_BYTES {
             return Err(Corrupt::Position);
         }
-        while self.read < end {
-            let len = (end - self.read).min(READ_BYTES as u64) as usize;
+        if progress.is_done && bytes <= SHORT_REPORT as u64 && self.read == self.began {
+            self.read = progress.end;
+            let short = self.words().read_report(self.reading, bytes as usize);
+            self.words().free_reports(self.read);
+            into(self.reading, &bytemuck::cast_slice(&short)[..bytes as usize]);
+            return Ok(bytes);
+        }
+        while self.read < progress.end {
+            let len = (progress.end - self.read).min(READ_BYTES as u64) as usize;
             REPORTS.read(&self.map, self.read, &mut self.buffer[..len]).map_err(|_| Corrupt::Position)?;
             self.read += len as u64;
             words_of(&self.map).free_reports(self.read);
@@ -458,7 +496,7 @@ impl Desk {
         self.words().listen(0);
     }
 
-    /// Whether the worker may spin for a while before it sleeps.
+    /// Whether the worker may spin for a while before it sleeps; from its next wait on, so this costs next to nothing.
     pub(crate) fn let_spin(&mut self, may_spin: bool) {
         self.wish(if may_spin { self.wishes | MAY_SPIN } else { self.wishes & !MAY_SPIN });
     }
@@ -466,6 +504,7 @@ impl Desk {
     /// Tells the worker to end when it has done what it was offered.
     pub(crate) fn retire(&mut self) {
         self.wish(self.wishes | RETIRE);
+        self.words().wake(&self.kernel());
     }
 
     /// Gives the memory back that is kept for large bodies, here and in the worker; for when no more of them come for a while.
@@ -476,7 +515,8 @@ impl Desk {
         }
         let has_let_go = self.look_at_taken().is_ok() && self.tray.let_go(self.orders_taken);
         if has_let_go {
-            self.let_go_of_tray(true);
+            self.wish(self.wishes | LET_GO);
+            self.words().wake(&self.kernel());
         }
         has_let_go
     }
@@ -486,15 +526,11 @@ impl Desk {
         self.tray.is_kept()
     }
 
-    /// Has the worker give its part of that memory back, or keep it.
-    fn let_go_of_tray(&mut self, lets_go: bool) {
-        self.wish(if lets_go { self.wishes | LET_GO } else { self.wishes & !LET_GO });
-    }
-
+    /// Says what the worker is to do when it looks next.
     fn wish(&mut self, wishes: u64) {
         if wishes != self.wishes {
             self.wishes = wishes;
-            self.words().wish(&self.kernel(), wishes);
+            self.words().wish(wishes);
         }
     }
 }

@@ -11,10 +11,10 @@ use super::link::{Link, Parcel};
 use super::stream::STREAM_BYTES;
 use super::tray::{IN_TRAY, Received, Table};
 use super::waiting::Kernel;
-use super::words::{Next, Size};
+use super::words::{Next, Short, Size};
 use super::{
-    Bells, DESK_BYTES, DeskWords, INITIALIZER, Listener, ORDER_BYTES_MAX, ORDERS, REPORTS, Seq, WorkerKit, kind_of,
-    order_room, words_of,
+    Bells, DESK_BYTES, DeskWords, INITIALIZER, Listener, ORDER_BYTES_MAX, ORDERS, REPORTS, SHORT_ORDER, SHORT_REPORT,
+    Seq, WorkerKit, kind_of, order_room, words_of,
 };
 
 /// When more than this is unread, the pool is called.
@@ -44,6 +44,8 @@ pub(crate) struct Seat {
     current: Seq,
     /// Where the next order begins in its stream.
     order_at: u64,
+    /// Where that report begins.
+    began: u64,
     /// As far as reports were written.
     written: u64,
     /// As far as the pool is known to have read them.
@@ -67,6 +69,7 @@ impl Seat {
             next: INITIALIZER + 1,
             current: INITIALIZER,
             order_at: 0,
+            began: 0,
             written: 0,
             read: 0,
             frames: 0,
@@ -91,8 +94,17 @@ impl Seat {
     pub(crate) fn next_order(&mut self) -> io::Result<Option<Order>> {
         loop {
             match self.words().await_next(&Kernel::new(&self.map), self.next, self.table.is_kept()) {
-                Some(Next::Offered) if self.words().begin(self.next) => return self.take().map(Some),
-                Some(Next::Offered) => {} // It was revoked at the last moment.
+                Some(Next::Offered) => {
+                    let size = self.size()?;
+                    // Another worker can do what is not begun here.
+                    if size.has_parcel && !self.has_link() {
+                        return Err(io::Error::new(io::ErrorKind::NotConnected, "the link of this worker was closed"));
+                    }
+                    // Else it was revoked at the last moment.
+                    if self.words().begin(self.next) {
+                        return self.take(size).map(Some);
+                    }
+                }
                 Some(Next::Revoked) => self.skip()?,
                 Some(Next::Nothing) => self.table.let_go(),
                 None => return Ok(None),
@@ -109,18 +121,33 @@ impl Seat {
         Ok(size)
     }
 
+    /// Whether its link is there: what ran here may have closed descriptors that it did not own.
+    pub(crate) fn has_link(&self) -> bool {
+        self.link.is_open()
+    }
+
     /// Reads the order that has just begun.
-    fn take(&mut self) -> io::Result<Order> {
+    fn take(&mut self, size: Size) -> io::Result<Order> {
         fail_point!("desk: begun");
         let seq = self.next;
-        let size = self.size()?;
-        let mut bytes = vec![0; size.bytes as usize];
-        ORDERS.read(&self.map, self.order_at, &mut bytes)?;
+        let bytes = self.read_order(size.bytes as usize)?;
         let parcel = if size.has_parcel { self.receive(seq, true)? } else { None };
         fail_point!("desk: taken");
         self.pass(size);
-        self.current = seq;
+        (self.current, self.began) = (seq, self.written);
         Ok(Order { seq, bytes, parcel })
+    }
+
+    /// The bytes of the next order.
+    #[inline]
+    fn read_order(&self, len: usize) -> io::Result<Vec<u8>> {
+        if len <= SHORT_ORDER {
+            let short = self.words().read_order(self.next, len);
+            return Ok(bytemuck::cast_slice(&short)[..len].to_vec());
+        }
+        let mut bytes = vec![0; len];
+        ORDERS.read(&self.map, self.order_at, &mut bytes)?;
+        Ok(bytes)
     }
 
     /// Passes an order that was revoked.
@@ -217,9 +244,23 @@ impl Seat {
     pub(crate) fn finish(&mut self, seq: Seq) {
         debug_assert_eq!(seq, self.current, "one order after the other");
         fail_point!("desk: to finish");
+        let len = self.written - self.began;
+        if len <= SHORT_REPORT as u64 {
+            self.write_short(seq, len as usize);
+        }
         self.words().finish(seq, self.written, self.frames);
         fail_point!("desk: finished");
         self.call();
+    }
+
+    /// Writes a short report into its line as well. That costs nothing while it grows, which a long one would pay for.
+    #[inline]
+    fn write_short(&self, seq: Seq, len: usize) {
+        let mut short = Short::default();
+        let into: &mut [u8] = bytemuck::cast_slice_mut(&mut short);
+        // A desk's mapping is as long as a desk.
+        let _ = REPORTS.read(&self.map, self.began, &mut into[..len]);
+        self.words().write_report(seq, &short, len);
     }
 
     /// Rings the bell that the pool listens to.

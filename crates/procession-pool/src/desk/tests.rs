@@ -123,22 +123,64 @@ fn orders_are_done_in_order_and_reports_come_whole() {
 }
 
 #[test]
-fn a_sleeping_worker_is_woken_by_an_order_and_by_the_wish_that_it_ends() {
+fn short_orders_and_reports_are_whole_at_each_length() {
     let (mut front, kit) = Front::new();
-    let worker = worker(kit, echo);
-    for count in 0..5 {
-        front.await_finished(count + 1);
-        let end = Instant::now() + SOON;
-        while procession_sys::futex_sleepers(lower_half(front.desk.map.atomic_u64(2 * LINE * 8).unwrap())).unwrap() == 0
-        {
-            assert!(Instant::now() < end, "it goes to sleep");
-            thread::yield_now();
+    let worker = worker(kit, |seat, order| {
+        for part in order.bytes.chunks(7) {
+            seat.append(part).unwrap();
         }
-        if count < 4 {
-            front.offer(b"again");
-        }
+    });
+    let bytes: Vec<u8> = (1..=100).collect();
+    for len in 0..bytes.len() {
+        let (first, second) = bytes[..len].split_at(len / 3);
+        let seq = front.desk.offer(&[first, second], None).unwrap();
+        // Sometimes in parts, sometimes when it is complete.
+        front.await_until("its end", |front| front.finished.contains(&seq));
+        assert_eq!(front.report(seq), &bytes[..len]);
     }
     ends(front, worker);
+}
+
+#[test]
+fn a_short_report_that_was_read_in_part_goes_on_where_it_was_read_to() {
+    let (mut front, kit) = Front::new();
+    let mut seat = Seat::open(kit).unwrap();
+    seat.append(b"first ").unwrap();
+    assert_eq!(front.look().bytes, 6);
+    seat.append(b"second").unwrap();
+    seat.ready(true);
+    let drained = front.look();
+    assert_eq!((drained.bytes, drained.finished), (6, 1));
+    assert_eq!(front.report(INITIALIZER), b"first second");
+}
+
+/// Waits until the worker sleeps.
+fn await_sleep(front: &Front) {
+    let end = Instant::now() + SOON;
+    // The third word of the desk, which the worker marks.
+    let sleeper = lower_half(front.desk.map.atomic_u64(2 * LINE * size_of::<u64>()).unwrap());
+    while procession_sys::futex_sleepers(sleeper).unwrap() == 0 {
+        assert!(Instant::now() < end, "it goes to sleep");
+        thread::yield_now();
+    }
+}
+
+#[test]
+fn a_sleeping_worker_is_woken_by_an_order_and_by_the_wish_that_it_ends() {
+    // So many that it would take too long if they had to look by themselves.
+    const WORKERS: u32 = 10;
+    let began = Instant::now();
+    for _ in 0..WORKERS {
+        let (mut front, kit) = Front::new();
+        let worker = worker(kit, echo);
+        front.await_finished(1);
+        await_sleep(&front);
+        front.offer(b"again");
+        front.await_finished(2);
+        await_sleep(&front);
+        ends(front, worker);
+    }
+    assert!(began.elapsed() < WORKERS * waiting::RECHECK / 2, "{:?}", began.elapsed());
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The tray: memory in which a pool hands large arguments to one worker, again and again.
 //!
 //! A sealed memory file is new for each body: its pages are found, mapped one by one and given back, which takes several
-//! times as long as to copy what is in them. So from the second large body on there is one file that both sides keep mapped.
+//! times as long as to copy what is in them. So from the first large body on there is one file that both sides keep mapped.
 //! The pool writes it when the worker has nothing there, and the worker copies it out before it says that it has taken the
 //! order: so nobody reads what the other may be writing. Neither keeps a descriptor.
 //!
@@ -32,9 +32,8 @@ pub(super) const IN_TRAY: u8 = 0x40;
 /// The pool's side.
 #[derive(Debug, Default)]
 pub(super) struct Tray {
-    /// None before there were two large bodies.
+    /// None before there was a large body.
     kept: Option<Kept>,
-    is_due: bool,
 }
 
 #[derive(Debug)]
@@ -61,9 +60,6 @@ impl Tray {
     pub(super) fn take(&mut self, parcel: Parcel<'_>, orders_taken: u64) -> bool {
         let bytes = parcel.body.len();
         if !(BODY_INLINE_MAX + 1..=TRAY_BYTES_MAX).contains(&bytes) || parcel.descriptors.len() >= DESCRIPTORS_MAX {
-            return false;
-        }
-        if !std::mem::replace(&mut self.is_due, true) {
             return false;
         }
         if self.kept.as_ref().is_some_and(|kept| kept.used_until > orders_taken) {

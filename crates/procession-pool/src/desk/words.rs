@@ -17,6 +17,9 @@
 //! sent by then, and one more than the order's number. Before that it shows the same of the order that it is reporting on
 //! in two words of the desk, which nobody looks at all the time. Places and frames are counted since ever.
 //!
+//! What is left of both lines holds a short order, and a short report again when it is complete: then nobody waits for yet
+//! another line to come from the other processor.
+//!
 //! Who goes to sleep marks a word, looks once more, and sleeps. Who has something to tell has it done first, and then looks
 //! for the mark. Marks are changed by exchanges alone, which come one after the other: so either the sleeper's mark is
 //! seen, or it sees what was done.
@@ -54,6 +57,12 @@ const REPORT_END: usize = 0;
 const FRAMES: usize = 1;
 const DONE: usize = 2;
 const REPORT: usize = 3;
+
+/// Words of a line of 64 bytes, where lines are not just words.
+const LINE_WORDS: usize = 8;
+
+/// The words that a short order, or a short report, has in its line.
+pub(super) type Short = [u64; LINE_WORDS];
 
 const OFFERED: u64 = 0;
 const BEGUN: u64 = 1;
@@ -119,6 +128,10 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
     const SECOND: usize = if LINE > ORDER { LINE } else { ORDER };
     const STRIDE: usize = Self::SECOND + if LINE > REPORT { LINE } else { REPORT };
 
+    /// So many bytes a short order has at most, and a short report.
+    pub(super) const SHORT_ORDER: usize = if LINE < LINE_WORDS { 0 } else { (LINE_WORDS - ORDER) * size_of::<u64>() };
+    pub(super) const SHORT_REPORT: usize = if LINE < LINE_WORDS { 0 } else { (LINE_WORDS - REPORT) * size_of::<u64>() };
+
     /// So many there are for so many orders.
     pub(super) const fn count(window: usize) -> usize {
         HEADER * LINE + window * Self::STRIDE
@@ -148,6 +161,14 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
     }
 
     // The pool's side.
+
+    /// Writes a short order into its line, before it is offered.
+    #[inline]
+    pub(super) fn write_order(self, seq: Seq, short: &Short, bytes: usize) {
+        for (at, word) in short[..bytes.div_ceil(size_of::<u64>())].iter().enumerate() {
+            self.order(seq, ORDER + at).store(*word, Relaxed);
+        }
+    }
 
     /// Offers an order whose bytes, and whose frame, are there, and wakes the worker.
     #[inline]
@@ -190,6 +211,16 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         Progress { is_done: true, end, frames }
     }
 
+    /// Reads a short report, which is complete.
+    #[inline]
+    pub(super) fn read_report(self, seq: Seq, bytes: usize) -> Short {
+        let mut short = Short::default();
+        for (at, word) in short[..bytes.div_ceil(size_of::<u64>())].iter_mut().enumerate() {
+            *word = self.report(seq, REPORT + at).load(Relaxed);
+        }
+        short
+    }
+
     /// Wakes the worker if it sleeps.
     #[inline]
     pub(super) fn wake(self, world: &impl World<Word = W>) {
@@ -228,10 +259,9 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         }
     }
 
-    /// Says what the worker is to do, and wakes it.
-    pub(super) fn wish(self, world: &impl World<Word = W>, wishes: u64) {
+    /// Says what the worker is to do, which it sees when it looks next.
+    pub(super) fn wish(self, wishes: u64) {
         self.desk(WISHES).store(wishes, Release);
-        self.wake(world);
     }
 
     /// What the worker has said of itself.
@@ -268,6 +298,16 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         Size { bytes: word & !HAS_PARCEL, has_parcel: word & HAS_PARCEL != 0 }
     }
 
+    /// Reads a short order, which has begun.
+    #[inline]
+    pub(super) fn read_order(self, seq: Seq, bytes: usize) -> Short {
+        let mut short = Short::default();
+        for (at, word) in short[..bytes.div_ceil(size_of::<u64>())].iter_mut().enumerate() {
+            *word = self.order(seq, ORDER + at).load(Relaxed);
+        }
+        short
+    }
+
     /// Gives the pool room for orders.
     #[inline]
     pub(super) fn free_orders(self, end: u64) {
@@ -283,6 +323,14 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
     /// Shows so many frames.
     pub(super) fn publish_frames(self, frames: u64) {
         self.desk(SENT).store(frames, Release);
+    }
+
+    /// Writes a short report into its line, before it is complete.
+    #[inline]
+    pub(super) fn write_report(self, seq: Seq, short: &Short, bytes: usize) {
+        for (at, word) in short[..bytes.div_ceil(size_of::<u64>())].iter().enumerate() {
+            self.report(seq, REPORT + at).store(*word, Relaxed);
+        }
     }
 
     /// Says that an order's report is complete, which ends there.

@@ -218,7 +218,9 @@ impl Core {
         };
         let Call { function, arguments } = &entry.call;
         let heading = heading(*function);
+        listen(&member.desk, self.listener); // Before it has anything to tell: it may be done at once.
         let is_small = arguments.descriptor_count() == 0 && arguments.bytes().len() <= INLINE_MAX;
+        listen(&member.desk, self.listener); // Before the worker can have finished it, which it tells once.
         let offered = if is_small {
             member.desk.offer(&[&heading, arguments.bytes()], None)
         } else {
@@ -229,11 +231,14 @@ impl Core {
             Ok(seq) => {
                 entry.offer = Some((worker, seq));
                 member.offers.push_back(Offer { seq, task, reply: Reply::default() });
-                listen(&member.desk, self.listener);
                 self.let_spin(worker);
                 None
             }
-            Err(NotOffered::NoRoom | NotOffered::Gone) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::NoRoom) => Some(Event::NoRoom { worker, task }),
+            Err(NotOffered::Gone) => {
+                member.desk.retire(); // If it has not died, it has closed its link, and is to end.
+                Some(Event::NoRoom { worker, task })
+            }
             Err(NotOffered::Corrupt(_)) => {
                 let _ = member.process.kill();
                 Some(Event::NoRoom { worker, task })
@@ -423,11 +428,14 @@ impl Core {
         }
     }
 
-    /// Somebody is to be told of ends who does not drive: not even the background thread may doze over them.
-    pub(super) fn attend(&mut self) {
-        if !self.is_driven {
-            self.listen(Some(Listener::Background));
+    /// Somebody is to be told of ends who does not drive: not even the background thread may doze over them. True if it is to
+    /// look at once.
+    pub(super) fn attend(&mut self) -> bool {
+        if self.is_driven {
+            return false;
         }
+        self.listen(Some(Listener::Background));
+        self.has_news()
     }
 
     /// Asks the workers that something is expected from to ring for whoever is to listen.

@@ -51,8 +51,8 @@ impl Backend for Engine {
     }
 
     fn attend(&self) {
-        if self.is_own() {
-            self.core.lock().attend();
+        if self.is_own() && self.core.lock().attend() {
+            self.bells.of(Listener::Background).ring();
         }
     }
 }

@@ -8,7 +8,7 @@ use procession_launch::Passable;
 use crate::call::{self, Call, Item, Items, RAN};
 use crate::cell::{Chunk, End};
 use crate::error::TaskError;
-use crate::future::no_result;
+use crate::future::{no_result, result_of};
 
 /// What of a chunk is to be submitted anew.
 pub(super) struct Again {
@@ -54,20 +54,15 @@ impl Reading {
         let Some(end) = self.chunk.cell.end() else { return Some(Err(TaskError::WouldBlock)) };
         let (bytes, parcels) = Self::report(end).rest();
         let mut items = Items::of(&bytes[self.bytes..], &parcels[self.parcels..]);
-        let item = items.next::<R>();
-        if !matches!(item, Some(Item::Ran(_)) | None) {
+        let result = items.next::<R>().and_then(result_of);
+        if result.is_some() {
             let (rest, rest_parcels) = items.rest();
             (self.bytes, self.parcels) = (bytes.len() - rest.len(), parcels.len() - rest_parcels.len());
         }
-        Some(match item {
-            Some(Item::Value(value)) => Ok(value),
-            Some(Item::Fault(fault)) => Err(fault.into()),
-            Some(Item::Undecodable(error)) => Err(TaskError::Decode { reason: error.to_string() }),
-            Some(Item::Ran(_)) | None => Err(self.missing()),
-        })
+        Some(result.unwrap_or_else(|| Err(self.missing())))
     }
 
-    /// Reads all that is left.
+    /// Reads all that is left. As [`Self::next`] for each, without looking for its place.
     pub(super) fn read_all<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
         self.read_values(take);
         while let Some(result) = self.next() {

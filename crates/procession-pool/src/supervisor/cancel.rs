@@ -2,7 +2,7 @@
 
 use super::tasks::Place;
 use super::vocabulary::{Action, TaskId, Verdict, WorkerId};
-use super::workers::{Asked, Doom, Phase};
+use super::workers::{Asked, Phase};
 use super::{Step, Supervisor};
 
 impl Supervisor {
@@ -18,22 +18,20 @@ impl Supervisor {
     fn cancel_offered(&mut self, worker: WorkerId, task: TaskId, kill: bool, step: &mut Step<'_>) {
         let Some(it) = self.workers.get_mut(worker) else { return };
         let Some(position) = it.position(task) else { return };
-        if it.phase() != Phase::Ready {
-            // It is dying of this task, whose verdict alone can change.
-            it.doom = it.doom.map(|doom| if kill { Doom::Cancelled(task) } else { doom });
-            return;
-        }
-        match it.orders()[position].asked {
-            Asked::Nothing => self.revoke(worker, position, Asked::ToCancel { kill }, step),
-            Asked::ToMove => {
-                self.workers.ask(worker, position, Asked::ToCancel { kill });
+        let asked = it.orders()[position].asked;
+        // Who is killed dies of this task, whose verdict alone can change.
+        let is_dying = it.phase() != Phase::Ready;
+        let kill_too = kill || asked.is_kill();
+        match asked {
+            Asked::Nothing if !is_dying => return self.revoke(worker, position, Asked::ToCancel { kill }, step),
+            Asked::Nothing | Asked::HasBegun { .. } => {
+                self.workers.ask(worker, position, Asked::HasBegun { kill: kill_too });
             }
-            Asked::ToCancel { kill: former } => {
-                self.workers.ask(worker, position, Asked::ToCancel { kill: kill || former });
+            Asked::ToMove | Asked::ToCancel { .. } => {
+                self.workers.ask(worker, position, Asked::ToCancel { kill: kill_too });
             }
-            Asked::HasBegun if kill => self.doom(worker, task, step),
-            Asked::HasBegun => {}
         }
+        self.press(worker, step);
     }
 
     pub(super) fn revoked(&mut self, worker: WorkerId, task: TaskId, is_revoked: bool, step: &mut Step<'_>) {
@@ -54,33 +52,25 @@ impl Supervisor {
             self.rest(worker, step);
             return;
         }
-        self.workers.ask(worker, position, Asked::HasBegun);
-        if asked == (Asked::ToCancel { kill: true }) {
-            self.doom(worker, task, step);
-        }
+        self.workers.ask(worker, position, Asked::HasBegun { kill: asked.is_kill() });
+        self.press(worker, step);
         // Its time may be over since it was asked.
         self.look_at_clock(worker, step);
     }
 
-    /// Kills a worker for the task that it has begun, as soon as it has nothing else.
-    fn doom(&mut self, worker: WorkerId, task: TaskId, step: &mut Step<'_>) {
-        if let Some(it) = self.workers.get_mut(worker) {
-            it.doom = Some(Doom::Cancelled(task));
-        }
-        self.press(worker, step);
-    }
-
-    /// Goes on with a worker that is to be killed for a task: whatever else it has is taken back before.
+    /// Goes on with a worker that is to be killed for the task in front, if it has begun: whatever else it has is taken back
+    /// before. If the task has finished and its report is on its way, one of the others has begun, and nobody is killed.
     pub(super) fn press(&mut self, worker: WorkerId, step: &mut Step<'_>) {
-        let Some(it) = self.workers.get(worker) else { return };
-        let Some(task) = it.doom.map(Doom::task).filter(|_| it.phase() == Phase::Ready) else { return };
-        if it.orders().len() == 1 && it.position(task) == Some(0) {
+        let Some(it) = self.workers.get(worker).filter(|it| it.phase() == Phase::Ready) else { return };
+        if it.orders().front().is_none_or(|order| order.asked != (Asked::HasBegun { kill: true })) {
+            return;
+        }
+        if it.ahead() == 0 {
             return self.kill(worker, step);
         }
         // From the last on, so that they come back in their order.
-        for position in (0..it.orders().len()).rev() {
-            let order = self.workers.get(worker).map(|it| it.orders()[position]);
-            if order.is_some_and(|order| order.task != task && order.asked == Asked::Nothing) {
+        for position in (1..it.orders().len()).rev() {
+            if self.workers.get(worker).is_some_and(|it| it.orders()[position].asked == Asked::Nothing) {
                 self.revoke(worker, position, Asked::ToMove, step);
             }
         }

@@ -141,11 +141,12 @@ impl Supervisor {
         if self.workers.iter().any(|it| it.orders().iter().any(|order| order.asked == Asked::ToMove)) {
             return;
         }
-        let can_move = |it: &&Worker| it.phase() == Phase::Ready && it.ahead() > 0 && it.last_is_unasked();
+        let can_move = |it: &&Worker| it.phase() == Phase::Ready && it.ahead() > 0 && it.next_is_unasked();
         let soonest = self.workers.iter().filter(can_move).map(|it| (worth_moving_at(it), it.id)).min();
         match soonest {
             Some((at, _)) if at > step.now => self.alarm.want(at),
-            Some((_, worker)) => self.revoke_last(worker, Asked::ToMove, step),
+            // The one that would begin next: tasks begin in their order.
+            Some((_, worker)) => self.revoke(worker, 1, Asked::ToMove, step),
             None => {}
         }
     }
@@ -157,14 +158,9 @@ impl Supervisor {
         self.workers.ask(worker, position, asked);
         step.say(Action::Revoke { worker, task });
     }
-
-    fn revoke_last(&mut self, worker: WorkerId, asked: Asked, step: &mut Step<'_>) {
-        let ahead = self.workers.get(worker).map_or(0, Worker::ahead);
-        self.revoke(worker, ahead, asked, step);
-    }
 }
 
-/// From when on it is worth while to move the last task of a worker that has several.
+/// From when on it is worth while to move a task of a worker that has several.
 fn worth_moving_at(worker: &Worker) -> Duration {
     if worker.pace.time_of(worker.ahead()) >= MOVE_AFTER {
         return Duration::ZERO;

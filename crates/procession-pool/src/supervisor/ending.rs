@@ -1,7 +1,7 @@
 //! How many workers there are: their starts and ends, and the end of all. And what is due at a time.
 
 use super::vocabulary::{Action, Verdict, WorkerId};
-use super::workers::{Doom, Phase, Worker};
+use super::workers::{Phase, Worker};
 use super::{Step, Supervisor};
 
 impl Supervisor {
@@ -97,7 +97,7 @@ impl Supervisor {
         let is_unsure = it.orders().front().is_some_and(|order| order.asked.is_open());
         match it.deadline.filter(|_| !is_unsure) {
             Some(deadline) if deadline <= step.now => {
-                it.doom = it.orders().front().map(|order| Doom::TimedOut(order.task));
+                it.timed_out = it.orders().front().map(|order| order.task);
                 self.kill(worker, step);
             }
             Some(deadline) => self.alarm.want(deadline),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::starts::Omen;
 use super::vocabulary::{Action, TaskId, Verdict, WorkerId};
-use super::workers::{Asked, Doom, Phase, Worker};
+use super::workers::{Asked, Phase, Worker};
 use super::{BACKOFF_MAX, POISON_DEATHS_MAX, Step, Supervisor};
 
 impl Supervisor {
@@ -45,12 +45,10 @@ impl Supervisor {
         it.busy_since = step.now;
         it.has_finished_any = true;
         it.stuffed_until = None;
-        let is_doomed = it.doom.is_some_and(|doom| doom.task() == task);
-        let is_unwanted = is_doomed || it.orders()[position].asked == (Asked::ToCancel { kill: true });
+        let is_unwanted = it.timed_out == Some(task) || it.orders()[position].asked.is_kill();
         if it.phase() == Phase::Ready {
             // Nobody is to be killed for what has finished.
             it.deadline = None;
-            it.doom = it.doom.filter(|_| !is_doomed);
         }
         self.workers.remove_order(worker, position);
         self.starts.finished();
@@ -68,19 +66,17 @@ impl Supervisor {
         // From the last on, as each comes first in the queue.
         for order in dead.orders().iter().rev() {
             let task = order.task;
-            match dead.doom.filter(|doom| doom.task() == task) {
-                Some(Doom::TimedOut(_)) => self.timed_out(task, step),
-                Some(Doom::Cancelled(_)) => self.resolve(task, Verdict::Cancelled, step),
-                None if running == Some(task) && order.asked != (Asked::ToCancel { kill: true }) => {
-                    self.lost(task, step);
-                }
-                None if matches!(order.asked, Asked::ToCancel { .. }) => {
-                    self.resolve(task, Verdict::Cancelled, step);
-                }
-                None => {
-                    self.tasks.hold(task);
-                    self.tasks.push_first(task);
-                }
+            if order.asked.is_kill() {
+                self.resolve(task, Verdict::Cancelled, step);
+            } else if dead.timed_out == Some(task) {
+                self.timed_out(task, step);
+            } else if running == Some(task) {
+                self.lost(task, step);
+            } else if matches!(order.asked, Asked::ToCancel { .. }) {
+                self.resolve(task, Verdict::Cancelled, step);
+            } else {
+                self.tasks.hold(task);
+                self.tasks.push_first(task);
             }
         }
         self.take_omen(&dead, step);

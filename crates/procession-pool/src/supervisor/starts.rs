@@ -9,12 +9,14 @@
 
 use std::time::Duration;
 
-/// How many workers that were never ready make a storm at least, for a small pool.
-const STORM_DEATHS_MAX: u32 = 8;
+/// How many workers in a row that were never ready make a storm in a small pool; twice as many as it has, in a large one.
+pub const STORM_DEATHS_MAX: u32 = 8;
 
-/// How long the next start waits after the first worker that was never ready, and at most after many.
+/// How long the next start waits after the first worker that was never ready.
 const RESTART_BACKOFF: Duration = Duration::from_millis(10);
-const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(1);
+
+/// How long the next start waits at most after workers that were never ready.
+pub const RESTART_BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// How many workers in a row may die ready and without having finished anything before starts are spaced, at least.
 const BARREN_DEATHS_FREE: u32 = 16;

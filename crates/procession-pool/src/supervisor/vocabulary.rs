@@ -87,7 +87,7 @@ pub(crate) enum Action {
     Start { worker: WorkerId },
     /// Give the worker this task, behind those that it has.
     Offer { worker: WorkerId, task: TaskId },
-    /// Take the task back if the worker has not begun it; the answer is `Revoked`.
+    /// Take the task back if the worker has not begun it; the answer is `Revoked`, told before anything else of the task.
     Revoke { worker: WorkerId, task: TaskId },
     /// End the worker's process at once, even if it is stopped; the answer is `Died`.
     Kill { worker: WorkerId },

@@ -29,14 +29,21 @@ pub(super) enum Asked {
     ToCancel {
         kill: bool,
     },
-    /// It was asked to give it back, and had begun it.
-    HasBegun,
+    /// It was asked to give it back, and had begun it; `kill`: it is to be killed.
+    HasBegun {
+        kill: bool,
+    },
 }
 
 impl Asked {
     /// Whether the engine owes an answer.
     pub(super) fn is_open(self) -> bool {
         matches!(self, Self::ToMove | Self::ToCancel { .. })
+    }
+
+    /// Whether the task is not wanted even if it has begun.
+    pub(super) fn is_kill(self) -> bool {
+        matches!(self, Self::ToCancel { kill: true } | Self::HasBegun { kill: true })
     }
 }
 
@@ -46,21 +53,6 @@ impl Asked {
 pub(super) struct Order {
     pub(super) task: TaskId,
     pub(super) asked: Asked,
-}
-
-/// For which task a worker is to be killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Doom {
-    TimedOut(TaskId),
-    Cancelled(TaskId),
-}
-
-impl Doom {
-    pub(super) fn task(self) -> TaskId {
-        match self {
-            Self::TimedOut(task) | Self::Cancelled(task) => task,
-        }
-    }
 }
 
 /// One worker.
@@ -81,7 +73,8 @@ pub(super) struct Worker {
     pub(super) deadline: Option<Duration>,
     /// Until when it is offered nothing, as its desk was full.
     pub(super) stuffed_until: Option<Duration>,
-    pub(super) doom: Option<Doom>,
+    /// The task for which it was killed, whose time was over.
+    pub(super) timed_out: Option<TaskId>,
 }
 
 impl Worker {
@@ -103,14 +96,14 @@ impl Worker {
         self.orders.len().saturating_sub(1)
     }
 
-    /// Whether nothing was asked about the last of them.
-    pub(super) fn last_is_unasked(&self) -> bool {
-        self.orders.back().is_some_and(|order| order.asked == Asked::Nothing)
+    /// Whether nothing was asked about the one behind the front.
+    pub(super) fn next_is_unasked(&self) -> bool {
+        self.orders.get(1).is_some_and(|order| order.asked == Asked::Nothing)
     }
 
-    /// Whether it takes a task behind those that it has: not while one of them is timed, or is to be killed.
+    /// Whether it takes a task behind those that it has: not while one of them is timed.
     pub(super) fn takes_more(&self) -> bool {
-        self.phase == Phase::Ready && self.deadline.is_none() && self.stuffed_until.is_none() && self.doom.is_none()
+        self.phase == Phase::Ready && self.deadline.is_none() && self.stuffed_until.is_none()
     }
 }
 
@@ -182,7 +175,7 @@ impl Workers {
             busy_since: Duration::ZERO,
             deadline: None,
             stuffed_until: None,
-            doom: None,
+            timed_out: None,
         });
         id
     }

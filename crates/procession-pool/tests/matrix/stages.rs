@@ -1,5 +1,6 @@
 //! When a worker is ruined, and what is to come of it.
 
+use std::mem;
 use std::thread;
 use std::time::Duration;
 
@@ -186,6 +187,7 @@ fn check_initializer(cell: Cell, error: TaskError) {
 fn shutdown(cell: Cell) {
     let run = |end: End, go: Event| {
         go.wait().unwrap();
+        mem::forget(go); // Its descriptor may be closed below.
         end.come();
         RESULT
     };

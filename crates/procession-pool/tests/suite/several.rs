@@ -81,9 +81,9 @@ pub(crate) fn waiting_for_an_error_returns_at_the_first(make: Make) {
     let good = executor.submit(square, (2,)).unwrap();
     let _ = good.exception();
     let futures: Vec<_> = (0..2).map(|id| executor.submit(visit, (gate.port(), id)).unwrap()).collect();
-    let cancelled = executor.submit(square, (2,)).unwrap();
     let mut guests = gate.guests(2);
     guests.sort_by_key(|guest| guest.id);
+    let cancelled = executor.submit(square, (2,)).unwrap();
     assert!(cancelled.cancel());
     let all = || [futures[0].clone(), good.clone(), cancelled.clone(), futures[1].clone()];
     let early = wait_futures_timeout(all(), ReturnWhen::FirstException, A_WHILE);

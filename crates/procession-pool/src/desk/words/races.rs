@@ -150,6 +150,12 @@ impl Streams {
     }
 }
 
+/// Has the worker end.
+fn retire(kernel: &Kernel) {
+    words(kernel).wish(RETIRE);
+    words(kernel).wake(kernel);
+}
+
 fn bell(kernel: &Kernel, which: u64) -> &AtomicU64 {
     kernel.word(BELLS + which as usize)
 }
@@ -169,7 +175,7 @@ fn an_order_wakes_who_goes_to_sleep_and_its_end_is_heard() {
         let worker = streams.worker(&kernel);
         streams.offer(&kernel, 1);
         streams.await_report(&kernel, &mut 0, 1, BACKGROUND);
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         assert_eq!(worker.join().unwrap(), [1]);
     });
 }
@@ -180,7 +186,7 @@ fn who_is_to_retire_does_what_was_offered_before_and_wakes_for_it() {
         let streams = Streams::of(0, 1);
         let worker = streams.worker(&kernel);
         streams.offer(&kernel, 1);
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         assert_eq!(worker.join().unwrap(), [1]);
         assert!(words(&kernel).is_done(1));
     });
@@ -194,7 +200,7 @@ fn an_order_is_revoked_or_done() {
         streams.offer(&kernel, 1);
         let is_revoked = words(&kernel).revoke(1);
         assert!(is_revoked || words(&kernel).has_begun(1));
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         assert_eq!(worker.join().unwrap().is_empty(), is_revoked);
         assert_ne!(words(&kernel).is_done(1), is_revoked);
     });
@@ -216,7 +222,7 @@ fn what_comes_after_a_revoked_order_is_done_in_its_place() {
         // Whatever became of the first, the worker has passed it, and the third may stand in its place.
         streams.offer(&kernel, 3);
         streams.await_report(&kernel, &mut read, 3, BACKGROUND);
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         let expected: &[Seq] = if is_revoked { &[2, 3] } else { &[1, 2, 3] };
         assert_eq!(worker.join().unwrap(), expected);
     });
@@ -234,7 +240,7 @@ fn no_item_is_taken_for_another_reports() {
         if is_done {
             streams.drain(&kernel, &mut read, 2);
         }
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         assert_eq!(worker.join().unwrap(), [1, 2]);
         assert!(is_done || streams.drain(&kernel, &mut read, 1));
         assert!(streams.drain(&kernel, &mut read, 2));
@@ -251,7 +257,7 @@ fn a_report_that_has_no_room_goes_on_when_it_is_read() {
         let mut read = 0;
         streams.await_report(&kernel, &mut read, 1, BACKGROUND);
         assert_eq!(read, 2);
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         assert_eq!(worker.join().unwrap(), [1]);
     });
 }
@@ -264,7 +270,7 @@ fn who_listens_to_another_bell_hears_that_one_or_finds_what_it_rings_for() {
         words(&kernel).listen(BACKGROUND);
         streams.offer(&kernel, 1);
         streams.await_report(&kernel, &mut 0, 1, DRIVER);
-        words(&kernel).wish(&kernel, RETIRE);
+        retire(&kernel);
         worker.join().unwrap();
     });
 }

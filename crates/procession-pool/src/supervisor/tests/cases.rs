@@ -82,6 +82,17 @@ fn workers_are_started_as_they_are_needed() {
 }
 
 #[test]
+fn what_waits_behind_a_task_that_may_never_end_gets_a_worker() {
+    let mut case = Case::new(Config { prefetch_max: 4, ..config(2) });
+    assert_eq!(case.submit(0), [Action::Start { worker: 0 }]);
+    assert_eq!(case.tell(Event::Ready { worker: 0 }), [offer(0, 0)]);
+    case.tell(Event::Finished { worker: 0, task: 0, failed: false });
+    assert_eq!(case.submit(1), [offer(0, 1)]);
+    assert_eq!(case.submit(2), [offer(0, 2), Action::Start { worker: 1 }], "the last one was fast");
+    assert_eq!(case.submit(3), [], "nobody is idle, and one is on its way");
+}
+
+#[test]
 fn a_worker_that_dies_costs_the_task_that_it_was_running() {
     let mut case = Case::ready(config(1));
     case.submit(0);
@@ -338,15 +349,16 @@ fn what_waits_behind_a_long_task_goes_to_whoever_is_idle() {
     assert_eq!(case.tell(Event::Tick), [START(1)]);
     let at = case.now + MOVE_AFTER;
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [Action::Wake { at }]);
-    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
-    assert_eq!(case.answer(0, 1, true), [offer(1, 1)]);
+    // The one that would begin next, so that tasks begin in their order.
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.answer(0, 0, true), [offer(1, 0)]);
     case.now += 10 * MS;
-    let finished = case.finish(1, 1);
-    assert_eq!(finished, [resolved(1, Verdict::Completed), Action::Revoke { worker: 0, task: 0 }]);
+    let finished = case.finish(1, 0);
+    assert_eq!(finished, [resolved(0, Verdict::Completed), Action::Revoke { worker: 0, task: 1 }]);
     // Too late: it has just begun.
-    assert_eq!(case.answer(0, 0, false), []);
+    assert_eq!(case.answer(0, 1, false), []);
     assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
-    assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed)]);
+    assert_eq!(case.finish(0, 1), [resolved(1, Verdict::Completed)]);
 }
 
 #[test]
@@ -384,8 +396,12 @@ fn a_task_that_finishes_before_it_is_killed_is_completed() {
     // The next one has begun, so nobody is killed.
     assert_eq!(case.answer(0, 0, false), []);
     assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed)]);
+    // The worker is as good as any other.
+    assert_eq!(case.submit(1), [offer(0, 1)]);
     // And one that is killed too late.
-    assert_eq!(case.tell(Event::CancelAsked { task: 0, kill: true }), [Action::Kill { worker: 0 }]);
+    let killed = Event::CancelAsked { task: 0, kill: true };
+    assert_eq!(case.tell(killed), [Action::Revoke { worker: 0, task: 1 }]);
+    assert_eq!(case.answer(0, 1, true), [Action::Kill { worker: 0 }]);
     assert_eq!(case.finish(0, 0), [resolved(0, Verdict::Completed)]);
     assert_eq!(case.die(0, None), [START(1)]);
 }
@@ -537,14 +553,14 @@ fn a_task_that_is_on_its_way_back_is_canceled_when_it_comes() {
     case.supervisor.config.size = 2;
     case.tell(Event::Tick);
     case.tell(Event::Ready { worker: 1 });
-    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 1 }]);
-    assert_eq!(case.tell(cancel(1, false)), []);
-    let canceled = case.answer(0, 1, true);
-    assert_eq!(canceled, [resolved(1, Verdict::Cancelled), Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.wait(MOVE_AFTER), [Action::Revoke { worker: 0, task: 0 }]);
+    assert_eq!(case.tell(cancel(0, false)), []);
+    let canceled = case.answer(0, 0, true);
+    assert_eq!(canceled, [resolved(0, Verdict::Cancelled), Action::Revoke { worker: 0, task: 1 }]);
     // There was no room for it anyway.
-    case.tell(cancel(0, false));
-    let no_room = case.tell(Event::NoRoom { worker: 0, task: 0 });
-    assert_eq!(no_room[0], resolved(0, Verdict::Cancelled));
+    case.tell(cancel(1, false));
+    let no_room = case.tell(Event::NoRoom { worker: 0, task: 1 });
+    assert_eq!(no_room[0], resolved(1, Verdict::Cancelled));
     // Whoever asked second wants it killed.
     case.tell(cancel(100, false));
     assert_eq!(case.tell(cancel(100, true)), []);
@@ -585,4 +601,18 @@ fn killing_everything_spares_nobody() {
     assert_eq!(case.tell(Event::Started { worker: 3 }), []);
     let kills = [0, 2, 3].map(|worker| Action::Kill { worker });
     assert_eq!(case.tell(Event::KillAll), [&[resolved(0, Verdict::Terminated)], &kills[..]].concat());
+}
+
+#[test]
+fn of_two_tasks_that_are_to_be_killed_the_one_that_runs_is() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    let cancel = |task| Event::CancelAsked { task, kill: true };
+    // The first has finished, which nobody has heard of yet.
+    case.tell(cancel(0));
+    assert_eq!(case.answer(0, 0, false), []);
+    case.tell(cancel(100));
+    assert_eq!(case.answer(0, 100, false), []);
+    assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed), Action::Kill { worker: 0 }]);
+    assert_eq!(case.die(0, Some(0)), [resolved(0, Verdict::Cancelled), START(1)]);
 }

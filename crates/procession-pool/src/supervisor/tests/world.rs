@@ -283,16 +283,7 @@ impl World {
                 self.is_killed = true;
                 self.tell(Event::KillAll)
             }
-            Move::Answer => {
-                let (worker, task, is_revoked) = self.answers.pop_front().expect("there is one");
-                if let Some(process) = self.processes.get_mut(&worker).filter(|_| is_revoked) {
-                    process.refused_until = Duration::ZERO;
-                }
-                self.tell(Event::Revoked { worker, task, is_revoked })?;
-                let known = &self.tasks[task as usize];
-                promise!(!(is_revoked && known.is_cancel_due && known.verdict.is_none()), "{task} is still to be run");
-                Ok(())
-            }
+            Move::Answer => self.answer(),
             Move::Tick => {
                 let wake = self.wake.take().expect("it was asked for");
                 self.now = self.now.max(wake);
@@ -323,6 +314,17 @@ impl World {
                 Ok(())
             }
         }
+    }
+
+    fn answer(&mut self) -> Result<(), Broken> {
+        let (worker, task, is_revoked) = self.answers.pop_front().expect("there is one");
+        if let Some(process) = self.processes.get_mut(&worker).filter(|_| is_revoked) {
+            process.refused_until = Duration::ZERO;
+        }
+        self.tell(Event::Revoked { worker, task, is_revoked })?;
+        let known = &self.tasks[task as usize];
+        promise!(!(is_revoked && known.is_cancel_due && known.verdict.is_none()), "{task} is still to be run");
+        Ok(())
     }
 
     /// What the engine sees of a process.
@@ -465,6 +467,8 @@ impl World {
         process.desk.push_back(task);
         let offered = process.desk.len() + process.reports.len();
         promise!(offered <= 1 + self.config.prefetch_max as usize, "it has {offered}");
+        // Answers about a former offer are told before.
+        self.answers.retain(|&(_, asked, _)| asked != task);
         known.offered_at = self.now;
         known.is_report_told = false;
         known.is_cancel_due = false;

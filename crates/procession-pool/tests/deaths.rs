@@ -1,0 +1,373 @@
+//! Workers that die in ways, or in numbers, which the crash matrix has no cells for; and what workers cost that do nothing.
+//!
+//! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use procession_launch::{Context, StartMethod};
+use procession_pool::{ExecutorExt, Future, Pool, ProcessPoolExecutor, SubmitError, TaskError};
+use procession_sync::{Barrier, Event, Value};
+use procession_sys::{Deadline, Interest, PidFd, Signal, pid, poll_one, processor_time, send_signal};
+use procession_testkit::{open_descriptors, program};
+
+/// Longer than anything takes here.
+const SOON: Duration = Duration::from_secs(10);
+
+/// What a killed parent's workers have. It is promised.
+const PARENT_GONE_MAX: Duration = Duration::from_secs(1);
+
+/// How soon a task's death is told, and how soon its worker's replacement serves: ten times what is promised.
+const DEATH_TOLD_MAX: Duration = Duration::from_millis(50);
+const REPLACED_MAX: Duration = Duration::from_millis(100);
+
+/// Of so many trials the one in the middle counts: others use the machine.
+const TRIALS: usize = 9;
+
+const STOPPED: i32 = 19;
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases for methods(), [
+        idle_workers_that_are_killed_all_at_once_cost_nothing,
+        a_storm_of_deaths_is_limited_and_told,
+        a_killed_parent_takes_its_workers_along,
+        a_worker_has_workers,
+        two_hundred_workers_work_at_once within 60,
+        workers_that_are_all_stopped_cost_what_they_had_begun,
+        a_timeout_kills_its_own_task,
+        a_task_is_tried_again_as_often_as_it_may_be,
+        a_wait_before_each_further_attempt_is_twice_as_long,
+        a_worker_does_its_number_of_tasks_and_no_more,
+        a_death_is_told_soon_and_its_replacement_serves_soon,
+        an_idle_pool_costs_nothing,
+        a_worker_costs_a_few_descriptors_and_a_task_none,
+    ];
+    programs: [has_pool];
+}
+
+fn methods() -> Vec<(&'static str, StartMethod)> {
+    StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
+}
+
+/// Starts and joins one child of each kind, so that what a process has once is there.
+fn warm_up() {
+    for (_, method) in methods() {
+        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
+    }
+}
+
+fn pool(size: usize, method: StartMethod) -> Pool {
+    Pool::builder().processes(size).start_method(method).stderr_tail(false).build().unwrap()
+}
+
+/// Has each worker run something at once; they have nothing to do then. Their numbers.
+fn all_at_work(pool: &Pool) -> Vec<u32> {
+    let barrier = Barrier::new(pool.processes()).unwrap();
+    let meet = |barrier: Barrier| {
+        barrier.wait().unwrap();
+        pid()
+    };
+    let met: Vec<_> = (0..pool.processes()).map(|_| submit(pool, meet, (barrier.clone(),))).collect();
+    met.into_iter().map(|future| future.result().unwrap()).collect()
+}
+
+fn submit<F, A>(pool: &Pool, function: F, arguments: A) -> Future<F::Output>
+where
+    F: procession_launch::Target<A>,
+    A: procession_launch::Arguments,
+{
+    ExecutorExt::submit(pool, function, arguments).unwrap()
+}
+
+fn kill(pid: u32) {
+    PidFd::open(pid).unwrap().send(Signal::KILL).unwrap();
+}
+
+fn finish(pool: Pool) {
+    pool.close();
+    pool.join().unwrap();
+}
+
+/// Does not return.
+fn wait_for_ever() {
+    loop {
+        thread::park();
+    }
+}
+
+/// One more than the number there was, which is increased.
+fn count(counter: &Value<u64>) -> u64 {
+    let mut count = counter.lock().unwrap();
+    *count += 1;
+    *count
+}
+
+fn idle_workers_that_are_killed_all_at_once_cost_nothing(method: StartMethod) {
+    let pool = pool(4, method);
+    for round in 0..20_u64 {
+        let workers = all_at_work(&pool);
+        workers.iter().for_each(|&worker| kill(worker));
+        let results: Vec<_> = (0..8_u64).map(|n| submit(&pool, |n: u64| n + 1, (n + round,))).collect();
+        for (n, result) in (0..).zip(results) {
+            assert_eq!(result.result().unwrap(), n + round + 1);
+        }
+        assert!(all_at_work(&pool).iter().all(|worker| !workers.contains(worker)));
+    }
+    finish(pool);
+}
+
+fn a_storm_of_deaths_is_limited_and_told(method: StartMethod) {
+    let fails = Event::new().unwrap();
+    let initializer = |fails: Event| if fails.is_set() { Err("it is broken".to_owned()) } else { Ok(()) };
+    let builder = Pool::builder().processes(2).start_method(method).stderr_tail(false);
+    let pool = builder.initializer(initializer, (fails.clone(),)).build().unwrap();
+    let workers = all_at_work(&pool);
+    fails.set();
+    workers.iter().for_each(|&worker| kill(worker));
+    let ends: Vec<_> = (0..4).map(|_| submit(&pool, pid, ()).result()).collect();
+    for end in ends {
+        let Err(TaskError::NoWorkers { deaths, last }) = end else { panic!("{end:?}") };
+        assert!((8..=32).contains(&deaths), "{deaths}");
+        assert!(last.contains("it is broken"), "{last}");
+    }
+    fails.clear();
+    assert!(submit(&pool, pid, ()).result().is_ok(), "a task that comes later tries again");
+    all_at_work(&pool);
+    finish(pool);
+}
+
+/// A program that has workers, names them, and waits.
+fn has_pool() {
+    let method = std::env::var("METHOD").unwrap();
+    let (_, method) = methods().into_iter().find(|(name, _)| *name == method).unwrap();
+    let pool = pool(4, method);
+    let _task = submit(&pool, wait_for_ever, ());
+    let workers: Vec<_> = pool.worker_pids().iter().map(u32::to_string).collect();
+    println!("{}", workers.join(" "));
+    wait_for_ever();
+}
+
+fn a_killed_parent_takes_its_workers_along(method: StartMethod) {
+    let mut parent = program("has_pool").env("METHOD", method.name()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut line = String::new();
+    BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let workers: Vec<_> = line.split_whitespace().map(|worker| PidFd::open(worker.parse().unwrap()).unwrap()).collect();
+    assert_eq!(workers.len(), 4);
+    let deadline = Deadline::after(PARENT_GONE_MAX);
+    parent.kill().unwrap();
+    for worker in &workers {
+        assert!(poll_one(worker, Interest::Read, deadline).unwrap(), "a worker outlives its parent");
+    }
+    parent.wait().unwrap();
+}
+
+/// What a worker's own workers do.
+fn sum_by_workers(method: StartMethod, numbers: Vec<u64>) -> u64 {
+    let pool = pool(2, method);
+    let squares: Vec<_> = numbers.into_iter().map(|n| submit(&pool, |n: u64| n * n, (n,))).collect();
+    squares.into_iter().map(|square| square.result().unwrap()).sum()
+}
+
+fn a_worker_has_workers(method: StartMethod) {
+    let by_name = |name: String, numbers: Vec<u64>| {
+        let (_, method) = methods().into_iter().find(|(other, _)| *other == name).unwrap();
+        sum_by_workers(method, numbers)
+    };
+    let outer = pool(2, method);
+    let sums: Vec<_> =
+        (0..3_u64).map(|n| submit(&outer, by_name, (method.name().to_owned(), vec![n, n + 1]))).collect();
+    for (n, sum) in (0..).zip(sums) {
+        assert_eq!(sum.result().unwrap(), n * n + (n + 1) * (n + 1));
+    }
+    finish(outer);
+}
+
+fn two_hundred_workers_work_at_once(method: StartMethod) {
+    let pool = pool(200, method);
+    let mut workers = all_at_work(&pool);
+    workers.sort_unstable();
+    workers.dedup();
+    assert_eq!(workers.len(), 200);
+    let results: Vec<_> = (0..1000_u64).map(|n| submit(&pool, |n: u64| n + 1, (n,))).collect();
+    let sum: u64 = results.into_iter().map(|result| result.result().unwrap()).sum();
+    assert_eq!(sum, 1000 * 1001 / 2);
+    finish(pool);
+}
+
+fn workers_that_are_all_stopped_cost_what_they_had_begun(method: StartMethod) {
+    let pool = pool(2, method);
+    let timeout = Duration::from_millis(200);
+    let stopped = all_at_work(&pool);
+    stopped.iter().for_each(|&worker| send_signal(worker, STOPPED).unwrap());
+    let tasks: Vec<_> = (0..6).map(|_| ExecutorExt::task(&pool, pid, ()).timeout(timeout).submit().unwrap()).collect();
+    let mut told = Vec::new();
+    for task in tasks {
+        match task.result() {
+            Ok(worker) => assert!(!stopped.contains(&worker)),
+            Err(TaskError::TimedOut { pid, after, attempts: 1 }) if after == timeout => told.push(pid),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    told.sort_unstable();
+    let mut stopped = stopped;
+    stopped.sort_unstable();
+    assert_eq!(told, stopped);
+    finish(pool);
+}
+
+fn a_timeout_kills_its_own_task(method: StartMethod) {
+    let pool = pool(2, method);
+    all_at_work(&pool);
+    let go = Event::new().unwrap();
+    let wait = |go: Event| {
+        go.wait().unwrap();
+        pid()
+    };
+    let timeout = Duration::from_millis(100);
+    let patient = ExecutorExt::task(&pool, wait, (go.clone(),)).timeout(SOON).submit().unwrap();
+    let without = submit(&pool, pid, ()).result().unwrap();
+    let begun = Instant::now();
+    let late = ExecutorExt::task(&pool, wait_for_ever, ()).timeout(timeout).submit().unwrap();
+    let error = late.result().unwrap_err();
+    assert!(begun.elapsed() >= timeout);
+    assert_eq!(error, TaskError::TimedOut { after: timeout, pid: without, attempts: 1 });
+    assert!(!patient.done());
+    go.set();
+    assert_ne!(patient.result().unwrap(), without);
+    finish(pool);
+}
+
+fn a_task_is_tried_again_as_often_as_it_may_be(method: StartMethod) {
+    let dies = |counter: Value<u64>, times: u64| {
+        let begun = count(&counter);
+        if begun <= times {
+            std::process::abort();
+        }
+        begun
+    };
+    let panics = |counter: Value<u64>| -> u64 { panic!("{}", count(&counter)) };
+    let pool = pool(2, method);
+    let counter = || Value::new(0_u64).unwrap();
+    let (once, poison, panicking) = (counter(), counter(), counter());
+    let retried = ExecutorExt::task(&pool, dies, (once.clone(), 2)).retries(2).submit().unwrap();
+    assert_eq!(retried.result().unwrap(), 3, "the third attempt lives");
+    let poisoned = ExecutorExt::task(&pool, dies, (poison.clone(), 1000)).retries(100).submit().unwrap();
+    let error = poisoned.result().unwrap_err();
+    assert!(matches!(error, TaskError::WorkerDied { signal: Some(6), attempts: 3, .. }), "{error:?}");
+    assert_eq!(poison.get().unwrap(), 3, "it has killed enough");
+    let panicked = ExecutorExt::task(&pool, panics, (panicking.clone(),)).retries(4).submit().unwrap();
+    let error = panicked.result().unwrap_err();
+    assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "5"), "{error:?}");
+    let alone = submit(&pool, dies, (counter(), 1)).result().unwrap_err();
+    assert!(matches!(alone, TaskError::WorkerDied { attempts: 1, .. }), "{alone:?}");
+    finish(pool);
+}
+
+fn a_wait_before_each_further_attempt_is_twice_as_long(method: StartMethod) {
+    let pool = pool(1, method);
+    let backoff = Duration::from_millis(40);
+    let begun = Instant::now();
+    let failing = ExecutorExt::task(&pool, || -> () { panic!("again") }, ()).retries(3).backoff(backoff);
+    let failed = failing.submit().unwrap();
+    assert!(submit(&pool, pid, ()).result().is_ok(), "the worker is free meanwhile");
+    assert!(begun.elapsed() < 7 * backoff, "and so at once");
+    assert!(failed.result().is_err());
+    assert!(begun.elapsed() >= 7 * backoff, "{:?}", begun.elapsed());
+    finish(pool);
+}
+
+fn a_worker_does_its_number_of_tasks_and_no_more(method: StartMethod) {
+    const EACH: usize = 3;
+    let numbers = |pids: Vec<Future<u32>>| {
+        let mut tasks = BTreeMap::<u32, usize>::new();
+        for pid in pids {
+            *tasks.entry(pid.result().unwrap()).or_default() += 1;
+        }
+        tasks.into_values().collect::<Vec<_>>()
+    };
+    let builder = Pool::builder().processes(1).max_tasks_per_child(EACH).start_method(method);
+    let pool = builder.stderr_tail(false).build().unwrap();
+    assert_eq!(numbers((0..12).map(|_| submit(&pool, pid, ())).collect()), [EACH; 4]);
+    finish(pool);
+    let executor = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(EACH);
+    // A process that forks has one thread, which it has not while its pool has one.
+    let executor = executor.start_method(method).stderr_tail(false).build().unwrap();
+    assert_eq!(numbers((0..12).map(|_| executor.submit(pid, ()).unwrap()).collect()), [EACH; 4]);
+    executor.shutdown();
+    assert!(matches!(executor.submit(pid, ()), Err(SubmitError::Closed { .. })));
+}
+
+fn a_death_is_told_soon_and_its_replacement_serves_soon(method: StartMethod) {
+    let pool = pool(1, method);
+    let (mut told, mut replaced) = (Vec::new(), Vec::new());
+    for _ in 0..TRIALS {
+        let begun = Event::new().unwrap();
+        let wait = |begun: Event| {
+            begun.set();
+            wait_for_ever();
+        };
+        let worker = all_at_work(&pool)[0];
+        let task = submit(&pool, wait, (begun.clone(),));
+        assert!(begun.wait_timeout(SOON).unwrap());
+        let killed = Instant::now();
+        kill(worker);
+        assert!(matches!(task.result(), Err(TaskError::WorkerDied { signal: Some(9), .. })));
+        told.push(killed.elapsed());
+        assert_ne!(submit(&pool, pid, ()).result().unwrap(), worker);
+        replaced.push(killed.elapsed());
+    }
+    told.sort_unstable();
+    replaced.sort_unstable();
+    assert!(told[TRIALS / 2] < DEATH_TOLD_MAX, "{told:?}");
+    assert!(replaced[TRIALS / 2] < REPLACED_MAX, "{replaced:?}");
+    finish(pool);
+}
+
+/// The processor time that a process of one thread has used.
+fn processor_time_of(pid: u32) -> Duration {
+    let text = fs::read_to_string(format!("/proc/{pid}/schedstat")).unwrap();
+    Duration::from_nanos(text.split_whitespace().next().unwrap().parse().unwrap())
+}
+
+fn an_idle_pool_costs_nothing(method: StartMethod) {
+    const MEASURED: Duration = Duration::from_secs(2);
+    let pool = pool(8, method);
+    let workers = all_at_work(&pool);
+    thread::park_timeout(Duration::from_millis(200)); // Whoever spins after a task has stopped by then.
+    let used = || processor_time() + workers.iter().map(|&worker| processor_time_of(worker)).sum::<Duration>();
+    let before = used();
+    thread::park_timeout(MEASURED); // What is measured is that nothing happens.
+    let used = used() - before;
+    assert!(used < MEASURED / 100, "{used:?} of {MEASURED:?}");
+    finish(pool);
+}
+
+fn a_worker_costs_a_few_descriptors_and_a_task_none(method: StartMethod) {
+    const EACH_MAX: usize = 4;
+    let before = open_descriptors().len();
+    let small = pool(1, method);
+    all_at_work(&small);
+    let with_one = open_descriptors().len();
+    finish(small);
+    assert_eq!(open_descriptors().len(), before);
+    let large = pool(9, method);
+    all_at_work(&large);
+    let with_nine = open_descriptors().len();
+    assert!(with_nine - with_one <= 8 * EACH_MAX, "{before}, {with_one}, {with_nine}");
+    let go = Event::new().unwrap();
+    let waits = |go: Event| go.wait().unwrap();
+    let blocked: Vec<_> = (0..9).map(|_| submit(&large, waits, (go.clone(),))).collect();
+    let with_event = open_descriptors().len();
+    let queued: Vec<_> = (0..10_000_u64).map(|n| submit(&large, |n: u64| n, (n,))).collect();
+    assert_eq!(open_descriptors().len(), with_event);
+    go.set();
+    blocked.into_iter().for_each(|task| task.result().unwrap());
+    let sum: u64 = queued.into_iter().map(|task| task.result().unwrap()).sum();
+    assert_eq!(sum, 9_999 * 10_000 / 2);
+    finish(large);
+}
