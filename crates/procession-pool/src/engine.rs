@@ -20,6 +20,7 @@ use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
 use self::member::Member;
+use crate::callbacks;
 use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
@@ -230,6 +231,7 @@ impl Engine {
         {
             let _ = thread.join();
         }
+        callbacks::settle(); // What is to be told of its tasks is told by now.
         true
     }
 

@@ -30,6 +30,10 @@ pages! {
     disconnection: "../../../docs/src/guide/disconnection.md",
     channel_crashes: "../../../docs/src/guide/channel-crashes.md",
     strangers: "../../../docs/src/guide/strangers.md",
+    pools: "../../../docs/src/guide/pools.md",
+    executors: "../../../docs/src/guide/executors.md",
+    task_errors: "../../../docs/src/guide/task-errors.md",
+    worker_death: "../../../docs/src/guide/worker-death.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
@@ -39,5 +43,6 @@ pages! {
     glossary: "../../../docs/src/reference/glossary.md",
     architecture: "../../../docs/src/design/architecture.md",
     ring: "../../../docs/src/design/ring.md",
+    pool: "../../../docs/src/design/pool.md",
     decisions: "../../../docs/src/design/decisions.md",
 }
