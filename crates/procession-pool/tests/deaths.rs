@@ -201,7 +201,7 @@ fn two_hundred_workers_work_at_once(method: StartMethod) {
 
 fn workers_that_are_all_stopped_cost_what_they_had_begun(method: StartMethod) {
     let pool = pool(2, method);
-    let timeout = Duration::from_millis(200);
+    let timeout = Duration::from_millis(400); // The others have that long as well.
     let stopped = all_at_work(&pool);
     stopped.iter().for_each(|&worker| send_signal(worker, STOPPED).unwrap());
     let tasks: Vec<_> = (0..6).map(|_| ExecutorExt::task(&pool, pid, ()).timeout(timeout).submit().unwrap()).collect();
@@ -295,8 +295,8 @@ fn a_worker_does_its_number_of_tasks_and_no_more(method: StartMethod) {
     let pool = builder.stderr_tail(false).build().unwrap();
     assert_eq!(numbers((0..12).map(|_| submit(&pool, pid, ())).collect()), [EACH; 4]);
     finish(pool);
+    // The pool's thread has ended: a process that forks has one.
     let executor = ProcessPoolExecutor::builder().max_workers(1).max_tasks_per_child(EACH);
-    // A process that forks has one thread, which it has not while its pool has one.
     let executor = executor.start_method(method).stderr_tail(false).build().unwrap();
     assert_eq!(numbers((0..12).map(|_| executor.submit(pid, ()).unwrap()).collect()), [EACH; 4]);
     executor.shutdown();

@@ -17,7 +17,7 @@ use procession_sys::{Scarcity, close_all_but, limit, pid, send_signal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How long a task may take that is to be stopped.
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(200);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(400);
 
 /// What a task returns that comes to its end.
 pub(crate) const RESULT: u64 = 42;
