@@ -14,6 +14,7 @@ use crate::{Result, tree};
 
 /// Each example and its arguments, which keep its input small.
 const ARGUMENTS: &[(&str, &[&str])] = &[
+    ("async_executor", &[]),
     ("compare", &[]),
     ("graceful", &["0.2"]),
     ("monitor", &[]),
@@ -23,6 +24,7 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("shared_array", &["64"]),
     ("shared_state", &[]),
     ("start_methods", &[]),
+    ("thumbnails", &[]),
     ("tour", &[]),
     ("wordcount", &["docs"]),
 ];
@@ -101,10 +103,13 @@ mod tests {
 
     #[test]
     fn the_table_lists_the_files() -> Result {
-        let is_example = |path: &str| path.starts_with("crates/") && path.split('/').nth(2) == Some("examples");
-        let files = tree::files()?.into_iter().filter(|file| is_example(&file.path) && file.is(&["rs"]));
-        let mut names: Vec<String> =
-            files.filter_map(|file| Some(file.path.rsplit_once('/')?.1.strip_suffix(".rs")?.to_string())).collect();
+        // A file, or a folder with a `main.rs`.
+        let name = |path: &str| match path.split('/').collect::<Vec<_>>()[..] {
+            ["crates", _, "examples", file] => file.strip_suffix(".rs").map(str::to_owned),
+            ["crates", _, "examples", folder, "main.rs"] => Some(folder.to_owned()),
+            _ => None,
+        };
+        let mut names: Vec<String> = tree::files()?.iter().filter_map(|file| name(&file.path)).collect();
         names.sort();
         assert_eq!(names, ARGUMENTS.iter().map(|(name, _)| *name).collect::<Vec<_>>());
         Ok(())

@@ -1,22 +1,25 @@
-//! Counts the words of every text file below a directory, one process per core.
+//! Counts the words of every text file below a directory, by a pool with a worker for each processor.
 //!
 //! ```text
 //! cargo run --release --example wordcount -- [DIR]
 //! ```
 //!
-//! Map: each process counts the words of its share of the files. Group: a process adds up equal words as it goes.
-//! Reduce: this process adds up what the others return. Without a directory it reads this checkout, but for hidden
-//! folders and `target`.
+//! Map: a worker counts the words of some files. Group: it adds up equal words as it goes. Reduce: this process adds up what
+//! the workers return, while they go on. A file that cannot be read is named, and so are files that take a worker down; the
+//! rest goes on. Ctrl-C stops the work, and what was counted until then is told. Without a directory it reads this checkout,
+//! but for hidden folders and `target`.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::thread;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use procession::Imap;
 use procession::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -26,7 +29,13 @@ const TOP_WORDS: usize = 10;
 /// How many of the files that could not be counted are named.
 const NAMED_FILES: usize = 5;
 
-/// Below this much text the start of the processes weighs as much as their work.
+/// How much text a worker is given at once: what it finds there is added up before it goes to this process.
+const SHARE_BYTES: u64 = 4 << 20;
+
+/// How often the progress bar and Ctrl-C are looked after.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Below this much text the start of the workers weighs as much as their work.
 const MEANINGFUL_BYTES: u64 = 32 << 20;
 
 fn main() -> procession::Result<()> {
@@ -42,26 +51,29 @@ fn main() -> procession::Result<()> {
     let mut files = Vec::new();
     walk(&root, &mut files, &mut failures);
 
+    let stop = Arc::new(AtomicBool::new(false));
+    let on_ctrl_c = Arc::clone(&stop);
+    ctrlc::set_handler(move || on_ctrl_c.store(true, Ordering::Relaxed)).map_err(std::io::Error::other)?;
+
     let began = Instant::now();
-    let mut counts = count_in_processes(&files, cpu_count())?;
+    let mut counts = count(&files, cpu_count(), &stop)?;
     let parallel = began.elapsed();
     failures.append(&mut counts.failures);
 
-    let began = Instant::now();
-    count_in_processes(&files, 1)?;
-    let single = began.elapsed();
-    let report = format!(
-        "{} files below {}\n{}{}",
-        files.len(),
-        root.display(),
-        show_counts(&counts, &failures),
-        show_times(counts.bytes, parallel, single)
-    );
+    let times = if stop.load(Ordering::Relaxed) {
+        "stopped by Ctrl-C\n".to_owned()
+    } else {
+        let began = Instant::now();
+        count(&files, 1, &stop)?;
+        show_times(counts.bytes, parallel, began.elapsed())
+    };
+    let found = show_counts(&counts, &failures);
+    let report = format!("{} files below {}\n{found}{times}", files.len(), root.display());
     let _ = std::io::stdout().write_all(report.as_bytes()); // Whoever reads it may have seen enough.
     Ok(())
 }
 
-/// What one process found, or all of them.
+/// What one worker found in its share, or all of them.
 #[derive(Default, Serialize, Deserialize)]
 struct Counts {
     words: HashMap<String, u64>,
@@ -97,7 +109,7 @@ impl Counts {
         }
     }
 
-    /// Adds what another process found.
+    /// Adds what a worker found.
     fn add(&mut self, other: Counts) {
         for (word, count) in other.words {
             *self.words.entry(word).or_default() += count;
@@ -108,57 +120,65 @@ impl Counts {
     }
 }
 
-/// The target of each process: counts its share, and prints the size of each file it is done with.
+/// The task: counts the words of some files.
 fn count_words(share: Vec<OsString>) -> Counts {
     let mut counts = Counts::default();
     for path in share {
         match fs::read_to_string(&path) {
             Ok(text) => counts.add_text(&text),
-            Err(error) => counts.failures.push((path.clone(), error.to_string())),
+            Err(error) => counts.failures.push((path, error.to_string())),
         }
-        println!("{}", fs::metadata(&path).map_or(0, |file| file.len()));
     }
     counts
 }
 
-/// Counts all files with this many processes.
-fn count_in_processes(files: &[(PathBuf, u64)], processes: usize) -> procession::Result<Counts> {
-    let total = files.iter().map(|(_, size)| size).sum();
-    let bar = ProgressBar::new(total).with_style(bar_style()).with_message(format!("{processes} process(es)"));
-    let mut children = Vec::new();
-    for share in shares(files, processes) {
-        children.push(Process::builder(count_words, (share,)).stdout(Stdio::pipe()).start()?);
-    }
+/// Counts all files with so many workers.
+fn count(files: &[(PathBuf, u64)], workers: usize, stop: &AtomicBool) -> procession::Result<Counts> {
+    let bar = ProgressBar::new(files.iter().map(|(_, size)| size).sum());
+    let bar = bar.with_style(bar_style()).with_message(format!("{workers} worker(s)"));
+    let pool = Pool::new(workers)?;
+    let shares = shares(files);
+    let mut results = pool.chunked(1).imap(count_words, shares.iter().map(|(share, _)| share.clone()));
     let mut all = Counts::default();
-    thread::scope(|scope| {
-        for child in &children {
-            let (bar, stdout) = (&bar, child.take_stdout());
-            scope.spawn(move || {
-                for line in stdout.into_iter().flat_map(|stdout| BufReader::new(stdout).lines()).map_while(Result::ok) {
-                    bar.inc(line.parse().unwrap_or(0));
-                }
-            });
+    for (share, bytes) in &shares {
+        let Some(result) = wait(&mut results, stop) else { break };
+        match result {
+            Ok(counts) => all.add(counts),
+            // The worker has died, or panicked: nobody knows at which of them.
+            Err(error) => all.failures.extend(share.iter().map(|path| (path.clone(), error.to_string()))),
         }
-    });
-    for child in children {
-        all.add(child.join()?);
+        bar.inc(*bytes);
     }
     bar.finish_and_clear();
-    Ok(all)
+    Ok(all) // The pool ends here, with what has not been done.
 }
 
-/// Shares of about the same size: the largest file first, each to the share that has least.
-fn shares(files: &[(PathBuf, u64)], count: usize) -> Vec<Vec<OsString>> {
-    let mut files: Vec<_> = files.iter().collect();
-    files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
-    let mut shares = vec![(0, Vec::new()); count];
-    for (path, size) in files {
-        if let Some((share_size, share)) = shares.iter_mut().min_by_key(|(share_size, _)| *share_size) {
-            *share_size += size;
-            share.push(path.clone().into());
+/// The next result, unless it is to stop.
+fn wait(results: &mut Imap<'_, Counts>, stop: &AtomicBool) -> Option<Result<Counts, TaskError>> {
+    loop {
+        match results.next_timeout(TICK) {
+            Some(Err(TaskError::Timeout)) if !stop.load(Ordering::Relaxed) => {}
+            Some(Err(TaskError::Timeout)) => return None,
+            result => return result.filter(|_| !stop.load(Ordering::Relaxed)),
         }
     }
-    shares.into_iter().map(|(_, share)| share).collect()
+}
+
+/// Files that are counted at once, and how many bytes they are: the largest first, so that workers end together.
+fn shares(files: &[(PathBuf, u64)]) -> Vec<(Vec<OsString>, u64)> {
+    let mut files: Vec<_> = files.iter().collect();
+    files.sort_by_key(|(_, size)| std::cmp::Reverse(*size));
+    let mut shares: Vec<(Vec<OsString>, u64)> = Vec::new();
+    for (path, size) in files {
+        match shares.last_mut() {
+            Some((share, bytes)) if *bytes + size <= SHARE_BYTES => {
+                share.push(path.clone().into());
+                *bytes += size;
+            }
+            _ => shares.push((vec![path.clone().into()], *size)),
+        }
+    }
+    shares
 }
 
 /// Collects the regular files below `folder`, but not those in hidden folders and in `target`.
@@ -205,11 +225,11 @@ fn show_times(bytes: u64, parallel: Duration, single: Duration) -> String {
     let rate = |time: Duration| bytes as f64 / (1 << 20) as f64 / time.as_secs_f64();
     let speed_up = single.as_secs_f64() / parallel.as_secs_f64();
     let caution = match bytes < MEANINGFUL_BYTES {
-        true => " (means little: below 32 MiB the start of the processes weighs too much)",
+        true => " (means little: below 32 MiB the start of the workers weighs too much)",
         false => "",
     };
     format!(
-        "{} processes: {parallel:.2?}, {:.1} MiB/s\n1 process: {single:.2?}, {:.1} MiB/s\nspeed-up {speed_up:.2}{caution}\n",
+        "{} workers: {parallel:.2?}, {:.1} MiB/s\n1 worker: {single:.2?}, {:.1} MiB/s\nspeed-up {speed_up:.2}{caution}\n",
         cpu_count(),
         rate(parallel),
         rate(single)
