@@ -76,11 +76,6 @@ impl End {
         }
     }
 
-    /// Whether the process that it happens in is gone by itself then.
-    pub(crate) fn is_fatal(self) -> bool {
-        !matches!(self, Self::Panic | Self::Stop | Self::Descriptors)
-    }
-
     /// Happens in this process. After most ends it does not return.
     pub(crate) fn come(self) {
         eprintln!("{}", self.last_words());
