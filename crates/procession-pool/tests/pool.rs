@@ -2,6 +2,8 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+use std::time::Duration;
+
 use procession_launch::{Context, StartMethod};
 use procession_pool::{Pool, ProcessPoolExecutor, TaskError};
 
@@ -48,10 +50,37 @@ fn a_killed_worker_costs_its_own_task(method: StartMethod) {
     }
 }
 
+/// Runs a mixed load, with deaths, retries, timeouts and cancellations.
+fn live_through_it(executor: &ProcessPoolExecutor) {
+    let slow = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
+    let died = executor.task(|| -> () { std::process::abort() }, ()).retries(1).submit().unwrap();
+    let late = executor.task(slow, (60_000,)).timeout(Duration::from_millis(50)).submit().unwrap();
+    let failed = executor.task(|| -> () { panic!("planned") }, ()).retries(2).submit().unwrap();
+    let waits: Vec<_> = (0..20).map(|_| executor.submit(slow, (1,)).unwrap()).collect();
+    let cancelled = waits.iter().rev().take(5).filter(|wait| wait.cancel()).count();
+    let sum: u64 = executor.map(|n: u64| n * n, 0..1000).map(Result::unwrap).sum();
+    assert_eq!(sum, (0..1000).map(|n| n * n).sum());
+    assert!(matches!(died.result(), Err(TaskError::WorkerDied { attempts: 2, .. })));
+    assert!(matches!(late.result(), Err(TaskError::TimedOut { .. })));
+    assert!(matches!(failed.result(), Err(TaskError::Panicked { .. })));
+    let ends = waits.iter().filter(|wait| wait.result().is_ok()).count();
+    assert_eq!(ends + cancelled, waits.len());
+}
+
+fn a_recorded_run_is_answered_the_same_when_it_is_replayed(method: StartMethod) {
+    let builder = ProcessPoolExecutor::builder().max_workers(2).start_method(method).max_tasks_per_child(700);
+    let executor = builder.stderr_tail(false).recorded().build().unwrap();
+    live_through_it(&executor);
+    executor.shutdown();
+    let events = executor.replay().unwrap();
+    assert!(events > 100, "{events} events were written down");
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
         a_call_runs_in_a_worker,
         a_killed_worker_costs_its_own_task,
+        a_recorded_run_is_answered_the_same_when_it_is_replayed,
     ];
 }
