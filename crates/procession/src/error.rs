@@ -80,7 +80,7 @@ pub enum Error {
     Connect(#[from] ConnectError),
     /// A pool or an executor could not be made, or cannot be joined.
     #[error(transparent)]
-    Pool(#[from] PoolError),
+    Pool(Box<PoolError>), // Large, and rare; every result would carry its size.
     /// A task was not submitted.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -125,6 +125,12 @@ impl<T> From<PutError<T>> for Error {
     /// The item that was not put is dropped: whoever wants it takes it out of the [`PutError`].
     fn from(error: PutError<T>) -> Self {
         Error::Put(error.map(drop))
+    }
+}
+
+impl From<PoolError> for Error {
+    fn from(error: PoolError) -> Self {
+        Error::Pool(Box::new(error))
     }
 }
 
