@@ -19,7 +19,9 @@ use common::{again, block, hear, pipe, rest, tell, wait_for};
 use procession_launch::{
     Child, Context, JoinError, StartError, StartMethod, Stdio, active_children, current_process, register_after_fork,
 };
-use procession_sys::{Scarcity, Signal, at_exit, close_standard_stream, interrupt_waits, limit, pid, send_signal};
+use procession_sys::{
+    Origin, Scarcity, Signal, at_exit, close_standard_stream, interrupt_waits, limit, pid, send_signal,
+};
 use procession_testkit::{children_of, open_descriptors, process, program};
 use procession_wire::Descriptor;
 
@@ -38,6 +40,7 @@ procession_testkit::main! {
         a_thread_that_was_joined_is_none within 60,
         a_caller_may_vouch_for_its_threads,
         memory_is_copied,
+        a_copy_is_not_where_its_parents_things_were_made,
         descriptors_are_inherited,
         handles_know_that_they_are_not_the_copys,
         a_copy_does_not_keep_its_siblings_streams_open,
@@ -215,6 +218,13 @@ fn a_caller_may_vouch_for_its_threads() {
 }
 
 static COUNTER: AtomicU32 = AtomicU32::new(0);
+
+fn a_copy_is_not_where_its_parents_things_were_made() {
+    let origin = Origin::here();
+    let copy = Context::new(StartMethod::Fork).fork(move || (origin.is_here(), Origin::here().is_here())).unwrap();
+    assert_eq!(copy.join().unwrap(), (false, true));
+    assert!(origin.is_here() && origin.pid() == pid());
+}
 
 fn memory_is_copied() {
     COUNTER.store(7, Ordering::Relaxed);

@@ -6,8 +6,7 @@
 
 use std::fmt;
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::task::Waker;
 use std::thread::{self, Thread};
 
@@ -45,7 +44,7 @@ impl Outcome {
 #[derive(Debug)]
 pub(crate) enum End {
     /// A worker's report, all of it bytes.
-    Bytes(Vec<u8>),
+    Bytes(Box<[u8]>),
     /// One with parcels.
     Reply(Box<Reply>),
     /// No worker ran it to its end.
@@ -78,7 +77,7 @@ pub(crate) struct Failure {
 impl From<Outcome> for End {
     fn from(outcome: Outcome) -> Self {
         match outcome {
-            Outcome::Returned(reply) if reply.parcels.is_empty() => Self::Bytes(reply.bytes),
+            Outcome::Returned(reply) if reply.parcels.is_empty() => Self::Bytes(reply.bytes.into_boxed_slice()),
             Outcome::Returned(reply) => Self::Reply(Box::new(reply)),
             Outcome::Failed { error: TaskError::Cancelled, .. } => Self::Cancelled,
             Outcome::Failed { error, partial, call } => Self::Failed(Box::new(Failure { error, partial, call })),
@@ -155,15 +154,16 @@ enum Watcher {
 /// What a task has until it ends.
 #[derive(Default)]
 struct Waiting {
+    /// [`Begun`] for a task that runs and whose back-end has not given itself.
     backend: Option<(Arc<dyn Backend>, u64)>,
-    /// The first thread that waits: most tasks have one.
-    thread: Option<Thread>,
     others: Option<Box<Others>>,
 }
 
-/// Those that wait besides.
+/// Those that wait, which most tasks have none of while they are many.
 #[derive(Default)]
 struct Others {
+    /// The first thread that waits: usually the only one.
+    thread: Option<Thread>,
     watchers: Vec<Watcher>,
     /// The last number that was given to a waker.
     last_key: u32,
@@ -174,12 +174,30 @@ struct Others {
 pub(crate) struct Cell {
     end: OnceLock<End>,
     waiting: Mutex<Waiting>,
-    /// Written under the lock.
-    begun: AtomicBool,
 }
 
 /// A million tasks may wait at once.
-const _: () = assert!(size_of::<Cell>() <= 96);
+const _: () = assert!(size_of::<Cell>() <= 72);
+
+/// What a task has instead of a back-end once it has begun: nobody can drive it, and nobody can cancel it.
+struct Begun;
+
+impl Backend for Begun {
+    fn cancel(&self, _: u64, _: bool) -> bool {
+        false
+    }
+
+    fn is_running(&self, _: u64) -> bool {
+        true
+    }
+}
+
+impl Begun {
+    fn shared() -> Arc<dyn Backend> {
+        static SHARED: LazyLock<Arc<dyn Backend>> = LazyLock::new(|| Arc::new(Begun));
+        Arc::clone(&SHARED)
+    }
+}
 
 impl Cell {
     /// How the task ended, if it has.
@@ -207,7 +225,7 @@ impl Cell {
         let backend = waiting.backend.clone();
         drop(waiting);
         let asked = backend.is_some_and(|(backend, id)| backend.is_running(id));
-        (asked || self.begun.load(Ordering::Relaxed)) && !self.is_done()
+        asked && !self.is_done()
     }
 
     /// Cancels it if it has not begun; with `kill`, also if it has. True if it is or will be cancelled.
@@ -220,7 +238,7 @@ impl Cell {
             drop(waiting);
             return backend.cancel(id, kill) || self.is_cancelled();
         }
-        !self.begun.load(Ordering::Relaxed) && self.settle(waiting, End::Cancelled).is_ok()
+        self.settle(waiting, End::Cancelled).is_ok()
     }
 
     /// Waits until it has ended; false if the deadline passed first.
@@ -234,9 +252,10 @@ impl Cell {
         }
         let me = thread::current();
         let id = me.id();
-        match &waiting.thread {
-            None => waiting.thread = Some(me),
-            Some(_) => waiting.others().watchers.push(Watcher::Thread(me)),
+        let others = waiting.others();
+        match &others.thread {
+            None => others.thread = Some(me),
+            Some(_) => others.watchers.push(Watcher::Thread(me)),
         }
         let backend = waiting.backend.clone();
         drop(waiting);
@@ -247,8 +266,9 @@ impl Cell {
         }
         self.is_done() || {
             let mut waiting = self.waiting.lock();
-            if waiting.thread.as_ref().is_some_and(|thread| thread.id() == id) {
-                waiting.thread = None;
+            let others = waiting.others();
+            if others.thread.as_ref().is_some_and(|thread| thread.id() == id) {
+                others.thread = None;
             } else {
                 waiting.forget(|watcher| matches!(watcher, Watcher::Thread(thread) if thread.id() == id));
             }
@@ -331,13 +351,13 @@ impl Cell {
     /// Ends it, and tells those that wait.
     fn settle(&self, mut waiting: MutexGuard<'_, Waiting>, end: End) -> Result<(), InvalidState> {
         self.end.set(end).map_err(|_| InvalidState)?;
-        let Waiting { backend, thread, others } = mem::take(&mut *waiting);
+        let Waiting { backend, others } = mem::take(&mut *waiting);
         drop(waiting);
         drop(backend);
-        if let Some(thread) = thread {
-            thread.unpark();
-        }
         if let Some(others) = others {
+            if let Some(thread) = others.thread {
+                thread.unpark();
+            }
             others.watchers.into_iter().for_each(Watcher::tell);
         }
         Ok(())
@@ -391,11 +411,11 @@ impl Promise {
     /// Says that the task begins; false if it was cancelled meanwhile, and must not.
     #[must_use]
     pub fn begin(&self) -> bool {
-        let _waiting = self.0.waiting.lock();
+        let mut waiting = self.0.waiting.lock();
         if self.0.is_done() {
             return false;
         }
-        self.0.begun.store(true, Ordering::Relaxed);
+        waiting.backend.get_or_insert_with(|| (Begun::shared(), 0));
         true
     }
 

@@ -20,6 +20,7 @@ use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
 use self::member::Member;
+use crate::callbacks;
 use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
@@ -134,8 +135,9 @@ impl Engine {
             return Ok(());
         }
         let name = || self.setup.name.clone();
+        // An executor starts a worker when there is work. This is none of a worker's number of tasks.
         let nothing = encode(|| (), &()).map_err(|error| PoolError::Submit { name: name(), error })?;
-        let (task, probe) = Task::new(nothing, Options::default()); // Has an executor start a worker.
+        let (task, probe) = Task::new(nothing, Options::of_items(0));
         self.submit(task).map_err(|error| PoolError::Submit { name: name(), error })?;
         let mut failure = None;
         let mut is_known = || {
@@ -216,6 +218,10 @@ impl Engine {
         if !self.is_own() {
             return true;
         }
+        let is_background = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
+        if self.background.lock().as_ref().is_some_and(is_background) {
+            return false; // A waker has dropped the pool, and this thread is what ends it.
+        }
         let mut core = self.core.lock();
         while !core.has_ended {
             match deadline.remaining() {
@@ -225,11 +231,10 @@ impl Engine {
             }
         }
         drop(core);
-        if let Some(thread) =
-            self.background.lock().take().filter(|thread| thread.thread().id() != thread::current().id())
-        {
+        if let Some(thread) = self.background.lock().take() {
             let _ = thread.join();
         }
+        callbacks::settle(); // What is to be told of its tasks is told by now.
         true
     }
 

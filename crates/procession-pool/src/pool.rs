@@ -6,6 +6,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use procession_launch::{ExitHook, at_exit};
 use procession_sys::Deadline;
 
 use crate::builder::{Settings, settings_verbs};
@@ -43,6 +44,7 @@ use crate::verbs::pool_verbs;
 /// ```
 pub struct Pool {
     engine: Arc<Engine>,
+    at_exit: ExitHook,
 }
 
 pool_verbs!(Pool, "Pool::new(2)");
@@ -146,6 +148,7 @@ impl Executor for Pool {
 impl Drop for Pool {
     fn drop(&mut self) {
         self.terminate();
+        self.at_exit.cancel();
     }
 }
 
@@ -176,6 +179,13 @@ impl PoolBuilder {
     /// # Errors
     /// [`PoolError`]; nothing is left behind.
     pub fn build(self) -> Result<Pool, PoolError> {
-        Ok(Pool { engine: self.settings.build("processes")? })
+        let engine = self.settings.build("processes")?;
+        let ending = Arc::downgrade(&engine);
+        let at_exit = at_exit(move || {
+            if let Some(engine) = ending.upgrade() {
+                engine.kill_and_join();
+            }
+        });
+        Ok(Pool { engine, at_exit })
     }
 }

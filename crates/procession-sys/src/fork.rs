@@ -138,22 +138,3 @@ impl Origin {
         if counts_forks() { self.forks == FORKS.load(Ordering::Relaxed) } else { self.pid == pid() }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::PidFd;
-
-    #[test]
-    fn a_copy_is_another_process() {
-        let origin = Origin::here();
-        // SAFETY: the child loads an atomic and exits without running anything else.
-        let child = unsafe { libc::fork() };
-        if child == 0 {
-            crate::exit_now(i32::from(origin.is_here()));
-        }
-        let child = PidFd::open(child.unsigned_abs()).unwrap();
-        assert_eq!(child.reap().unwrap(), crate::Ended::Exited(0));
-        assert!(origin.is_here() && origin.pid() == pid());
-    }
-}

@@ -80,7 +80,7 @@ pub enum Error {
     Connect(#[from] ConnectError),
     /// A pool or an executor could not be made, or cannot be joined.
     #[error(transparent)]
-    Pool(Box<PoolError>), // Large, and rare; every result would carry its size.
+    Pool(Box<PoolError>), // The largest by far.
     /// A task was not submitted.
     #[error(transparent)]
     Submit(#[from] SubmitError),
@@ -130,7 +130,7 @@ impl<T> From<PutError<T>> for Error {
 
 impl From<PoolError> for Error {
     fn from(error: PoolError) -> Self {
-        Error::Pool(Box::new(error))
+        Self::Pool(Box::new(error))
     }
 }
 

@@ -222,7 +222,7 @@ impl Desk {
         words_of(&self.map)
     }
 
-    fn kernel(&self) -> Kernel {
+    fn kernel(&self) -> Kernel<'static> {
         Kernel::new(&self.map)
     }
 

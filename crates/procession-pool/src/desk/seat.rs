@@ -93,7 +93,8 @@ impl Seat {
     /// spins for a moment if it may, and sleeps then.
     pub(crate) fn next_order(&mut self) -> io::Result<Option<Order>> {
         loop {
-            match self.words().await_next(&Kernel::new(&self.map), self.next, self.table.is_kept()) {
+            let kernel = Kernel::new(&self.map).with_link(&self.link);
+            match self.words().await_next(&kernel, self.next, self.table.is_kept()) {
                 Some(Next::Offered) => {
                     let size = self.size()?;
                     // Another worker can do what is not begun here.

@@ -437,11 +437,11 @@ fn a_tray_holds_one_body_until_the_worker_has_taken_it() {
     let body = vec![7; 1 << 20];
     let seqs: Vec<Seq> =
         (0..5).map(|_| front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap()).collect();
-    assert!(front.desk.revoke(seqs[1]), "the one in the tray");
+    assert!(front.desk.revoke(seqs[0]), "the one in the tray");
     assert!(!front.desk.give_memory_back());
     let worker = worker(kit, way);
     front.await_finished(5);
-    assert!([0, 2, 3, 4].iter().all(|&at| front.report(seqs[at]) == [0, 1]));
+    assert!(seqs[1..].iter().all(|&seq| front.report(seq) == [0, 1]));
     for _ in 0..2 {
         let seq = front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
         front.await_until("its end", |front| front.finished.contains(&seq));

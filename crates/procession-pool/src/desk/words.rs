@@ -366,8 +366,8 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         self.desk(READINESS).store(readiness, Release);
     }
 
-    /// Waits for what comes next; `None` when nothing does, and the pool wants the worker to end. For who `keeps` memory for
-    /// large bodies, that is nothing when it is to be given back.
+    /// Waits for what comes next; `None` when nothing does, and the pool wants the worker to end, or when the worker cannot go
+    /// on. For who `keeps` memory for large bodies, that is nothing when it is to be given back.
     #[inline]
     pub(super) fn await_next(self, world: &impl World<Word = W>, seq: Seq, keeps: bool) -> Option<Next> {
         loop {
@@ -386,6 +386,9 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
             }
             if wishes & MAY_SPIN == 0 || !world.spin() {
                 self.park(world, || self.next(seq) != Next::Nothing || self.wishes() != wishes);
+                if world.is_over() {
+                    return None;
+                }
             }
         }
     }

@@ -189,7 +189,7 @@ impl Core {
         let Task { call, options, promise } = task;
         let (priority, items, timeout) = (options.priority, options.items, options.timeout());
         let terms = Terms { priority, items, timeout, retries: options.retries(), backoff: options.backoff() };
-        let id = self.entries.insert(Entry { call, promise, offer: None });
+        let id = self.entries.insert(Entry::new(call, promise));
         if let Some(entry) = self.entries.get(id) {
             entry.promise.set_backend(backend, id);
         }
@@ -208,28 +208,24 @@ impl Core {
     }
 
     pub(super) fn is_running(&self, task: TaskId) -> bool {
-        let offer = self.entries.get(task).and_then(|entry| entry.offer);
-        offer.is_some_and(|(worker, seq)| self.members.get(&worker).is_some_and(|member| member.desk.has_begun(seq)))
+        let offer = |member: &Member| member.offers.iter().find(|offer| offer.task == task).map(|offer| offer.seq);
+        self.members.values().any(|member| offer(member).is_some_and(|seq| member.desk.has_begun(seq)))
     }
 
     fn offer(&mut self, worker: WorkerId, task: TaskId) -> Option<Event> {
-        let (Some(member), Some(entry)) = (self.members.get_mut(&worker), self.entries.get_mut(task)) else {
+        let (Some(member), Some(entry)) = (self.members.get_mut(&worker), self.entries.get(task)) else {
             return Some(Event::NoRoom { worker, task });
         };
-        let Call { function, arguments } = &entry.call;
-        let heading = heading(*function);
+        let heading = heading(entry.function());
+        let (arguments, descriptors) = entry.arguments();
         listen(&member.desk, self.listener); // Before it has anything to tell: it may be done at once.
-        let is_small = arguments.descriptor_count() == 0 && arguments.bytes().len() <= INLINE_MAX;
-        listen(&member.desk, self.listener); // Before the worker can have finished it, which it tells once.
-        let offered = if is_small {
-            member.desk.offer(&[&heading, arguments.bytes()], None)
+        let offered = if descriptors.is_empty() && arguments.len() <= INLINE_MAX {
+            member.desk.offer(&[&heading, arguments], None)
         } else {
-            let descriptors: Vec<_> = arguments.descriptors().collect();
-            member.desk.offer(&[&heading], Some(Parcel { body: arguments.bytes(), descriptors: &descriptors }))
+            member.desk.offer(&[&heading], Some(Parcel { body: arguments, descriptors: &descriptors }))
         };
         match offered {
             Ok(seq) => {
-                entry.offer = Some((worker, seq));
                 member.offers.push_back(Offer { seq, task, reply: Reply::default() });
                 self.let_spin(worker);
                 None
@@ -283,14 +279,12 @@ impl Core {
             }
             is_revoked
         });
-        if is_revoked && let Some(entry) = self.entries.get_mut(task) {
-            entry.offer = None;
-        }
         Event::Revoked { worker, task, is_revoked }
     }
 
     fn resolve(&mut self, task: TaskId, verdict: Verdict) {
-        let Some(Entry { call, promise, .. }) = self.entries.remove(task) else { return };
+        let Some(entry) = self.entries.remove(task) else { return };
+        let (call, promise) = entry.into_parts();
         let finished = self.finished.take_if(|offer| offer.task == task);
         let outcome = match (verdict, finished) {
             (Verdict::Completed, Some(offer)) => Outcome::Returned(offer.reply),
@@ -355,9 +349,6 @@ impl Core {
         while let Some(offer) = self.members.get_mut(&worker).and_then(Member::finished) {
             any = true;
             let (task, failed) = (offer.task, offer.has_failed());
-            if let Some(entry) = self.entries.get_mut(task) {
-                entry.offer = None;
-            }
             self.finished = Some(offer);
             self.tell(Event::Finished { worker, task, failed });
             self.finished = None;
@@ -467,11 +458,6 @@ impl Core {
         let _ = self.watched.remove(member.as_fd());
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
-        for task in running.iter().copied().chain(member.offers.iter().map(|offer| offer.task)) {
-            if let Some(entry) = self.entries.get_mut(task) {
-                entry.offer = None;
-            }
-        }
         let refusal = member.refusal();
         self.refusals += u32::from(refusal.is_some());
         let cause = member.cause_of_death();

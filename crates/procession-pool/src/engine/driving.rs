@@ -65,7 +65,7 @@ impl Driver<'_> {
         let engine = self.0;
         while !done() && !deadline.has_passed() {
             if !self.look() && !self.spin(done, deadline) {
-                engine.sleep(done, deadline);
+                engine.await_bell(done, deadline);
             }
         }
     }
@@ -135,7 +135,7 @@ impl Engine {
     }
 
     /// Sleeps until a worker rings, or somebody has ended a task.
-    fn sleep(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
+    fn await_bell(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
         let mut core = self.core.lock();
         core.listen(Some(Listener::Driver));
         let any = core.look();

@@ -2,18 +2,79 @@
 //!
 //! A number is a place and a generation, so that what comes late for a task that has ended finds nothing.
 
+use std::os::fd::BorrowedFd;
+
+use procession_boot::FunctionId;
+use procession_wire::Message;
+
 use crate::call::Call;
 use crate::cell::Promise;
-use crate::desk::Seq;
-use crate::supervisor::{TaskId, WorkerId};
+use crate::supervisor::TaskId;
 
 /// A task that has not ended.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) call: Call,
+    function: FunctionId,
+    arguments: Arguments,
     pub(super) promise: Promise,
-    /// Where it is being worked on.
-    pub(super) offer: Option<(WorkerId, Seq)>,
+}
+
+/// Arguments as they wait, of which there may be a million: most are short, and few have descriptors.
+#[derive(Debug)]
+enum Arguments {
+    Short { len: u8, bytes: [u8; SHORT_MAX] },
+    Long(Box<[u8]>),
+    WithDescriptors(Box<Message>),
+}
+
+/// What fits beside the length, in the room that a box takes with what tells it from the others.
+const SHORT_MAX: usize = 22;
+
+const _: () = assert!(size_of::<Place>() <= 56);
+
+impl Entry {
+    pub(super) fn new(call: Call, promise: Promise) -> Self {
+        let Call { function, arguments } = call;
+        Self { function, arguments: Arguments::of(arguments), promise }
+    }
+
+    pub(super) fn function(&self) -> FunctionId {
+        self.function
+    }
+
+    /// The arguments, and the descriptors that go with them.
+    pub(super) fn arguments(&self) -> (&[u8], Vec<BorrowedFd<'_>>) {
+        match &self.arguments {
+            Arguments::Short { len, bytes } => (&bytes[..usize::from(*len)], Vec::new()),
+            Arguments::Long(bytes) => (bytes, Vec::new()),
+            Arguments::WithDescriptors(message) => (message.bytes(), message.descriptors().collect()),
+        }
+    }
+
+    /// The call as it was submitted, and who is to be told of its end.
+    pub(super) fn into_parts(self) -> (Call, Promise) {
+        let arguments = match self.arguments {
+            Arguments::Short { len, bytes } => Message::from_parts(bytes[..usize::from(len)].to_vec(), Vec::new()),
+            Arguments::Long(bytes) => Message::from_parts(bytes.into_vec(), Vec::new()),
+            Arguments::WithDescriptors(message) => *message,
+        };
+        (Call { function: self.function, arguments }, self.promise)
+    }
+}
+
+impl Arguments {
+    fn of(message: Message) -> Self {
+        if message.descriptor_count() > 0 {
+            return Self::WithDescriptors(Box::new(message));
+        }
+        let (bytes, _) = message.into_parts();
+        if bytes.len() > SHORT_MAX {
+            return Self::Long(bytes.into_boxed_slice());
+        }
+        let mut short = [0; SHORT_MAX];
+        short[..bytes.len()].copy_from_slice(&bytes);
+        Self::Short { len: bytes.len() as u8, bytes: short }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -40,12 +101,6 @@ impl Entries {
         let at = self.places.len() as u32; // Memory ends before it does.
         self.places.push(Place { generation: self.generation, entry: Some(entry) });
         id(at, self.generation)
-    }
-
-    pub(super) fn get_mut(&mut self, task: TaskId) -> Option<&mut Entry> {
-        let (at, generation) = parts(task);
-        let place = self.places.get_mut(at)?;
-        place.entry.as_mut().filter(|_| place.generation == generation)
     }
 
     pub(super) fn get(&self, task: TaskId) -> Option<&Entry> {
@@ -82,14 +137,12 @@ fn parts(task: TaskId) -> (usize, u32) {
 
 #[cfg(test)]
 mod tests {
-    use procession_wire::Message;
-
     use super::*;
     use crate::call::name_single;
 
     fn entry() -> Entry {
         let function = name_single::<_, ()>(|| ()).unwrap();
-        Entry { call: Call { function, arguments: Message::default() }, promise: Promise::default(), offer: None }
+        Entry::new(Call { function, arguments: Message::default() }, Promise::default())
     }
 
     #[test]
@@ -100,7 +153,19 @@ mod tests {
         let second = entries.insert(entry());
         assert_ne!(first, second);
         assert!(entries.get(first).is_none() && entries.remove(first).is_none());
-        assert!(entries.get_mut(second).is_some());
+        assert!(entries.get(second).is_some());
+    }
+
+    #[test]
+    fn arguments_come_back_as_they_were() {
+        let function = name_single::<_, ()>(|| ()).unwrap();
+        for len in [0, 1, SHORT_MAX, SHORT_MAX + 1, 100] {
+            let bytes: Vec<u8> = (0..len as u8).collect();
+            let call = Call { function, arguments: Message::from_parts(bytes.clone(), Vec::new()) };
+            let entry = Entry::new(call, Promise::default());
+            assert_eq!(entry.arguments().0, bytes);
+            assert_eq!(entry.into_parts().0.arguments.bytes(), bytes);
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ use procession_sys::{Scarcity, close_all_but, limit, pid, send_signal};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// How long a task may take that is to be stopped.
-pub(crate) const TIMEOUT: Duration = Duration::from_millis(200);
+pub(crate) const TIMEOUT: Duration = Duration::from_millis(400);
 
 /// What a task returns that comes to its end.
 pub(crate) const RESULT: u64 = 42;
@@ -74,11 +74,6 @@ impl End {
             Self::OutOfMemory => "out_of_memory",
             Self::Descriptors => "closed_descriptors",
         }
-    }
-
-    /// Whether the process that it happens in is gone by itself then.
-    pub(crate) fn is_fatal(self) -> bool {
-        !matches!(self, Self::Panic | Self::Stop | Self::Descriptors)
     }
 
     /// Happens in this process. After most ends it does not return.

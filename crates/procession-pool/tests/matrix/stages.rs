@@ -90,7 +90,7 @@ fn idle(cell: Cell) {
         assert_eq!(workers.submit_neighbors_within(TIMEOUT).check_but(is_its_own), 1);
     }
     workers.submit_neighbors().check();
-    workers.check_complete((cell.end != End::Panic && cell.end != End::Descriptors).then_some(ruined));
+    workers.check_complete((cell.end != End::Panic).then_some(ruined));
     workers.finish();
 }
 
@@ -111,10 +111,10 @@ fn from_inside(workers: &Workers, end: End) -> u32 {
     let ruined = workers.executor().submit(leave_behind, (end, go.clone(), done.clone())).unwrap().result().unwrap();
     let held = PidFd::open(ruined).unwrap();
     go.set();
-    if end.is_fatal() {
-        wait_for_end(&held);
-    } else {
+    if end == End::Panic {
         assert!(done.wait_timeout(SOON).unwrap());
+    } else {
+        wait_for_end(&held); // Without descriptors it would not end with its parent, so it ends by itself.
     }
     ruined
 }

@@ -15,7 +15,8 @@ use procession_sys::{Deadline, pid, set_variable};
 use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
-use crate::job::{Asked, Job, TIMEOUT, Terms};
+use crate::job::{Answer, Asked, Job, TIMEOUT, Terms};
+use crate::maps;
 use crate::random::Random;
 use crate::report::{Report, Verdict};
 use crate::subject::Subject;
@@ -32,6 +33,9 @@ const _: () = assert!((WINDOW_MAX as usize) < TASKS / 2);
 /// How long a task may take in all. Those before it may be stopped now and then.
 const HANG: Duration = Duration::from_secs(20);
 
+/// How often a task that is waited for is looked at.
+const LOOK: Duration = Duration::from_millis(200);
+
 /// What to do.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Orders {
@@ -40,11 +44,14 @@ pub(crate) struct Orders {
 }
 
 /// A pool or an executor.
-trait Front: Executor {
+pub(crate) trait Front: Executor {
     fn pids(&self) -> Vec<u32>;
 
-    /// Has all workers end.
+    /// Has all workers end when they have done what there is.
     fn finish(&self);
+
+    /// Has them end at once.
+    fn end(&self);
 }
 
 impl Front for Pool {
@@ -56,6 +63,10 @@ impl Front for Pool {
         self.close();
         self.join().expect("it was closed");
     }
+
+    fn end(&self) {
+        self.terminate();
+    }
 }
 
 impl Front for ProcessPoolExecutor {
@@ -66,6 +77,10 @@ impl Front for ProcessPoolExecutor {
     fn finish(&self) {
         self.shutdown();
     }
+
+    fn end(&self) {
+        self.kill_workers();
+    }
 }
 
 /// A task that has not been judged.
@@ -73,7 +88,7 @@ struct Open {
     job: Job,
     terms: Terms,
     asked: Asked,
-    future: Future<(u64, Vec<u8>)>,
+    future: Future<Answer>,
     /// How often it was told that it has ended.
     ends: Arc<AtomicU32>,
 }
@@ -91,7 +106,7 @@ struct Chase<'a> {
 
 /// Kills as many workers as ordered.
 pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
-    Board::get();
+    Board::open();
     // Where a panic names its frames, most that panic would be killed meanwhile.
     set_variable("RUST_BACKTRACE", "0").expect("a process of one thread");
     // What a process has once stays.
@@ -103,7 +118,7 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
     while report.kills() < orders.kills && report.failures.is_empty() {
         report.rounds += 1;
         let front = &*fronts[(report.rounds % 2) as usize];
-        let random = Random::new(orders.seed, 2 * report.rounds);
+        let random = Random::new(orders.seed, 3 * report.rounds);
         let serial = report.rounds << 32;
         Chase { orders, random, report: &mut report, open: VecDeque::new(), ends: Vec::new(), serial }.round(front);
     }
@@ -112,9 +127,11 @@ pub(crate) fn run<S: Subject>(orders: Orders) -> Verdict {
         drop(fronts);
         check_leaks(&mut report, descriptors, children);
     } else {
-        std::mem::forget(fronts); // They may never end; their workers end with this process.
+        fronts.iter().for_each(|front| front.end());
     }
-    report.finish(S::NAME, orders.seed)
+    let verdict = report.finish(S::NAME, orders.seed);
+    Board::close();
+    verdict
 }
 
 fn fronts(context: &Context) -> [Box<dyn Front>; 2] {
@@ -152,17 +169,25 @@ impl Chase<'_> {
     fn round(mut self, front: &dyn Front) {
         let end = self.orders.kills.min(self.report.kills() + ROUND);
         let chaos = Arc::clone(&self.report.chaos);
-        let random = Random::new(self.orders.seed, 2 * self.report.rounds + 1);
+        let random = |which| Random::new(self.orders.seed, 3 * self.report.rounds + which);
+        let (chance, choice) = (random(1), random(2));
+        let maps_at = self.serial + (1 << 31);
         let ends = AtomicBool::new(false);
-        thread::scope(|scope| {
-            scope.spawn(|| chaos.run(random, || front.pids(), &ends));
+        let seen = thread::scope(|scope| {
+            scope.spawn(|| chaos.run(chance, || front.pids(), &ends));
+            let maps = scope.spawn(|| maps::run(front, choice, maps_at, &ends));
             while self.report.kills() < end && self.report.failures.is_empty() {
                 self.submit_some(front);
                 self.ask_for_some();
                 self.judge_next();
             }
             ends.store(true, SeqCst);
+            if !self.report.failures.is_empty() {
+                front.end(); // What is mapped might never be.
+            }
+            maps.join().expect("it does not panic")
         });
+        self.report.note_items(seen);
         while !self.open.is_empty() && self.report.failures.is_empty() {
             self.judge_next();
         }
@@ -207,14 +232,35 @@ impl Chase<'_> {
         };
     }
 
+    /// How a task ends; an objection if it does not, or if it or another one is begun more often than it may be.
+    fn wait(&self, job: &Job, terms: Terms, future: &Future<Answer>) -> Result<Result<Answer, TaskError>, String> {
+        let deadline = Deadline::after(HANG);
+        loop {
+            match future.result_timeout(LOOK) {
+                Err(TaskError::Timeout) => {}
+                outcome => return Ok(outcome),
+            }
+            for (job, terms) in self.open.iter().map(|open| (&open.job, open.terms)).chain([(job, terms)]) {
+                let (begun, most) = (Board::get().begun(job.place), terms.begun_most());
+                if begun > most {
+                    return Err(format!("it, or one behind it, was begun {begun} times, and may be {most} times"));
+                }
+            }
+            if deadline.has_passed() {
+                return Err(format!("a hang: it has not ended for {HANG:?}"));
+            }
+        }
+    }
+
     /// Waits for the first one, and judges it.
     fn judge_next(&mut self) {
         let Some(Open { job, terms, asked, future, ends }) = self.open.pop_front() else { return };
-        let outcome = future.result_timeout(HANG);
-        if matches!(outcome, Err(TaskError::Timeout)) {
-            self.report.failures.push(format!("a hang: a task has not ended for {HANG:?}: {terms:?} {asked:?}"));
-            return;
-        }
+        let outcome = match self.wait(&job, terms, &future) {
+            Ok(outcome) => outcome,
+            Err(objection) => {
+                return self.report.failures.push(format!("a task with {terms:?}, {asked:?}: {objection}"));
+            }
+        };
         let begun = Board::get().leave(job.place);
         self.report.note(&outcome);
         if let Err(objection) = job.judge(terms, asked, begun, &outcome) {

@@ -9,7 +9,7 @@ use procession_pool::TaskError;
 use procession_sys::{fail_points, pid, send_signal};
 use serde::{Deserialize, Serialize};
 
-use crate::board::Board;
+use crate::board::{Board, TASKS};
 use crate::random::Random;
 
 /// Where a worker may be killed: all steps of its side of a desk.
@@ -63,12 +63,22 @@ pub(crate) struct Job {
     answer: usize,
 }
 
+/// What it gives back: its number, and bytes.
+pub(crate) type Answer = (u64, Vec<u8>);
+
 /// How a task is submitted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) retries: u32,
     pub(crate) is_timed: bool,
     pub(crate) priority: i32,
+}
+
+impl Terms {
+    /// How often it may be begun.
+    pub(crate) fn begun_most(self) -> u64 {
+        u64::from(self.retries) + 1
+    }
 }
 
 /// What was done about a task after that.
@@ -91,8 +101,8 @@ impl Job {
     }
 
     /// What a worker does.
-    pub(crate) fn run(self) -> (u64, Vec<u8>) {
-        Board::get().begin(&self);
+    pub(crate) fn run(self) -> Answer {
+        Board::get().begin(self.place, self.serial);
         assert!(self.body.iter().all(|&byte| byte == self.serial as u8), "its arguments are not what was sent");
         if !self.takes.is_zero() {
             thread::park_timeout(self.takes); // Something that takes as long.
@@ -107,9 +117,9 @@ impl Job {
         terms: Terms,
         asked: Asked,
         begun: u64,
-        outcome: &Result<(u64, Vec<u8>), TaskError>,
+        outcome: &Result<Answer, TaskError>,
     ) -> Result<(), String> {
-        let most = u64::from(terms.retries) + 1;
+        let most = terms.begun_most();
         if begun > most {
             return Err(format!("it was begun {begun} times, and may be {most} times"));
         }
@@ -134,7 +144,7 @@ impl Job {
         objection.map_or(Ok(()), Err)
     }
 
-    fn judge_result(&self, (serial, answer): &(u64, Vec<u8>), begun: u64) -> Option<String> {
+    fn judge_result(&self, (serial, answer): &Answer, begun: u64) -> Option<String> {
         let is_whole = answer.len() == self.answer && answer.iter().all(|&byte| byte == !self.serial as u8);
         if *serial != self.serial || !is_whole {
             return Some(format!("its result is not its own: {serial}, {} bytes", answer.len()));
@@ -155,6 +165,40 @@ fn judge_cancel(terms: Terms, asked: Asked, begun: u64) -> Option<String> {
         Asked::Cancel { .. } => (terms.retries == 0 && begun > 0).then(|| "it had begun".to_owned()),
         Asked::Kill { .. } => None,
     }
+}
+
+/// An item of a map.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Item {
+    /// Its place behind those of tasks,
+    pub(crate) at: u64,
+    /// and its number.
+    pub(crate) serial: u64,
+}
+
+impl Item {
+    pub(crate) fn new(at: u64, serial: u64) -> Self {
+        Self { at, serial }
+    }
+
+    pub(crate) fn panics(self) -> bool {
+        self.serial % 37 == 5
+    }
+
+    pub(crate) fn dies(self) -> bool {
+        self.serial % 41 == 5
+    }
+}
+
+/// What a worker does with an item.
+pub(crate) fn run_item(item: Item) -> u64 {
+    Board::get().begin(TASKS + item.at as usize, item.serial);
+    if item.panics() {
+        Deed::Panics.happen();
+    } else if item.dies() {
+        Deed::Dies.happen();
+    }
+    !item.serial
 }
 
 impl Deed {
@@ -201,7 +245,7 @@ fn die(place: Option<usize>) {
 fn length(random: &mut Random) -> usize {
     let most = match random.below(32) {
         0 => 300_000,
-        1..4 => 40_000,
+        1..7 => 40_000,
         _ => 100,
     };
     random.below(most) as usize

@@ -8,6 +8,7 @@ mod job; // What a task is, and how it may end. Read this first.
 
 mod chaos; // Who is killed from outside.
 mod chase; // The loop.
+mod maps;
 mod random;
 mod report;
 mod subject;

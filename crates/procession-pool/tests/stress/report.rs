@@ -10,9 +10,10 @@ use procession_pool::TaskError;
 use crate::board::Board;
 use crate::chaos::Chaos;
 use crate::job::PLACES;
+use crate::maps::Seen;
 
 /// Kills at each place of which a full run must have as many,
-const KILLS_EACH: u64 = 20;
+const KILLS_EACH: u64 = 50;
 
 /// and from how many kills on a run is a full one.
 const FULL: u64 = 10_000;
@@ -61,8 +62,17 @@ impl Report {
         *self.ends.entry(how).or_default() += 1;
     }
 
+    /// Items of maps have ended.
+    pub(crate) fn note_items(&mut self, seen: Seen) {
+        *self.ends.entry("(items of maps) with a result").or_default() += seen.results;
+        *self.ends.entry("(items of maps) with an error").or_default() += seen.errors;
+        // If something else was wrong before, it was ended in the middle.
+        self.failures.extend(seen.failure.filter(|_| self.failures.is_empty()));
+    }
+
     pub(crate) fn finish(mut self, name: &str, seed: u64) -> Verdict {
         let (strays, kills) = (Board::get().strays(), self.kills());
+        let is_whole = self.failures.is_empty() && kills >= FULL;
         if strays > 0 {
             self.failures.push(format!("{strays} tasks were begun that had ended before"));
         }
@@ -72,7 +82,7 @@ impl Report {
         let mut text = format!("{name}: {kills} kills in {} rounds, seed {seed}\n", self.rounds);
         for (at, place) in PLACES.iter().enumerate() {
             let kills_here = Board::get().kills(Some(at)).load(SeqCst);
-            if kills >= FULL && kills_here < KILLS_EACH && !SELDOM.contains(place) {
+            if is_whole && kills_here < KILLS_EACH && !SELDOM.contains(place) {
                 self.failures.push(format!("only {kills_here} kills at {place:?}: the run says little about it"));
             }
             line(&mut text, place, kills_here);
