@@ -50,7 +50,7 @@ fn main() -> procession::Result<()> {
 
     let from = match &options.from {
         Some(from) => from.clone(),
-        None => generate(&scratch.0, options.count, options.size)?,
+        None => generate(&scratch.0, options.count, options.size, &stop)?,
     };
     let into = options.into.clone().unwrap_or_else(|| scratch.0.join("thumbnails"));
     fs::create_dir_all(&into)?;
@@ -118,24 +118,29 @@ impl Drop for Scratch {
     }
 }
 
-/// Makes so many pictures, and one file that is none.
-fn generate(scratch: &Path, count: usize, size: [u32; 2]) -> procession::Result<PathBuf> {
+/// Makes so many pictures, unless it is to stop, and one file that is none.
+fn generate(scratch: &Path, count: usize, size: [u32; 2], stop: &AtomicBool) -> procession::Result<PathBuf> {
     let folder = scratch.join("pictures");
     fs::create_dir_all(&folder)?;
     let began = Instant::now();
     let paint = |(path, seed, [width, height]): (String, u32, [u32; 2])| -> Result<(), Fault> {
-        let wave = |at: u32| ((at + seed) as f64 / 40.0).sin() * 120.0 + 128.0;
-        let picture =
-            RgbImage::from_fn(width, height, |x, y| image::Rgb([wave(x), wave(y), wave(x + y)].map(|c| c as u8)));
-        Ok(picture.save(path)?)
+        let wave = |at: u32| ((f64::from(at + seed) / 40.0).sin() * 120.0 + 128.0) as u8;
+        let waves: Vec<u8> = (0..width + height).map(wave).collect();
+        let color = |x: u32, y: u32| image::Rgb([x, y, x + y].map(|at| waves[at as usize]));
+        Ok(RgbImage::from_fn(width, height, color).save(path)?)
     };
     let pool = Pool::new(cpu_count())?;
     let item = |at: usize| (text_of(&folder.join(format!("{at:04}.jpg"))), 37 * at as u32, size);
+    let mut made = 0;
     for painted in pool.chunked(1).imap_unordered(paint, (0..count).map(item)) {
         painted??;
+        made += 1;
+        if stop.load(Ordering::Relaxed) {
+            break; // The rest is cancelled.
+        }
     }
     fs::write(folder.join("broken.jpg"), b"\xff\xd8 this begins as a JPEG does")?;
-    println!("made {count} pictures of {} x {} in {:.1?}", size[0], size[1], began.elapsed());
+    println!("made {made} pictures of {} x {} in {:.1?}", size[0], size[1], began.elapsed());
     Ok(folder)
 }
 
@@ -222,7 +227,7 @@ impl Done {
             failed.len()
         );
         for (path, reason) in failed.iter().take(NAMED) {
-            println!("  {}: {reason}", path.display());
+            println!("  {}: {}", path.display(), reason.trim_end());
         }
     }
 }
