@@ -161,7 +161,6 @@ fn many_items() -> Table {
         },
         figures: vec![
             figure("a map of a million squares, twelve times as fast", CPYTHON_POOL, "squares", TWELFTH),
-            figure("a map of a million short calls, twelve times as fast", CPYTHON_POOL, "calls of 100 ns", TWELFTH),
             figure("a map of a million short calls, beside threads", RAYON, "calls of 100 ns", 5.0),
         ],
         slots: 1.0,

@@ -180,6 +180,7 @@ struct Done {
 }
 
 /// Makes the thumbnails of these pictures with so many processes.
+#[expect(clippy::mutable_key_type, reason = "a future is the same one whatever becomes of its task")]
 fn make(pictures: &[PathBuf], into: &Path, workers: usize, stop: &AtomicBool) -> procession::Result<Done> {
     let began = Instant::now();
     let executor = ProcessPoolExecutor::new(workers)?;
