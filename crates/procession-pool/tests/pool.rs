@@ -52,6 +52,7 @@ fn a_killed_worker_costs_its_own_task(method: StartMethod) {
 
 /// Runs a mixed load, with deaths, retries, timeouts and cancellations.
 fn live_through_it(executor: &ProcessPoolExecutor) {
+    // One of them is to take longer than its timeout, and the others are to be waited for.
     let slow = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
     let died = executor.task(|| -> () { std::process::abort() }, ()).retries(1).submit().unwrap();
     let late = executor.task(slow, (60_000,)).timeout(Duration::from_millis(50)).submit().unwrap();
