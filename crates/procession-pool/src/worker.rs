@@ -14,7 +14,7 @@ use procession_sys::{Disposition, Signal, exit_now, fail_point, set_disposition}
 use procession_wire::{Decoder, Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
-use crate::call::{self, Failure, Fault, PARCEL, Report};
+use crate::call::{self, Failure, Fault, NumberItem, PARCEL, Report};
 use crate::desk::{INITIALIZER, Order, Parcel, Seat, Seq, WorkerKit};
 
 /// An item of a reply that is longer goes as a parcel, so that a few of them do not fill the desk.
@@ -150,9 +150,8 @@ impl Report for AtSeat {
     }
 
     #[inline]
-    fn number(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let (item, len) = call::number_item(bytes);
-        self.0.seat.borrow_mut().append(&item[..len])
+    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
+        self.0.seat.borrow_mut().append_short(item, len)
     }
 }
 

@@ -36,6 +36,22 @@ impl Stream {
         if first < bytes.len() { map.write(self.at, &bytes[first..]) } else { Ok(()) }
     }
 
+    /// Writes bytes in one piece; false if they would go beyond the end of the memory, and nothing was written.
+    #[inline]
+    pub(super) fn write_whole<const LEN: usize>(
+        self,
+        map: &SharedMap,
+        position: u64,
+        bytes: &[u8; LEN],
+    ) -> Result<bool, AccessError> {
+        let (at, first) = self.places(position, LEN);
+        if first < LEN {
+            return Ok(false);
+        }
+        map.write(at, bytes)?;
+        Ok(true)
+    }
+
     /// Reads as many bytes.
     #[inline]
     pub(super) fn read(self, map: &SharedMap, position: u64, into: &mut [u8]) -> Result<(), AccessError> {

@@ -64,25 +64,20 @@ impl Reading {
 
     /// Reads all that is left. As [`Self::next`] for each, without looking for its place.
     pub(super) fn read_all<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
-        self.read_values(take);
+        self.read_numbers(take);
         while let Some(result) = self.next() {
             take(result);
         }
     }
 
-    /// Reads as long as there are values, which takes a few nanoseconds for each.
+    /// Reads as long as there are numbers.
     #[inline]
-    fn read_values<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
+    fn read_numbers<R: Passable>(&mut self, take: &mut impl FnMut(Result<R, TaskError>)) {
         let Some(end) = self.chunk.cell.end() else { return };
         let (bytes, parcels) = Self::report(end).rest();
         let mut items = Items::of(&bytes[self.bytes..], &parcels[self.parcels..]);
-        while self.left > 0 && items.is_value() {
-            let Some(Item::Value(value)) = items.next::<R>() else { break };
-            let (rest, rest_parcels) = items.rest();
-            (self.bytes, self.parcels) = (bytes.len() - rest.len(), parcels.len() - rest_parcels.len());
-            self.left -= 1;
-            take(Ok(value));
-        }
+        self.left -= items.numbers(self.left as usize, |number| take(Ok(number))) as u32; // At most as many.
+        self.bytes = bytes.len() - items.rest().0.len();
     }
 
     /// Why there is nothing of the item that is being read, and what that means for those after it.
