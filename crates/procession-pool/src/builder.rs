@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use procession_launch::{Arguments, Context, PreloadResult, StartMethod, Target, cpu_count, get_start_method};
+use procession_launch::{
+    Arguments, Context, NAME_BYTES_MAX, PreloadResult, StartMethod, Target, cpu_count, get_start_method,
+};
+use procession_sys::{pid, processors_of};
 use procession_wire::Encoder;
 
 use crate::engine::{Engine, Setup};
@@ -23,6 +26,9 @@ pub const PREFETCH_MAX: usize = 32;
 /// For how long a worker may take to end that has nothing to do any more; then it is killed.
 pub const RETIRE_GRACE: Duration = Duration::from_secs(10);
 
+/// How long a pool's name may be, in bytes: a worker's name is that and a number, and no longer than a process's.
+pub const POOL_NAME_BYTES_MAX: usize = NAME_BYTES_MAX - "-worker-".len() - "4294967295".len();
+
 /// What pools and executors have in common before they are made.
 #[derive(Debug)]
 pub(crate) struct Settings {
@@ -32,7 +38,7 @@ pub(crate) struct Settings {
     tasks_per_child: Option<usize>,
     context: Option<Context>,
     initializer: Option<Result<Initializer, SubmitError>>,
-    affinity: Vec<usize>,
+    affinity: Option<Vec<usize>>,
     keeps_tails: bool,
     is_recorded: bool,
     eager: bool,
@@ -47,7 +53,7 @@ impl Settings {
             tasks_per_child: None,
             context: None,
             initializer: None,
-            affinity: Vec::new(),
+            affinity: None,
             keeps_tails: true,
             is_recorded: false,
             eager,
@@ -66,6 +72,12 @@ impl Settings {
         if size > WORKERS_MAX {
             return Err(wrong(size_setting, &format!("{size} are more than the {WORKERS_MAX} that there may be")));
         }
+        if name.contains('\0') || name.len() > POOL_NAME_BYTES_MAX {
+            return Err(wrong("name", &format!("it has at most {POOL_NAME_BYTES_MAX} bytes, and no NUL")));
+        }
+        if let Some(absent) = self.affinity.as_ref().and_then(|wanted| absent_processor(wanted)) {
+            return Err(wrong("pin_workers", &absent));
+        }
         if self.tasks_per_child == Some(0) {
             return Err(wrong("max_tasks_per_child", "a worker must have at least one task"));
         }
@@ -80,9 +92,20 @@ impl Settings {
             prefetch_max: PREFETCH_MAX as u32,
             retire_grace: Some(RETIRE_GRACE),
         };
-        let (affinity, keeps_tails, is_recorded) = (self.affinity, self.keeps_tails, self.is_recorded);
+        let (affinity, keeps_tails, is_recorded) =
+            (self.affinity.unwrap_or_default(), self.keeps_tails, self.is_recorded);
         Engine::start(Setup { name, context, config, initializer, affinity, keeps_tails, is_recorded })
     }
+}
+
+/// Why workers cannot be dealt out to these processors, if they cannot.
+fn absent_processor(wanted: &[usize]) -> Option<String> {
+    if wanted.is_empty() {
+        return Some("there must be at least one processor".to_owned());
+    }
+    let own = processors_of(pid()).ok()?;
+    let absent = wanted.iter().find(|processor| !own.contains(processor))?;
+    Some(format!("this process does not have processor {absent}: it has {own:?}"))
 }
 
 /// True for a context that would fork this process for each worker: it has threads by then.
@@ -129,7 +152,7 @@ impl Settings {
     }
 
     pub(crate) fn set_affinity(&mut self, processors: impl IntoIterator<Item = usize>) {
-        self.affinity = processors.into_iter().collect();
+        self.affinity = Some(processors.into_iter().collect());
     }
 
     pub(crate) fn set_recorded(&mut self) {

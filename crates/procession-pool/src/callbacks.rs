@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, Sender};
 use std::thread::{self, ThreadId};
 
 use parking_lot::Mutex;
+use procession_launch::at_exit_with_priority;
 use procession_sys::pid;
 
 /// A callback with what it is called with.
@@ -17,6 +18,9 @@ pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// The name of the thread.
 const NAME: &str = "procession-callbacks";
+
+/// Of exit hooks: after those that end pools, whose tasks may have callbacks.
+const LAST: i32 = -100;
 
 /// One process's thread, and those of the processes that were forked from it: a forked child has none of its parent's.
 struct Own {
@@ -66,8 +70,9 @@ pub(crate) fn run(job: Job) {
     let _ = sender.send(job);
 }
 
-/// Waits until the callbacks that were given by now have run; does nothing on their own thread.
-pub(crate) fn settle() {
+/// Waits until the callbacks that were given by now have run; does nothing on their own thread. At the end of the program
+/// alone: nobody else's callbacks are a reason to wait before.
+fn settle() {
     let (done, is_done) = mpsc::channel::<()>();
     match own().line.lock().as_ref() {
         Some(line) if line.thread != thread::current().id() => _ = line.sender.send(Box::new(move || drop(done))),
@@ -80,6 +85,7 @@ fn start() -> std::io::Result<Line> {
     let (sender, jobs) = mpsc::channel::<Job>();
     let run_all = move || jobs.iter().for_each(call);
     let thread = thread::Builder::new().name(NAME.to_owned()).spawn(run_all)?.thread().id();
+    at_exit_with_priority(LAST, settle);
     Ok(Line { sender, thread })
 }
 

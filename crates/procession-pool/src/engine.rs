@@ -20,11 +20,10 @@ use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
 use self::member::Member;
-use crate::callbacks;
 use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
-use crate::executor::Executor;
+use crate::executor::{Executor, Shared};
 use crate::record::{Log, replay};
 use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
 use crate::task::{Options, Task, encode};
@@ -158,6 +157,11 @@ impl Engine {
         self.setup.config.size as usize
     }
 
+    /// How many items may be one task: not more than a worker may have at all.
+    pub(crate) fn chunk_items_max(&self) -> usize {
+        self.setup.config.tasks_per_child.map_or(usize::MAX, |tasks| usize::try_from(tasks).unwrap_or(usize::MAX))
+    }
+
     /// True if it takes tasks.
     pub(crate) fn is_open(&self) -> bool {
         self.is_own() && !self.core.lock().supervisor.is_closed()
@@ -234,7 +238,6 @@ impl Engine {
         if let Some(thread) = self.background.lock().take() {
             let _ = thread.join();
         }
-        callbacks::settle(); // What is to be told of its tasks is told by now.
         true
     }
 
@@ -279,17 +282,21 @@ impl Engine {
     }
 }
 
-impl Executor for Arc<Engine> {
+impl Executor for Shared<Engine> {
     fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        self.submit(task)
+        self.0.submit(task)
     }
 
     fn parallelism(&self) -> usize {
-        self.size()
+        self.0.size()
+    }
+
+    fn chunk_items_max(&self) -> usize {
+        self.0.chunk_items_max()
     }
 
     fn close(&self) {
-        self.tell(Event::Closed);
+        self.0.tell(Event::Closed);
     }
 }
 

@@ -27,29 +27,36 @@ pub trait Executor: Send + Sync {
     /// How many tasks it runs at once. A map reads so much ahead that none is ever idle.
     fn parallelism(&self) -> usize;
 
+    /// How many items of a map it takes at most as one task.
+    fn chunk_items_max(&self) -> usize {
+        usize::MAX
+    }
+
     /// Takes no more tasks. Those that were submitted go on.
     fn close(&self);
 }
 
-macro_rules! forward {
-    ($($pointer:ty),*) => {$(
-        impl<E: Executor + ?Sized> Executor for $pointer {
-            fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-                (**self).submit_raw(task)
-            }
+impl<E: Executor + ?Sized> Executor for &E {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        (**self).submit_raw(task)
+    }
 
-            fn parallelism(&self) -> usize {
-                (**self).parallelism()
-            }
+    fn parallelism(&self) -> usize {
+        (**self).parallelism()
+    }
 
-            fn close(&self) {
-                (**self).close();
-            }
-        }
-    )*};
+    fn chunk_items_max(&self) -> usize {
+        (**self).chunk_items_max()
+    }
+
+    fn close(&self) {
+        (**self).close();
+    }
 }
 
-forward!(&E, Box<E>, Arc<E>);
+/// What several own that an executor is made of. `Arc` is none itself: the verbs of [`ExecutorExt`] would hide those of the
+/// executor in it.
+pub(crate) struct Shared<T>(pub(crate) Arc<T>);
 
 /// The generic verbs of every [`Executor`].
 ///
@@ -76,7 +83,7 @@ pub trait ExecutorExt: Executor {
 
     /// The same with options: a timeout, retries, a priority.
     fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
-        TaskBuilder::new(Box::new(self), function, arguments)
+        TaskBuilder::new(Arc::new(self), function, arguments)
     }
 
     /// The results of `function` for the items, in their order, as they can be had.

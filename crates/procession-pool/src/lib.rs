@@ -43,13 +43,14 @@ mod pool;
 mod processes;
 
 pub use crate::async_result::AsyncResult;
-pub use crate::builder::{PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
+pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
 pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
 pub use crate::map::{
-    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
+    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, GIVEN_CHUNK_BYTES_MAX, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS,
+    WINDOW_CHUNKS_MAX,
 };
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};

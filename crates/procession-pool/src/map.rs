@@ -20,7 +20,9 @@ use std::sync::Arc;
 use procession_launch::{Arguments, Passable, Target};
 
 pub use crate::map::ordered::Imap;
-pub use crate::map::pace::{CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX};
+pub use crate::map::pace::{
+    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, GIVEN_CHUNK_BYTES_MAX, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
+};
 pub use crate::map::unordered::ImapUnordered;
 
 use crate::async_result::AsyncResult;

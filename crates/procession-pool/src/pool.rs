@@ -12,7 +12,7 @@ use procession_sys::Deadline;
 use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
 use crate::error::{PoolError, SubmitError};
-use crate::executor::Executor;
+use crate::executor::{Executor, Shared};
 use crate::supervisor::{Event, PoolCounts};
 use crate::task::Task;
 use crate::verbs::pool_verbs;
@@ -120,7 +120,7 @@ impl Pool {
     }
 
     fn shared(&self) -> Arc<dyn Executor> {
-        Arc::new(Arc::clone(&self.engine))
+        Arc::new(Shared(Arc::clone(&self.engine)))
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<bool, PoolError> {
@@ -138,6 +138,10 @@ impl Executor for Pool {
 
     fn parallelism(&self) -> usize {
         self.engine.size()
+    }
+
+    fn chunk_items_max(&self) -> usize {
+        self.engine.chunk_items_max()
     }
 
     fn close(&self) {

@@ -12,7 +12,7 @@ use procession_sys::Deadline;
 use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
 use crate::error::{PoolError, SubmitError};
-use crate::executor::{Executor, ExecutorExt};
+use crate::executor::{Executor, ExecutorExt, Shared};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
 use crate::supervisor::{Event, PoolCounts};
@@ -91,7 +91,7 @@ impl ProcessPoolExecutor {
         F: Target<(I::Item,)>,
         I: IntoIterator<Item: Passable, IntoIter: 'i>,
     {
-        Mapper::new(Arc::new(Arc::clone(&self.engine))).imap(function, items)
+        Mapper::new(Arc::new(Shared(Arc::clone(&self.engine)))).imap(function, items)
     }
 
     /// Its name.
@@ -166,6 +166,10 @@ impl Executor for ProcessPoolExecutor {
 
     fn parallelism(&self) -> usize {
         self.engine.size()
+    }
+
+    fn chunk_items_max(&self) -> usize {
+        self.engine.chunk_items_max()
     }
 
     fn close(&self) {

@@ -143,14 +143,14 @@ pub(crate) fn submit<T>(executor: &dyn Executor, call: Call, options: Options) -
 /// ```
 #[must_use = "nothing runs before `submit`"]
 pub struct TaskBuilder<'e, F, A> {
-    executor: Box<dyn Executor + 'e>,
+    executor: Arc<dyn Executor + 'e>,
     function: F,
     arguments: A,
     options: Options,
 }
 
 impl<'e, F: Target<A>, A: Arguments> TaskBuilder<'e, F, A> {
-    pub(crate) fn new(executor: Box<dyn Executor + 'e>, function: F, arguments: A) -> Self {
+    pub(crate) fn new(executor: Arc<dyn Executor + 'e>, function: F, arguments: A) -> Self {
         Self { executor, function, arguments, options: Options::default() }
     }
 

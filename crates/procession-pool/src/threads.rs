@@ -19,10 +19,9 @@ use procession_sys::{Deadline, pid};
 pub use crate::threads::pool::ThreadPool;
 
 use crate::call::{Call, FAULT, Reply, run_closure, run_here};
-use crate::callbacks;
 use crate::cell::{Cell, Outcome, Promise};
 use crate::error::{PoolError, SubmitError, TaskError};
-use crate::executor::Executor;
+use crate::executor::{Executor, Shared};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
 use crate::task::{Task, TaskBuilder};
@@ -75,6 +74,10 @@ struct State {
 impl Crew {
     pub(crate) fn new(builder: ThreadPoolBuilder, default_name: &str) -> Result<Arc<Self>, PoolError> {
         let name = builder.thread_name_prefix.unwrap_or_else(|| default_name.to_owned());
+        if name.contains('\0') {
+            let problem = "a name has no NUL in it".to_owned();
+            return Err(PoolError::Setting { name, setting: "thread_name_prefix", problem });
+        }
         let size = builder.max_workers.unwrap_or_else(|| THREADS_DEFAULT_MAX.min(cpu_count() + THREADS_MORE));
         if size == 0 {
             let problem = "0 threads run nothing: give it at least 1".to_owned();
@@ -227,7 +230,7 @@ impl Crew {
         self.state.lock().closed
     }
 
-    /// Closes, and waits for the threads and for the callbacks of their tasks.
+    /// Closes, and waits for the threads.
     pub(crate) fn finish(&self) {
         self.close();
         let threads = mem::take(&mut self.state.lock().threads);
@@ -236,7 +239,6 @@ impl Crew {
             // Every panic of a task is caught, and the rest has none.
             let _ = thread.join();
         }
-        callbacks::settle();
     }
 
     pub(crate) fn size(&self) -> usize {
@@ -254,23 +256,23 @@ impl Crew {
     }
 }
 
-impl Executor for Arc<Crew> {
+impl Executor for Shared<Crew> {
     fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
         if task.options.timeout().is_some() {
             let problem = "nobody can kill a thread: use processes, or let the function watch the time";
-            return Err(SubmitError::Option { name: self.name.clone(), option: "timeout", problem });
+            return Err(SubmitError::Option { name: self.0.name.clone(), option: "timeout", problem });
         }
         let retries = Retries { left: task.options.retries(), backoff: task.options.backoff() };
         let work = Work::Call(task.call, retries);
-        self.take(Job { priority: task.options.priority, work, promise: task.promise })
+        self.0.take(Job { priority: task.options.priority, work, promise: task.promise })
     }
 
     fn parallelism(&self) -> usize {
-        self.size
+        self.0.size
     }
 
     fn close(&self) {
-        Crew::close(self);
+        self.0.close();
     }
 }
 
@@ -327,7 +329,7 @@ impl ThreadPoolExecutor {
     /// A function with its arguments as a task with options. It may be called several times, and its arguments travel as
     /// bytes.
     pub fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
-        TaskBuilder::new(Box::new(self), function, arguments)
+        TaskBuilder::new(Arc::new(self), function, arguments)
     }
 
     /// The results of `function` for the items, in their order, as they can be had. Chunks of items are submitted from this call
@@ -340,7 +342,7 @@ impl ThreadPoolExecutor {
         F: Target<(I::Item,)>,
         I: IntoIterator<Item: Passable, IntoIter: 'i>,
     {
-        Mapper::new(Arc::new(Arc::clone(&self.crew)) as Arc<dyn Executor>).imap(function, items)
+        Mapper::new(Arc::new(Shared(Arc::clone(&self.crew))) as Arc<dyn Executor>).imap(function, items)
     }
 
     /// Takes no more tasks, waits until those that there are have ended, and ends the threads.
@@ -364,7 +366,7 @@ impl ThreadPoolExecutor {
 
 impl Executor for ThreadPoolExecutor {
     fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        self.crew.submit_raw(task)
+        Shared(Arc::clone(&self.crew)).submit_raw(task)
     }
 
     fn parallelism(&self) -> usize {

@@ -56,7 +56,7 @@ macro_rules! pool_verbs {
                 F: procession_launch::Target<A>,
                 A: procession_launch::Arguments,
             {
-                $crate::TaskBuilder::new(Box::new(self.shared()), function, arguments)
+                $crate::TaskBuilder::new(self.shared(), function, arguments)
             }
 
             /// The results of `function` for all items, in their order. The items are read and submitted in chunks, whose size

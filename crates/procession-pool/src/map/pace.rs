@@ -16,6 +16,9 @@ pub const CHUNK_ITEMS_MAX: usize = 1 << 16;
 /// How many bytes of encoded arguments end a chunk, so that it goes through a worker's memory in one piece.
 pub const CHUNK_BYTES_MAX: usize = 32 * 1024;
 
+/// The same of a chunk whose size is given: an endless input of large items is not all read for the first chunk.
+pub const GIVEN_CHUNK_BYTES_MAX: usize = 16 << 20;
+
 /// How much larger a chunk may be than the one that its size follows from: the first ones say little.
 const GROWTH_MAX: usize = 8;
 
@@ -44,7 +47,7 @@ impl Pace {
     /// How many items the next chunk may have, of `left` if that is known.
     pub(super) fn items(&self, left: Option<usize>, workers: usize) -> usize {
         if let Some(fixed) = self.fixed {
-            return fixed.get();
+            return fixed.get().min(CHUNK_ITEMS_MAX);
         }
         // Towards the end each worker has two more, of what is left by then.
         let share = left.map_or(usize::MAX, |left| left.div_ceil(workers.max(1).saturating_mul(2)));
@@ -58,7 +61,7 @@ impl Pace {
 
     /// How many bytes of arguments end a chunk.
     pub(super) fn bytes(&self) -> usize {
-        if self.fixed.is_some() { usize::MAX } else { CHUNK_BYTES_MAX }
+        if self.fixed.is_some() { GIVEN_CHUNK_BYTES_MAX } else { CHUNK_BYTES_MAX }
     }
 
     /// A chunk of so many items ran for so long.
@@ -132,6 +135,6 @@ mod tests {
     fn a_given_size_is_kept() {
         let mut pace = Pace::new(NonZeroUsize::new(64));
         pace.ran(64, 1);
-        assert_eq!((pace.items(Some(1), 4), pace.bytes()), (64, usize::MAX));
+        assert_eq!((pace.items(Some(1), 4), pace.bytes()), (64, GIVEN_CHUNK_BYTES_MAX));
     }
 }

@@ -64,7 +64,7 @@ impl<'e> Source<'e> {
             return None;
         }
         let feed = self.feed.as_mut()?;
-        let items = self.pace.items(feed.left(), self.executor.parallelism());
+        let items = self.pace.items(feed.left(), self.executor.parallelism()).min(self.executor.chunk_items_max());
         let Filled { call, items, stop } = feed.fill(items, self.pace.bytes());
         match stop {
             Stop::Full => {}

@@ -17,20 +17,48 @@ impl Supervisor {
         }
         self.tasks.push_last(task);
         if self.workers.idle() == 0 {
+            self.overtake(terms.priority, step);
             // Nobody will report while the caller goes on submitting, so who is fast is looked for here as well.
             let next = self.workers.next_in_turn();
             next.inspect(|&worker| self.top_up(worker, step));
         }
     }
 
-    /// Gives tasks to whoever is idle.
-    pub(super) fn hand_out(&mut self, step: &mut Step<'_>) {
-        while self.tasks.queued() > 0 {
-            let Some(worker) = self.workers.take_idle() else { break };
-            if let Some(task) = self.tasks.take_first() {
-                self.offer(worker, task, step);
+    /// Takes back what waits behind running tasks and is less urgent than a task that has just come.
+    fn overtake(&mut self, priority: i32, step: &mut Step<'_>) {
+        if self.workers.ahead() == 0 || priority <= self.tasks.least_priority() {
+            return;
+        }
+        for worker in self.workers.ids() {
+            // From the last on, so that they come back in their order.
+            for position in (1..self.workers.get(worker).map_or(0, |it| it.orders().len())).rev() {
+                let order = self.workers.get(worker).and_then(|it| it.orders().get(position));
+                let is_less = |task| self.tasks.priority(task).is_some_and(|its| its < priority);
+                if order.is_some_and(|order| order.asked == Asked::Nothing && is_less(order.task)) {
+                    self.revoke(worker, position, Asked::ToMove, step);
+                }
             }
         }
+    }
+
+    /// Gives tasks to whoever is idle.
+    pub(super) fn hand_out(&mut self, step: &mut Step<'_>) {
+        while let Some(task) = self.tasks.first() {
+            let Some(worker) = self.workers.take_idle() else { break };
+            if self.fits(worker, task) {
+                self.tasks.hold(task);
+                self.offer(worker, task, step);
+            } else {
+                self.retire(worker, step);
+            }
+        }
+    }
+
+    /// Whether a worker may have a task without having more than its number of items. A new one may have any.
+    fn fits(&self, worker: WorkerId, task: TaskId) -> bool {
+        let Some(it) = self.workers.get(worker) else { return false };
+        let items = it.items.saturating_add(self.tasks.items(task));
+        it.items == 0 || self.config.tasks_per_child.is_none_or(|most| items <= most)
     }
 
     fn offer(&mut self, worker: WorkerId, task: TaskId, step: &mut Step<'_>) {
@@ -58,10 +86,8 @@ impl Supervisor {
             return;
         }
         for _ in it.ahead()..allowed {
-            let is_full = self.workers.get(worker).is_none_or(|it| self.is_full(it));
-            let Some(task) = self.tasks.first().filter(|&task| !is_full && self.tasks.timeout(task).is_none()) else {
-                break;
-            };
+            let may_follow = |&task: &TaskId| self.fits(worker, task) && self.tasks.timeout(task).is_none();
+            let Some(task) = self.tasks.first().filter(may_follow) else { break };
             self.tasks.hold(task);
             self.offer(worker, task, step);
         }

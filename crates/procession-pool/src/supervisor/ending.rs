@@ -45,9 +45,21 @@ impl Supervisor {
                 self.retire(worker, step);
             }
         }
+        if self.tasks.is_empty() && self.workers.starting() > 0 {
+            self.end_those_that_begin(step);
+        }
         if self.workers.is_empty() && self.tasks.is_empty() && !self.is_ended {
             self.is_ended = true;
             step.say(Action::AllEnded);
+        }
+    }
+
+    /// Kills the workers that are not ready, for whom there will never be anything to do: their initializer may take for ever.
+    fn end_those_that_begin(&mut self, step: &mut Step<'_>) {
+        for worker in self.workers.ids() {
+            if self.workers.get(worker).is_some_and(|it| it.phase() == Phase::Initializing) {
+                self.kill(worker, step);
+            }
         }
     }
 

@@ -101,6 +101,8 @@ pub(super) struct Tasks {
     queued: usize,
     offered: usize,
     len: usize,
+    /// The lowest priority of a task since there were none.
+    least: i32,
 }
 
 impl Tasks {
@@ -116,6 +118,7 @@ impl Tasks {
             queued: 0,
             offered: 0,
             len: 0,
+            least: 0,
         }
     }
 
@@ -150,8 +153,18 @@ impl Tasks {
             care,
             place: Place::Held,
         };
+        self.least = if self.len == 0 { terms.priority } else { self.least.min(terms.priority) };
         self.len += 1;
         true
+    }
+
+    /// No task has a lower priority.
+    pub(super) fn least_priority(&self) -> i32 {
+        self.least
+    }
+
+    pub(super) fn priority(&self, task: TaskId) -> Option<i32> {
+        self.slot(task).map(|slot| slot.priority)
     }
 
     fn make_room(&mut self, index: usize) {
@@ -220,13 +233,6 @@ impl Tasks {
     pub(super) fn first(&self) -> Option<TaskId> {
         let (_, list) = self.first_list()?;
         Some(self.id(list.first))
-    }
-
-    /// Takes out the task that is to be run first.
-    pub(super) fn take_first(&mut self) -> Option<TaskId> {
-        let task = self.first()?;
-        self.hold(task);
-        Some(task)
     }
 
     fn first_list(&self) -> Option<(i32, List)> {
@@ -420,7 +426,7 @@ mod tests {
         }
         tasks.hold(6);
         tasks.push_first(6);
-        let order: Vec<_> = std::iter::from_fn(|| tasks.take_first().inspect(|&task| tasks.remove(task))).collect();
+        let order: Vec<_> = std::iter::from_fn(|| tasks.first().inspect(|&task| tasks.remove(task))).collect();
         assert_eq!(order, [6, 1, 2, 3, 7]);
         assert_eq!((tasks.queued(), tasks.others_len), (0, 0));
     }
@@ -432,7 +438,7 @@ mod tests {
             insert(&mut tasks, task, task as i32 % 500 - 250);
         }
         let mut last = i32::MAX;
-        while let Some(task) = tasks.take_first() {
+        while let Some(task) = tasks.first() {
             let priority = tasks.slots[task as usize].priority;
             assert!(priority <= last, "{priority} after {last}");
             last = priority;

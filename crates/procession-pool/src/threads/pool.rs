@@ -8,7 +8,7 @@ use std::sync::Arc;
 use procession_sys::pid;
 
 use crate::error::{PoolError, SubmitError, TaskError};
-use crate::executor::Executor;
+use crate::executor::{Executor, Shared};
 use crate::task::Task;
 use crate::threads::{Crew, ThreadPoolBuilder};
 use crate::verbs::pool_verbs;
@@ -62,7 +62,7 @@ impl ThreadPool {
         self.crew.empty(&TaskError::Terminated);
     }
 
-    /// Waits until all tasks, and their callbacks, have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
+    /// Waits until all tasks have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
     /// The threads end with it.
     ///
     /// # Errors
@@ -76,13 +76,13 @@ impl ThreadPool {
     }
 
     fn shared(&self) -> Arc<dyn Executor> {
-        Arc::new(Arc::clone(&self.crew))
+        Arc::new(Shared(Arc::clone(&self.crew)))
     }
 }
 
 impl Executor for ThreadPool {
     fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        self.crew.submit_raw(task)
+        Shared(Arc::clone(&self.crew)).submit_raw(task)
     }
 
     fn parallelism(&self) -> usize {

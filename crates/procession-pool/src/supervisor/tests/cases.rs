@@ -616,3 +616,40 @@ fn of_two_tasks_that_are_to_be_killed_the_one_that_runs_is() {
     assert_eq!(case.finish(0, 100), [resolved(100, Verdict::Completed), Action::Kill { worker: 0 }]);
     assert_eq!(case.die(0, Some(0)), [resolved(0, Verdict::Cancelled), START(1)]);
 }
+
+#[test]
+fn what_is_more_urgent_overtakes_what_was_given_ahead() {
+    let mut case = Case::fast(Config { prefetch_max: 2, ..config(1) });
+    case.submit(0);
+    case.submit(1);
+    let urgent = Terms { priority: 1, ..Terms::default() };
+    // What would begin last is asked for first, so that they come back in their order.
+    let asked = case.submit_on(2, urgent);
+    assert_eq!(asked, [1, 0].map(|task| Action::Revoke { worker: 0, task }));
+    assert_eq!(case.answer(0, 1, true), []);
+    assert_eq!(case.answer(0, 0, true), []);
+    let finished = case.finish(0, 100);
+    assert_eq!(finished[..2], [resolved(100, Verdict::Completed), offer(0, 2)]);
+}
+
+#[test]
+fn a_worker_is_not_given_more_than_its_number_of_items() {
+    let mut case = Case::ready(Config { tasks_per_child: Some(5), ..config(1) });
+    let pair = Terms { items: 2, ..Terms::default() };
+    assert_eq!(case.submit_on(0, pair), [offer(0, 0)]);
+    case.finish(0, 0);
+    case.submit_on(1, pair);
+    case.finish(0, 1);
+    assert_eq!(case.submit_on(2, pair)[..2], [Action::Retire { worker: 0 }, START(1)]);
+    case.tell(Event::Started { worker: 1 });
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 2)]);
+}
+
+#[test]
+fn a_worker_that_is_not_ready_does_not_keep_a_closed_pool() {
+    let mut case = Case::new(Config { eager: true, ..config(1) });
+    case.tell(Event::Tick);
+    case.tell(Event::Started { worker: 0 });
+    assert_eq!(case.tell(Event::Closed), [Action::Kill { worker: 0 }]);
+    assert_eq!(case.tell(Event::Died { worker: 0, running: None }), [Action::AllEnded]);
+}

@@ -479,7 +479,10 @@ impl World {
         let is_anybody_idle = self.processes.values().any(|it| it.is_ready_told && !it.is_retired && !it.has_orders());
         let is_pressed = self.tasks.iter().any(|known| known.is_kill_asked && known.verdict.is_none());
         let is_canceled = self.tasks[task as usize].is_cancel_asked;
-        promise!(is_canceled || is_pressed || is_anybody_idle, "nobody wants it back");
+        let own = self.plan[task as usize].priority;
+        let mut open = self.tasks.iter().zip(&self.plan).filter(|(known, _)| known.verdict.is_none());
+        let is_overtaken = open.any(|(_, terms)| terms.priority > own);
+        promise!(is_canceled || is_pressed || is_anybody_idle || is_overtaken, "nobody wants it back");
         let process = self.processes.get_mut(&worker).ok_or("there is no such worker")?;
         promise!(process.has(task), "the worker does not have it");
         let asked_twice = self.answers.iter().any(|&(other, asked, _)| (other, asked) == (worker, task));
@@ -503,7 +506,9 @@ impl World {
         };
         let has_cause = process.desk.iter().any(is_cause) || process.reports.iter().any(|(task, _)| is_cause(task));
         let is_overdue = process.is_retired && self.config.retire_grace.is_some();
-        promise!(self.is_killed || is_overdue || has_cause, "there is no cause");
+        let is_done = self.is_closed && self.tasks.iter().all(|known| known.verdict.is_some());
+        let is_useless = is_done && !process.is_ready_told;
+        promise!(self.is_killed || is_overdue || is_useless || has_cause, "there is no cause");
         Ok(())
     }
 
