@@ -27,6 +27,11 @@ struct Told {
 }
 
 impl Inbox {
+    /// True if a task has ended that nobody has taken.
+    pub(crate) fn has_news(&self) -> bool {
+        self.count.load(Ordering::Acquire) > 0
+    }
+
     /// The next task that has ended, if one has.
     pub(crate) fn take(&self) -> Option<usize> {
         let token = self.told.lock().tokens.pop_front()?;
@@ -41,7 +46,7 @@ impl Inbox {
         }
         self.told.lock().waiter = Some(thread::current());
         // Whoever tells has the lock before it looks for a waiter, so that what it told by then is seen below.
-        let mut done = || self.count.load(Ordering::Acquire) > 0;
+        let mut done = || self.has_news();
         match backend {
             Some(backend) => backend.drive(&mut done, deadline),
             None => park(&mut done, deadline),

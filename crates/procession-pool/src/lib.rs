@@ -49,8 +49,8 @@ pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutE
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
 pub use crate::map::{
-    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, GIVEN_CHUNK_BYTES_MAX, Imap, ImapUnordered, Mapper, WINDOW_CHUNKS,
-    WINDOW_CHUNKS_MAX,
+    CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, FILL_TIME_MAX, GIVEN_CHUNK_BYTES_MAX, Imap, ImapUnordered, Mapper,
+    WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
 };
 pub use crate::pool::{Pool, PoolBuilder};
 pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};

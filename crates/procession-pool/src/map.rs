@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use procession_launch::{Arguments, Passable, Target};
 
+pub use crate::map::feed::FILL_TIME_MAX;
 pub use crate::map::ordered::Imap;
 pub use crate::map::pace::{
     CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, GIVEN_CHUNK_BYTES_MAX, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,

@@ -2,10 +2,12 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
-use procession_pool::{Pool, ProcessPoolExecutor, TaskError};
+use procession_pool::{POOL_NAME_BYTES_MAX, Pool, PoolError, ProcessPoolExecutor, TaskError};
 
 fn methods() -> Vec<(&'static str, StartMethod)> {
     StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
@@ -77,11 +79,97 @@ fn a_recorded_run_is_answered_the_same_when_it_is_replayed(method: StartMethod) 
     assert!(events > 100, "{events} events were written down");
 }
 
+fn an_item_of_a_map_is_one_of_a_workers_tasks(method: StartMethod) {
+    let builder = || Pool::builder().processes(2).start_method(method).stderr_tail(false);
+    let pool = builder().max_tasks_per_child(3).build().unwrap();
+    let mut tasks = HashMap::new();
+    for pid in pool.map(|_: u64| std::process::id(), 0..60).unwrap() {
+        *tasks.entry(pid).or_insert(0) += 1;
+    }
+    assert!(tasks.values().all(|&tasks| tasks <= 3), "{tasks:?}");
+    assert_eq!(tasks.values().sum::<u32>(), 60);
+}
+
+fn an_urgent_task_does_not_wait_for_what_was_given_ahead(method: StartMethod) {
+    let executor = executor(1, method);
+    for task in (0..300).map(|n: u64| executor.submit(|n: u64| n, (n,)).unwrap()) {
+        task.result().unwrap();
+    }
+    // So many that the worker is given some of them ahead; each takes long enough that all of them would be noticed.
+    let nap = |ms: u64| std::thread::sleep(Duration::from_millis(ms));
+    let naps: Vec<_> = (0..40).map(|_| executor.submit(nap, (20,)).unwrap()).collect();
+    executor.task(|| (), ()).priority(1).submit().unwrap().result().unwrap();
+    let done = naps.iter().filter(|nap| nap.done()).count();
+    assert!(done <= 5, "{done} naps came first");
+    naps.iter().for_each(|nap| _ = nap.cancel());
+}
+
+fn results_of_a_slow_input_come_before_its_end(method: StartMethod) {
+    let pool = pool(2, method);
+    let (sender, items) = std::sync::mpsc::channel::<u64>();
+    let ((first, at), end) = std::thread::scope(|scope| {
+        let slowly = move || {
+            for n in 0..20 {
+                std::thread::sleep(Duration::from_millis(20)); // What makes the input a slow one.
+                sender.send(n).unwrap();
+            }
+        };
+        scope.spawn(slowly);
+        let begun = Instant::now();
+        let mut times = pool.imap(|n: u64| n, items).map(|n| (n.unwrap(), begun.elapsed()));
+        let first = times.next().unwrap();
+        assert_eq!(times.count(), 19);
+        (first, begun.elapsed())
+    });
+    assert_eq!(first, 0);
+    assert!(at < end / 2, "the first came after {at:?} of {end:?}");
+}
+
+fn an_arc_of_a_pool_is_used_as_the_pool(method: StartMethod) {
+    let pool = Arc::new(pool(1, method));
+    assert_eq!(pool.map(|n: u64| n + 1, 0..3).unwrap(), [1, 2, 3]);
+}
+
+fn settings_that_no_pool_can_have_are_errors() {
+    let name = |name: String| Pool::builder().processes(1).stderr_tail(false).name(name).build();
+    assert!(name("x".repeat(POOL_NAME_BYTES_MAX)).is_ok());
+    let refused = [
+        name("x".repeat(POOL_NAME_BYTES_MAX + 1)),
+        name("a\0b".to_owned()),
+        Pool::builder().processes(1).pin_workers([]).build(),
+        Pool::builder().processes(1).pin_workers([100_000]).build(),
+        Pool::builder().processes(0).build(),
+        Pool::builder().max_tasks_per_child(0).build(),
+    ];
+    for refused in refused {
+        assert!(matches!(refused, Err(PoolError::Setting { .. })), "{refused:?}");
+    }
+}
+
+fn a_callback_that_takes_long_holds_nobody_up() {
+    let executor = executor(1, StartMethod::ForkServer);
+    let (release, wait) = std::sync::mpsc::channel::<()>();
+    let (begins, begun) = std::sync::mpsc::channel::<()>();
+    let callback = move |_| {
+        begins.send(()).unwrap();
+        let _ = wait.recv();
+    };
+    executor.submit(|| (), ()).unwrap().add_done_callback(callback);
+    begun.recv().unwrap();
+    executor.shutdown(); // Returns, although the callback does not.
+    drop(release);
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
         a_call_runs_in_a_worker,
         a_killed_worker_costs_its_own_task,
         a_recorded_run_is_answered_the_same_when_it_is_replayed,
+        an_item_of_a_map_is_one_of_a_workers_tasks,
+        an_urgent_task_does_not_wait_for_what_was_given_ahead,
+        results_of_a_slow_input_come_before_its_end,
+        an_arc_of_a_pool_is_used_as_the_pool,
     ];
+    cases: [settings_that_no_pool_can_have_are_errors, a_callback_that_takes_long_holds_nobody_up];
 }

@@ -5,6 +5,7 @@
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
+use std::time::{Duration, Instant};
 
 use procession_boot::FunctionId;
 use procession_launch::{Arguments, Target};
@@ -16,11 +17,17 @@ use crate::error::SubmitError;
 /// The first arguments' room: most chunks need less or much more.
 const ROOM_FIRST: usize = 256;
 
+/// For how long a chunk is filled, about. An input that takes longer is a slow one: results that have come are given out
+/// before more of it is read.
+pub const FILL_TIME_MAX: Duration = Duration::from_millis(10);
+
 /// A chunk, and why it has no more items.
 pub(super) struct Filled {
     pub(super) call: Option<Call>,
     pub(super) items: u32,
     pub(super) stop: Stop,
+    /// True if it took so long to read the input that whoever takes results would notice.
+    pub(super) is_slow: bool,
 }
 
 /// Why a chunk has no more items.
@@ -64,9 +71,14 @@ impl<A: Arguments, I: Iterator<Item = A>> Feed for Feeder<I> {
         let mut encoder = Encoder::with_buffer(Vec::with_capacity(self.room));
         encoder.bytes(&[A::number_width().map_or(PARTS, |width| width as u8)]); // At most 16.
         let mut count = 0;
+        let begun = Instant::now();
         let input = &mut self.input;
         let write = AssertUnwindSafe(|| {
             while (count as usize) < items && encoder.position() < bytes {
+                // The clock is looked at ever more seldom: that takes longer than most items.
+                if u32::is_power_of_two(count) && begun.elapsed() > FILL_TIME_MAX {
+                    break;
+                }
                 let Some(arguments) = input.next() else { return Stop::Ended };
                 match arguments.number() {
                     Some(number) => encoder.bytes(number),
@@ -85,7 +97,7 @@ impl<A: Arguments, I: Iterator<Item = A>> Feed for Feeder<I> {
         let arguments = encoder.finish();
         self.room = arguments.bytes().len().max(ROOM_FIRST);
         let call = (count > 0).then_some(Call { function: self.function, arguments });
-        Filled { call, items: count, stop }
+        Filled { call, items: count, stop, is_slow: begun.elapsed() > FILL_TIME_MAX }
     }
 
     fn left(&self) -> Option<usize> {

@@ -68,7 +68,7 @@ fn encode_all(
     let (items, bytes) = chunk.map_or((share.max(1), CHUNK_BYTES_MAX), |chunk| (chunk.get(), usize::MAX));
     let mut calls = Vec::new();
     loop {
-        let Filled { call, items, stop } = feed.fill(items, bytes);
+        let Filled { call, items, stop, .. } = feed.fill(items, bytes);
         calls.extend(call.map(|call| (call, items)));
         match stop {
             Stop::Full => {}

@@ -90,8 +90,13 @@ impl<'e, R: Passable> Imap<'e, R> {
         }
     }
 
+    /// True if a result can be had without waiting.
+    fn has_next(&self) -> bool {
+        self.reading.is_some() || self.window.front().is_some_and(|chunk| chunk.cell.is_done())
+    }
+
     fn top_up(&mut self) {
-        while self.window.len() < self.source.window() {
+        while self.window.len() < self.source.window() && !(self.source.is_slow() && self.has_next()) {
             let Some(chunk) = self.source.next() else { return };
             self.window.push_back(chunk);
         }

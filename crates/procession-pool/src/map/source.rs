@@ -31,6 +31,7 @@ pub(super) struct Source<'e> {
     refused: Option<TaskError>,
     /// Why no more can be submitted, until somebody is told.
     closed: Option<SubmitError>,
+    is_slow: bool,
 }
 
 impl<'e> Source<'e> {
@@ -43,12 +44,17 @@ impl<'e> Source<'e> {
             Ok(feed) => (Some(feed), None),
             Err(error) => (None, Some(error)),
         };
-        Self { executor, feed, pace, input: Input::Open, refused: None, closed }
+        Self { executor, feed, pace, input: Input::Open, refused: None, closed, is_slow: false }
     }
 
     /// How many chunks may be under way.
     pub(super) fn window(&self) -> usize {
         self.executor.parallelism().max(1).saturating_mul(self.pace.window())
+    }
+
+    /// True if reading more of the input takes long: whoever has a result waiting gives that out first.
+    pub(super) fn is_slow(&self) -> bool {
+        self.is_slow
     }
 
     pub(super) fn pace(&mut self) -> &mut Pace {
@@ -65,7 +71,8 @@ impl<'e> Source<'e> {
         }
         let feed = self.feed.as_mut()?;
         let items = self.pace.items(feed.left(), self.executor.parallelism()).min(self.executor.chunk_items_max());
-        let Filled { call, items, stop } = feed.fill(items, self.pace.bytes());
+        let Filled { call, items, stop, is_slow } = feed.fill(items, self.pace.bytes());
+        self.is_slow = is_slow;
         match stop {
             Stop::Full => {}
             Stop::Ended => self.input = Input::Ended,

@@ -85,6 +85,9 @@ impl<'e, R: Passable> ImapUnordered<'e, R> {
 
     fn top_up(&mut self) {
         while self.slots.len() - self.free.len() < self.source.window() {
+            if self.source.is_slow() && (self.reading.is_some() || self.inbox.has_news()) {
+                return;
+            }
             let Some(chunk) = self.source.next() else { return };
             self.watch(chunk);
         }
