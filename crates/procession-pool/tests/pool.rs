@@ -110,7 +110,8 @@ fn results_of_a_slow_input_come_before_its_end(method: StartMethod) {
     let ((first, at), end) = std::thread::scope(|scope| {
         let slowly = move || {
             for n in 0..20 {
-                std::thread::sleep(Duration::from_millis(20)); // What makes the input a slow one.
+                // This is what makes the input a slow one.
+                std::thread::sleep(Duration::from_millis(20));
                 sender.send(n).unwrap();
             }
         };
