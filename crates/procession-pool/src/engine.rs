@@ -13,9 +13,10 @@ mod member;
 use std::fmt;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use procession_launch::{Context, Stdio};
+use procession_launch::{Context, ExitHook, Stdio, at_exit};
 use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
@@ -28,6 +29,10 @@ use crate::record::{Log, replay};
 use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
 use crate::task::{Options, Task, encode};
 use crate::worker::{Initializer, work};
+
+/// How long a thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it was
+/// to ring does not keep its pool waiting for longer.
+const RECHECK: Duration = Duration::from_millis(50);
 
 /// What a pool is made of.
 #[derive(Debug)]
@@ -245,6 +250,22 @@ impl Engine {
     pub(crate) fn kill_and_join(&self) {
         self.tell(Event::KillAll);
         self.join(Deadline::NEVER);
+    }
+
+    /// Takes no more tasks, and waits until those that there are have ended.
+    pub(crate) fn finish(&self) {
+        self.tell(Event::Closed);
+        self.join(Deadline::NEVER);
+    }
+
+    /// Has `end` called at this process's normal end, if there is anything to be ended by then.
+    pub(crate) fn at_exit(self: &Arc<Self>, end: fn(&Self)) -> ExitHook {
+        let engine = Arc::downgrade(self);
+        at_exit(move || {
+            if let Some(engine) = engine.upgrade() {
+                end(&engine);
+            }
+        })
     }
 
     /// Ends what there is without a background thread.

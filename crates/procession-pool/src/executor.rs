@@ -2,6 +2,7 @@
 //!
 //! Relies on [`task`](crate::task) and [`map`](crate::map). Nothing in the trait is local to this machine.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use procession_launch::{Arguments, Passable, Target};
@@ -57,6 +58,45 @@ impl<E: Executor + ?Sized> Executor for &E {
 /// What several own that an executor is made of. `Arc` is none itself: the verbs of [`ExecutorExt`] would hide those of the
 /// executor in it.
 pub(crate) struct Shared<T>(pub(crate) Arc<T>);
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// Makes a type the executor that it has in a field.
+macro_rules! executes_by {
+    ($Type:ty, $field:ident) => {
+        impl $crate::executor::Executor for $Type {
+            fn submit_raw(&self, task: $crate::task::Task) -> Result<(), $crate::error::SubmitError> {
+                $crate::executor::Executor::submit_raw(&self.$field, task)
+            }
+
+            fn parallelism(&self) -> usize {
+                $crate::executor::Executor::parallelism(&self.$field)
+            }
+
+            fn chunk_items_max(&self) -> usize {
+                $crate::executor::Executor::chunk_items_max(&self.$field)
+            }
+
+            fn close(&self) {
+                $crate::executor::Executor::close(&self.$field);
+            }
+        }
+    };
+}
+
+pub(crate) use executes_by;
 
 /// The generic verbs of every [`Executor`].
 ///

@@ -6,15 +6,14 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_launch::{ExitHook, at_exit};
+use procession_launch::ExitHook;
 use procession_sys::Deadline;
 
 use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
-use crate::error::{PoolError, SubmitError};
-use crate::executor::{Executor, Shared};
+use crate::error::PoolError;
+use crate::executor::{Executor, Shared, executes_by};
 use crate::supervisor::{Event, PoolCounts};
-use crate::task::Task;
 use crate::verbs::pool_verbs;
 
 /// A number of worker processes that functions are called in.
@@ -26,7 +25,7 @@ use crate::verbs::pool_verbs;
 /// A worker that dies, of whatever, costs the task that it was running, which gets
 /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied); what it had not begun another worker does, and nothing else
 /// notices. If this process dies, all workers do. A forked copy of this process has no workers: there, submitting is
-/// [`SubmitError::Foreign`], and the rest does nothing.
+/// [`SubmitError::Foreign`](crate::SubmitError::Foreign), and the rest does nothing.
 ///
 /// # Drop
 /// Terminates, as [`terminate`](Self::terminate). So does the normal end of the program for a pool that is in a `static`.
@@ -43,7 +42,7 @@ use crate::verbs::pool_verbs;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct Pool {
-    engine: Arc<Engine>,
+    engine: Shared<Engine>,
     at_exit: ExitHook,
 }
 
@@ -120,7 +119,7 @@ impl Pool {
     }
 
     fn shared(&self) -> Arc<dyn Executor> {
-        Arc::new(Shared(Arc::clone(&self.engine)))
+        Arc::new(self.engine.clone())
     }
 
     fn join_until(&self, deadline: Deadline) -> Result<bool, PoolError> {
@@ -131,23 +130,7 @@ impl Pool {
     }
 }
 
-impl Executor for Pool {
-    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        self.engine.submit(task)
-    }
-
-    fn parallelism(&self) -> usize {
-        self.engine.size()
-    }
-
-    fn chunk_items_max(&self) -> usize {
-        self.engine.chunk_items_max()
-    }
-
-    fn close(&self) {
-        self.close();
-    }
-}
+executes_by!(Pool, engine);
 
 impl Drop for Pool {
     fn drop(&mut self) {
@@ -183,13 +166,8 @@ impl PoolBuilder {
     /// # Errors
     /// [`PoolError`]; nothing is left behind.
     pub fn build(self) -> Result<Pool, PoolError> {
-        let engine = self.settings.build("processes")?;
-        let ending = Arc::downgrade(&engine);
-        let at_exit = at_exit(move || {
-            if let Some(engine) = ending.upgrade() {
-                engine.kill_and_join();
-            }
-        });
+        let engine = Shared(self.settings.build("processes")?);
+        let at_exit = engine.0.at_exit(Engine::kill_and_join);
         Ok(Pool { engine, at_exit })
     }
 }

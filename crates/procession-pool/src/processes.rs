@@ -6,17 +6,17 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_launch::{Arguments, ExitHook, Passable, Target, at_exit};
+use procession_launch::{Arguments, ExitHook, Passable, Target};
 use procession_sys::Deadline;
 
 use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
 use crate::error::{PoolError, SubmitError};
-use crate::executor::{Executor, ExecutorExt, Shared};
+use crate::executor::{ExecutorExt, Shared, executes_by};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
 use crate::supervisor::{Event, PoolCounts};
-use crate::task::{Task, TaskBuilder};
+use crate::task::TaskBuilder;
 
 /// Runs functions in worker processes, and gives a [`Future`] for each.
 ///
@@ -45,7 +45,7 @@ use crate::task::{Task, TaskBuilder};
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct ProcessPoolExecutor {
-    engine: Arc<Engine>,
+    engine: Shared<Engine>,
     at_exit: ExitHook,
 }
 
@@ -91,7 +91,7 @@ impl ProcessPoolExecutor {
         F: Target<(I::Item,)>,
         I: IntoIterator<Item: Passable, IntoIter: 'i>,
     {
-        Mapper::new(Arc::new(Shared(Arc::clone(&self.engine)))).imap(function, items)
+        Mapper::new(Arc::new(self.engine.clone())).imap(function, items)
     }
 
     /// Its name.
@@ -133,8 +133,7 @@ impl ProcessPoolExecutor {
 
     /// Takes no more tasks, and waits until those that were submitted are finished and all workers have ended.
     pub fn shutdown(&self) {
-        self.close();
-        self.engine.join(Deadline::NEVER);
+        self.engine.finish();
     }
 
     /// The same for at most so long; true if it is done, and otherwise it goes on in the background.
@@ -159,23 +158,7 @@ impl ProcessPoolExecutor {
     }
 }
 
-impl Executor for ProcessPoolExecutor {
-    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        self.engine.submit(task)
-    }
-
-    fn parallelism(&self) -> usize {
-        self.engine.size()
-    }
-
-    fn chunk_items_max(&self) -> usize {
-        self.engine.chunk_items_max()
-    }
-
-    fn close(&self) {
-        self.close();
-    }
-}
+executes_by!(ProcessPoolExecutor, engine);
 
 impl Drop for ProcessPoolExecutor {
     fn drop(&mut self) {
@@ -211,14 +194,8 @@ impl ProcessPoolExecutorBuilder {
     /// # Errors
     /// [`PoolError`]; nothing is left behind.
     pub fn build(self) -> Result<ProcessPoolExecutor, PoolError> {
-        let engine = self.settings.build("max_workers")?;
-        let finishing = Arc::downgrade(&engine);
-        let at_exit = at_exit(move || {
-            if let Some(engine) = finishing.upgrade() {
-                engine.tell(Event::Closed);
-                engine.join(Deadline::NEVER);
-            }
-        });
+        let engine = Shared(self.settings.build("max_workers")?);
+        let at_exit = engine.0.at_exit(Engine::finish);
         Ok(ProcessPoolExecutor { engine, at_exit })
     }
 }

@@ -14,14 +14,14 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_launch::{Arguments, Passable, Target, cpu_count};
-use procession_sys::{Deadline, pid};
+use procession_sys::{Deadline, Origin};
 
 pub use crate::threads::pool::ThreadPool;
 
 use crate::call::{Call, FAULT, Reply, run_closure, run_here};
 use crate::cell::{Cell, Outcome, Promise};
 use crate::error::{PoolError, SubmitError, TaskError};
-use crate::executor::{Executor, Shared};
+use crate::executor::{Executor, Shared, executes_by};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
 use crate::task::{Task, TaskBuilder};
@@ -55,7 +55,7 @@ struct Job {
 /// What threads and handles share.
 pub(crate) struct Crew {
     name: String,
-    owner: u32,
+    origin: Origin,
     size: usize,
     initializer: Option<Arc<dyn Fn() + Send + Sync>>,
     state: Mutex<State>,
@@ -83,8 +83,8 @@ impl Crew {
             let problem = "0 threads run nothing: give it at least 1".to_owned();
             return Err(PoolError::Setting { name, setting: "max_workers", problem });
         }
-        let (initializer, owner) = (builder.initializer, pid());
-        let crew = Self { name, owner, size, initializer, state: Mutex::default(), work: Condvar::new() };
+        let (initializer, origin) = (builder.initializer, Origin::here());
+        let crew = Self { name, origin, size, initializer, state: Mutex::default(), work: Condvar::new() };
         let crew = Arc::new(crew);
         crew.initialize()?;
         Ok(crew)
@@ -183,8 +183,8 @@ impl Crew {
 
     /// Takes a job, and starts a thread for it if all that there are have something to do.
     fn take(self: &Arc<Self>, job: Job) -> Result<(), SubmitError> {
-        if self.owner != pid() {
-            return Err(SubmitError::Foreign { name: self.name.clone(), owner: self.owner });
+        if !self.origin.is_here() {
+            return Err(SubmitError::Foreign { name: self.name.clone(), owner: self.origin.pid() });
         }
         let mut state = self.state.lock();
         if state.closed {
@@ -241,10 +241,6 @@ impl Crew {
         }
     }
 
-    pub(crate) fn size(&self) -> usize {
-        self.size
-    }
-
     pub(crate) fn submit_closure<R: Passable>(
         self: &Arc<Self>,
         closure: impl FnOnce() -> R + Send + 'static,
@@ -298,7 +294,7 @@ impl Executor for Shared<Crew> {
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct ThreadPoolExecutor {
-    crew: Arc<Crew>,
+    crew: Shared<Crew>,
 }
 
 impl ThreadPoolExecutor {
@@ -323,7 +319,7 @@ impl ThreadPoolExecutor {
     /// # Python
     /// `Executor.submit()`.
     pub fn submit<R: Passable>(&self, closure: impl FnOnce() -> R + Send + 'static) -> Result<Future<R>, SubmitError> {
-        self.crew.submit_closure(closure)
+        self.crew.0.submit_closure(closure)
     }
 
     /// A function with its arguments as a task with options. It may be called several times, and its arguments travel as
@@ -342,7 +338,7 @@ impl ThreadPoolExecutor {
         F: Target<(I::Item,)>,
         I: IntoIterator<Item: Passable, IntoIter: 'i>,
     {
-        Mapper::new(Arc::new(Shared(Arc::clone(&self.crew))) as Arc<dyn Executor>).imap(function, items)
+        Mapper::new(Arc::new(self.crew.clone()) as Arc<dyn Executor>).imap(function, items)
     }
 
     /// Takes no more tasks, waits until those that there are have ended, and ends the threads.
@@ -364,23 +360,11 @@ impl ThreadPoolExecutor {
     }
 }
 
-impl Executor for ThreadPoolExecutor {
-    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        Shared(Arc::clone(&self.crew)).submit_raw(task)
-    }
-
-    fn parallelism(&self) -> usize {
-        self.crew.size()
-    }
-
-    fn close(&self) {
-        self.crew.close();
-    }
-}
+executes_by!(ThreadPoolExecutor, crew);
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
-        if self.crew.owner == pid() {
+        if self.crew.origin.is_here() {
             self.crew.finish();
         }
     }
@@ -428,7 +412,7 @@ impl ThreadPoolBuilder {
     /// # Errors
     /// [`PoolError`]: no threads, or an initializer that panics.
     pub fn build(self) -> Result<ThreadPoolExecutor, PoolError> {
-        Ok(ThreadPoolExecutor { crew: Crew::new(self, "ThreadPoolExecutor")? })
+        Ok(ThreadPoolExecutor { crew: Shared(Crew::new(self, "ThreadPoolExecutor")?) })
     }
 
     /// Makes a pool instead.

@@ -45,7 +45,8 @@ pub(crate) use self::error::{Corrupt, NotDrained, NotOffered};
 pub(crate) use self::link::Parcel;
 pub(crate) use self::seat::{Order, Seat};
 #[cfg(test)]
-pub(crate) use self::tray::{Bytes, Received};
+pub(crate) use self::tray::Bytes;
+pub(crate) use self::tray::Received;
 
 use self::link::Link;
 use self::stream::{STREAM_BYTES, Stream};

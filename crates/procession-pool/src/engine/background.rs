@@ -5,15 +5,11 @@ use std::time::Duration;
 
 use procession_sys::{Deadline, pid};
 
-use super::Engine;
 use super::core::{BELL, Core, Rest};
+use super::{Engine, RECHECK};
 use crate::desk::Listener;
 use crate::error::TaskError;
 use crate::supervisor::{Event, WorkerId};
-
-/// How long the thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it
-/// was to ring does not keep its pool waiting for longer.
-const RECHECK: Duration = Duration::from_millis(50);
 
 /// How long it dozes while threads come and go that submit and wait: they take reports in themselves, and a bell for each
 /// would cost more than the tasks.

@@ -63,8 +63,6 @@ pub(super) struct Core {
     pub(super) has_ended: bool,
     /// What the last worker that could not work, or died, said.
     pub(super) last_words: Option<TaskError>,
-    /// How many initializers have failed.
-    pub(super) refusals: u32,
     actions: Vec<Action>,
     /// Memory for the workers that have something to tell.
     news: Vec<WorkerId>,
@@ -114,7 +112,6 @@ impl Core {
             is_driven: false,
             has_ended: false,
             last_words: None,
-            refusals: 0,
             actions: Vec::new(),
             news: Vec::new(),
             log: None,
@@ -459,7 +456,6 @@ impl Core {
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
         let refusal = member.refusal();
-        self.refusals += u32::from(refusal.is_some());
         let cause = member.cause_of_death();
         let cause = refusal.unwrap_or(cause);
         self.last_words = Some(cause.clone());

@@ -1,17 +1,14 @@
 //! A thread that waits for a result takes reports in itself.
 
 use std::thread;
-use std::time::Duration;
 
 use procession_sync::protocol::Spin;
 use procession_sys::{Deadline, Interest, poll_one};
 
-use super::Engine;
+use super::core::Core;
+use super::{Engine, RECHECK};
 use crate::cell::{Backend, park};
 use crate::desk::Listener;
-
-/// As the background thread's.
-const RECHECK: Duration = Duration::from_millis(50);
 
 /// After so many looks for ends a thread that spins looks for parts of reports, too, whose worker may be waiting for room.
 const TURNS_BETWEEN_LOOKS: u32 = 64;
@@ -21,11 +18,13 @@ impl Backend for Engine {
         if !self.is_own() {
             return park(done, deadline);
         }
+        let mut stood_in_line = false;
         while !done() && !deadline.has_passed() {
             if self.begin_to_drive() {
                 // Whatever happens in here, as `done` may panic: the next one, or the background thread, takes over.
                 Driver(self).run(done, deadline);
             } else {
+                stood_in_line = true;
                 // Whoever drives unparks this thread when its task ends, or when it is this one's turn to drive.
                 match deadline.remaining() {
                     None => thread::park(),
@@ -33,7 +32,9 @@ impl Backend for Engine {
                 }
             }
         }
-        self.core.lock().leave_line();
+        if stood_in_line {
+            self.core.lock().leave_line();
+        }
     }
 
     fn cancel(&self, id: u64, kill: bool) -> bool {
@@ -64,24 +65,16 @@ impl Driver<'_> {
     fn run(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
         let engine = self.0;
         while !done() && !deadline.has_passed() {
-            if !self.look() && !self.spin(done, deadline) {
+            if !self.take_in(Core::look) && !self.spin(done, deadline) {
                 engine.await_bell(done, deadline);
             }
         }
     }
 
-    /// Takes in what there is; true if there was anything.
-    fn look(&self) -> bool {
+    /// Takes in what a look finds; true if there was anything.
+    fn take_in(&self, look: fn(&mut Core) -> bool) -> bool {
         let mut core = self.0.core.lock();
-        let any = core.look();
-        self.0.unlock(core);
-        any
-    }
-
-    /// Takes in what has ended.
-    fn look_for_ends(&self) -> bool {
-        let mut core = self.0.core.lock();
-        let any = core.look_for_ends();
+        let any = look(&mut core);
         self.0.unlock(core);
         any
     }
@@ -95,8 +88,8 @@ impl Driver<'_> {
         let mut turns = 0_u32;
         while spin.turn(deadline) {
             turns = turns.wrapping_add(1);
-            let any = if turns.is_multiple_of(TURNS_BETWEEN_LOOKS) { self.look() } else { self.look_for_ends() };
-            if any || done() {
+            let is_full = turns.is_multiple_of(TURNS_BETWEEN_LOOKS);
+            if self.take_in(if is_full { Core::look } else { Core::look_for_ends }) || done() {
                 return true;
             }
         }

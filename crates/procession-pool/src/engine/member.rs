@@ -1,15 +1,13 @@
 //! One worker as its pool sees it: the process, its desk, and what it was offered.
 
 use std::collections::VecDeque;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use procession_launch::{JoinError, Process};
-use procession_sys::map_sealed;
-use procession_wire::frame::{Body, Frame};
+use procession_wire::frame::Frame;
 
 use crate::call::{FAULT, Fault, Item, Parcel, Reply, tell_fault};
-use crate::desk::{Desk, NotDrained, Seq};
+use crate::desk::{Desk, NotDrained, Received, Seq};
 use crate::error::TaskError;
 use crate::supervisor::TaskId;
 
@@ -107,41 +105,25 @@ impl Member {
     /// What it died of, for the task that it was running.
     pub(super) fn cause_of_death(self) -> TaskError {
         let (name, pid) = (self.process.name().to_owned(), self.process.pid());
+        let died = |signal, exitcode, core_dumped, stderr| TaskError::WorkerDied {
+            name,
+            pid,
+            signal,
+            exitcode,
+            core_dumped,
+            stderr,
+            attempts: 1,
+        };
         match self.process.join() {
             Err(JoinError::Panicked { name, pid, message, location, backtrace, .. }) => {
                 TaskError::Panicked { name, pid, message, location, backtrace }
             }
-            Err(JoinError::Signaled { signal, status, stderr, .. }) => TaskError::WorkerDied {
-                name,
-                pid,
-                signal: Some(signal),
-                exitcode: status.exitcode(),
-                core_dumped: status.core_dumped(),
-                stderr,
-                attempts: 1,
-            },
-            Err(JoinError::Exited { code, stderr, .. }) => TaskError::WorkerDied {
-                name,
-                pid,
-                signal: None,
-                exitcode: code,
-                core_dumped: false,
-                stderr,
-                attempts: 1,
-            },
-            Err(error) => {
-                let stderr = Some(error.to_string());
-                TaskError::WorkerDied { name, pid, signal: None, exitcode: 1, core_dumped: false, stderr, attempts: 1 }
+            Err(JoinError::Signaled { signal, status, stderr, .. }) => {
+                died(Some(signal), status.exitcode(), status.core_dumped(), stderr)
             }
-            Ok(()) => TaskError::WorkerDied {
-                name,
-                pid,
-                signal: None,
-                exitcode: 0,
-                core_dumped: false,
-                stderr: None,
-                attempts: 1,
-            },
+            Err(JoinError::Exited { code, stderr, .. }) => died(None, code, false, stderr),
+            Err(error) => died(None, 1, false, Some(error.to_string())),
+            Ok(()) => died(None, 0, false, None),
         }
     }
 }
@@ -162,27 +144,14 @@ impl Offer {
 
     /// True if it is a single call that failed.
     pub(super) fn has_failed(&self) -> bool {
-        let first = match self.reply.parcels.first() {
-            Some(parcel) if self.reply.bytes.len() == 1 => (*parcel.body).as_ref().first(),
-            _ => self.reply.bytes.first(),
-        };
-        first == Some(&FAULT)
+        self.reply.items().tag() == Some(FAULT)
     }
 }
 
 /// A parcel that can be read. One that cannot be mapped is empty, which no item is: it is told as what cannot be decoded.
 fn unpacked(frame: Frame) -> Parcel {
-    let Frame { body, descriptors, .. } = frame;
-    let body: Box<dyn AsRef<[u8]> + Send + Sync> = match body {
-        Body::Inline(bytes) => Box::new(bytes),
-        Body::MemoryFile { file, len } => match map(&file, len) {
-            Ok(map) => map,
-            Err(_) => Box::new([]),
-        },
-    };
-    Parcel { body, descriptors }
-}
-
-fn map(file: impl AsFd, len: u64) -> io::Result<Box<dyn AsRef<[u8]> + Send + Sync>> {
-    Ok(Box::new(map_sealed(file, len)?))
+    match Received::from_frame(frame) {
+        Ok(Received { body, descriptors }) => Parcel { body: Box::new(body), descriptors },
+        Err(_) => Parcel { body: Box::new([]), descriptors: Vec::new() },
+    }
 }

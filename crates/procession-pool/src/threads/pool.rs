@@ -5,11 +5,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use procession_sys::pid;
-
-use crate::error::{PoolError, SubmitError, TaskError};
-use crate::executor::{Executor, Shared};
-use crate::task::Task;
+use crate::error::{PoolError, TaskError};
+use crate::executor::{Executor, Shared, executes_by};
 use crate::threads::{Crew, ThreadPoolBuilder};
 use crate::verbs::pool_verbs;
 
@@ -33,7 +30,7 @@ use crate::verbs::pool_verbs;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 pub struct ThreadPool {
-    crew: Arc<Crew>,
+    crew: Shared<Crew>,
 }
 
 pool_verbs!(ThreadPool, "ThreadPool::new(2)");
@@ -48,7 +45,7 @@ impl ThreadPool {
     }
 
     pub(super) fn with(builder: ThreadPoolBuilder) -> Result<Self, PoolError> {
-        Ok(Self { crew: Crew::new(builder, "ThreadPool")? })
+        Ok(Self { crew: Shared(Crew::new(builder, "ThreadPool")?) })
     }
 
     /// Takes no more tasks.
@@ -76,27 +73,15 @@ impl ThreadPool {
     }
 
     fn shared(&self) -> Arc<dyn Executor> {
-        Arc::new(Shared(Arc::clone(&self.crew)))
+        Arc::new(self.crew.clone())
     }
 }
 
-impl Executor for ThreadPool {
-    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
-        Shared(Arc::clone(&self.crew)).submit_raw(task)
-    }
-
-    fn parallelism(&self) -> usize {
-        self.crew.size()
-    }
-
-    fn close(&self) {
-        self.crew.close();
-    }
-}
+executes_by!(ThreadPool, crew);
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        if self.crew.owner == pid() {
+        if self.crew.origin.is_here() {
             self.terminate();
         }
     }
