@@ -1,0 +1,102 @@
+//! Users' types as objects: what `#[shared]` writes for them.
+//!
+//! Relies on `procession-wire` for arguments and results.
+
+use std::fmt;
+
+use procession_wire::{Fault, Message};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::Refusal;
+
+/// A type whose values may live in a server, with the methods that clients may call.
+///
+/// `#[shared]` on its `impl` block writes this, and the proxy.
+pub trait Shared: Sized + Send + Sync + 'static {
+    /// What clients have instead of it.
+    type Proxy;
+
+    /// What it is called in messages to people, and by clients of other languages: the type's name with that of its parameters.
+    fn type_name() -> String;
+
+    /// What clients may call, in the order of the source.
+    fn methods() -> Vec<Method<Self>>;
+}
+
+/// A shared type that clients may make: one with a method `new`.
+pub trait Construct: Shared {
+    /// What `new` takes, as a tuple.
+    type Arguments: Serialize + DeserializeOwned + 'static;
+
+    /// Calls `new`.
+    ///
+    /// # Errors
+    /// What `new` said.
+    fn construct(arguments: Self::Arguments) -> Result<Self, Fault>;
+}
+
+/// A method that clients may call.
+#[derive(Debug)]
+pub struct Method<T> {
+    /// Its name.
+    pub name: &'static str,
+    /// A hash of its name, its receiver, its arguments' types and its result's.
+    pub signature: u64,
+    /// What calls it.
+    pub run: Run<T>,
+}
+
+/// What calls a method.
+pub enum Run<T> {
+    /// One that takes `&self`: others of these may run at the same time.
+    Shared(fn(&T, &mut Call) -> Result<Answer, Refusal>),
+    /// One that takes `&mut self`: nothing else runs at the same time.
+    Exclusive(fn(&mut T, &mut Call) -> Result<Answer, Refusal>),
+}
+
+impl<T> Clone for Run<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Run<T> {}
+
+impl<T> fmt::Debug for Run<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Shared(_) => "Shared",
+            Self::Exclusive(_) => "Exclusive",
+        })
+    }
+}
+
+/// A call that has arrived.
+#[derive(Debug)]
+pub struct Call {
+    arguments: Message,
+}
+
+/// What is sent back.
+#[derive(Debug)]
+pub struct Answer(pub(crate) Message);
+
+impl Call {
+    /// What the method is called with, once.
+    ///
+    /// # Errors
+    /// [`Refusal::Arguments`].
+    pub fn arguments<A: DeserializeOwned + 'static>(&mut self) -> Result<A, Refusal> {
+        let arguments = std::mem::replace(&mut self.arguments, Message::from_parts(Vec::new(), Vec::new()));
+        procession_wire::decode(arguments).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    }
+
+    /// The method's result, for the caller.
+    ///
+    /// # Errors
+    /// [`Refusal::Result`].
+    pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
+        procession_wire::encode(result).map(Answer).map_err(|error| Refusal::Result { reason: error.to_string() })
+    }
+}
