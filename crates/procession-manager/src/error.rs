@@ -90,7 +90,9 @@ pub enum Refusal {
         name: String,
     },
     /// The object has no such method, or one with other arguments or another result.
-    #[error("an object of type {object} has no method {method} of that form: are client and server built from the same sources?")]
+    #[error(
+        "an object of type {object} has no method {method} of that form: are client and server built from the same sources?"
+    )]
     NoMethod {
         /// The object's type.
         object: String,
@@ -124,8 +126,25 @@ pub enum Refusal {
         location: Option<String>,
     },
     /// A method of the object has panicked while it could change it.
-    #[error("a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy")]
+    #[error(
+        "a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy"
+    )]
     Poisoned,
+    /// It could not be done without a wait, and the caller did not want to wait.
+    #[error("it would have to wait")]
+    WouldBlock,
+    /// It could not be done in the time that the caller had.
+    #[error("it was waited for as long as was said")]
+    TimedOut,
+    /// What was to be given back is not held, or not any more.
+    #[error("it is not held by who would give it back")]
+    NotHeld,
+    /// A function was named that the server's program does not have in that form: the server runs another program than its client.
+    #[error("the server runs another program, which has no such function: {reason}")]
+    NoFunction {
+        /// Which.
+        reason: String,
+    },
     /// A limit of the server was reached.
     #[error("the server's limit of {limit} {of} is reached")]
     Limit {
