@@ -97,6 +97,8 @@ pub(crate) enum Request {
     Call { call: u64, object: ObjectId, method: u64, arguments: Vec<Packed> },
     /// Has let go of references: of each object so many.
     Drop(Vec<(ObjectId, u32)>),
+    /// Has sent a reference on to somebody who is not connected, or not known: this is the number of the ticket.
+    Ticket { ticket: u64, object: ObjectId },
     /// Has received what this call returned.
     Acknowledge { call: u64 },
     /// Does not wait any more for what this call returns.
@@ -126,6 +128,7 @@ mod kind {
     pub(super) const ABANDON: u8 = 4;
     pub(super) const RETURN: u8 = 5;
     pub(super) const REFUSE: u8 = 6;
+    pub(super) const TICKET: u8 = 7;
 }
 
 impl Request {
@@ -146,6 +149,10 @@ impl Request {
                     bytes.extend_from_slice(&count.to_le_bytes());
                 }
             }
+            Self::Ticket { ticket, object } => {
+                head(bytes, kind::TICKET, ticket);
+                bytes.extend_from_slice(&object.to_bytes());
+            }
             Self::Acknowledge { call } => head(bytes, kind::ACKNOWLEDGE, call),
             Self::Abandon { call } => head(bytes, kind::ABANDON, call),
         }
@@ -160,6 +167,7 @@ impl Request {
                 Self::Call { call, object, method, arguments: reader.values()? }
             }
             kind::DROP => Self::Drop(reader.drops()?),
+            kind::TICKET => Self::Ticket { ticket: reader.u64()?, object: reader.object()? },
             kind::ACKNOWLEDGE => Self::Acknowledge { call: reader.u64()? },
             kind::ABANDON => Self::Abandon { call: reader.u64()? },
             _ => return Err(Malformed("a request of no known kind")),

@@ -11,6 +11,7 @@ use crate::error::CallError;
 use crate::host::Hosting;
 use crate::identity::ObjectId;
 use crate::proxy::MethodName;
+use crate::travel::Traveling;
 
 /// An object.
 pub(crate) struct Entry {
@@ -54,6 +55,13 @@ impl Entry {
         if let Some((wake, server)) = wake.zip(self.server.upgrade()) {
             server.wake_at(wake, self);
         }
+    }
+
+    /// A reference that is about to be sent to somebody.
+    pub(crate) fn send_off(self: &Arc<Self>) -> Result<Traveling, String> {
+        let server = self.server.upgrade().ok_or("its server has ended")?;
+        let ticket = server.tickets.issue_own(self);
+        Ok(Traveling { server: server.id, address: server.listener.address().clone(), object: self.id, ticket })
     }
 
     /// A call from within the server's own process.
