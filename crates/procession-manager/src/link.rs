@@ -80,10 +80,13 @@ impl Link {
             return Err(error);
         }
         let answer = self.wait(call, deadline);
-        if matches!(answer, Err(Unanswered::Late)) {
-            // The server is told, so that what it would have given is not lost; if it cannot be told it is gone.
-            let _ = self.connection.try_send(&Request::Abandon { call }.write());
-        }
+        // What the server hands out is not lost, whatever becomes of this call; if the server cannot be told it is gone.
+        let told = match answer {
+            Ok(Response::Return { is_claimed: true, .. }) => Some(Request::Acknowledge { call, object }),
+            Err(Unanswered::Late) => Some(Request::Abandon { call, object }),
+            _ => None,
+        };
+        let _ = told.is_none_or(|told| self.tell_surely(told));
         answer
     }
 

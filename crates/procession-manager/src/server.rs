@@ -202,7 +202,8 @@ impl Server {
             }
             Request::Drop(drops) => client.let_go(&drops),
             Request::Ticket { ticket, object } => self.send_off(client, ticket, object),
-            Request::Acknowledge { .. } | Request::Abandon { .. } => {}
+            Request::Acknowledge { call, object } => self.settle(object, (client.number(), call), true),
+            Request::Abandon { call, object } => self.settle(object, (client.number(), call), false),
         }
     }
 
@@ -210,6 +211,13 @@ impl Server {
         match self.find(object) {
             Ok(entry) => entry.call(method, arguments, caller),
             Err(refusal) => caller.give(Err(refusal)),
+        }
+    }
+
+    /// A client has the answer to a call, or does not want it any more.
+    fn settle(&self, object: ObjectId, call: (u64, u64), is_received: bool) {
+        if let Ok(entry) = self.find(object) {
+            entry.settle(call, is_received);
         }
     }
 

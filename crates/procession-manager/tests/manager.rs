@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, Call, CallError, Construct, DictProxy, LockProxy, Method, MethodName, Proxy, QueueProxy, RawProxy,
-    Refusal, Run, Shared, SyncManager,
+    BaseManager, Call, CallError, Construct, DictProxy, LockProxy, ManagerError, Method, MethodName, Proxy, QueueProxy,
+    RawProxy, Refusal, Run, Shared, SyncManager,
 };
 use procession_wire::Fault;
 use serde::{Deserialize, Serialize};
+
+/// Ten times what a dead process may cost until others know.
+const SOON: Duration = Duration::from_secs(10);
 
 fn methods() -> Vec<(&'static str, StartMethod)> {
     StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
@@ -254,6 +257,94 @@ fn a_killed_server_is_told_at_once(method: StartMethod) {
     assert!(matches!(queue.len(), Err(CallError::Disconnected { .. })));
 }
 
+fn children_use_proxies(method: StartMethod) {
+    let manager = manager(method);
+    let (queue, dict) = (manager.queue::<u64>().unwrap(), manager.dict::<String, u64>().unwrap());
+    let sums = |queue: QueueProxy<u64>, dict: DictProxy<String, u64>| {
+        let sum = (0..10).map(|_| queue.get().unwrap()).sum();
+        dict.insert("sum".into(), sum).unwrap();
+    };
+    let child = Context::new(method).start(sums, (queue.clone(), dict.clone())).unwrap();
+    (1..=10).for_each(|n| queue.put(&n).unwrap());
+    child.join().unwrap();
+    assert_eq!(dict.get(&"sum".into()).unwrap(), Some(55));
+    assert_eq!(manager.number_of_objects().unwrap(), 2);
+    drop((queue, dict));
+    await_objects(&manager, 0);
+}
+
+/// What clients had that are gone is let go soon, and not at once.
+fn await_objects(manager: &BaseManager, count: u64) {
+    let begun = std::time::Instant::now();
+    while manager.number_of_objects().unwrap() != count {
+        assert!(begun.elapsed() < SOON, "{} objects are left", manager.number_of_objects().unwrap());
+        std::thread::yield_now();
+    }
+}
+
+fn a_key_of_ones_own_goes_to_children(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).authkey(b"a key of its own");
+    let manager: SyncManager = builder.address("127.0.0.1:0").start().unwrap().into();
+    let queue = manager.queue::<u64>().unwrap();
+    let child = Context::new(method).start(|queue: QueueProxy<u64>| queue.put(&7).unwrap(), (queue.clone(),)).unwrap();
+    child.join().unwrap();
+    assert_eq!(queue.get().unwrap(), 7);
+    let wrong = BaseManager::connect(manager.address().clone(), b"another key");
+    assert!(matches!(wrong, Err(ManagerError::Connect { .. })), "{wrong:?}");
+}
+
+fn a_reference_on_its_way_keeps_its_object(method: StartMethod) {
+    let manager = manager(method);
+    let outer: QueueProxy<u64> = manager.queue().unwrap();
+    let (sender, receiver) = procession_ipc::pipe::<QueueProxy<u64>, ()>().unwrap();
+    let forwards = |outer: QueueProxy<u64>, to: procession_ipc::Connection<QueueProxy<u64>, ()>| {
+        outer.put(&1).unwrap();
+        to.send(&outer).unwrap();
+    };
+    let child = Context::new(method).start(forwards, (outer.clone(), sender)).unwrap();
+    drop(outer);
+    child.join().unwrap();
+    assert_eq!(manager.number_of_objects().unwrap(), 1, "nobody has it but the message");
+    let outer = receiver.recv().unwrap();
+    assert_eq!(outer.get().unwrap(), 1);
+    drop(outer);
+    await_objects(&manager, 0);
+}
+
+fn a_killed_client_gives_back_what_it_had(method: StartMethod) {
+    let manager = manager(method);
+    let (lock, queue) = (manager.lock().unwrap(), manager.queue::<u64>().unwrap());
+    let told = manager.queue::<u64>().unwrap();
+    let holds = |lock: LockProxy, queue: QueueProxy<u64>, told: QueueProxy<u64>| {
+        let _guard = lock.lock().unwrap();
+        told.put(&1).unwrap();
+        let _ = queue.get();
+    };
+    let child = Context::new(method).start(holds, (lock.clone(), queue.clone(), told.clone())).unwrap();
+    told.get().unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| lock.lock_timeout(SOON).map(|guard| guard.owner_died()));
+        child.kill().unwrap();
+        assert!(waits.join().unwrap().unwrap(), "the next one is told that the holder died");
+    });
+    queue.put(&5).unwrap();
+    assert_eq!(queue.get_timeout(SOON).unwrap(), 5, "nothing is given to the dead");
+    let _ = child.join();
+}
+
+fn a_call_that_is_given_up_loses_nothing(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).call_timeout(Duration::from_millis(50));
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (queue, lock) = (manager.queue::<u64>().unwrap(), manager.lock().unwrap());
+    assert!(matches!(queue.get(), Err(CallError::TimedOut { .. })));
+    queue.put(&1).unwrap();
+    assert_eq!(queue.try_get().unwrap(), 1);
+    let guard = lock.lock().unwrap();
+    assert!(matches!(lock.lock(), Err(CallError::TimedOut { .. })));
+    drop(guard);
+    drop(lock.try_lock().unwrap());
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
@@ -266,5 +357,10 @@ procession_testkit::main! {
         a_lock_is_one_processs,
         proxies_live_in_objects,
         a_killed_server_is_told_at_once,
+        children_use_proxies,
+        a_key_of_ones_own_goes_to_children,
+        a_reference_on_its_way_keeps_its_object,
+        a_killed_client_gives_back_what_it_had,
+        a_call_that_is_given_up_loses_nothing,
     ];
 }

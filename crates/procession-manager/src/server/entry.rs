@@ -39,6 +39,12 @@ impl Entry {
         self.wake_at(wake);
     }
 
+    /// A client has the answer to a call, or does not want it any more.
+    pub(super) fn settle(self: &Arc<Self>, call: (u64, u64), is_received: bool) {
+        let wake = self.host.settle(call, is_received);
+        self.wake_at(wake);
+    }
+
     /// A client is gone.
     pub(super) fn part(self: &Arc<Self>, client: u64) {
         let wake = self.host.part(client);
