@@ -8,12 +8,13 @@
 
 #![doc(test(attr(deny(warnings))))]
 
-mod data; // Values without a type.
+pub mod data;
+
 mod error;
 mod identity; // What objects and servers are called.
 mod shared; // Users' types as objects.
 
-pub use crate::data::Data;
+pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, Refusal};
 pub use crate::identity::ObjectId;
 pub use crate::shared::{Answer, Call, Construct, Method, Run, Shared};
