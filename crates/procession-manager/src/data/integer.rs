@@ -3,7 +3,7 @@
 //! There is no arithmetic: what is needed is to keep them, to tell whether two are the same, and the number types that Rust has.
 //! Relies on nothing.
 
-use std::fmt::{self, Write};
+use std::fmt;
 
 use crate::data::Data;
 
@@ -95,7 +95,8 @@ impl fmt::Display for BigInteger {
         f.write_str(if self.is_negative() { "-0x" } else { "0x" })?;
         let magnitude = self.magnitude();
         let mut bytes = magnitude.iter().rev().skip_while(|byte| **byte == 0);
-        bytes.next().map_or(f.write_char('0'), |first| write!(f, "{first:x}"))?;
+        // Never none: what is so long is not zero.
+        write!(f, "{:x}", bytes.next().unwrap_or(&0))?;
         bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
