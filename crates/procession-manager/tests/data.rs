@@ -484,5 +484,5 @@ fn people_see_all_kinds_and_not_too_much() {
 fn sizes() {
     assert!(size_of::<Data>() <= 32);
     assert!(size_of::<Option<BigInteger>>() <= 16);
-    assert!(DATA_DEPTH_MAX < DEPTH_MAX);
+    const { assert!(DATA_DEPTH_MAX < DEPTH_MAX) };
 }

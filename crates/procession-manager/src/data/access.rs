@@ -5,6 +5,7 @@
 use std::borrow::Cow;
 use std::ops::Index;
 
+use crate::data::equal::{self, Rule};
 use crate::data::items::{Items, Map, Set};
 use crate::data::{BigInteger, Data, integer};
 
@@ -172,7 +173,7 @@ macro_rules! values {
 
             impl PartialEq<$type> for Data {
                 fn eq(&self, other: &$type) -> bool {
-                    *self == Data::from(*other)
+                    equal::same(self, &Data::from(*other), Rule::Values)
                 }
             }
         )*

@@ -19,7 +19,7 @@ use crate::data::{DATA_DEPTH_MAX, Data, integer};
 ///
 /// ```
 /// use std::collections::HashMap;
-/// use procession_manager::data::{Data, Key};
+/// use procession_manager::data::Key;
 ///
 /// let mut seen = HashMap::from([(Key(1.into()), "integer")]);
 /// assert_eq!(seen.insert(Key(1.0.into()), "float"), Some("integer"));

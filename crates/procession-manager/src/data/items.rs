@@ -105,11 +105,13 @@ impl Map {
     }
 
     /// The keys.
+    #[must_use]
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Data> + DoubleEndedIterator {
         self.0.iter().map(|(key, _)| key)
     }
 
     /// The values.
+    #[must_use]
     pub fn values(&self) -> impl ExactSizeIterator<Item = &Data> + DoubleEndedIterator {
         self.0.iter().map(|(_, value)| value)
     }

@@ -22,7 +22,7 @@ use crate::data::{DATA_DEPTH_MAX, Data, Opaque, native};
 /// # Examples
 ///
 /// ```
-/// use procession_manager::{Data, to_data};
+/// use procession_manager::to_data;
 /// use serde::Serialize;
 ///
 /// #[derive(Serialize)]
