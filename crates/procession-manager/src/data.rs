@@ -32,6 +32,8 @@ mod from; // Values to types.
 mod integer; // Integers of any size.
 mod items; // Lists, maps and sets.
 mod native; // The bytes in which values travel between our own programs.
+mod number; // Numbers of all types, compared.
+mod order; // Which value comes first.
 mod show; // Values for people.
 mod text; // Texts that Unicode does not have.
 mod to; // Types to values.

@@ -232,6 +232,8 @@ proptest! {
     fn equality_is_symmetric_and_its_hash_follows(one in data(), other in data()) {
         prop_assert_eq!(one == other, other == one);
         prop_assert!(one != other || hash(&one) == hash(&other));
+        prop_assert_eq!(one == other, one.partial_cmp(&other).is_some_and(|order| order.is_eq()));
+        prop_assert_eq!(one.partial_cmp(&other), other.partial_cmp(&one).map(|order| order.reverse()));
     }
 
     #[test]
@@ -262,6 +264,52 @@ proptest! {
 }
 
 #[test]
+fn what_is_there_twice_is_refused() {
+    let head = &body(&Data::Null)[..4];
+    // Tags: 3 an integer and its doubled value, 2 true, 12 a map, 13 a set.
+    for twice in [[13, 2, 3, 2, 2].as_slice(), &[12, 2, 3, 2, 0, 2, 0]] {
+        let error = decode::<Data>(encode(&[head, twice].concat()).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("true is there twice"), "{error}");
+    }
+}
+
+#[test]
+fn order_is_that_of_numbers_and_texts() {
+    let infinite = Data::from(f64::INFINITY);
+    let rising = [
+        Data::from(f64::NEG_INFINITY),
+        Data::from(-1e300),
+        Data::from(i128::MIN),
+        Data::from(i128::from(i64::MIN) - 1),
+        Data::from(i64::MIN),
+        Data::from(-1.5),
+        Data::from(-1),
+        Data::from(-0.5),
+        Data::from(false),
+        Data::from(0.5),
+        Data::from(1),
+        Data::from((1_i64 << 53) as f64),
+        Data::from((1_i64 << 53) + 1),
+        Data::from(u64::MAX),
+        Data::from(2_f64.powi(64)),
+        Data::from(u128::MAX),
+        Data::from(1e300),
+        infinite,
+    ];
+    for (at, one) in rising.iter().enumerate() {
+        for (other_at, other) in rising.iter().enumerate() {
+            assert_eq!(one.partial_cmp(other), Some(at.cmp(&other_at)), "{one} and {other}");
+        }
+        assert_eq!(one.partial_cmp(&Data::from(f64::NAN)), None);
+        assert_eq!(Data::from(f64::NAN).partial_cmp(one), None);
+    }
+    let texts = [Data::from("\u{d7ff}"), Data::text(*b"\xed\xb2\x80").unwrap(), Data::from("\u{e000}")];
+    assert!(texts.is_sorted() && texts[0] != texts[1]);
+    assert!(Data::tuple([1, 2]) < Data::tuple([1, 3]));
+    assert_eq!(Data::tuple([1]).partial_cmp(&Data::list([1])), None);
+}
+
+#[test]
 fn numbers_are_the_same_as_numbers() {
     let ones = [Data::from(true), Data::from(1), Data::from(1.0)];
     for (one, other) in ones.iter().flat_map(|one| ones.iter().map(move |other| (one, other))) {
@@ -271,7 +319,7 @@ fn numbers_are_the_same_as_numbers() {
     assert_eq!(Data::from(1e300), Data::integer(&whole(1e300)));
     assert_ne!(Data::from((1_i64 << 53) + 1), Data::from((1_u64 << 53) as f64));
     assert_ne!(Data::from("1"), Data::from(1));
-    assert_ne!(Data::from("a"), Data::from(b"a".as_slice()));
+    assert_ne!(Data::from("a"), Data::from(b"a"));
     assert_ne!(Data::Null, Data::from(false));
     assert_ne!(Data::from(f64::NAN), Data::from(f64::NAN));
     assert_eq!(Data::map([(1, "a"), (2, "b")]), Data::map([(2.0, "b"), (1.0, "a")]));
@@ -304,6 +352,10 @@ fn what_is_too_deep_is_refused() {
     assert!(encode(&over).unwrap_err().to_string().contains("deeper than 200"));
     assert_eq!(kind_of(to_data(&over)), DataErrorKind::TooDeep);
     assert_eq!(kind_of(from_data::<Data>(over)), DataErrorKind::TooDeep);
+
+    // A type that asks what follows at each level, for which serde goes over all that is below.
+    let lists = (1..DATA_DEPTH_MAX).fold(Data::from(1), |inner, _| Data::list([inner]));
+    assert!(matches!(from_data::<Loose>(lists), Ok(Loose::List(_))));
 
     // The bytes of one level more, as an honest sender does not write them.
     let bytes = body(&most);
@@ -373,8 +425,8 @@ fn what_python_sends_is_read_as_what_rust_asks_for() {
     reads(Data::tuple([1, 2]), vec![1_u8, 2]);
     reads(Data::set([1, 2]), HashSet::from([1, 2]));
     reads(Data::list([1, 2]), HashSet::from([1, 2]));
-    reads(b"ab".as_slice(), vec![b'a', b'b']);
-    reads(b"ab".as_slice(), *b"ab");
+    reads(b"ab", vec![b'a', b'b']);
+    reads(b"ab", *b"ab");
     reads(Data::tuple::<Data>([]), ());
     reads("x", 'x');
     reads("127.0.0.1", IpAddr::from([127, 0, 0, 1]));
@@ -453,7 +505,7 @@ struct Extra {
 
 #[test]
 fn a_value_in_a_type_that_asks_what_follows() {
-    let bytes = Data::from(b"raw".as_slice());
+    let bytes = Data::from(b"raw");
     let sent = Any::Other(Data::map([("k", bytes.clone())]));
     let same: Any = from_data(to_data(&sent).unwrap()).unwrap();
     assert!(matches!(&same, Any::Other(data) if data["k"] == bytes), "{same:?}");

@@ -226,6 +226,12 @@ made! {
     Set: value => Self::Set(value),
 }
 
+impl<const N: usize> From<&[u8; N]> for Data {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::from(bytes.as_slice())
+    }
+}
+
 impl<T: Into<Data>> From<Option<T>> for Data {
     fn from(value: Option<T>) -> Self {
         value.map_or(Self::Null, Into::into)

@@ -8,7 +8,8 @@ use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
 
 use crate::data::items::{Items, Map, Set};
-use crate::data::{DATA_DEPTH_MAX, Data, integer};
+use crate::data::number::Number;
+use crate::data::{DATA_DEPTH_MAX, Data};
 
 /// A value as a key: the same as any value that Python takes for the same key.
 ///
@@ -93,7 +94,7 @@ pub(super) fn same(one: &Data, other: &Data, rule: Rule) -> bool {
     same_at(one, other, rule, DATA_DEPTH_MAX)
 }
 
-fn same_at(one: &Data, other: &Data, rule: Rule, depth: usize) -> bool {
+pub(super) fn same_at(one: &Data, other: &Data, rule: Rule, depth: usize) -> bool {
     match (one, other) {
         (Data::Null, Data::Null) => true,
         (Data::Text(one), Data::Text(other)) => one == other,
@@ -225,55 +226,4 @@ fn pair_hash((key, value): &(Data, Data), depth: usize) -> u64 {
     feed(key, &mut hasher, depth);
     feed(value, &mut hasher, depth);
     hasher.finish()
-}
-
-/// A number, of which each has one form: an integer if it is one.
-enum Number<'d> {
-    Small(i64),
-    Big(&'d [u8]),
-    /// An integer that was a float.
-    Made(Data),
-    Fraction(f64),
-}
-
-impl<'d> Number<'d> {
-    fn of(data: &'d Data) -> Option<Self> {
-        match data {
-            Data::Bool(value) => Some(Self::Small(i64::from(*value))),
-            Data::Integer(value) => Some(Self::Small(*value)),
-            Data::BigInteger(value) => Some(Self::Big(value.as_le_bytes())),
-            Data::Float(value) => Some(match integer::of_float(*value) {
-                Some(Data::Integer(value)) => Self::Small(value),
-                Some(big) => Self::Made(big),
-                None => Self::Fraction(*value),
-            }),
-            _ => None,
-        }
-    }
-
-    fn is(&self, other: &Self, rule: Rule) -> bool {
-        match (self, other) {
-            (Self::Small(one), Self::Small(other)) => one == other,
-            (Self::Fraction(one), Self::Fraction(other)) => {
-                one == other || rule == Rule::Keys && one.to_bits() == other.to_bits()
-            }
-            _ => self.big().zip(other.big()).is_some_and(|(one, other)| one == other),
-        }
-    }
-
-    fn big(&self) -> Option<&[u8]> {
-        match self {
-            Self::Big(bytes) => Some(bytes),
-            Self::Made(Data::BigInteger(made)) => Some(made.as_le_bytes()),
-            _ => None,
-        }
-    }
-
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        match self {
-            Self::Small(value) => (b'i', value).hash(state),
-            Self::Fraction(value) => (b'f', value.to_bits()).hash(state),
-            Self::Big(_) | Self::Made(_) => (b'I', self.big()).hash(state),
-        }
-    }
 }

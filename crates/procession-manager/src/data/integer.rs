@@ -167,7 +167,7 @@ pub(super) fn of_float(float: f64) -> Option<Data> {
     Some(Data::integer(&bytes))
 }
 
-fn is_negative(bytes: &[u8]) -> bool {
+pub(super) fn is_negative(bytes: &[u8]) -> bool {
     bytes.last().is_some_and(|last| *last >= 0x80)
 }
 

@@ -18,7 +18,7 @@ use crate::data::{DATA_DEPTH_MAX, DATA_TEXT_MAX, Data, Items, Map, Set};
 /// ```
 /// use procession_manager::Data;
 ///
-/// let data = Data::list([Data::from(1.0), Data::Null, Data::from(b"\x00a".as_slice()), Data::set([2])]);
+/// let data = Data::list([Data::from(1.0), Data::Null, Data::from(b"\x00a"), Data::set([2])]);
 /// assert_eq!(data.to_string(), r#"[1.0, null, b"\x00a", {2}]"#);
 /// assert_eq!(Data::list(0..1000).to_string().chars().count(), 75);
 /// ```
