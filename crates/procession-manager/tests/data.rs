@@ -2,6 +2,7 @@
 //!
 //! Relies on nothing but the public interface; two values are identical here if they are written and shown alike.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -232,8 +233,8 @@ proptest! {
     fn equality_is_symmetric_and_its_hash_follows(one in data(), other in data()) {
         prop_assert_eq!(one == other, other == one);
         prop_assert!(one != other || hash(&one) == hash(&other));
-        prop_assert_eq!(one == other, one.partial_cmp(&other).is_some_and(|order| order.is_eq()));
-        prop_assert_eq!(one.partial_cmp(&other), other.partial_cmp(&one).map(|order| order.reverse()));
+        prop_assert_eq!(one == other, one.partial_cmp(&other).is_some_and(Ordering::is_eq));
+        prop_assert_eq!(one.partial_cmp(&other), other.partial_cmp(&one).map(Ordering::reverse));
     }
 
     #[test]
@@ -271,6 +272,25 @@ fn what_is_there_twice_is_refused() {
         let error = decode::<Data>(encode(&[head, twice].concat()).unwrap()).unwrap_err();
         assert!(error.to_string().contains("true is there twice"), "{error}");
     }
+}
+
+/// Two sets at each level, which differ in one of their innermost members, in this order or in the other.
+fn twins(levels: usize, last: usize, is_reversed: bool) -> Data {
+    if levels == 0 {
+        return Data::from(last);
+    }
+    let mut members = [twins(levels - 1, 0, is_reversed), twins(levels - 1, last + 1, is_reversed)];
+    if is_reversed {
+        members.reverse();
+    }
+    Data::set(members)
+}
+
+#[test]
+fn sets_in_sets_are_the_same_in_any_order() {
+    assert_eq!(twins(8, 0, false), twins(8, 0, true));
+    assert_ne!(twins(8, 0, false), twins(8, 1, true));
+    assert_eq!(hash(&twins(8, 0, false)), hash(&twins(8, 0, true)));
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn same_maps(one: &Map, other: &Map, rule: Rule, depth: usize) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    if one.len() < INDEXED_MIN {
+    if are_few(one.keys()) {
         let value =
             |key| other.iter().find(|(other, _)| same_at(other, key, Rule::Keys, depth)).map(|(_, value)| value);
         return one.iter().all(|(key, wanted)| value(key).is_some_and(|value| same_at(value, wanted, rule, depth)));
@@ -131,11 +131,18 @@ fn same_sets(one: &Set, other: &Set, depth: usize) -> bool {
     if one.len() != other.len() {
         return false;
     }
-    if one.len() < INDEXED_MIN {
+    if are_few(one.iter()) {
         return one.iter().all(|item| other.iter().any(|other| same_at(other, item, Rule::Keys, depth)));
     }
     let index: HashSet<Indexed<'_>> = other.iter().map(|item| Indexed::new(item, depth)).collect();
     one.iter().all(|item| index.contains(&Indexed::new(item, depth)))
+}
+
+/// Whether these can be compared each with each: there are few, and none of them holds others.
+///
+/// With containers in containers, the comparisons would be as many as all pairs of values in the two, and a peer chooses those.
+fn are_few<'d>(mut keys: impl ExactSizeIterator<Item = &'d Data>) -> bool {
+    keys.len() < INDEXED_MIN && keys.all(|key| key.as_container().is_none())
 }
 
 /// For each key the place of the first one that is the same.
@@ -146,7 +153,10 @@ pub(super) fn firsts<'d>(keys: impl Iterator<Item = &'d Data>) -> Vec<usize> {
 
 /// The place of the first key that is there for the second time.
 pub(super) fn repeated<'d>(keys: impl ExactSizeIterator<Item = &'d Data> + Clone) -> Option<usize> {
-    if keys.len() < INDEXED_MIN {
+    if keys.len() < 2 {
+        return None;
+    }
+    if are_few(keys.clone()) {
         let seen_before = |(at, key): &(usize, &Data)| keys.clone().take(*at).any(|other| same(other, key, Rule::Keys));
         return keys.clone().enumerate().find(seen_before).map(|(at, _)| at);
     }
