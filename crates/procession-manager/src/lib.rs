@@ -8,7 +8,8 @@
 
 #![doc(test(attr(deny(warnings))))]
 
-mod data; // Values without a type.
+pub mod data;
+
 mod error;
 mod identity; // What objects and servers are called.
 
@@ -31,7 +32,7 @@ mod travel; // also on its way.
 mod manager;
 mod sync_manager;
 
-pub use crate::data::Data;
+pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
