@@ -78,7 +78,9 @@ pub enum Refusal {
         name: String,
     },
     /// The object has no such method, or one with other arguments or another result.
-    #[error("an object of type {object} has no method {method} of that form: are client and server built from the same sources?")]
+    #[error(
+        "an object of type {object} has no method {method} of that form: are client and server built from the same sources?"
+    )]
     NoMethod {
         /// The object's type.
         object: String,
@@ -112,7 +114,9 @@ pub enum Refusal {
         location: Option<String>,
     },
     /// A method of the object has panicked while it could change it.
-    #[error("a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy")]
+    #[error(
+        "a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy"
+    )]
     Poisoned,
     /// A limit of the server was reached.
     #[error("the server's limit of {limit} {of} is reached")]

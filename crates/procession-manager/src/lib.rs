@@ -8,7 +8,11 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+extern crate self as procession_manager; // What `#[shared]` writes calls this crate by its name, also in here.
+
 mod data; // Values without a type.
+#[doc(hidden)] // Called by what `#[shared]` writes, and not meant for anybody else.
+pub mod derived;
 mod error;
 mod identity; // What objects and servers are called.
 mod shared; // Users' types as objects.
@@ -16,4 +20,5 @@ mod shared; // Users' types as objects.
 pub use crate::data::Data;
 pub use crate::error::{CallError, Refusal};
 pub use crate::identity::ObjectId;
-pub use crate::shared::{Answer, Call, Construct, Method, Run, Shared};
+pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
+pub use procession_macros::shared;

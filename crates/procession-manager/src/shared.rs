@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
 
+/// How many methods of a type clients may call: its proxy is to be read by people.
+pub const METHODS_MAX: usize = 255;
+
 /// A type whose values may live in a server, with the methods that clients may call.
 ///
 /// `#[shared]` on its `impl` block writes this, and the proxy.
