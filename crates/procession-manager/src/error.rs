@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use procession_ipc::{AddressError, ConnectError, ListenError, SendError};
+use procession_launch::StartError;
 use procession_wire::{DecodeError, EncodeError};
 use serde::{Deserialize, Serialize};
 
@@ -48,6 +50,16 @@ pub enum CallError {
         method: &'static str,
         /// Why.
         error: DecodeError,
+    },
+    /// The call could not be sent; the connection is as before.
+    #[error("{method} could not be sent to the server at {server}: {error}")]
+    Unsent {
+        /// The method.
+        method: &'static str,
+        /// The server's address.
+        server: String,
+        /// Why.
+        error: SendError,
     },
     /// The server did not do it.
     #[error("{method} was refused by the server at {server}: {refusal}")]
@@ -133,4 +145,84 @@ pub enum Refusal {
 
 fn at(location: Option<&str>) -> String {
     location.map(|location| format!(" at {location}")).unwrap_or_default()
+}
+
+/// Why there is no manager, or none that can be reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// What was given is no address.
+    #[error(transparent)]
+    Address {
+        /// Why.
+        #[from]
+        error: AddressError,
+    },
+    /// To connect, an address is needed.
+    #[error("a manager can only connect to an address: give one by `address`")]
+    NoAddress,
+    /// The server cannot listen.
+    #[error("the server of manager {name:?} cannot listen: {error}")]
+    Listen {
+        /// The manager's name.
+        name: String,
+        /// Why.
+        error: ListenError,
+    },
+    /// The server's process cannot be started.
+    #[error("the server of manager {name:?} cannot be started: {error}")]
+    Start {
+        /// The manager's name.
+        name: String,
+        /// Why.
+        #[source]
+        error: Box<StartError>,
+    },
+    /// The server's process has ended before it served.
+    #[error("the server of manager {name:?} has ended before it served: {reason}")]
+    Ended {
+        /// The manager's name.
+        name: String,
+        /// What became of it.
+        reason: String,
+    },
+    /// Nobody listens there, or does not know the key.
+    #[error("cannot connect to the manager at {address}: {error}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// Why.
+        error: ConnectError,
+    },
+    /// Who listens there is no manager, or one of another version.
+    #[error("at {address} is no manager that this program can talk to: {reason}")]
+    NoManager {
+        /// The address.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("the server of manager {name:?} cannot {step}: {error}")]
+    System {
+        /// The manager's name.
+        name: String,
+        /// What it was to do.
+        step: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// What is registered cannot be sent to the server's process.
+    #[error("what is registered as {registered:?} cannot be sent to the server of manager {name:?}: {reason}")]
+    Registration {
+        /// The manager's name.
+        name: String,
+        /// Under which name.
+        registered: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server did not answer as it has to.
+    #[error(transparent)]
+    Call(#[from] CallError),
 }

@@ -15,10 +15,27 @@ mod data; // Values without a type.
 pub mod derived;
 mod error;
 mod identity; // What objects and servers are called.
-mod shared; // Users' types as objects.
+
+mod frame; // What clients and servers say to each other. Pure.
+mod scope; // What one value refers to.
+
+mod shared; // Users' types as objects,
+mod host; // whose calls run as their receivers allow.
+mod server;
+
+mod link; // A process's connection to a server,
+mod remote; // what it refers to there,
+mod proxy; // and each reference.
+
+mod manager;
 
 pub use crate::data::Data;
-pub use crate::error::{CallError, Refusal};
+pub use crate::error::{CallError, ManagerError, Refusal};
+pub use crate::frame::REFERENCES_MAX;
+pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::identity::ObjectId;
+pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
+pub use crate::proxy::{MethodName, Proxy, RawProxy};
+pub use crate::server::{CLIENTS_MAX, THREADS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use procession_macros::shared;

@@ -4,11 +4,14 @@
 
 use std::fmt;
 
-use procession_wire::{Fault, Message};
+use procession_wire::Fault;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
+use crate::identity::ObjectId;
+use crate::proxy::Proxy;
+use crate::server::{Given, Taken};
 
 /// How many methods of a type clients may call: its proxy is to be read by people.
 pub const METHODS_MAX: usize = 255;
@@ -18,7 +21,7 @@ pub const METHODS_MAX: usize = 255;
 /// `#[shared]` on its `impl` block writes this, and the proxy.
 pub trait Shared: Sized + Send + Sync + 'static {
     /// What clients have instead of it.
-    type Proxy;
+    type Proxy: Proxy;
 
     /// What it is called in messages to people, and by clients of other languages: the type's name with that of its parameters.
     fn type_name() -> String;
@@ -78,21 +81,30 @@ impl<T> fmt::Debug for Run<T> {
 /// A call that has arrived.
 #[derive(Debug)]
 pub struct Call {
-    arguments: Message,
+    arguments: Given,
+    server: ObjectId,
 }
 
 /// What is sent back.
 #[derive(Debug)]
-pub struct Answer(pub(crate) Message);
+pub struct Answer(pub(crate) Taken);
 
 impl Call {
-    /// What the method is called with, once.
+    pub(crate) fn new(arguments: Given, server: ObjectId) -> Self {
+        Self { arguments, server }
+    }
+
+    /// One without arguments.
+    pub(crate) fn nothing() -> Self {
+        Self::new(Given::default(), ObjectId::SERVER)
+    }
+
+    /// What the method is called with, a tuple; once.
     ///
     /// # Errors
     /// [`Refusal::Arguments`].
     pub fn arguments<A: DeserializeOwned + 'static>(&mut self) -> Result<A, Refusal> {
-        let arguments = std::mem::replace(&mut self.arguments, Message::from_parts(Vec::new(), Vec::new()));
-        procession_wire::decode(arguments).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+        std::mem::take(&mut self.arguments).read()
     }
 
     /// The method's result, for the caller.
@@ -100,6 +112,6 @@ impl Call {
     /// # Errors
     /// [`Refusal::Result`].
     pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
-        procession_wire::encode(result).map(Answer).map_err(|error| Refusal::Result { reason: error.to_string() })
+        Taken::of(self.server, result).map(Answer)
     }
 }

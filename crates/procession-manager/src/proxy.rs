@@ -1,0 +1,178 @@
+//! One reference to an object: what every proxy is made of.
+//!
+//! Relies on [`Remote`] for calls, and on `scope.rs` to travel within values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::error::CallError;
+use crate::frame::Packed;
+use crate::identity::ObjectId;
+use crate::remote::Remote;
+use crate::scope;
+use crate::server::{Entry, Given};
+
+/// What every proxy has.
+///
+/// `#[shared]` writes this for the proxies that it makes.
+pub trait Proxy: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// A proxy that is this reference. Of which type the object is, is told by the first call.
+    fn from_raw(raw: RawProxy) -> Self;
+
+    /// The reference.
+    fn as_raw(&self) -> &RawProxy;
+}
+
+/// What a call names its method by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodName {
+    /// For people: type and method.
+    pub name: &'static str,
+    /// A hash of name, receiver, arguments and result: what the server knows it by.
+    pub signature: u64,
+}
+
+impl MethodName {
+    /// A method of the server itself, or of an object that it brings.
+    pub(crate) const fn internal(name: &'static str) -> Self {
+        Self { name, signature: fnv1a(name) }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+const fn fnv1a(text: &str) -> u64 {
+    let (bytes, mut hash, mut at) = (text.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+}
+
+/// A reference to an object in a server, which keeps it alive. A clone is another reference to the same object.
+///
+/// It may be an argument, an item, a result, and a value in an object of the server: then that keeps the other one alive.
+pub struct RawProxy {
+    home: Home,
+    object: ObjectId,
+}
+
+/// Where its object is.
+enum Home {
+    /// In a server that this process is a client of.
+    Remote(Arc<Remote>),
+    /// In this process, which is the server.
+    Local(Arc<Entry>),
+}
+
+impl RawProxy {
+    /// One that has been counted.
+    pub(crate) fn adopted(remote: Arc<Remote>, object: ObjectId) -> Self {
+        Self { home: Home::Remote(remote), object }
+    }
+
+    /// One in the server itself.
+    pub(crate) fn local(entry: Arc<Entry>) -> Self {
+        Self { object: entry.id(), home: Home::Local(entry) }
+    }
+
+    /// What it refers to, in the server itself.
+    pub(crate) fn into_entry(self) -> Option<Arc<Entry>> {
+        match &self.home {
+            Home::Remote(_) => None,
+            Home::Local(entry) => Some(Arc::clone(entry)),
+        }
+    }
+
+    /// The object's name.
+    #[must_use]
+    pub fn object(&self) -> ObjectId {
+        self.object
+    }
+
+    /// Its server's.
+    pub(crate) fn server(&self) -> ObjectId {
+        match &self.home {
+            Home::Remote(remote) => remote.server,
+            Home::Local(entry) => entry.server(),
+        }
+    }
+
+    /// Calls a method of the object with arguments, a tuple, and waits for its result.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call<A, R>(&self, method: MethodName, arguments: &A) -> Result<R, CallError>
+    where
+        A: Serialize + 'static,
+        R: DeserializeOwned + 'static,
+    {
+        let (message, references) = scope::pack(self.server(), arguments)
+            .map_err(|error| CallError::Arguments { method: method.name, error })?;
+        let (message, references) = match &self.home {
+            Home::Remote(remote) => {
+                let names = references.iter().map(Self::object).collect();
+                let results = remote.call(self.object, method, vec![Packed::of(message, names)])?;
+                let (packed, references) = results.into_iter().next().unwrap_or_default();
+                (packed.into_message(), references)
+            }
+            Home::Local(entry) => entry.call_here(method, Given { message: Some(message), references })?,
+        };
+        scope::unpack(message, references).map_err(|error| CallError::Result { method: method.name, error })
+    }
+}
+
+impl Clone for RawProxy {
+    fn clone(&self) -> Self {
+        let home = match &self.home {
+            Home::Remote(remote) => {
+                remote.keep(self.object);
+                Home::Remote(Arc::clone(remote))
+            }
+            Home::Local(entry) => Home::Local(Arc::clone(entry)),
+        };
+        Self { home, object: self.object }
+    }
+}
+
+impl Drop for RawProxy {
+    fn drop(&mut self) {
+        if let Home::Remote(remote) = &self.home {
+            remote.let_go(self.object);
+        }
+    }
+}
+
+/// The same object.
+impl PartialEq for RawProxy {
+    fn eq(&self, other: &Self) -> bool {
+        self.object == other.object
+    }
+}
+
+impl Eq for RawProxy {}
+
+impl fmt::Debug for RawProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawProxy").field("object", &self.object).finish_non_exhaustive()
+    }
+}
+
+impl Serialize for RawProxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match scope::refer(self).map_err(ser::Error::custom)? {
+            true => self.object.serialize(serializer),
+            false => Err(ser::Error::custom("a proxy goes to its server's objects only, so far")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawProxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = ObjectId::deserialize(deserializer)?;
+        scope::claim(object).ok_or_else(|| de::Error::custom(format!("object {object} was not sent with it")))
+    }
+}

@@ -1,0 +1,221 @@
+//! The server: its objects, its clients, and what it does with their requests.
+//!
+//! Relies on `seat.rs` for the threads that run it, and on `client.rs` for who is connected.
+
+mod client;
+mod entry;
+mod registry;
+mod seat;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+use procession_ipc::Listener;
+use procession_wire::Message;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
+pub(crate) use self::client::{Caller, Client};
+pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
+pub(crate) use self::entry::Entry;
+pub(crate) use self::registry::{Registration, Registry};
+use self::seat::Seat;
+use crate::error::{ManagerError, Refusal};
+use crate::frame::{Packed, Request};
+use crate::host::Hosting;
+use crate::identity::ObjectId;
+use crate::proxy::RawProxy;
+use crate::scope;
+
+/// A value that a server has been given, with what it refers to.
+#[derive(Debug, Default)]
+pub(crate) struct Given {
+    pub(crate) message: Option<Message>,
+    pub(crate) references: Vec<RawProxy>,
+}
+
+impl Given {
+    /// The value.
+    pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
+        let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
+        scope::unpack(message, self.references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    }
+}
+
+/// A value that a server gives, with what it refers to.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    pub(crate) message: Message,
+    pub(crate) references: Vec<RawProxy>,
+}
+
+impl Taken {
+    pub(crate) fn of<T: Serialize + 'static>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
+        let packed = scope::pack(server, value).map_err(|error| Refusal::Result { reason: error.to_string() });
+        packed.map(|(message, references)| Self { message, references })
+    }
+}
+
+/// What clients may ask the server itself.
+pub(crate) mod asks {
+    use crate::proxy::MethodName;
+
+    pub(crate) const CREATE: MethodName = MethodName::internal("create");
+    pub(crate) const GET: MethodName = MethodName::internal("get");
+    pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
+    pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
+    pub(crate) const OBJECTS: MethodName = MethodName::internal("number_of_objects");
+}
+
+/// A server.
+pub(crate) struct Server {
+    /// What it is called.
+    pub(crate) id: ObjectId,
+    listener: Listener,
+    registry: Registry,
+    objects: Mutex<HashMap<ObjectId, Weak<Entry>>>,
+    /// The objects that were registered, once they are asked for.
+    singles: Mutex<HashMap<String, Arc<Entry>>>,
+    clients: Mutex<HashMap<u64, Arc<Client>>>,
+    image: String,
+    is_ending: AtomicBool,
+    seat: Seat,
+}
+
+impl Server {
+    pub(crate) fn new(name: &str, listener: Listener, registry: Registry) -> Result<Arc<Self>, ManagerError> {
+        let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
+        let id = ObjectId::random().map_err(failed("name itself"))?;
+        let seat = Seat::new(&listener).map_err(failed("watch its connections"))?;
+        Ok(Arc::new(Self {
+            id,
+            listener,
+            registry,
+            objects: Mutex::default(),
+            singles: Mutex::default(),
+            clients: Mutex::default(),
+            image: procession_boot::ImageId::own().map(ToString::to_string).unwrap_or_default(),
+            is_ending: AtomicBool::new(false),
+            seat,
+        }))
+    }
+
+    /// Serves until it is told to end.
+    pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
+        let served = self.seat.run(self);
+        self.clients.lock().clear();
+        served
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Relaxed)
+    }
+
+    /// Makes an object known.
+    pub(crate) fn host(self: &Arc<Self>, host: Arc<dyn Hosting>) -> Result<Arc<Entry>, Refusal> {
+        let id = ObjectId::random().map_err(|error| Refusal::Construct { reason: error.to_string() })?;
+        let entry = Arc::new(Entry::new(id, self, host));
+        self.objects.lock().insert(id, Arc::downgrade(&entry));
+        Ok(entry)
+    }
+
+    fn forget(&self, object: ObjectId) {
+        self.objects.lock().remove(&object);
+    }
+
+    fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
+        self.objects.lock().get(&object).and_then(Weak::upgrade).ok_or(Refusal::NoObject { object })
+    }
+
+    /// Does what a client asks. What may take long is told to `seat`, so that somebody else leads meanwhile.
+    fn handle(self: &Arc<Self>, client: &Arc<Client>, request: Request) {
+        match request {
+            Request::Call { call, object, method, arguments } => {
+                let caller = Caller::of_client(client, call);
+                match arguments.into_iter().map(|packed| self.given(packed)).collect::<Result<Vec<_>, _>>() {
+                    Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
+                    Ok(arguments) => self.call(object, method, arguments, caller),
+                    Err(refusal) => caller.refuse(refusal),
+                }
+            }
+            Request::Drop(drops) => client.let_go(&drops),
+            Request::Acknowledge { .. } | Request::Abandon { .. } => {}
+        }
+    }
+
+    fn call(&self, object: ObjectId, method: u64, arguments: Vec<Given>, caller: Caller) {
+        match self.find(object) {
+            Ok(entry) => entry.call(method, arguments.into_iter().next().unwrap_or_default(), caller),
+            Err(refusal) => caller.refuse(refusal),
+        }
+    }
+
+    /// A value that has come, and what it refers to.
+    fn given(&self, mut packed: Packed) -> Result<Given, Refusal> {
+        let references = std::mem::take(&mut packed.references);
+        let references = references.into_iter().map(|object| self.find(object).map(RawProxy::local));
+        let references = references.collect::<Result<_, _>>()?;
+        Ok(Given { message: Some(packed.into_message()), references })
+    }
+
+    /// What the server itself is asked.
+    fn ask(self: &Arc<Self>, client: &Client, method: u64, arguments: Vec<Given>, caller: Caller) {
+        let mut arguments = arguments.into_iter();
+        let mut next = || arguments.next().unwrap_or_default();
+        let answer = if method == asks::CREATE.signature {
+            next().read::<String>().and_then(|name| self.create(&name, next()))
+        } else if method == asks::GET.signature {
+            next().read::<String>().and_then(|name| self.single(&name))
+        } else if method == asks::ATTACH.signature {
+            next().read::<Vec<ObjectId>>().and_then(|objects| self.attach(client, objects))
+        } else if method == asks::OBJECTS.signature {
+            Taken::of(self.id, &(self.objects.lock().len() as u64))
+        } else if method == asks::SHUTDOWN.signature {
+            self.is_ending.store(true, Ordering::Relaxed);
+            Taken::of(self.id, &())
+        } else {
+            Err(Refusal::NoMethod { object: "server".into(), method: format!("{method:016x}") })
+        };
+        caller.give(answer);
+    }
+
+    fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
+        let host = self.registry.make(name, arguments)?;
+        let entry = self.host(host)?;
+        Taken::of(self.id, &RawProxy::local(entry))
+    }
+
+    fn single(self: &Arc<Self>, name: &str) -> Result<Taken, Refusal> {
+        let mut singles = self.singles.lock();
+        if let Some(entry) = singles.get(name) {
+            return Taken::of(self.id, &RawProxy::local(Arc::clone(entry)));
+        }
+        let entry = self.host(self.registry.object(name)?)?;
+        singles.insert(name.to_owned(), Arc::clone(&entry));
+        Taken::of(self.id, &RawProxy::local(entry))
+    }
+
+    /// Gives references to what a client says that it refers to, as one that was forked does.
+    fn attach(&self, client: &Client, objects: Vec<ObjectId>) -> Result<Taken, Refusal> {
+        for object in objects {
+            if let Ok(entry) = self.find(object) {
+                client.hold(entry);
+            }
+        }
+        Taken::of(self.id, &())
+    }
+
+    /// Somebody has connected and greeted.
+    fn welcome(&self, client: Arc<Client>) {
+        self.clients.lock().insert(client.number(), client);
+    }
+
+    /// A client is gone: what it held is let go.
+    fn farewell(&self, client: &Client) {
+        self.clients.lock().remove(&client.number());
+        client.let_all_go();
+    }
+}

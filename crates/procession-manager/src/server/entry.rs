@@ -1,0 +1,67 @@
+//! An object as the server knows it: its name, what it is, and how much it is used.
+//!
+//! Relies on nothing but that it lives as long as anybody refers to it: clients, values of other objects, the registry.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+
+use procession_wire::Message;
+
+use super::{Caller, Given, Server};
+use crate::error::CallError;
+use crate::host::Hosting;
+use crate::identity::ObjectId;
+use crate::proxy::{MethodName, RawProxy};
+
+/// An object.
+pub(crate) struct Entry {
+    id: ObjectId,
+    server_id: ObjectId,
+    server: Weak<Server>,
+    host: Arc<dyn Hosting>,
+}
+
+impl Entry {
+    pub(super) fn new(id: ObjectId, server: &Arc<Server>, host: Arc<dyn Hosting>) -> Self {
+        Self { id, server_id: server.id, server: Arc::downgrade(server), host }
+    }
+
+    pub(crate) fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    pub(crate) fn server(&self) -> ObjectId {
+        self.server_id
+    }
+
+    pub(crate) fn call(&self, method: u64, arguments: Given, caller: Caller) {
+        Arc::clone(&self.host).call(method, arguments, caller);
+    }
+
+    /// A call from within the server's own process.
+    pub(crate) fn call_here(
+        &self,
+        method: MethodName,
+        arguments: Given,
+    ) -> Result<(Message, Vec<RawProxy>), CallError> {
+        let (caller, answer) = Caller::here(self.server_id);
+        self.call(method.signature, arguments, caller);
+        let refused =
+            |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
+        answer.wait().map(|taken| (taken.message, taken.references)).map_err(refused)
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.upgrade() {
+            server.forget(self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry").field("id", &self.id).field("type", &self.host.type_name()).finish_non_exhaustive()
+    }
+}
