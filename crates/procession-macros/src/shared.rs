@@ -14,7 +14,7 @@ mod types;
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Error, GenericArgument, GenericParam, ImplItem, Item, ItemImpl, PathArguments, Result, Type};
+use syn::{Error, GenericArgument, GenericParam, ImplItem, Item, ItemImpl, PathArguments, Result, Type, Visibility};
 
 use crate::home;
 use method::{Function, Method};
@@ -78,7 +78,7 @@ impl<'a> Block<'a> {
         for item in &item.items {
             let is_skipped = faults.keep(options::is_skipped(item)).unwrap_or(true);
             let ImplItem::Fn(item) = item else { continue };
-            if is_skipped || !matches!(item.vis, syn::Visibility::Public(_)) {
+            if is_skipped || matches!(item.vis, Visibility::Inherited) {
                 continue;
             }
             if item.sig.receiver().is_some() {

@@ -103,9 +103,13 @@ impl<'a> Function<'a> {
         handed.collect()
     }
 
-    /// What it depends on being configured.
-    pub(super) fn conditions(&self) -> Vec<TokenStream> {
-        carried_over(&self.item.attrs, &["cfg"])
+    /// The conditions and lint levels of it, for code that calls it.
+    pub(super) fn attributes(&self) -> Vec<TokenStream> {
+        let mut attributes = carried_over(&self.item.attrs, &["cfg", "allow", "expect"]);
+        if !carried_over(&self.item.attrs, &["deprecated"]).is_empty() {
+            attributes.push(quote!(#[allow(deprecated)]));
+        }
+        attributes
     }
 }
 

@@ -125,6 +125,7 @@ fn common(block: &Block<'_>, loose: &Generics, phantom: &TokenStream) -> TokenSt
 fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     let (home, signature) = (&block.home, block.signature(method));
     let item = method.function.item;
+    let visibility = &item.vis;
     let copied = carried_over(&item.attrs, &["cfg", "doc", "deprecated", "must_use", "allow", "expect"]);
     let errors = errors(method);
     let full_name = format!("{}::{}", block.label(), unraw(method.name()));
@@ -150,7 +151,7 @@ fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     quote! {
         #(#copied)*
         #(#[doc = #errors])*
-        pub fn #ident(&self, #(#names: #types),*) -> ::core::result::Result<#output, #home::CallError> {
+        #visibility fn #ident(&self, #(#names: #types),*) -> ::core::result::Result<#output, #home::CallError> {
             #home::RawProxy::call::<(#(#owned,)*), #output>(
                 &self.0,
                 #home::MethodName { name: #full_name, signature: #signature },

@@ -34,7 +34,7 @@ pub(super) fn implementations(block: &Block<'_>) -> TokenStream {
 
 /// A method as an entry of the list.
 fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
-    let (home, conditions) = (&block.home, method.function.conditions());
+    let (home, own) = (&block.home, method.function.attributes());
     let (name, ident, signature) = (unraw(method.name()), method.name(), block.signature(method));
     let kind = if method.is_exclusive { quote!(Exclusive) } else { quote!(Shared) };
     let (names, types) = method.function.received();
@@ -42,7 +42,7 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     let [object, call, result] = ["object", "call", "result"].map(|name| Ident::new(name, Span::mixed_site()));
     let sent = method.output.sent(quote!(#result));
     quote! {
-        #(#conditions)*
+        #(#own)*
         #home::Method {
             name: #name,
             signature: #signature,
@@ -57,7 +57,7 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
 
 /// The implementation of `Construct`.
 fn constructor(block: &Block<'_>, function: &Function<'_>) -> TokenStream {
-    let (home, attributes, conditions) = (&block.home, block.attributes(), function.conditions());
+    let (home, attributes, own) = (&block.home, block.attributes(), function.attributes());
     let self_ty = &block.item.self_ty;
     let (parameters, _, bounds) = block.item.generics.split_for_impl();
     let ident = &function.item.sig.ident;
@@ -66,7 +66,7 @@ fn constructor(block: &Block<'_>, function: &Function<'_>) -> TokenStream {
     let given = Ident::new("given", Span::mixed_site());
     quote! {
         #(#attributes)*
-        #(#conditions)*
+        #(#own)*
         #[automatically_derived]
         impl #parameters #home::Construct for #self_ty #bounds {
             type Arguments = (#(#types,)*);
