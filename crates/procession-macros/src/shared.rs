@@ -11,10 +11,13 @@ mod server;
 mod signature;
 mod types;
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
-use syn::{Error, GenericArgument, GenericParam, ImplItem, Item, ItemImpl, PathArguments, Result, Type, Visibility};
+use syn::{
+    Error, GenericArgument, GenericParam, Generics, ImplItem, Item, ItemImpl, PathArguments, Result, Type, Visibility,
+    WherePredicate, parse_quote,
+};
 
 use crate::home;
 use method::{Function, Method};
@@ -119,6 +122,31 @@ impl<'a> Block<'a> {
         method::carried_over(&self.item.attrs, &["cfg", "allow", "expect"])
     }
 
+    /// The same with the lint levels of all methods, for what names their types.
+    fn attributes_of_all(&self) -> Vec<TokenStream> {
+        let mut attributes = self.attributes();
+        attributes.extend(self.methods.iter().flat_map(|method| method.function.lint_levels()));
+        attributes
+    }
+
+    /// The parameters and conditions of the block, with the conditions of `Shared` and that these types can be sent.
+    ///
+    /// Said as a condition, what is wrong with a type is one error at that type, and none in what is written for it; and
+    /// parameters need no bounds but those that the methods' own code needs.
+    fn travelling(&self, types: impl Iterator<Item = Type>) -> Generics {
+        let mut generics = self.item.generics.clone();
+        let self_ty = &self.item.self_ty;
+        let bounds = located(quote!(::core::marker::Send + ::core::marker::Sync + 'static), self_ty);
+        let conditions = types.map(|ty| -> WherePredicate {
+            let home = &self.home;
+            let bound = located(quote!(#home::derived::Travels), &ty);
+            parse_quote!(#ty: #bound)
+        });
+        let conditions = conditions.chain([parse_quote!(#self_ty: #bounds)]);
+        generics.make_where_clause().predicates.extend(conditions);
+        generics
+    }
+
     /// The hash of what a method looks like from outside; an expression.
     fn signature(&self, method: &Method<'_>) -> TokenStream {
         let (home, hash) = (&self.home, signature::of(&method.function.item.sig));
@@ -129,6 +157,21 @@ impl<'a> Block<'a> {
         }
         quote!(#home::derived::signature(#hash, &[#(#parameters),*]))
     }
+}
+
+/// Code as if it were written where something of the user's stands: one error about it is then one for the compiler, wherever
+/// it is said.
+fn located(code: TokenStream, at: &impl Spanned) -> TokenStream {
+    let there = |token: TokenTree| {
+        let mut token = match token {
+            // The locations of what is in a group are their own.
+            TokenTree::Group(group) => TokenTree::Group(Group::new(group.delimiter(), located(group.stream(), at))),
+            token => token,
+        };
+        token.set_span(token.span().located_at(at.span()));
+        token
+    };
+    code.into_iter().map(there).collect()
 }
 
 /// A parameter as something that can be printed: a reference to the name of its type, or to its value.

@@ -9,6 +9,18 @@ pub use serde;
 
 use crate::shared::Shared;
 
+/// What may be an argument or a result: `Serialize + DeserializeOwned`, with no borrows.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be an argument or a result of a shared method",
+    label = "not `Serialize + DeserializeOwned + 'static`",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it, or mark the method with `#[shared(skip)]`; an error \
+            type without serde converts into `Fault` with `?`"
+)]
+pub trait Travels: serde::Serialize + serde::de::DeserializeOwned + 'static {}
+
+#[diagnostic::do_not_recommend] // The note above says more than a list of what has serde.
+impl<T: serde::Serialize + serde::de::DeserializeOwned + 'static> Travels for T {}
+
 /// What a constructor may return.
 #[diagnostic::on_unimplemented(
     message = "`new` returns `{Self}`, and not a `{T}`",

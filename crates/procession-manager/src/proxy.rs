@@ -101,16 +101,18 @@ impl RawProxy {
         }
     }
 
-    /// Calls a method of the object with arguments, a tuple, and waits for its result.
+    /// Calls a method of the object with arguments, a tuple, and waits for its result. A reference in the tuple is sent as
+    /// what it refers to.
     ///
     /// # Errors
     /// [`CallError`].
     pub fn call<A, R>(&self, method: MethodName, arguments: &A) -> Result<R, CallError>
     where
-        A: Serialize + 'static,
+        A: Serialize,
         R: DeserializeOwned + 'static,
     {
-        let (message, references) = scope::pack(self.server(), arguments)
+        // A tuple is no vector of numbers, which alone would be written in another form.
+        let (message, references) = scope::pack_lent(self.server(), arguments)
             .map_err(|error| CallError::Arguments { method: method.name, error })?;
         let (message, references) = match &self.home {
             Home::Remote(remote) => {

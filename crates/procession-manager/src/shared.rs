@@ -114,4 +114,12 @@ impl Call {
     pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
         Taken::of(self.server, result).map(Answer)
     }
+
+    /// The same of a result that borrows from the object, and is no vector of numbers: as `answer` of its owned form.
+    ///
+    /// # Errors
+    /// [`Refusal::Result`].
+    pub fn answer_lent<R: Serialize + ?Sized>(&self, result: &R) -> Result<Answer, Refusal> {
+        Taken::of_lent(self.server, result).map(Answer)
+    }
 }

@@ -103,9 +103,28 @@ impl<'a> Function<'a> {
         handed.collect()
     }
 
+    /// The types that travel with a call of it: those that the compiler is asked about. None of one that may not be there.
+    pub(super) fn travellers(&self) -> Vec<Type> {
+        if self.is_conditional() {
+            return Vec::new();
+        }
+        self.arguments.iter().flat_map(|argument| types::parts(&argument.ty.ty)).collect()
+    }
+
+    pub(super) fn is_conditional(&self) -> bool {
+        !carried_over(&self.item.attrs, &["cfg"]).is_empty()
+    }
+
     /// The conditions and lint levels of it, for code that calls it.
     pub(super) fn attributes(&self) -> Vec<TokenStream> {
-        let mut attributes = carried_over(&self.item.attrs, &["cfg", "allow", "expect"]);
+        let mut attributes = carried_over(&self.item.attrs, &["cfg"]);
+        attributes.extend(self.lint_levels());
+        attributes
+    }
+
+    /// The lint levels of it, for code that names its types.
+    pub(super) fn lint_levels(&self) -> Vec<TokenStream> {
+        let mut attributes = carried_over(&self.item.attrs, &["allow", "expect"]);
         if !carried_over(&self.item.attrs, &["deprecated"]).is_empty() {
             attributes.push(quote!(#[allow(deprecated)]));
         }
@@ -240,6 +259,16 @@ fn carried(meta: &Meta, names: &[&str]) -> Option<TokenStream> {
 }
 
 impl Method<'_> {
+    /// The types that travel with a call and back.
+    pub(super) fn travellers(&self) -> Vec<Type> {
+        let mut travellers = self.function.travellers();
+        if self.function.is_conditional() {
+            return travellers;
+        }
+        travellers.extend(types::parts(&self.output.ty));
+        travellers
+    }
+
     /// The proxy's name for the method, at the place of the method's.
     pub(super) fn own_name(&self) -> Ident {
         own(self.name())

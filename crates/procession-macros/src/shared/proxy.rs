@@ -3,10 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::visit_mut::VisitMut;
-use syn::{GenericParam, Generics, TypeParamBound, parse_quote};
+use syn::{GenericParam, Generics, TypeParamBound, WherePredicate, parse_quote};
 
 use super::method::{Method, carried_over};
-use super::types::{AsProxies, Taken, WithoutSelf};
+use super::types::{AsProxies, WithoutSelf};
 use super::{Block, unraw};
 
 /// The struct and all that is implemented for it.
@@ -14,20 +14,24 @@ pub(super) fn definition(block: &Block<'_>) -> TokenStream {
     let (home, attributes, proxy) = (&block.home, block.attributes(), block.proxy());
     let visibility = &block.options.visibility;
     let about = about(block);
-    let generics = without_self(block, &block.item.generics);
+    let generics = without_self(block, &outliving(&block.item.generics));
     let (parameters, arguments, conditions) = generics.split_for_impl();
     let loose = loose(&generics);
     let (held, phantom) = phantom(&generics);
     let methods = block.methods.iter().map(|method| function(block, method));
+    let attributes_of_all = block.attributes_of_all();
+    let sending = block.travelling(block.methods.iter().flat_map(Method::travellers));
+    let sending = without_self(block, &sending);
+    let sending = sending.where_clause;
     let common = common(block, &loose, &phantom);
     quote! {
         #(#attributes)*
         #[doc = #about]
         #visibility struct #proxy #loose (#home::RawProxy #held);
 
-        #(#attributes)*
+        #(#attributes_of_all)*
         #[automatically_derived]
-        impl #parameters #proxy #arguments #conditions {
+        impl #parameters #proxy #arguments #sending {
             #(#methods)*
         }
 
@@ -138,24 +142,15 @@ fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     };
     let names: Vec<_> = method.function.arguments.iter().map(|argument| argument.name).collect();
     let types = method.function.arguments.iter().map(|argument| resolved(&argument.ty.ty));
-    let sent = method.function.arguments.iter().map(|argument| {
-        let name = argument.name;
-        match argument.ty.taken {
-            Taken::Value => quote!(#name),
-            Taken::Lent => quote!(::std::borrow::ToOwned::to_owned(#name)),
-            Taken::MaybeLent => quote!(::core::option::Option::map(#name, ::std::borrow::ToOwned::to_owned)),
-        }
-    });
-    let owned = method.function.arguments.iter().map(|argument| resolved(&argument.ty.owned));
     let output = resolved(&method.output.owned);
     quote! {
         #(#copied)*
         #(#[doc = #errors])*
         #visibility fn #ident(&self, #(#names: #types),*) -> ::core::result::Result<#output, #home::CallError> {
-            #home::RawProxy::call::<(#(#owned,)*), #output>(
+            #home::RawProxy::call::<_, #output>(
                 &self.0,
                 #home::MethodName { name: #full_name, signature: #signature },
-                &(#(#sent,)*),
+                &(#(#names,)*),
             )
         }
     }
@@ -197,6 +192,17 @@ fn loose(generics: &Generics) -> Generics {
         }
     }
     loose
+}
+
+/// The parameters, each of which lives as long as a proxy may.
+fn outliving(generics: &Generics) -> Generics {
+    let mut outliving = generics.clone();
+    let names: Vec<_> = generics.type_params().map(|param| &param.ident).collect();
+    outliving
+        .make_where_clause()
+        .predicates
+        .extend(names.into_iter().map(|name| -> WherePredicate { parse_quote!(#name: 'static) }));
+    outliving
 }
 
 fn is_unsized(bound: &TypeParamBound) -> bool {

@@ -2,15 +2,18 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
+use syn::ReturnType;
 
 use super::method::{Function, Method};
-use super::{Block, parameters_of, unraw};
+use super::{Block, located, parameters_of, unraw};
 
 /// Both implementations.
 pub(super) fn implementations(block: &Block<'_>) -> TokenStream {
-    let (home, attributes, proxy) = (&block.home, block.attributes(), block.proxy());
+    let (home, attributes, proxy) = (&block.home, block.attributes_of_all(), block.proxy());
     let self_ty = &block.item.self_ty;
-    let (parameters, arguments, conditions) = block.item.generics.split_for_impl();
+    let (_, arguments, _) = block.item.generics.split_for_impl();
+    let generics = block.travelling(block.methods.iter().flat_map(Method::travellers));
+    let (parameters, _, conditions) = generics.split_for_impl();
     let methods = block.methods.iter().map(|method| entry(block, method));
     let (label, described) = (block.label(), parameters_of(block.item));
     let constructors = block.constructors.iter().map(|function| constructor(block, function));
@@ -40,7 +43,7 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     let (names, types) = method.function.received();
     let handed = method.function.handed(&names);
     let [object, call, result] = ["object", "call", "result"].map(|name| Ident::new(name, Span::mixed_site()));
-    let sent = method.output.sent(quote!(#result));
+    let (answer, sent) = method.output.sent(&result);
     quote! {
         #(#own)*
         #home::Method {
@@ -49,7 +52,7 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
             run: #home::Run::#kind(|#object, #call| {
                 let (#(#names,)*) = #home::Call::arguments::<(#(#types,)*)>(#call)?;
                 let #result = Self::#ident(#object, #(#handed),*);
-                #home::Call::answer(#call, &#sent)
+                #home::Call::#answer(#call, #sent)
             }),
         }
     }
@@ -57,12 +60,21 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
 
 /// The implementation of `Construct`.
 fn constructor(block: &Block<'_>, function: &Function<'_>) -> TokenStream {
-    let (home, attributes, own) = (&block.home, block.attributes(), function.attributes());
+    let (home, attributes, own) = (&block.home, block.attributes_of_all(), function.attributes());
     let self_ty = &block.item.self_ty;
-    let (parameters, _, bounds) = block.item.generics.split_for_impl();
+    // What `Shared` asks for holds too, as that is what this trait builds on.
+    let all = block.methods.iter().flat_map(Method::travellers).chain(function.travellers());
+    let generics = block.travelling(all);
+    let (parameters, _, bounds) = generics.split_for_impl();
     let ident = &function.item.sig.ident;
     let (names, types) = function.received();
     let handed = function.handed(&names);
+    // Shown at what it returns, as that is what may be wrong.
+    let made = quote!(#home::derived::Constructed::<Self>::constructed(Self::#ident(#(#handed),*)));
+    let made = match &function.item.sig.output {
+        ReturnType::Type(_, ty) => located(made, ty),
+        ReturnType::Default => located(made, ident),
+    };
     let given = Ident::new("given", Span::mixed_site());
     quote! {
         #(#attributes)*
@@ -73,7 +85,7 @@ fn constructor(block: &Block<'_>, function: &Function<'_>) -> TokenStream {
 
             fn construct(#given: Self::Arguments) -> ::core::result::Result<Self, #home::derived::Fault> {
                 let (#(#names,)*) = #given;
-                #home::derived::Constructed::constructed(Self::#ident(#(#handed),*))
+                #made
             }
         }
     }

@@ -7,8 +7,8 @@ use quote::{ToTokens, quote};
 use syn::visit::Visit;
 use syn::visit_mut::VisitMut;
 use syn::{
-    Error, Expr, GenericArgument, Lifetime, Path, PathArguments, QSelf, Result, ReturnType, Token, Type, TypeFnPtr,
-    TypeImplTrait, TypeNever, TypePtr, TypeReference, TypeTraitObject, parse_quote, visit, visit_mut,
+    Error, Expr, GenericArgument, Lifetime, Path, PathArguments, PathSegment, QSelf, Result, ReturnType, Token, Type,
+    TypeFnPtr, TypeImplTrait, TypeNever, TypePtr, TypeReference, TypeTraitObject, parse_quote, visit, visit_mut,
 };
 
 /// How an argument is taken.
@@ -61,11 +61,9 @@ const IN_RESULT: &str = "a result may be a reference to a value, and an `Option`
 
 /// A method's result.
 pub(super) struct Output {
+    pub(super) ty: Type,
     /// What arrives at the caller.
     pub(super) owned: Type,
-    /// What makes of the method's result, an expression, one that can be sent.
-    pub(super) send: fn(&Type, TokenStream) -> TokenStream,
-    pub(super) ty: Type,
 }
 
 impl Output {
@@ -74,16 +72,72 @@ impl Output {
     pub(super) fn of(output: &ReturnType) -> Result<Self> {
         let ReturnType::Type(_, ty) = output else {
             let unit: Type = parse_quote!(());
-            return Ok(Self { owned: unit.clone(), ty: unit, send: sent });
+            return Ok(Self { owned: unit.clone(), ty: unit });
         };
         refuse(ty, Place::Result)?;
-        Ok(Self { owned: owned_result(ty)?, ty: (**ty).clone(), send: sent })
+        Ok(Self { owned: owned_result(ty)?, ty: (**ty).clone() })
     }
 
-    /// An expression of what is sent for the method's result.
-    pub(super) fn sent(&self, result: TokenStream) -> TokenStream {
-        (self.send)(&self.ty, result)
+    /// Which function of `Call` sends it, and what that is given of the method's result.
+    ///
+    /// What borrows is copied only if it is read as a vector, which may be one of numbers.
+    pub(super) fn sent(&self, result: &Ident) -> (Ident, TokenStream) {
+        let [answer, answer_lent] = ["answer", "answer_lent"].map(|name| Ident::new(name, Span::call_site()));
+        let ty = bare(&self.ty);
+        if !borrows(ty) {
+            return (answer, quote!(&#result));
+        }
+        let is_lent = match ty {
+            Type::Reference(reference) if has_size(&reference.elem) => return (answer, quote!(#result)),
+            Type::Reference(reference) => !matches!(bare(&reference.elem), Type::Slice(_)),
+            Type::Tuple(_) => true,
+            _ => ["Option", "Result"].iter().any(|name| generic_arguments(ty, name).is_some()),
+        };
+        if is_lent {
+            return (answer_lent, quote!(&#result));
+        }
+        let owned = sent(ty, quote!(#result));
+        (answer, quote!(&#owned))
     }
+}
+
+/// The types in it that can be sent by themselves. None for what becomes a proxy, of which another block sees to it.
+pub(super) fn parts(ty: &Type) -> Vec<Type> {
+    let ty = bare(ty);
+    if has_hosted(ty) {
+        return Vec::new();
+    }
+    if !borrows(ty) {
+        return vec![ty.clone()];
+    }
+    if let Type::Reference(reference) = ty {
+        return match bare(&reference.elem) {
+            Type::Slice(slice) => parts(&slice.elem),
+            elem => vec![owned(elem)],
+        };
+    }
+    if let Type::Tuple(tuple) = ty {
+        return tuple.elems.iter().flat_map(parts).collect();
+    }
+    for container in ["Option", "Result", "Vec"] {
+        if let Some(arguments) = generic_arguments(ty, container) {
+            return arguments.iter().flat_map(parts).collect();
+        }
+    }
+    Vec::new()
+}
+
+fn has_hosted(ty: &Type) -> bool {
+    struct Found(bool);
+    impl Visit<'_> for Found {
+        fn visit_path_segment(&mut self, segment: &PathSegment) {
+            self.0 |= segment.ident == "Hosted" && !segment.arguments.is_empty();
+            visit::visit_path_segment(self, segment);
+        }
+    }
+    let mut found = Found(false);
+    found.visit_type(ty);
+    found.0
 }
 
 /// What arrives for a result of this type.
@@ -167,16 +221,22 @@ fn owned(elem: &Type) -> Type {
         let item = &slice.elem;
         return parse_quote!(::std::vec::Vec<#item>);
     }
-    let Type::Path(path) = elem else { return elem.clone() };
-    if path.path.is_ident("str") {
-        return parse_quote!(::std::string::String);
-    }
-    let is_unsized = |last: &Ident| ["Path", "OsStr", "CStr"].iter().any(|name| last == name);
-    if path.path.segments.last().is_some_and(|last| is_unsized(&last.ident)) {
+    match elem {
+        Type::Path(path) if path.path.is_ident("str") => parse_quote!(::std::string::String),
         // Also right if it is a type of the user's with that name and a size.
-        return parse_quote!(<#elem as ::std::borrow::ToOwned>::Owned);
+        elem if !has_size(elem) => parse_quote!(<#elem as ::std::borrow::ToOwned>::Owned),
+        elem => elem.clone(),
     }
-    elem.clone()
+}
+
+/// Whether its values have one size, as far as its name tells.
+fn has_size(ty: &Type) -> bool {
+    let without = |last: &Ident| ["str", "Path", "OsStr", "CStr"].iter().any(|name| last == name);
+    match bare(ty) {
+        Type::Path(path) => !path.path.segments.last().is_some_and(|last| without(&last.ident)),
+        Type::Slice(_) => false,
+        _ => true,
+    }
 }
 
 /// The type without parentheses, and without the groups that other macros put around types.

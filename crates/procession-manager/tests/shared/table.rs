@@ -118,7 +118,7 @@ impl Even {
 pub(crate) struct Stack<T>(Vec<T>);
 
 #[shared]
-impl<T: Serialize + DeserializeOwned + Send + Sync + Clone + 'static> Stack<T>
+impl<T: Clone> Stack<T>
 where
     T: PartialEq,
 {
