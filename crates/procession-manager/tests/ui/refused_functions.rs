@@ -10,8 +10,6 @@ struct Table<T>(T);
 impl<T: Send + Sync + 'static> Table<T> {
     pub async fn later(&self) {}
 
-    pub unsafe fn unchecked(&self) {}
-
     pub extern "C" fn foreign(&self) {}
 
     pub fn generic<K>(&self, _key: K) {}
