@@ -130,6 +130,21 @@ pub enum Refusal {
         "a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy"
     )]
     Poisoned,
+    /// It could not be done without a wait, and the caller did not want to wait.
+    #[error("it would have to wait")]
+    WouldBlock,
+    /// It could not be done in the time that the caller had.
+    #[error("it was waited for as long as was said")]
+    TimedOut,
+    /// What was to be given back is not held, or not any more.
+    #[error("it is not held by who would give it back")]
+    NotHeld,
+    /// A function was named that the server's program does not have in that form: the server runs another program than its client.
+    #[error("the server runs another program, which has no such function: {reason}")]
+    NoFunction {
+        /// Which.
+        reason: String,
+    },
     /// A limit of the server was reached.
     #[error("the server's limit of {limit} {of} is reached")]
     Limit {

@@ -19,15 +19,17 @@ mod identity; // What objects and servers are called.
 mod frame; // What clients and servers say to each other. Pure.
 mod scope; // What one value refers to.
 
-mod shared; // Users' types as objects,
-mod host; // whose calls run as their receivers allow.
+mod host; // and whose calls run when.
 mod server;
+mod shared; // Users' types as objects,
+mod stock; // those that every manager has,
 
 mod link; // A process's connection to a server,
-mod remote; // what it refers to there,
-mod proxy; // and each reference.
+mod proxy;
+mod remote; // what it refers to there, // and each reference.
 
 mod manager;
+mod sync_manager;
 
 pub use crate::data::Data;
 pub use crate::error::{CallError, ManagerError, Refusal};
@@ -38,4 +40,6 @@ pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TI
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{CLIENTS_MAX, THREADS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
+pub use crate::stock::{DictIter, DictProxy, ITEMS_A_BATCH, LockProxy, LockProxyGuard, QueueProxy, WAITING_MAX};
+pub use crate::sync_manager::SyncManager;
 pub use procession_macros::shared;

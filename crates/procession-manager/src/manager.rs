@@ -12,13 +12,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, ManagerError};
-use crate::frame::Packed;
 use crate::identity::ObjectId;
-use crate::proxy::{MethodName, Proxy, RawProxy};
+use crate::proxy::{MethodName, Proxy};
 use crate::remote::{Place, Remote};
 use crate::scope;
-use crate::server::{Registration, Registry, Server, asks};
+use crate::server::{Given, Registration, Registry, Server, asks};
 use crate::shared::{Construct, Shared};
+use crate::stock::Stock;
 
 /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -111,25 +111,22 @@ impl BaseManager {
         }
     }
 
-    fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<(Packed, Vec<RawProxy>), CallError> {
+    /// Makes an object that every manager can make.
+    pub(crate) fn make<P: Proxy, A: Serialize + 'static>(&self, stock: Stock, of: &A) -> Result<P, CallError> {
+        let arguments = vec![self.pack(asks::MAKE, &stock)?, self.pack(asks::MAKE, of)?];
+        self.ask(asks::MAKE, arguments).map(P::from_raw)
+    }
+
+    fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
         let packed = scope::pack(self.remote.server, value);
-        let (message, references) =
-            packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        let names = references.iter().map(RawProxy::object).collect();
-        Ok((Packed::of(message, names), references))
+        let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
+        Ok(Given { message: Some(message), references })
     }
 
     /// Asks the server itself.
-    fn ask<R: DeserializeOwned + 'static>(
-        &self,
-        method: MethodName,
-        arguments: Vec<(Packed, Vec<RawProxy>)>,
-    ) -> Result<R, CallError> {
-        let (arguments, _referred): (Vec<Packed>, Vec<Vec<RawProxy>>) = arguments.into_iter().unzip();
-        let results = self.remote.call(ObjectId::SERVER, method, arguments)?;
-        let (packed, references) = results.into_iter().next().unwrap_or_default();
-        scope::unpack(packed.into_message(), references)
-            .map_err(|error| CallError::Result { method: method.name, error })
+    fn ask<R: DeserializeOwned + 'static>(&self, method: MethodName, arguments: Vec<Given>) -> Result<R, CallError> {
+        let mut results = self.remote.call(ObjectId::SERVER, method, arguments)?;
+        results.pop().unwrap_or_default().result(method)
     }
 }
 
@@ -273,10 +270,18 @@ impl ManagerBuilder {
     pub fn start(mut self) -> Result<BaseManager, ManagerError> {
         self.check()?;
         let name = self.name.clone();
-        let (receiver, sender) = pipe_simplex::<Started>()
-            .map_err(|error| ManagerError::System { name: name.clone(), step: "be heard", error })?;
+        let (receiver, sender) = pipe_simplex::<Started>().map_err(|error| ManagerError::System {
+            name: name.clone(),
+            step: "be heard",
+            error,
+        })?;
         let key = self.key();
-        let plan = Plan { name: name.clone(), address: self.address.clone(), key: key.clone(), registrations: self.registrations };
+        let plan = Plan {
+            name: name.clone(),
+            address: self.address.clone(),
+            key: key.clone(),
+            registrations: self.registrations,
+        };
         let process = self.context.builder(serve, (plan, sender)).name(name.clone()).daemon(true);
         let process =
             process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
@@ -371,8 +376,7 @@ impl Plan {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
         };
-        let listener =
-            listener.map_err(|error| ManagerError::Listen { name: name.clone(), error })?.authkey(&key);
+        let listener = listener.map_err(|error| ManagerError::Listen { name: name.clone(), error })?.authkey(&key);
         let address = listener.address().clone();
         let registry = Registry::new(registrations).map_err(|error| ManagerError::Registration {
             name: name.clone(),

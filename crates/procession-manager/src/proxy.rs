@@ -5,15 +5,15 @@
 use std::fmt;
 use std::sync::Arc;
 
+use procession_wire::{EncodeError, Message};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::error::CallError;
-use crate::frame::Packed;
 use crate::identity::ObjectId;
 use crate::remote::Remote;
 use crate::scope;
-use crate::server::{Entry, Given};
+use crate::server::{Entry, Given, Taken};
 
 /// What every proxy has.
 ///
@@ -101,6 +101,14 @@ impl RawProxy {
         }
     }
 
+    /// Where its server is, for people.
+    pub(crate) fn server_address(&self) -> String {
+        match &self.home {
+            Home::Remote(remote) => remote.address().to_string(),
+            Home::Local(_) => "this process".to_owned(),
+        }
+    }
+
     /// Calls a method of the object with arguments, a tuple, and waits for its result. A reference in the tuple is sent as
     /// what it refers to.
     ///
@@ -112,19 +120,38 @@ impl RawProxy {
         R: DeserializeOwned + 'static,
     {
         // A tuple is no vector of numbers, which alone would be written in another form.
-        let (message, references) = scope::pack_lent(self.server(), arguments)
-            .map_err(|error| CallError::Arguments { method: method.name, error })?;
-        let (message, references) = match &self.home {
-            Home::Remote(remote) => {
-                let names = references.iter().map(Self::object).collect();
-                let results = remote.call(self.object, method, vec![Packed::of(message, names)])?;
-                let (packed, references) = results.into_iter().next().unwrap_or_default();
-                (packed.into_message(), references)
-            }
-            Home::Local(entry) => entry.call_here(method, Given { message: Some(message), references })?,
-        };
-        scope::unpack(message, references).map_err(|error| CallError::Result { method: method.name, error })
+        let argument = given(method, scope::pack_lent(self.server(), arguments))?;
+        let result = self.call_packed(method, vec![argument])?.pop().unwrap_or_default();
+        result.result(method)
     }
+
+    /// Calls a method that takes nothing, and returns one value.
+    pub(crate) fn ask<R: DeserializeOwned + 'static>(&self, method: MethodName) -> Result<R, CallError> {
+        self.call_packed(method, Vec::new())?.pop().unwrap_or_default().result(method)
+    }
+
+    /// A value for the object's server.
+    pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
+        given(method, scope::pack(self.server(), value))
+    }
+
+    /// Calls a method with values that are written already; gives what it returns.
+    pub(crate) fn call_packed(&self, method: MethodName, arguments: Vec<Given>) -> Result<Vec<Given>, CallError> {
+        match &self.home {
+            Home::Remote(remote) => remote.call(self.object, method, arguments),
+            Home::Local(entry) => {
+                let taken = entry.call_here(method, arguments)?;
+                let given = |Taken { message, references }| Given { message: Some(message), references };
+                Ok(taken.into_iter().map(given).collect())
+            }
+        }
+    }
+}
+
+/// An argument that has been written.
+fn given(method: MethodName, packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Given, CallError> {
+    let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
+    Ok(Given { message: Some(message), references })
 }
 
 impl Clone for RawProxy {

@@ -19,7 +19,7 @@ use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
 use crate::link::{Link, Unanswered};
 use crate::proxy::{MethodName, RawProxy};
-use crate::server::asks;
+use crate::server::{Given, asks};
 
 /// How long a server that has accepted a connection may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -82,10 +82,6 @@ impl Remote {
         &self.place.address
     }
 
-    pub(crate) fn key(&self) -> Option<&AuthKey> {
-        self.place.key.as_ref()
-    }
-
     /// The connection. A forked child makes one of its own, and tells the server what it refers to.
     fn link(&self) -> Result<Arc<Link>, String> {
         let mut link = self.link.lock();
@@ -100,7 +96,8 @@ impl Remote {
         held.drops.clear();
         let objects: Vec<ObjectId> = held.objects.keys().copied().collect();
         let kept = pack_plain(&objects)?;
-        let attached = own.call(ObjectId::SERVER, asks::ATTACH.signature, vec![kept], Deadline::after(GREETING_TIMEOUT));
+        let attached =
+            own.call(ObjectId::SERVER, asks::ATTACH.signature, vec![kept], Deadline::after(GREETING_TIMEOUT));
         if !matches!(attached, Ok(Response::Return { .. })) {
             return Err("it did not take over the references of a forked process".into());
         }
@@ -115,8 +112,11 @@ impl Remote {
         self: &Arc<Self>,
         object: ObjectId,
         method: MethodName,
-        arguments: Vec<Packed>,
-    ) -> Result<Vec<(Packed, Vec<RawProxy>)>, CallError> {
+        arguments: Vec<Given>,
+    ) -> Result<Vec<Given>, CallError> {
+        // What the arguments refer to is kept until the server has them.
+        let (arguments, _referred): (Vec<Packed>, Vec<Vec<RawProxy>>) =
+            arguments.into_iter().map(Given::into_packed).unzip();
         let server = || self.place.address.to_string();
         let gone = |reason| CallError::Disconnected { method: method.name, server: server(), reason };
         let link = self.link().map_err(gone)?;
@@ -124,9 +124,11 @@ impl Remote {
         let deadline = self.place.call_timeout.map_or(Deadline::NEVER, Deadline::after);
         let response = link.call(object, method.signature, arguments, deadline).map_err(|why| match why {
             Unanswered::Gone(reason) => gone(reason),
-            Unanswered::Late => {
-                CallError::TimedOut { method: method.name, server: server(), after: self.place.call_timeout.unwrap_or_default() }
-            }
+            Unanswered::Late => CallError::TimedOut {
+                method: method.name,
+                server: server(),
+                after: self.place.call_timeout.unwrap_or_default(),
+            },
             Unanswered::Unsent(error) => CallError::Unsent { method: method.name, server: server(), error },
         })?;
         match response {
@@ -142,19 +144,19 @@ impl Remote {
     }
 
     /// Makes proxies of the references that came with a value.
-    fn adopt(self: &Arc<Self>, mut packed: Packed) -> (Packed, Vec<RawProxy>) {
-        if packed.references.is_empty() {
-            return (packed, Vec::new());
+    fn adopt(self: &Arc<Self>, mut packed: Packed) -> Given {
+        let names = std::mem::take(&mut packed.references);
+        let message = Some(packed.into_message());
+        if names.is_empty() {
+            return Given { message, references: Vec::new() };
         }
         let mut held = self.held.lock();
-        let references = std::mem::take(&mut packed.references);
-        let adopted = references.into_iter().map(|object| {
+        let adopted = names.into_iter().map(|object| {
             let count = held.objects.entry(object).or_default();
             (count.proxies, count.given) = (count.proxies + 1, count.given + 1);
             RawProxy::adopted(Arc::clone(self), object)
         });
-        let adopted = adopted.collect();
-        (packed, adopted)
+        Given { message, references: adopted.collect() }
     }
 
     /// Counts one more proxy of an object that there are proxies of.
@@ -208,14 +210,16 @@ fn pack_plain<T: Serialize + 'static>(value: &T) -> Result<Packed, String> {
 /// Connects and greets.
 fn meet(place: &Place) -> Result<(Link, Welcome), ManagerError> {
     let Place { address, key, .. } = place;
-    let builder = Client::builder(address.clone()).map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
+    let builder = Client::builder(address.clone())
+        .map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
     let builder = match key {
         Some(key) => builder.authkey(key.as_bytes()),
         None => builder.without_authkey(),
     };
     let connection: Connection<Frame, Frame> =
         builder.connect().map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
-    let greeted = greet(&connection).map_err(|reason| ManagerError::NoManager { address: address.to_string(), reason })?;
+    let greeted =
+        greet(&connection).map_err(|reason| ManagerError::NoManager { address: address.to_string(), reason })?;
     Ok((Link::new(connection), greeted))
 }
 

@@ -7,9 +7,11 @@ mod entry;
 mod registry;
 mod seat;
 
-use std::collections::HashMap;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
@@ -17,18 +19,19 @@ use procession_wire::{EncodeError, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::client::{Caller, Client};
-pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
+pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
-use crate::error::{ManagerError, Refusal};
+pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
+use crate::error::{CallError, ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
 use crate::identity::ObjectId;
-use crate::proxy::RawProxy;
+use crate::proxy::{MethodName, RawProxy};
 use crate::scope;
+use crate::stock::Stock;
 
 /// A value that a server has been given, with what it refers to.
 #[derive(Debug, Default)]
@@ -42,6 +45,21 @@ impl Given {
     pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
         let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
         scope::unpack(message, self.references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    }
+}
+
+impl Given {
+    /// The value that a call has returned.
+    pub(crate) fn result<T: DeserializeOwned + 'static>(self, method: MethodName) -> Result<T, CallError> {
+        let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
+        scope::unpack(message, self.references).map_err(|error| CallError::Result { method: method.name, error })
+    }
+
+    /// What goes in a frame, and what it refers to, which is to be kept until it has arrived.
+    pub(crate) fn into_packed(self) -> (Packed, Vec<RawProxy>) {
+        let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
+        let names = self.references.iter().map(RawProxy::object).collect();
+        (Packed::of(message, names), self.references)
     }
 }
 
@@ -73,6 +91,7 @@ pub(crate) mod asks {
     use crate::proxy::MethodName;
 
     pub(crate) const CREATE: MethodName = MethodName::internal("create");
+    pub(crate) const MAKE: MethodName = MethodName::internal("make");
     pub(crate) const GET: MethodName = MethodName::internal("get");
     pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
     pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
@@ -90,6 +109,7 @@ pub(crate) struct Server {
     singles: Mutex<HashMap<String, Arc<Entry>>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
     image: String,
+    timers: Mutex<BinaryHeap<Reverse<(Instant, ObjectId)>>>,
     is_ending: AtomicBool,
     seat: Seat,
 }
@@ -107,6 +127,7 @@ impl Server {
             singles: Mutex::default(),
             clients: Mutex::default(),
             image: procession_boot::ImageId::own().map(ToString::to_string).unwrap_or_default(),
+            timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
             seat,
         }))
@@ -135,6 +156,28 @@ impl Server {
         self.objects.lock().remove(&object);
     }
 
+    /// Has an object told when a time has come.
+    fn wake_at(&self, wake: Instant, entry: &Arc<Entry>) {
+        self.timers.lock().push(Reverse((wake, entry.id())));
+    }
+
+    /// Tells the objects whose time has come; when the next one's does.
+    fn tick(&self) -> Option<Instant> {
+        let now = Instant::now();
+        loop {
+            let mut timers = self.timers.lock();
+            let &Reverse((wake, object)) = timers.peek()?;
+            if wake > now {
+                return Some(wake);
+            }
+            timers.pop();
+            drop(timers);
+            if let Ok(entry) = self.find(object) {
+                entry.tick(now);
+            }
+        }
+    }
+
     fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
         self.objects.lock().get(&object).and_then(Weak::upgrade).ok_or(Refusal::NoObject { object })
     }
@@ -147,7 +190,7 @@ impl Server {
                 match arguments.into_iter().map(|packed| self.given(packed)).collect::<Result<Vec<_>, _>>() {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
                     Ok(arguments) => self.call(object, method, arguments, caller),
-                    Err(refusal) => caller.refuse(refusal),
+                    Err(refusal) => caller.give(Err(refusal)),
                 }
             }
             Request::Drop(drops) => client.let_go(&drops),
@@ -157,8 +200,8 @@ impl Server {
 
     fn call(&self, object: ObjectId, method: u64, arguments: Vec<Given>, caller: Caller) {
         match self.find(object) {
-            Ok(entry) => entry.call(method, arguments.into_iter().next().unwrap_or_default(), caller),
-            Err(refusal) => caller.refuse(refusal),
+            Ok(entry) => entry.call(method, arguments, caller),
+            Err(refusal) => caller.give(Err(refusal)),
         }
     }
 
@@ -176,6 +219,8 @@ impl Server {
         let mut next = || arguments.next().unwrap_or_default();
         let answer = if method == asks::CREATE.signature {
             next().read::<String>().and_then(|name| self.create(&name, next()))
+        } else if method == asks::MAKE.signature {
+            next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next())?))
         } else if method == asks::GET.signature {
             next().read::<String>().and_then(|name| self.single(&name))
         } else if method == asks::ATTACH.signature {
@@ -188,11 +233,15 @@ impl Server {
         } else {
             Err(Refusal::NoMethod { object: "server".into(), method: format!("{method:016x}") })
         };
-        caller.give(answer);
+        caller.give(answer.map(|taken| vec![taken]));
     }
 
     fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
-        let host = self.registry.make(name, arguments)?;
+        self.share(self.registry.make(name, arguments)?)
+    }
+
+    /// A first reference to a new object.
+    fn share(self: &Arc<Self>, host: Arc<dyn Hosting>) -> Result<Taken, Refusal> {
         let entry = self.host(host)?;
         Taken::of(self.id, &RawProxy::local(entry))
     }
@@ -226,5 +275,7 @@ impl Server {
     fn farewell(&self, client: &Client) {
         self.clients.lock().remove(&client.number());
         client.let_all_go();
+        let objects: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
+        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Relies on `procession-wire` for arguments and results.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use procession_wire::Fault;
@@ -9,9 +10,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::Refusal;
-use crate::identity::ObjectId;
+use crate::host::{Access, Ask, Kind, Object, Step};
 use crate::proxy::Proxy;
-use crate::server::{Given, Taken};
+use crate::server::Taken;
 
 /// How many methods of a type clients may call: its proxy is to be read by people.
 pub const METHODS_MAX: usize = 255;
@@ -56,9 +57,9 @@ pub struct Method<T> {
 /// What calls a method.
 pub enum Run<T> {
     /// One that takes `&self`: others of these may run at the same time.
-    Shared(fn(&T, &mut Call) -> Result<Answer, Refusal>),
+    Shared(fn(&T, &mut Call<'_>) -> Result<Answer, Refusal>),
     /// One that takes `&mut self`: nothing else runs at the same time.
-    Exclusive(fn(&mut T, &mut Call) -> Result<Answer, Refusal>),
+    Exclusive(fn(&mut T, &mut Call<'_>) -> Result<Answer, Refusal>),
 }
 
 impl<T> Clone for Run<T> {
@@ -80,31 +81,19 @@ impl<T> fmt::Debug for Run<T> {
 
 /// A call that has arrived.
 #[derive(Debug)]
-pub struct Call {
-    arguments: Given,
-    server: ObjectId,
-}
+pub struct Call<'a>(&'a mut Ask);
 
 /// What is sent back.
 #[derive(Debug)]
-pub struct Answer(pub(crate) Taken);
+pub struct Answer(Taken);
 
-impl Call {
-    pub(crate) fn new(arguments: Given, server: ObjectId) -> Self {
-        Self { arguments, server }
-    }
-
-    /// One without arguments.
-    pub(crate) fn nothing() -> Self {
-        Self::new(Given::default(), ObjectId::SERVER)
-    }
-
+impl Call<'_> {
     /// What the method is called with, a tuple; once.
     ///
     /// # Errors
     /// [`Refusal::Arguments`].
     pub fn arguments<A: DeserializeOwned + 'static>(&mut self) -> Result<A, Refusal> {
-        std::mem::take(&mut self.arguments).read()
+        self.0.read()
     }
 
     /// The method's result, for the caller.
@@ -112,7 +101,7 @@ impl Call {
     /// # Errors
     /// [`Refusal::Result`].
     pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
-        Taken::of(self.server, result).map(Answer)
+        Taken::of(self.0.server, result).map(Answer)
     }
 
     /// The same of a result that borrows from the object, and is no vector of numbers: as `answer` of its owned form.
@@ -120,6 +109,61 @@ impl Call {
     /// # Errors
     /// [`Refusal::Result`].
     pub fn answer_lent<R: Serialize + ?Sized>(&self, result: &R) -> Result<Answer, Refusal> {
-        Taken::of_lent(self.server, result).map(Answer)
+        Taken::of_lent(self.0.server, result).map(Answer)
     }
+}
+
+/// What clients may call of a type.
+pub(crate) struct Methods<T> {
+    name: String,
+    runs: HashMap<u64, Run<T>>,
+}
+
+impl<T: Shared> Methods<T> {
+    pub(crate) fn new() -> Self {
+        let runs = T::methods().into_iter().map(|Method { signature, run, .. }| (signature, run)).collect();
+        Self { name: T::type_name(), runs }
+    }
+}
+
+impl<T: Shared> Kind for Methods<T> {
+    type Method = Run<T>;
+
+    fn type_name(&self) -> &str {
+        &self.name
+    }
+
+    fn find(&self, signature: u64) -> Option<(Run<T>, Access)> {
+        let run = *self.runs.get(&signature)?;
+        let access = match run {
+            Run::Shared(_) => Access::Shared,
+            Run::Exclusive(_) => Access::Exclusive,
+        };
+        Some((run, access))
+    }
+}
+
+/// A value of a shared type as an object.
+pub(crate) struct Typed<T>(pub(crate) T);
+
+impl<T: Shared> Object for Typed<T> {
+    type Kind = Methods<T>;
+
+    fn read(&self, method: Run<T>, ask: &mut Ask) -> Step {
+        match method {
+            Run::Shared(run) => done(run(&self.0, &mut Call(ask))),
+            Run::Exclusive(_) => unreachable!("it was found to run alone"),
+        }
+    }
+
+    fn write(&mut self, method: Run<T>, ask: &mut Ask) -> Step {
+        match method {
+            Run::Shared(run) => done(run(&self.0, &mut Call(ask))),
+            Run::Exclusive(run) => done(run(&mut self.0, &mut Call(ask))),
+        }
+    }
+}
+
+fn done(answer: Result<Answer, Refusal>) -> Step {
+    Step::Done(answer.map(|answer| vec![answer.0]))
 }

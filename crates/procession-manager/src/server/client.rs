@@ -4,6 +4,7 @@
 //! a thread aside sends them.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,10 +15,10 @@ use procession_ipc::{Connection, SendError};
 use super::{Entry, Taken};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
+use crate::host::Answer;
 use crate::identity::ObjectId;
 use crate::proxy::RawProxy;
 use crate::remote::Hello;
-use crate::shared::Answer;
 
 /// How many bytes of answers may wait for a client that does not read them. One that has more waiting is put out.
 pub const UNREAD_BYTES_MAX: usize = 256 << 20;
@@ -147,18 +148,23 @@ impl Client {
         outbox.is_sent = false;
     }
 
-    fn answer(self: &Arc<Self>, call: u64, answer: Result<Taken, Refusal>) {
+    fn answer(self: &Arc<Self>, call: u64, answer: Answer) {
         let response = match answer {
-            Ok(Taken { message, references }) => {
-                let names = references.iter().map(RawProxy::object).collect();
-                references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
-                Response::Return { call, results: vec![Packed::of(message, names)] }
+            Ok(results) => {
+                Response::Return { call, results: results.into_iter().map(|taken| self.pack(taken)).collect() }
             }
             Err(refusal) => refused(call, &refusal),
         };
         if !self.send(response.write()) {
             super::seat::aside(self);
         }
+    }
+
+    /// A value for it, whose references it holds from now on.
+    fn pack(&self, Taken { message, references }: Taken) -> Packed {
+        let names = references.iter().map(RawProxy::object).collect();
+        references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
+        Packed::of(message, names)
     }
 
     pub(super) fn server(&self) -> ObjectId {
@@ -172,6 +178,7 @@ fn refused(call: u64, refusal: &Refusal) -> Response {
 }
 
 /// Who is to be told what a call returns.
+#[derive(Debug)]
 pub(crate) enum Caller {
     /// A client.
     Client(Arc<Client>, u64),
@@ -180,14 +187,14 @@ pub(crate) enum Caller {
 }
 
 /// Where a thread of the server itself waits.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Reply {
-    answer: Mutex<Option<Result<Taken, Refusal>>>,
+    answer: Mutex<Option<Answer>>,
     told: Condvar,
 }
 
 impl Reply {
-    pub(crate) fn wait(&self) -> Result<Taken, Refusal> {
+    pub(crate) fn wait(&self) -> Answer {
         let mut answer = self.answer.lock();
         loop {
             if let Some(answer) = answer.take() {
@@ -216,15 +223,15 @@ impl Caller {
         }
     }
 
-    pub(crate) fn answer(self, answer: Result<Answer, Refusal>) {
-        self.give(answer.map(|answer| answer.0));
+    /// The client's number; none within the server.
+    pub(crate) fn client(&self) -> Option<u64> {
+        match self {
+            Self::Client(client, _) => Some(client.number()),
+            Self::Here(..) => None,
+        }
     }
 
-    pub(crate) fn refuse(self, refusal: Refusal) {
-        self.give(Err(refusal));
-    }
-
-    pub(super) fn give(self, answer: Result<Taken, Refusal>) {
+    pub(crate) fn give(self, answer: Answer) {
         match self {
             Self::Client(client, call) => client.answer(call, answer),
             Self::Here(_, reply) => {
@@ -232,5 +239,11 @@ impl Caller {
                 reply.told.notify_one();
             }
         }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("number", &self.number).field("hello", &self.hello).finish_non_exhaustive()
     }
 }

@@ -4,14 +4,13 @@
 
 use std::fmt;
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
-use procession_wire::Message;
-
-use super::{Caller, Given, Server};
+use super::{Caller, Given, Server, Taken};
 use crate::error::CallError;
 use crate::host::Hosting;
 use crate::identity::ObjectId;
-use crate::proxy::{MethodName, RawProxy};
+use crate::proxy::MethodName;
 
 /// An object.
 pub(crate) struct Entry {
@@ -34,21 +33,39 @@ impl Entry {
         self.server_id
     }
 
-    pub(crate) fn call(&self, method: u64, arguments: Given, caller: Caller) {
-        Arc::clone(&self.host).call(method, arguments, caller);
+    pub(crate) fn call(self: &Arc<Self>, method: u64, arguments: Vec<Given>, caller: Caller) {
+        let wake = self.host.call(method, arguments, caller);
+        self.wake_at(wake);
+    }
+
+    /// A client is gone.
+    pub(super) fn part(self: &Arc<Self>, client: u64) {
+        let wake = self.host.part(client);
+        self.wake_at(wake);
+    }
+
+    /// A time has come that it wanted to be told of.
+    pub(super) fn tick(self: &Arc<Self>, now: Instant) {
+        let wake = self.host.tick(now);
+        self.wake_at(wake);
+    }
+
+    fn wake_at(self: &Arc<Self>, wake: Option<Instant>) {
+        if let Some((wake, server)) = wake.zip(self.server.upgrade()) {
+            server.wake_at(wake, self);
+        }
     }
 
     /// A call from within the server's own process.
     pub(crate) fn call_here(
-        &self,
+        self: &Arc<Self>,
         method: MethodName,
-        arguments: Given,
-    ) -> Result<(Message, Vec<RawProxy>), CallError> {
+        arguments: Vec<Given>,
+    ) -> Result<Vec<Taken>, CallError> {
         let (caller, answer) = Caller::here(self.server_id);
         self.call(method.signature, arguments, caller);
-        let refused =
-            |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
-        answer.wait().map(|taken| (taken.message, taken.references)).map_err(refused)
+        let refused = |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
+        answer.wait().map_err(refused)
     }
 }
 

@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 use super::Given;
 use crate::error::Refusal;
 use crate::frame::Frame;
-use crate::host::{Host, Hosting, Methods};
-use crate::shared::{Construct, Shared};
+use crate::host::{Host, Hosting};
+use crate::shared::{Construct, Methods, Shared, Typed};
 
 /// What makes an object of a type: of its constructor's arguments, or of a value of its own.
 type Make = fn(Given) -> Result<Arc<dyn Hosting>, Refusal>;
@@ -82,7 +82,7 @@ impl<T: Shared + DeserializeOwned> Function for Copies<T> {
 
 /// A value as an object.
 pub(crate) fn hosted<T: Shared>(value: T) -> Arc<dyn Hosting> {
-    Arc::new(Host::new(Arc::new(Methods::new()), value))
+    Arc::new(Host::new(Methods::new(), Typed(value)))
 }
 
 /// What is registered, in the server's process.
@@ -100,7 +100,8 @@ impl Registry {
             match value {
                 None => types.extend([(type_name, make), (name, make)]),
                 Some(Frame { bytes, descriptors }) => {
-                    let given = Given { message: Some(Message::from_parts(bytes, descriptors)), references: Vec::new() };
+                    let given =
+                        Given { message: Some(Message::from_parts(bytes, descriptors)), references: Vec::new() };
                     objects.insert(name, (make, given));
                 }
             }

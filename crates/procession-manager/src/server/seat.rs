@@ -138,7 +138,8 @@ impl Seat {
     /// Leads, and has others lead, until the server ends.
     pub(super) fn run(&self, server: &Arc<Server>) -> io::Result<()> {
         let timed = Arc::clone(server);
-        let timekeeper = thread::Builder::new().name("manager-time".into()).spawn(move || timed.seat.keep_time(&timed))?;
+        let timekeeper =
+            thread::Builder::new().name("manager-time".into()).spawn(move || timed.seat.keep_time(&timed))?;
         *self.timekeeper.lock() = Some(timekeeper.thread().clone());
         SERVER.set(Some(Arc::clone(server)));
         self.lead(server);
@@ -295,7 +296,11 @@ impl Lead {
             match client.connection.try_recv() {
                 Ok(frame) => {
                     let next = (Arc::clone(&client), burst + 1);
-                    if burst < BURST { self.ready.push_front(next) } else { self.ready.push_back((next.0, 0)) }
+                    if burst < BURST {
+                        self.ready.push_front(next)
+                    } else {
+                        self.ready.push_back((next.0, 0))
+                    }
                     self.busy = Instant::now();
                     self.looks = 0;
                     return Some((client, frame));
@@ -339,7 +344,8 @@ impl Lead {
             sources.for_each(|source| source.arm());
             self.take_those_in_memory();
             if self.ready.is_empty() {
-                deadline = Deadline::after(RECHECK);
+                let due = server.tick().map(|wake| wake.saturating_duration_since(Instant::now()));
+                deadline = Deadline::after(due.unwrap_or(RECHECK).min(RECHECK));
             }
         }
         for number in self.watched.wait(deadline).unwrap_or_default() {

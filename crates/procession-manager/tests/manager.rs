@@ -1,0 +1,270 @@
+//! Managers as users have them, by every start method.
+//!
+//! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use procession_launch::{Context, StartMethod};
+use procession_manager::{
+    BaseManager, Call, CallError, Construct, DictProxy, LockProxy, Method, MethodName, Proxy, QueueProxy, RawProxy,
+    Refusal, Run, Shared, SyncManager,
+};
+use procession_wire::Fault;
+use serde::{Deserialize, Serialize};
+
+fn methods() -> Vec<(&'static str, StartMethod)> {
+    StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
+}
+
+/// Starts and joins one child of each kind, so that what a process has once is there.
+fn warm_up() {
+    for (_, method) in methods() {
+        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
+    }
+}
+
+fn manager(method: StartMethod) -> SyncManager {
+    BaseManager::builder().context(Context::new(method)).start().unwrap().into()
+}
+
+fn kill(pid: u32) {
+    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
+    match result {
+        Err(CallError::Refused { refusal, .. }) => refusal,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+/// A shared type, written without the macro.
+#[derive(Serialize, Deserialize)]
+struct Account {
+    balance: i64,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct AccountProxy(RawProxy);
+
+impl Proxy for AccountProxy {
+    fn from_raw(raw: RawProxy) -> Self {
+        Self(raw)
+    }
+
+    fn as_raw(&self) -> &RawProxy {
+        &self.0
+    }
+}
+
+const DEPOSIT: MethodName = MethodName { name: "Account::deposit", signature: 1 };
+const WAIT: MethodName = MethodName { name: "Account::wait", signature: 2 };
+const FAIL: MethodName = MethodName { name: "Account::fail", signature: 3 };
+
+impl Shared for Account {
+    type Proxy = AccountProxy;
+
+    fn type_name() -> String {
+        "Account".into()
+    }
+
+    fn methods() -> Vec<Method<Self>> {
+        let deposit = |account: &mut Self, call: &mut Call<'_>| {
+            let (amount,): (i64,) = call.arguments()?;
+            account.balance += amount;
+            call.answer(&account.balance)
+        };
+        let wait = |_: &Self, call: &mut Call<'_>| {
+            let (port,): (u16,) = call.arguments()?;
+            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+            let _ = std::io::Read::read(&mut stream, &mut [0]);
+            call.answer(&())
+        };
+        vec![
+            Method { name: "deposit", signature: DEPOSIT.signature, run: Run::Exclusive(deposit) },
+            Method { name: "wait", signature: WAIT.signature, run: Run::Shared(wait) },
+            Method { name: "fail", signature: FAIL.signature, run: Run::Exclusive(|_, _| panic!("no such luck")) },
+        ]
+    }
+}
+
+impl Construct for Account {
+    type Arguments = (i64,);
+
+    fn construct((balance,): (i64,)) -> Result<Self, Fault> {
+        if balance < 0 { Err(Fault::new("nobody begins with debts")) } else { Ok(Self { balance }) }
+    }
+}
+
+fn bank(method: StartMethod) -> BaseManager {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Account>("Account");
+    builder.register_object("treasury", Account { balance: 1000 }).start().unwrap()
+}
+
+fn objects_live_in_the_server(method: StartMethod) {
+    let bank = bank(method);
+    assert_ne!(bank.pid(), Some(std::process::id()));
+    let account = bank.create::<Account>((5,)).unwrap();
+    assert_eq!(account.0.call::<_, i64>(DEPOSIT, &(10_i64,)).unwrap(), 15);
+    let treasury: AccountProxy = bank.get("treasury").unwrap();
+    assert_eq!(treasury.0.call::<_, i64>(DEPOSIT, &(-1_i64,)).unwrap(), 999);
+    let same: AccountProxy = bank.get("treasury").unwrap();
+    assert_eq!(same.0.object(), treasury.0.object());
+    assert_eq!(bank.number_of_objects().unwrap(), 2);
+    drop(account);
+    assert_eq!(bank.number_of_objects().unwrap(), 1, "an object goes with its last proxy");
+    bank.shutdown().unwrap();
+}
+
+fn mistakes_are_told(method: StartMethod) {
+    let bank = bank(method);
+    assert!(matches!(refusal(bank.get::<AccountProxy>("vault")), Refusal::NoName { name } if name == "vault"));
+    let refused = refusal(bank.create::<Account>((-1,)));
+    assert!(matches!(&refused, Refusal::Construct { reason } if reason == "nobody begins with debts"), "{refused}");
+    let account = bank.create::<Account>((0,)).unwrap();
+    let unknown = MethodName { name: "Account::unknown", signature: 77 };
+    assert!(matches!(refusal(account.0.call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
+    let wrong = refusal(account.0.call::<_, i64>(DEPOSIT, &("a text".to_string(),)));
+    assert!(matches!(wrong, Refusal::Arguments { .. }), "{wrong}");
+    let panicked = refusal(account.0.call::<_, ()>(FAIL, &()));
+    assert!(matches!(&panicked, Refusal::Panicked { message, .. } if message == "no such luck"), "{panicked}");
+    assert_eq!(refusal(account.0.call::<_, i64>(DEPOSIT, &(1_i64,))), Refusal::Poisoned);
+    bank.create::<Account>((0,)).unwrap().0.call::<_, i64>(DEPOSIT, &(1_i64,)).unwrap();
+}
+
+fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
+    let bank = bank(method);
+    let (slow, other) = (bank.create::<Account>((0,)).unwrap(), bank.create::<Account>((0,)).unwrap());
+    let gate = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = gate.local_addr().unwrap().port();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| slow.0.call::<_, ()>(WAIT, &(port,)));
+        let (guest, _) = gate.accept().unwrap();
+        for _ in 0..100 {
+            other.0.call::<_, i64>(DEPOSIT, &(1_i64,)).unwrap();
+        }
+        assert!(!waits.is_finished());
+        drop(guest);
+        waits.join().unwrap().unwrap();
+    });
+}
+
+fn a_dictionary_is_one(method: StartMethod) {
+    let manager = manager(method);
+    let dict: DictProxy<String, i64> = manager.dict().unwrap();
+    assert_eq!(dict.insert("one".into(), 1).unwrap(), None);
+    assert_eq!(dict.insert("two".into(), 2).unwrap(), None);
+    assert_eq!(dict.insert("one".into(), 11).unwrap(), Some(1));
+    assert_eq!(dict.get(&"one".into()).unwrap(), Some(11));
+    assert_eq!(dict.get(&"three".into()).unwrap(), None);
+    assert_eq!((dict.len().unwrap(), dict.contains_key(&"two".into()).unwrap()), (2, true));
+    assert_eq!(dict.update("two".into(), |n| n.unwrap_or(0) + 40).unwrap(), 42);
+    assert_eq!(dict.update("new".into(), |n| n.unwrap_or(7)).unwrap(), 7);
+    let keys: Vec<String> = dict.iter().map(|item| item.unwrap().0).collect();
+    assert_eq!(keys, ["one", "two", "new"], "in the order of insertion");
+    assert_eq!(dict.pop_item().unwrap(), Some(("new".into(), 7)));
+    assert_eq!(dict.remove(&"one".into()).unwrap(), Some(11));
+    assert_eq!(dict.to_map().unwrap(), HashMap::from([("two".to_string(), 42)]));
+    dict.clear().unwrap();
+    assert!(dict.is_empty().unwrap());
+    for n in 0..5000 {
+        dict.insert(n.to_string(), n).unwrap();
+    }
+    assert!(dict.iter().map(Result::unwrap).eq((0..5000).map(|n| (n.to_string(), n))), "in several batches");
+}
+
+fn a_dictionary_knows_its_keys(method: StartMethod) {
+    #[derive(Debug, Serialize, Deserialize, Eq)]
+    struct Caseless(String);
+    impl PartialEq for Caseless {
+        fn eq(&self, other: &Self) -> bool {
+            self.0.eq_ignore_ascii_case(&other.0)
+        }
+    }
+    impl std::hash::Hash for Caseless {
+        fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+            self.0.to_ascii_lowercase().hash(state);
+        }
+    }
+    let manager = manager(method);
+    let dict: DictProxy<Caseless, i64> = manager.dict().unwrap();
+    dict.insert(Caseless("Key".into()), 1).unwrap();
+    assert_eq!(dict.insert(Caseless("KEY".into()), 2).unwrap(), Some(1));
+    assert_eq!((dict.len().unwrap(), dict.get(&Caseless("key".into())).unwrap()), (1, Some(2)));
+}
+
+fn a_queue_serves_those_who_wait(method: StartMethod) {
+    let manager = manager(method);
+    let queue: QueueProxy<u64> = manager.bounded_queue(2).unwrap();
+    assert_eq!(refusal(queue.try_get()), Refusal::WouldBlock);
+    assert_eq!(refusal(queue.get_timeout(Duration::from_millis(20))), Refusal::TimedOut);
+    std::thread::scope(|scope| {
+        let takes = scope.spawn(|| queue.get().unwrap());
+        queue.put(&5).unwrap();
+        assert_eq!(takes.join().unwrap(), 5);
+        queue.put(&1).unwrap();
+        queue.put(&2).unwrap();
+        assert!(queue.is_full().unwrap());
+        assert_eq!(refusal(queue.try_put(&3)), Refusal::WouldBlock);
+        let puts = scope.spawn(|| queue.put(&3).unwrap());
+        assert_eq!((queue.get().unwrap(), queue.get().unwrap(), queue.get().unwrap()), (1, 2, 3));
+        puts.join().unwrap();
+    });
+    assert!(queue.is_empty().unwrap());
+}
+
+fn a_lock_is_one_processs(method: StartMethod) {
+    let manager = manager(method);
+    let lock: LockProxy = manager.lock().unwrap();
+    let guard = lock.lock().unwrap();
+    assert!(lock.is_locked().unwrap() && !guard.owner_died());
+    assert_eq!(refusal(lock.try_lock()), Refusal::WouldBlock);
+    assert_eq!(refusal(lock.lock_timeout(Duration::from_millis(20))), Refusal::TimedOut);
+    drop(guard);
+    drop(lock.try_lock().unwrap());
+    assert!(!lock.is_locked().unwrap());
+}
+
+fn proxies_live_in_objects(method: StartMethod) {
+    let manager = manager(method);
+    let outer: DictProxy<u8, DictProxy<String, i64>> = manager.dict().unwrap();
+    let inner = manager.dict().unwrap();
+    inner.insert("kept".into(), 1).unwrap();
+    outer.insert(0, inner).unwrap();
+    assert_eq!(manager.number_of_objects().unwrap(), 2, "the outer one keeps the inner one");
+    let again = outer.get(&0).unwrap().unwrap();
+    assert_eq!(again.get(&"kept".into()).unwrap(), Some(1));
+    drop(outer);
+    assert_eq!(manager.number_of_objects().unwrap(), 1);
+    drop(again);
+    assert_eq!(manager.number_of_objects().unwrap(), 0);
+}
+
+fn a_killed_server_is_told_at_once(method: StartMethod) {
+    let manager = manager(method);
+    let queue: QueueProxy<u64> = manager.queue().unwrap();
+    let pid = manager.pid().unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| queue.get());
+        queue.len().unwrap();
+        kill(pid);
+        assert!(matches!(waits.join().unwrap(), Err(CallError::Disconnected { .. })));
+    });
+    assert!(matches!(queue.len(), Err(CallError::Disconnected { .. })));
+}
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases for methods(), [
+        objects_live_in_the_server,
+        mistakes_are_told,
+        a_slow_method_keeps_nobody_waiting,
+        a_dictionary_is_one,
+        a_dictionary_knows_its_keys,
+        a_queue_serves_those_who_wait,
+        a_lock_is_one_processs,
+        proxies_live_in_objects,
+        a_killed_server_is_told_at_once,
+    ];
+}
