@@ -10,6 +10,7 @@
 
 mod home; // Under which name our crates are known where the code goes.
 mod shareable;
+mod shared;
 
 use proc_macro::TokenStream;
 
@@ -65,4 +66,10 @@ use proc_macro::TokenStream;
 pub fn shareable(item: TokenStream) -> TokenStream {
     let item = syn::parse_macro_input!(item as syn::DeriveInput);
     shareable::derive(&item).unwrap_or_else(syn::Error::into_compile_error).into()
+}
+
+/// Makes the methods of a type ones that other processes may call.
+#[proc_macro_attribute]
+pub fn shared(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    shared::expand(arguments.into(), item.into()).into()
 }

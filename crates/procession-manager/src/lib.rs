@@ -8,8 +8,11 @@
 
 #![doc(test(attr(deny(warnings))))]
 
-pub mod data;
+extern crate self as procession_manager; // What `#[shared]` writes calls this crate by its name, also in here.
 
+pub mod data; // Values without a type.
+#[doc(hidden)] // Called by what `#[shared]` writes, and not meant for anybody else.
+pub mod derived;
 mod error;
 mod identity; // What objects and servers are called.
 
@@ -40,6 +43,7 @@ pub use crate::identity::ObjectId;
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{CLIENTS_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
-pub use crate::shared::{Answer, Call, Construct, Method, Run, Shared};
+pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::stock::{DictIter, DictProxy, ITEMS_A_BATCH, LockProxy, LockProxyGuard, QueueProxy, WAITING_MAX};
 pub use crate::sync_manager::SyncManager;
+pub use procession_macros::shared;

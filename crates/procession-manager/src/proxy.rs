@@ -5,6 +5,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use procession_wire::{EncodeError, Message};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
@@ -109,16 +110,18 @@ impl RawProxy {
         }
     }
 
-    /// Calls a method of the object with arguments, a tuple, and waits for its result.
+    /// Calls a method of the object with arguments, a tuple, and waits for its result. A reference in the tuple is sent as
+    /// what it refers to.
     ///
     /// # Errors
     /// [`CallError`].
     pub fn call<A, R>(&self, method: MethodName, arguments: &A) -> Result<R, CallError>
     where
-        A: Serialize + 'static,
+        A: Serialize,
         R: DeserializeOwned + 'static,
     {
-        let argument = self.pack(method, arguments)?;
+        // A tuple is no vector of numbers, which alone would be written in another form.
+        let argument = given(method, scope::pack_lent(self.server(), arguments))?;
         let result = self.call_packed(method, vec![argument])?.pop().unwrap_or_default();
         result.result(method)
     }
@@ -130,9 +133,7 @@ impl RawProxy {
 
     /// A value for the object's server.
     pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        let packed = scope::pack(self.server(), value);
-        let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        Ok(Given { message: Some(message), references })
+        given(method, scope::pack(self.server(), value))
     }
 
     /// Calls a method with values that are written already; gives what it returns.
@@ -146,6 +147,12 @@ impl RawProxy {
             }
         }
     }
+}
+
+/// An argument that has been written.
+fn given(method: MethodName, packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Given, CallError> {
+    let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
+    Ok(Given { message: Some(message), references })
 }
 
 impl Clone for RawProxy {

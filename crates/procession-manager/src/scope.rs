@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 
-use procession_wire::{DecodeError, EncodeError, Message};
+use procession_wire::{DecodeError, EncodeError, Encoder, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -53,11 +53,27 @@ pub(crate) fn pack<T: Serialize + 'static>(
     server: ObjectId,
     value: &T,
 ) -> Result<(Message, Vec<RawProxy>), EncodeError> {
+    pack_with(server, |encoder| encoder.value(value))
+}
+
+/// The same for a value that borrows, and is no vector of numbers.
+pub(crate) fn pack_lent<T: Serialize + ?Sized>(
+    server: ObjectId,
+    value: &T,
+) -> Result<(Message, Vec<RawProxy>), EncodeError> {
+    pack_with(server, |encoder| encoder.lent(value))
+}
+
+fn pack_with(
+    server: ObjectId,
+    write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>,
+) -> Result<(Message, Vec<RawProxy>), EncodeError> {
     let scope = Restore::enter(Scope::Writing { server, references: Vec::new() });
-    let message = procession_wire::encode(value)?;
+    let mut encoder = Encoder::new();
+    write(&mut encoder)?;
     match scope.leave() {
-        Scope::Writing { references, .. } => Ok((message, references)),
-        Scope::Outside | Scope::Reading { .. } => Ok((message, Vec::new())),
+        Scope::Writing { references, .. } => Ok((encoder.finish(), references)),
+        Scope::Outside | Scope::Reading { .. } => Ok((encoder.finish(), Vec::new())),
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
-use procession_wire::Message;
+use procession_wire::{EncodeError, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -76,8 +76,17 @@ pub(crate) struct Taken {
 
 impl Taken {
     pub(crate) fn of<T: Serialize + 'static>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        let packed = scope::pack(server, value).map_err(|error| Refusal::Result { reason: error.to_string() });
-        packed.map(|(message, references)| Self { message, references })
+        Self::packed(scope::pack(server, value))
+    }
+
+    /// One that borrows, and is no vector of numbers.
+    pub(crate) fn of_lent<T: Serialize + ?Sized>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
+        Self::packed(scope::pack_lent(server, value))
+    }
+
+    fn packed(packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Self, Refusal> {
+        let (message, references) = packed.map_err(|error| Refusal::Result { reason: error.to_string() })?;
+        Ok(Self { message, references })
     }
 }
 

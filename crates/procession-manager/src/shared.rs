@@ -14,6 +14,9 @@ use crate::host::{Access, Ask, Kind, Object, Step};
 use crate::proxy::Proxy;
 use crate::server::Taken;
 
+/// How many methods of a type clients may call: its proxy is to be read by people.
+pub const METHODS_MAX: usize = 255;
+
 /// A type whose values may live in a server, with the methods that clients may call.
 ///
 /// `#[shared]` on its `impl` block writes this, and the proxy.
@@ -99,6 +102,14 @@ impl Call<'_> {
     /// [`Refusal::Result`].
     pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
         Taken::of(self.0.server, result).map(Answer)
+    }
+
+    /// The same of a result that borrows from the object, and is no vector of numbers: as `answer` of its owned form.
+    ///
+    /// # Errors
+    /// [`Refusal::Result`].
+    pub fn answer_lent<R: Serialize + ?Sized>(&self, result: &R) -> Result<Answer, Refusal> {
+        Taken::of_lent(self.0.server, result).map(Answer)
     }
 }
 

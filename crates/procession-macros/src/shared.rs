@@ -1,0 +1,291 @@
+//! `#[shared]`: what a type's methods are to clients, and the proxy that calls them.
+//!
+//! Relies on `procession-manager` having, under one path, the traits `Shared`, `Construct` and `Proxy`, what they are made
+//! of, and the module `derived`. All that is written stands beside the block, without a module or a function around it, so
+//! that it works wherever the block does; every name in it is a whole path, so that no name of the user's is in its way.
+
+mod method;
+mod options;
+mod proxy;
+mod server;
+mod signature;
+mod types;
+
+use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
+use quote::{format_ident, quote};
+use syn::spanned::Spanned;
+use syn::{
+    Error, GenericArgument, GenericParam, Generics, ImplItem, Item, ItemImpl, PathArguments, Result, Type, Visibility,
+    WherePredicate, parse_quote,
+};
+
+use crate::home;
+use method::{Function, Method};
+use options::Options;
+
+/// How many methods of a type clients may call.
+///
+/// `METHODS_MAX` of `procession-manager` says the same.
+const METHODS_MAX: usize = 255;
+
+/// What there is to know of a block.
+struct Block<'a> {
+    item: &'a ItemImpl,
+    options: Options,
+    /// The path of `procession-manager`.
+    home: TokenStream,
+    /// The type's name, without its parameters.
+    name: Ident,
+    methods: Vec<Method<'a>>,
+    /// The functions called `new`: several where each is for another configuration.
+    constructors: Vec<Function<'a>>,
+}
+
+/// The block as it was, with the proxy and the implementations beside it.
+pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    let item = match syn::parse2::<Item>(item.clone()) {
+        Ok(Item::Impl(item)) => item,
+        _ => {
+            let message = "`#[shared]` goes on the `impl` block with the methods that clients may call, and \
+                           `#[shared(skip)]` on a method in such a block";
+            let error = Error::new(Span::call_site(), message).into_compile_error();
+            return quote!(#item #error);
+        }
+    };
+    let generated = generated(arguments, &item).unwrap_or_else(Error::into_compile_error);
+    let block = without_options(item);
+    quote!(#block #generated)
+}
+
+/// What stands beside the block.
+fn generated(arguments: TokenStream, item: &ItemImpl) -> Result<TokenStream> {
+    let block = Block::of(arguments, item)?;
+    let (shared, proxy) = (server::implementations(&block), proxy::definition(&block));
+    Ok(quote!(#shared #proxy))
+}
+
+impl<'a> Block<'a> {
+    /// Reads a block.
+    ///
+    /// # Errors
+    /// All that is wrong with it, each at its place.
+    fn of(arguments: TokenStream, item: &'a ItemImpl) -> Result<Self> {
+        let options = Options::parse(arguments)?;
+        let home = match &options.home {
+            Some(path) => quote!(#path),
+            None => home::manager()?,
+        };
+        let name = name_of(item)?;
+        let mut faults = Faults::default();
+        let (mut methods, mut constructors) = (Vec::new(), Vec::new());
+        for item in &item.items {
+            let is_skipped = faults.keep(options::is_skipped(item)).unwrap_or(true);
+            let ImplItem::Fn(item) = item else { continue };
+            if is_skipped || matches!(item.vis, Visibility::Inherited) {
+                continue;
+            }
+            if item.sig.receiver().is_some() {
+                methods.extend(faults.keep(Method::of(item)));
+            } else if item.sig.ident == "new" {
+                constructors.extend(faults.keep(Function::of(item)));
+            }
+        }
+        faults.result()?;
+        if methods.is_empty() {
+            let message = "there is nothing to call: no method is `pub`, takes `&self` or `&mut self`, and goes without \
+                           `#[shared(skip)]`";
+            return Err(Error::new_spanned(&item.self_ty, message));
+        }
+        if let Some(beyond) = methods.get(METHODS_MAX) {
+            let message = format!(
+                "this is method {} of those that are shared, and {METHODS_MAX} is the limit: mark some with \
+                 `#[shared(skip)]`, or make one of several that differ by an argument",
+                METHODS_MAX + 1
+            );
+            return Err(Error::new_spanned(beyond.name(), message));
+        }
+        Ok(Self { item, options, home, name, methods, constructors })
+    }
+
+    /// What the proxy is called.
+    fn proxy(&self) -> Ident {
+        self.options.proxy.clone().unwrap_or_else(|| own(&format_ident!("{}Proxy", self.name)))
+    }
+
+    /// What the type is called in messages.
+    fn label(&self) -> String {
+        self.options.name.clone().unwrap_or_else(|| unraw(&self.name))
+    }
+
+    /// The conditions and lint levels of the block, which hold for what stands beside it too.
+    fn attributes(&self) -> Vec<TokenStream> {
+        method::carried_over(&self.item.attrs, &["cfg", "allow", "expect"])
+    }
+
+    /// The same with the lint levels of all methods, for what names their types.
+    fn attributes_of_all(&self) -> Vec<TokenStream> {
+        let mut attributes = self.attributes();
+        attributes.extend(self.methods.iter().flat_map(|method| method.function.lint_levels()));
+        attributes
+    }
+
+    /// The parameters and conditions of the block, with the conditions of `Shared` and that these types can be sent.
+    ///
+    /// Said as a condition, what is wrong with a type is one error at that type, and none in what is written for it; and
+    /// parameters need no bounds but those that the methods' own code needs.
+    fn travelling(&self, types: impl Iterator<Item = Type>) -> Generics {
+        let mut generics = self.item.generics.clone();
+        let self_ty = &self.item.self_ty;
+        let bounds = located(quote!(::core::marker::Send + ::core::marker::Sync + 'static), self_ty);
+        let conditions = types.map(|ty| -> WherePredicate {
+            let home = &self.home;
+            let bound = located(quote!(#home::derived::Travels), &ty);
+            parse_quote!(#ty: #bound)
+        });
+        let conditions = conditions.chain([parse_quote!(#self_ty: #bounds)]);
+        generics.make_where_clause().predicates.extend(conditions);
+        generics
+    }
+
+    /// The hash of what a method looks like from outside; an expression.
+    fn signature(&self, method: &Method<'_>) -> TokenStream {
+        let (home, hash) = (&self.home, signature::of(&method.function.item.sig));
+        let parameters = self.item.generics.params.iter().filter_map(described);
+        let parameters: Vec<_> = parameters.collect();
+        if parameters.is_empty() {
+            return quote!(#hash);
+        }
+        quote!(#home::derived::signature(#hash, &[#(#parameters),*]))
+    }
+}
+
+/// Code as if it were written where something of the user's stands: one error about it is then one for the compiler, wherever
+/// it is said.
+fn located(code: TokenStream, at: &impl Spanned) -> TokenStream {
+    let there = |token: TokenTree| {
+        let mut token = match token {
+            // The locations of what is in a group are their own.
+            TokenTree::Group(group) => TokenTree::Group(Group::new(group.delimiter(), located(group.stream(), at))),
+            token => token,
+        };
+        token.set_span(token.span().located_at(at.span()));
+        token
+    };
+    code.into_iter().map(there).collect()
+}
+
+/// A parameter as something that can be printed: a reference to the name of its type, or to its value.
+fn described(parameter: &GenericParam) -> Option<TokenStream> {
+    match parameter {
+        GenericParam::Type(parameter) => Some(described_type(&parameter.ident)),
+        GenericParam::Const(parameter) => {
+            let name = &parameter.ident;
+            Some(quote!(&#name))
+        }
+        GenericParam::Lifetime(_) => None,
+    }
+}
+
+fn described_type(ty: impl quote::ToTokens) -> TokenStream {
+    quote!(&::core::any::type_name::<#ty>())
+}
+
+/// The name of the type that a block is of.
+///
+/// # Errors
+/// The block is one that cannot be shared, whatever its methods are.
+fn name_of(item: &ItemImpl) -> Result<Ident> {
+    if let Some((path, _)) = &item.trait_ {
+        let message = "a trait's methods are not the type's own: put `#[shared]` on the type's `impl` block without a \
+                       trait, with methods there that call the trait's";
+        return Err(Error::new_spanned(path, message));
+    }
+    for param in &item.generics.params {
+        if let GenericParam::Lifetime(param) = param {
+            let message = "a type with a lifetime borrows from something, and a server outlives that: hold the value \
+                           itself, or an `Arc` of it";
+            return Err(Error::new_spanned(param, message));
+        }
+    }
+    let Type::Path(path) = types::bare(&item.self_ty) else {
+        let message = "only a struct, an enum or a union of this crate can be shared: wrap this type in a struct";
+        return Err(Error::new_spanned(&item.self_ty, message));
+    };
+    let lifetime = types::lifetime_in(&item.self_ty);
+    if let Some(lifetime) = lifetime {
+        let message = "a type with a lifetime borrows from something, and a server outlives that: hold the value itself, \
+                       or an `Arc` of it";
+        return Err(Error::new(lifetime, message));
+    }
+    let last = path.path.segments.last().ok_or_else(|| Error::new_spanned(path, "this type has no name"))?;
+    Ok(last.ident.clone())
+}
+
+/// What the type is a type of: expressions that describe its parameters in the block.
+fn parameters_of(item: &ItemImpl) -> Vec<TokenStream> {
+    let Type::Path(path) = types::bare(&item.self_ty) else { return Vec::new() };
+    let Some(PathArguments::AngleBracketed(arguments)) = path.path.segments.last().map(|last| &last.arguments) else {
+        return Vec::new();
+    };
+    let is_const = |ty: &Type| match ty {
+        Type::Path(path) => item.generics.const_params().any(|param| path.path.is_ident(&param.ident)),
+        _ => false,
+    };
+    let described = arguments.args.iter().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) if is_const(ty) => Some(quote!(&#ty)),
+        GenericArgument::Type(ty) => Some(described_type(ty)),
+        GenericArgument::Const(value) => Some(quote!(&#value)),
+        _ => None,
+    });
+    described.collect()
+}
+
+/// The block without what only this macro understands.
+fn without_options(mut item: ItemImpl) -> ItemImpl {
+    for item in &mut item.items {
+        if let Some(attrs) = options::attributes_to_change(item) {
+            attrs.retain(|attr| !options::is_for_us_alone(attr));
+        }
+    }
+    item
+}
+
+/// An identifier of the user's as one of ours at the same place: what is written with it is found by the same name, and the
+/// lints of the user's crate leave it alone.
+fn own(ident: &Ident) -> Ident {
+    let mut ident = ident.clone();
+    ident.set_span(place(&ident));
+    ident
+}
+
+/// The macro's own code, shown where the user's stands.
+fn place(of: &impl Spanned) -> Span {
+    Span::call_site().located_at(of.span())
+}
+
+/// A name as it is written in texts: `type` for `r#type`.
+fn unraw(ident: &Ident) -> String {
+    let text = ident.to_string();
+    text.strip_prefix("r#").map(str::to_owned).unwrap_or(text)
+}
+
+/// Errors, of which all are shown.
+#[derive(Default)]
+struct Faults(Option<Error>);
+
+impl Faults {
+    fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+        result.map_err(|error| self.add(error)).ok()
+    }
+
+    fn add(&mut self, error: Error) {
+        match &mut self.0 {
+            Some(all) => all.combine(error),
+            none => *none = Some(error),
+        }
+    }
+
+    fn result(self) -> Result<()> {
+        self.0.map_or(Ok(()), Err)
+    }
+}
