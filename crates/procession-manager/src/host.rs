@@ -140,7 +140,7 @@ pub(crate) trait Hosting: Send + Sync {
 /// A value, and who uses it.
 pub(crate) struct Host<T: Object> {
     kind: T::Kind,
-    /// Never waited for: the line says who may have it.
+    /// Not waited for by calls: the line says who may have it.
     value: RwLock<T>,
     line: Mutex<Line<MethodOf<T>>>,
 }
@@ -175,6 +175,16 @@ impl<T: Object> Host<T> {
     pub(crate) fn new(kind: T::Kind, value: T) -> Self {
         let line = Line { users: Users::None, waiting: VecDeque::new(), is_poisoned: false };
         Self { kind, value: RwLock::new(value), line: Mutex::new(line) }
+    }
+
+    /// Looks at the value, past the line.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.value.read())
+    }
+
+    /// Changes the value, past the line.
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.value.write())
     }
 
     /// Does it, or has it done by whoever uses the value now.

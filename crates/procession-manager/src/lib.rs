@@ -19,7 +19,8 @@ mod identity; // What objects and servers are called.
 mod frame; // What clients and servers say to each other. Pure.
 mod scope; // What one value refers to.
 
-mod shared; // Users' types as objects.
+mod hosted;
+mod shared; // Users' types as objects,
 
 mod stock; // Those that every manager has.
 
@@ -39,6 +40,7 @@ pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
+pub use crate::hosted::Hosted;
 pub use crate::identity::ObjectId;
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};

@@ -25,6 +25,7 @@ pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
+pub(crate) use self::seat::own_server;
 pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
@@ -92,7 +93,7 @@ impl Taken {
 
 /// The object of a reference that has come to the process which is its server; none in any other.
 pub(crate) fn redeem_here(traveling: &Traveling) -> Option<Result<Arc<Entry>, Refusal>> {
-    let server = seat::own_server().filter(|server| server.id == traveling.server)?;
+    let server = own_server().filter(|server| server.id == traveling.server)?;
     Some(server.redeem(traveling.object, traveling.ticket))
 }
 

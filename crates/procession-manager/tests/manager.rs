@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, Call, CallError, Construct, DictProxy, LockProxy, ManagerError, Method, MethodName, Proxy, QueueProxy,
-    RawProxy, Refusal, Run, Shared, SyncManager,
+    BaseManager, CallError, DictProxy, LockProxy, ManagerError, MethodName, Proxy, QueueProxy, Refusal, Shared,
+    SyncManager, shared,
 };
 use procession_wire::Fault;
 use serde::{Deserialize, Serialize};
@@ -42,61 +42,34 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
     }
 }
 
-/// A shared type, written without the macro.
-#[derive(Serialize, Deserialize)]
-struct Account {
+/// A shared type.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Account {
     balance: i64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct AccountProxy(RawProxy);
-
-impl Proxy for AccountProxy {
-    fn from_raw(raw: RawProxy) -> Self {
-        Self(raw)
-    }
-
-    fn as_raw(&self) -> &RawProxy {
-        &self.0
-    }
-}
-
-const DEPOSIT: MethodName = MethodName { name: "Account::deposit", signature: 1 };
-const WAIT: MethodName = MethodName { name: "Account::wait", signature: 2 };
-const FAIL: MethodName = MethodName { name: "Account::fail", signature: 3 };
-
-impl Shared for Account {
-    type Proxy = AccountProxy;
-
-    fn type_name() -> String {
-        "Account".into()
-    }
-
-    fn methods() -> Vec<Method<Self>> {
-        let deposit = |account: &mut Self, call: &mut Call<'_>| {
-            let (amount,): (i64,) = call.arguments()?;
-            account.balance += amount;
-            call.answer(&account.balance)
-        };
-        let wait = |_: &Self, call: &mut Call<'_>| {
-            let (port,): (u16,) = call.arguments()?;
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let _ = std::io::Read::read(&mut stream, &mut [0]);
-            call.answer(&())
-        };
-        vec![
-            Method { name: "deposit", signature: DEPOSIT.signature, run: Run::Exclusive(deposit) },
-            Method { name: "wait", signature: WAIT.signature, run: Run::Shared(wait) },
-            Method { name: "fail", signature: FAIL.signature, run: Run::Exclusive(|_, _| panic!("no such luck")) },
-        ]
-    }
-}
-
-impl Construct for Account {
-    type Arguments = (i64,);
-
-    fn construct((balance,): (i64,)) -> Result<Self, Fault> {
+#[shared]
+impl Account {
+    /// Opens an account.
+    pub fn new(balance: i64) -> Result<Self, Fault> {
         if balance < 0 { Err(Fault::new("nobody begins with debts")) } else { Ok(Self { balance }) }
+    }
+
+    /// Adds something, and tells how much that makes.
+    pub fn deposit(&mut self, amount: i64) -> i64 {
+        self.balance += amount;
+        self.balance
+    }
+
+    /// Waits until the test goes on.
+    pub fn wait(&self, port: u16) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    }
+
+    /// Panics.
+    pub fn fail(&mut self) {
+        panic!("no such luck")
     }
 }
 
@@ -109,11 +82,11 @@ fn objects_live_in_the_server(method: StartMethod) {
     let bank = bank(method);
     assert_ne!(bank.pid(), Some(std::process::id()));
     let account = bank.create::<Account>((5,)).unwrap();
-    assert_eq!(account.0.call::<_, i64>(DEPOSIT, &(10_i64,)).unwrap(), 15);
+    assert_eq!(account.deposit(10).unwrap(), 15);
     let treasury: AccountProxy = bank.get("treasury").unwrap();
-    assert_eq!(treasury.0.call::<_, i64>(DEPOSIT, &(-1_i64,)).unwrap(), 999);
+    assert_eq!(treasury.deposit(-1).unwrap(), 999);
     let same: AccountProxy = bank.get("treasury").unwrap();
-    assert_eq!(same.0.object(), treasury.0.object());
+    assert_eq!(same, treasury);
     assert_eq!(bank.number_of_objects().unwrap(), 2);
     drop(account);
     assert_eq!(bank.number_of_objects().unwrap(), 1, "an object goes with its last proxy");
@@ -127,13 +100,15 @@ fn mistakes_are_told(method: StartMethod) {
     assert!(matches!(&refused, Refusal::Construct { reason } if reason == "nobody begins with debts"), "{refused}");
     let account = bank.create::<Account>((0,)).unwrap();
     let unknown = MethodName { name: "Account::unknown", signature: 77 };
-    assert!(matches!(refusal(account.0.call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
-    let wrong = refusal(account.0.call::<_, i64>(DEPOSIT, &("a text".to_string(),)));
+    assert!(matches!(refusal(account.as_raw().call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
+    let deposit = Account::methods().into_iter().find(|method| method.name == "deposit").unwrap();
+    let deposit = MethodName { name: "Account::deposit", signature: deposit.signature };
+    let wrong = refusal(account.as_raw().call::<_, i64>(deposit, &("a text".to_string(),)));
     assert!(matches!(wrong, Refusal::Arguments { .. }), "{wrong}");
-    let panicked = refusal(account.0.call::<_, ()>(FAIL, &()));
+    let panicked = refusal(account.fail());
     assert!(matches!(&panicked, Refusal::Panicked { message, .. } if message == "no such luck"), "{panicked}");
-    assert_eq!(refusal(account.0.call::<_, i64>(DEPOSIT, &(1_i64,))), Refusal::Poisoned);
-    bank.create::<Account>((0,)).unwrap().0.call::<_, i64>(DEPOSIT, &(1_i64,)).unwrap();
+    assert_eq!(refusal(account.deposit(1)), Refusal::Poisoned);
+    bank.create::<Account>((0,)).unwrap().deposit(1).unwrap();
 }
 
 fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
@@ -142,10 +117,10 @@ fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
     let gate = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = gate.local_addr().unwrap().port();
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| slow.0.call::<_, ()>(WAIT, &(port,)));
+        let waits = scope.spawn(|| slow.wait(port));
         let (guest, _) = gate.accept().unwrap();
         for _ in 0..100 {
-            other.0.call::<_, i64>(DEPOSIT, &(1_i64,)).unwrap();
+            other.deposit(1).unwrap();
         }
         assert!(!waits.is_finished());
         drop(guest);
