@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::dict::keys_of;
 pub use self::dict::{DictIter, DictProxy, ITEMS_A_BATCH};
 pub use self::lock::{LockProxy, LockProxyGuard};
-pub use self::queue::QueueProxy;
+pub use self::queue::{JoinableQueueProxy, QueueProxy};
 pub use self::waiting::WAITING_MAX;
 use crate::error::Refusal;
 use crate::host::{Access, Host, Hosting};

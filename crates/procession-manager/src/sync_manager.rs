@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{CallError, ManagerError, Refusal};
 use crate::manager::BaseManager;
 use crate::server::asks;
-use crate::stock::{DictProxy, LockProxy, QueueProxy, Stock, keys_of};
+use crate::stock::{DictProxy, JoinableQueueProxy, LockProxy, QueueProxy, Stock, keys_of};
 
 /// A manager that makes dictionaries, queues and locks; and whatever was registered, as it is a [`BaseManager`] otherwise.
 ///
@@ -60,7 +60,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<QueueProxy<T>, CallError> {
-        self.0.make(Stock::Queue, &None::<u64>)
+        self.0.make(Stock::Queue, &(None::<u64>, false))
     }
 
     /// Makes a queue of so many items at most, 1 at least.
@@ -71,7 +71,18 @@ impl SyncManager {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Queue, &Some(items.max(1) as u64))
+        self.0.make(Stock::Queue, &(Some(items.max(1) as u64), false))
+    }
+
+    /// Makes a queue whose items are to be done as well as taken.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn joinable_queue<T>(&self) -> Result<JoinableQueueProxy<T>, CallError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.0.make(Stock::Queue, &(None::<u64>, true))
     }
 
     /// Makes a lock.

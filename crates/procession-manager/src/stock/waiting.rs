@@ -51,6 +51,10 @@ impl<W> Waiting<W> {
         self.0.pop_front()
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Forgets a call that is not wanted any more.
     pub(crate) fn abandon(&mut self, call: (u64, u64)) {
         self.0.retain(|waiter| waiter.caller.call() != Some(call));
