@@ -355,6 +355,16 @@ mod tests {
     }
 
     #[test]
+    fn documentation_goes_to_the_proxy_and_its_links_go_on_working() {
+        let block = "impl m::Table { /// Undoes [`Self::put`], or [`Self::LAST`].\n pub fn take(&self) {} pub fn put(&self) {} }";
+        let text = expand(quote!(crate = home), block.parse().unwrap()).to_string();
+        assert!(text.contains("Undoes [`Self::put`], or [`Self::LAST`]."), "{text}");
+        assert!(text.contains("Undoes [`Self::put`], or [`m::Table::LAST`]."), "{text}");
+        assert!(text.contains("# Errors"), "{text}");
+        assert!(text.contains("Calls `put` of the object."), "{text}");
+    }
+
+    #[test]
     fn a_signature_is_of_what_callers_see() {
         let hash = |function: &str| signature::of(&syn::parse_str::<syn::ImplItemFn>(function).unwrap().sig);
         let one = hash("pub fn get(&self, key: &str) -> Option<u8> {}");
