@@ -97,17 +97,19 @@ pub(crate) enum Request {
     Call { call: u64, object: ObjectId, method: u64, arguments: Vec<Packed> },
     /// Has let go of references: of each object so many.
     Drop(Vec<(ObjectId, u32)>),
+    /// Has sent a reference on to somebody who is not connected, or not known: this is the number of the ticket.
+    Ticket { ticket: u64, object: ObjectId },
     /// Has received what this call returned.
-    Acknowledge { call: u64 },
+    Acknowledge { call: u64, object: ObjectId },
     /// Does not wait any more for what this call returns.
-    Abandon { call: u64 },
+    Abandon { call: u64, object: ObjectId },
 }
 
 /// A server's frame.
 #[derive(Debug)]
 pub(crate) enum Response {
-    /// What a call has returned.
-    Return { call: u64, results: Vec<Packed> },
+    /// What a call has returned; if it `is_claimed`, the client is to say that it has it, or else it is given to somebody else.
+    Return { call: u64, is_claimed: bool, results: Vec<Packed> },
     /// Why it has not; a [`Refusal`](crate::Refusal), written as a value.
     Refuse { call: u64, refusal: Vec<u8> },
 }
@@ -126,6 +128,8 @@ mod kind {
     pub(super) const ABANDON: u8 = 4;
     pub(super) const RETURN: u8 = 5;
     pub(super) const REFUSE: u8 = 6;
+    pub(super) const TICKET: u8 = 7;
+    pub(super) const CLAIM: u8 = 8;
 }
 
 impl Request {
@@ -134,8 +138,7 @@ impl Request {
         let bytes = &mut frame.bytes;
         match self {
             Self::Call { call, object, method, arguments } => {
-                head(bytes, kind::CALL, call);
-                bytes.extend_from_slice(&object.to_bytes());
+                about(bytes, kind::CALL, call, object);
                 bytes.extend_from_slice(&method.to_le_bytes());
                 write_values(&mut frame, arguments);
             }
@@ -146,8 +149,9 @@ impl Request {
                     bytes.extend_from_slice(&count.to_le_bytes());
                 }
             }
-            Self::Acknowledge { call } => head(bytes, kind::ACKNOWLEDGE, call),
-            Self::Abandon { call } => head(bytes, kind::ABANDON, call),
+            Self::Ticket { ticket, object } => about(bytes, kind::TICKET, ticket, object),
+            Self::Acknowledge { call, object } => about(bytes, kind::ACKNOWLEDGE, call, object),
+            Self::Abandon { call, object } => about(bytes, kind::ABANDON, call, object),
         }
         frame
     }
@@ -160,8 +164,9 @@ impl Request {
                 Self::Call { call, object, method, arguments: reader.values()? }
             }
             kind::DROP => Self::Drop(reader.drops()?),
-            kind::ACKNOWLEDGE => Self::Acknowledge { call: reader.u64()? },
-            kind::ABANDON => Self::Abandon { call: reader.u64()? },
+            kind::TICKET => Self::Ticket { ticket: reader.u64()?, object: reader.object()? },
+            kind::ACKNOWLEDGE => Self::Acknowledge { call: reader.u64()?, object: reader.object()? },
+            kind::ABANDON => Self::Abandon { call: reader.u64()?, object: reader.object()? },
             _ => return Err(Malformed("a request of no known kind")),
         };
         reader.finish().map(|()| request)
@@ -172,8 +177,8 @@ impl Response {
     pub(crate) fn write(self) -> Frame {
         let mut frame = Frame::default();
         match self {
-            Self::Return { call, results } => {
-                head(&mut frame.bytes, kind::RETURN, call);
+            Self::Return { call, is_claimed, results } => {
+                head(&mut frame.bytes, if is_claimed { kind::CLAIM } else { kind::RETURN }, call);
                 write_values(&mut frame, results);
             }
             Self::Refuse { call, refusal } => {
@@ -187,7 +192,10 @@ impl Response {
     pub(crate) fn read(frame: Frame) -> Result<Self, Malformed> {
         let mut reader = Reader { rest: &frame.bytes, descriptors: frame.descriptors.into_iter() };
         let response = match reader.byte()? {
-            kind::RETURN => Self::Return { call: reader.u64()?, results: reader.values()? },
+            kind @ (kind::RETURN | kind::CLAIM) => {
+                let (call, is_claimed) = (reader.u64()?, kind == kind::CLAIM);
+                Self::Return { call, is_claimed, results: reader.values()? }
+            }
             kind::REFUSE => {
                 let call = reader.u64()?;
                 let refusal = std::mem::take(&mut reader.rest).to_vec();
@@ -202,6 +210,11 @@ impl Response {
 fn head(bytes: &mut Vec<u8>, kind: u8, call: u64) {
     bytes.push(kind);
     bytes.extend_from_slice(&call.to_le_bytes());
+}
+
+fn about(bytes: &mut Vec<u8>, kind: u8, number: u64, object: ObjectId) {
+    head(bytes, kind, number);
+    bytes.extend_from_slice(&object.to_bytes());
 }
 
 /// Each value: how many bytes, descriptors and references it has, the references, the bytes.

@@ -61,9 +61,9 @@ impl Ask {
         Taken::of(self.server, value).map(|taken| vec![taken])
     }
 
-    /// Whose call it is; none if it comes from within the server.
-    pub(crate) fn client(&self) -> Option<u64> {
-        self.caller.as_ref().and_then(Caller::client)
+    /// Whose call it is, by the client's number and the call's; none if it comes from within the server.
+    pub(crate) fn call(&self) -> Option<(u64, u64)> {
+        self.caller.as_ref().and_then(Caller::call)
     }
 
     /// Whom the object keeps, to answer later.
@@ -105,6 +105,9 @@ pub(crate) trait Object: Send + Sync + 'static {
     /// Calls one that runs alone.
     fn write(&mut self, method: MethodOf<Self>, ask: &mut Ask) -> Step;
 
+    /// A client has what a call, by its number and the call's, gave it; or does not want it any more.
+    fn settle(&mut self, _call: (u64, u64), _is_received: bool, _answers: &mut Vec<(Caller, Answer)>) {}
+
     /// Gives up what a client has here that is gone.
     fn part(&mut self, _client: u64, _answers: &mut Vec<(Caller, Answer)>) {}
 
@@ -124,6 +127,9 @@ pub(crate) trait Hosting: Send + Sync {
     /// Runs a call, now or as soon as those before it are done.
     fn call(&self, method: u64, arguments: Vec<Given>, caller: Caller) -> Option<Instant>;
 
+    /// A client has the answer to a call, or does not want it any more.
+    fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant>;
+
     /// A client is gone.
     fn part(&self, client: u64) -> Option<Instant>;
 
@@ -134,7 +140,7 @@ pub(crate) trait Hosting: Send + Sync {
 /// A value, and who uses it.
 pub(crate) struct Host<T: Object> {
     kind: T::Kind,
-    /// Never waited for: the line says who may have it.
+    /// Not waited for by calls: the line says who may have it.
     value: RwLock<T>,
     line: Mutex<Line<MethodOf<T>>>,
 }
@@ -160,6 +166,7 @@ struct Pending<M> {
 
 enum What<M> {
     Call(M, Vec<Given>, Caller),
+    Settle((u64, u64), bool),
     Part(u64),
     Tick(Instant),
 }
@@ -168,6 +175,16 @@ impl<T: Object> Host<T> {
     pub(crate) fn new(kind: T::Kind, value: T) -> Self {
         let line = Line { users: Users::None, waiting: VecDeque::new(), is_poisoned: false };
         Self { kind, value: RwLock::new(value), line: Mutex::new(line) }
+    }
+
+    /// Looks at the value, past the line.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.value.read())
+    }
+
+    /// Changes the value, past the line.
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.value.write())
     }
 
     /// Does it, or has it done by whoever uses the value now.
@@ -200,6 +217,10 @@ impl<T: Object> Host<T> {
         let mut answers = Vec::new();
         let (method, arguments, caller) = match what {
             What::Call(method, arguments, caller) => (method, arguments, caller),
+            What::Settle(call, is_received) => {
+                self.value.write().settle(call, is_received, &mut answers);
+                return Done { answers, ..Done::default() };
+            }
             What::Part(client) => {
                 self.value.write().part(client, &mut answers);
                 return Done { answers, ..Done::default() };
@@ -256,6 +277,10 @@ impl<T: Object> Hosting for Host<T> {
             caller.give(Err(Refusal::NoMethod { object, method }));
         }
         None
+    }
+
+    fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant> {
+        self.submit(Pending { access: Access::Exclusive, what: What::Settle(call, is_received) })
     }
 
     fn part(&self, client: u64) -> Option<Instant> {

@@ -10,7 +10,7 @@
 
 extern crate self as procession_manager; // What `#[shared]` writes calls this crate by its name, also in here.
 
-mod data; // Values without a type.
+pub mod data; // Values without a type.
 #[doc(hidden)] // Called by what `#[shared]` writes, and not meant for anybody else.
 pub mod derived;
 mod error;
@@ -19,26 +19,32 @@ mod identity; // What objects and servers are called.
 mod frame; // What clients and servers say to each other. Pure.
 mod scope; // What one value refers to.
 
-mod host; // and whose calls run when.
-mod server;
+mod hosted;
 mod shared; // Users' types as objects,
-mod stock; // those that every manager has,
 
-mod link; // A process's connection to a server,
-mod proxy;
-mod remote; // what it refers to there, // and each reference.
+mod stock; // Those that every manager has.
+
+mod host; // Which calls of an object run when.
+mod server;
+
+mod link; // A process's connection to a server.
+mod remote; // What it refers to there.
+
+mod proxy; // Each reference,
+mod travel; // also on its way.
 
 mod manager;
 mod sync_manager;
 
-pub use crate::data::Data;
+pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
+pub use crate::hosted::Hosted;
 pub use crate::identity::ObjectId;
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
-pub use crate::server::{CLIENTS_MAX, THREADS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
+pub use crate::server::{CLIENTS_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::stock::{DictIter, DictProxy, ITEMS_A_BATCH, LockProxy, LockProxyGuard, QueueProxy, WAITING_MAX};
 pub use crate::sync_manager::SyncManager;

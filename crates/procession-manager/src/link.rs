@@ -15,8 +15,13 @@ use procession_sys::{Deadline, Origin};
 use crate::frame::{Frame, Request, Response};
 use crate::identity::ObjectId;
 
+/// How long the server may be slow to be told something.
+const TELL_TIME: Duration = Duration::from_secs(10);
+
 /// A connection to a server.
 pub(crate) struct Link {
+    /// What the server calls this client.
+    pub(crate) client: u64,
     connection: Connection<Frame, Frame>,
     origin: Origin,
     calls: AtomicU64,
@@ -50,8 +55,8 @@ pub(crate) enum Unanswered {
 }
 
 impl Link {
-    pub(crate) fn new(connection: Connection<Frame, Frame>) -> Self {
-        Self { connection, origin: Origin::here(), calls: AtomicU64::new(1), state: Mutex::default() }
+    pub(crate) fn new(connection: Connection<Frame, Frame>, client: u64) -> Self {
+        Self { client, connection, origin: Origin::here(), calls: AtomicU64::new(1), state: Mutex::default() }
     }
 
     /// False in a forked copy of the process that connected.
@@ -67,7 +72,7 @@ impl Link {
         arguments: Vec<crate::frame::Packed>,
         deadline: Deadline,
     ) -> Result<Response, Unanswered> {
-        let call = self.calls.fetch_add(1, Ordering::Relaxed);
+        let call = self.next_number();
         let frame = Request::Call { call, object, method, arguments }.write();
         self.begin_waiting(call)?;
         if let Err(error) = self.send(&frame, deadline) {
@@ -75,16 +80,29 @@ impl Link {
             return Err(error);
         }
         let answer = self.wait(call, deadline);
-        if matches!(answer, Err(Unanswered::Late)) {
-            // The server is told, so that what it would have given is not lost; if it cannot be told it is gone.
-            let _ = self.connection.try_send(&Request::Abandon { call }.write());
-        }
+        // What the server hands out is not lost, whatever becomes of this call; if the server cannot be told it is gone.
+        let told = match answer {
+            Ok(Response::Return { is_claimed: true, .. }) => Some(Request::Acknowledge { call, object }),
+            Err(Unanswered::Late) => Some(Request::Abandon { call, object }),
+            _ => None,
+        };
+        let _ = told.is_none_or(|told| self.tell_surely(told));
         answer
     }
 
     /// Tells the server something that has no answer; false if that cannot go now.
     pub(crate) fn tell(&self, request: Request) -> bool {
         self.connection.try_send(&request.write()).is_ok()
+    }
+
+    /// The same, and waits for a moment if it must; false if the server is gone, or takes nothing.
+    pub(crate) fn tell_surely(&self, request: Request) -> bool {
+        self.connection.send_timeout(&request.write(), TELL_TIME).is_ok()
+    }
+
+    /// A number that this client has not used yet.
+    pub(crate) fn next_number(&self) -> u64 {
+        self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
     fn begin_waiting(&self, call: u64) -> Result<(), Unanswered> {

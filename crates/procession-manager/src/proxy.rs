@@ -13,7 +13,8 @@ use crate::error::CallError;
 use crate::identity::ObjectId;
 use crate::remote::Remote;
 use crate::scope;
-use crate::server::{Entry, Given, Taken};
+use crate::server::{self, Entry, Given, Taken};
+use crate::travel::{self, Traveling};
 
 /// What every proxy has.
 ///
@@ -190,18 +191,42 @@ impl fmt::Debug for RawProxy {
     }
 }
 
+/// How a reference is written.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    /// In a call to its server, or in what that returns.
+    Within(ObjectId),
+    /// Anywhere else.
+    Traveling(Traveling),
+}
+
 impl Serialize for RawProxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match scope::refer(self).map_err(ser::Error::custom)? {
-            true => self.object.serialize(serializer),
-            false => Err(ser::Error::custom("a proxy goes to its server's objects only, so far")),
+        if scope::refer(self).map_err(ser::Error::custom)? {
+            return Written::Within(self.object).serialize(serializer);
         }
+        let traveling = match &self.home {
+            Home::Remote(remote) => remote.send_off(self.object),
+            Home::Local(entry) => entry.send_off(),
+        };
+        let cannot = |error| ser::Error::custom(format!("a proxy cannot be sent: {error}"));
+        Written::Traveling(traveling.map_err(cannot)?).serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for RawProxy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = ObjectId::deserialize(deserializer)?;
-        scope::claim(object).ok_or_else(|| de::Error::custom(format!("object {object} was not sent with it")))
+        let traveling = match Written::deserialize(deserializer)? {
+            Written::Within(object) => {
+                let missing = || de::Error::custom(format!("object {object} was not sent with it"));
+                return scope::claim(object).ok_or_else(missing);
+            }
+            Written::Traveling(traveling) => traveling,
+        };
+        if let Some(entry) = server::redeem_here(&traveling) {
+            return Ok(Self::local(entry.map_err(de::Error::custom)?));
+        }
+        let remote = travel::remote_of(&traveling).map_err(de::Error::custom)?;
+        remote.receive(&traveling).map_err(de::Error::custom)
     }
 }

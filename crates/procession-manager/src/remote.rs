@@ -19,7 +19,9 @@ use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
 use crate::link::{Link, Unanswered};
 use crate::proxy::{MethodName, RawProxy};
+use crate::scope;
 use crate::server::{Given, asks};
+use crate::travel::{self, Ticket, Traveling};
 
 /// How long a server that has accepted a connection may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -37,6 +39,8 @@ pub(crate) struct Hello {
 pub(crate) struct Welcome {
     pub(crate) server: ObjectId,
     pub(crate) is_same_image: bool,
+    /// The client's number.
+    pub(crate) client: u64,
 }
 
 /// What is needed to connect.
@@ -75,11 +79,37 @@ impl Remote {
     pub(crate) fn connect(place: Place) -> Result<Arc<Self>, ManagerError> {
         let (link, welcome) = meet(&place)?;
         let link = Mutex::new(Arc::new(link));
-        Ok(Arc::new(Self { server: welcome.server, place, link, held: Mutex::default() }))
+        let remote = Arc::new(Self { server: welcome.server, place, link, held: Mutex::default() });
+        travel::note(&remote);
+        Ok(remote)
     }
 
     pub(crate) fn address(&self) -> &Address {
         &self.place.address
+    }
+
+    pub(crate) fn key(&self) -> Option<&AuthKey> {
+        self.place.key.as_ref()
+    }
+
+    /// A reference that is about to be sent to somebody, of which the server is told first.
+    pub(crate) fn send_off(&self, object: ObjectId) -> Result<Traveling, String> {
+        let link = self.link()?;
+        let number = link.next_number();
+        if !link.tell_surely(Request::Ticket { ticket: number, object }) {
+            return Err("the server is gone, or takes nothing".to_owned());
+        }
+        let ticket = Ticket { client: link.client, number };
+        Ok(Traveling { server: self.server, address: self.place.address.clone(), object, ticket })
+    }
+
+    /// The reference that somebody has sent.
+    pub(crate) fn receive(self: &Arc<Self>, traveling: &Traveling) -> Result<RawProxy, CallError> {
+        let method = asks::REDEEM;
+        let packed = scope::pack(self.server, &(traveling.object, traveling.ticket));
+        let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
+        let given = Given { message: Some(message), references };
+        self.call(ObjectId::SERVER, method, vec![given])?.pop().unwrap_or_default().result(method)
     }
 
     /// The connection. A forked child makes one of its own, and tells the server what it refers to.
@@ -220,7 +250,7 @@ fn meet(place: &Place) -> Result<(Link, Welcome), ManagerError> {
         builder.connect().map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
     let greeted =
         greet(&connection).map_err(|reason| ManagerError::NoManager { address: address.to_string(), reason })?;
-    Ok((Link::new(connection), greeted))
+    Ok((Link::new(connection, greeted.client), greeted))
 }
 
 fn greet(connection: &Connection<Frame, Frame>) -> Result<Welcome, String> {

@@ -6,6 +6,7 @@ mod client;
 mod entry;
 mod registry;
 mod seat;
+mod tickets;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap};
@@ -24,7 +25,10 @@ pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
+pub(crate) use self::seat::own_server;
 pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
+use self::tickets::Tickets;
+pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
 use crate::error::{CallError, ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
@@ -32,6 +36,7 @@ use crate::identity::ObjectId;
 use crate::proxy::{MethodName, RawProxy};
 use crate::scope;
 use crate::stock::Stock;
+use crate::travel::{Ticket, Traveling};
 
 /// A value that a server has been given, with what it refers to.
 #[derive(Debug, Default)]
@@ -86,6 +91,12 @@ impl Taken {
     }
 }
 
+/// The object of a reference that has come to the process which is its server; none in any other.
+pub(crate) fn redeem_here(traveling: &Traveling) -> Option<Result<Arc<Entry>, Refusal>> {
+    let server = own_server().filter(|server| server.id == traveling.server)?;
+    Some(server.redeem(traveling.object, traveling.ticket))
+}
+
 /// What clients may ask the server itself.
 pub(crate) mod asks {
     use crate::proxy::MethodName;
@@ -93,6 +104,7 @@ pub(crate) mod asks {
     pub(crate) const CREATE: MethodName = MethodName::internal("create");
     pub(crate) const MAKE: MethodName = MethodName::internal("make");
     pub(crate) const GET: MethodName = MethodName::internal("get");
+    pub(crate) const REDEEM: MethodName = MethodName::internal("redeem");
     pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
     pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
     pub(crate) const OBJECTS: MethodName = MethodName::internal("number_of_objects");
@@ -111,6 +123,7 @@ pub(crate) struct Server {
     image: String,
     timers: Mutex<BinaryHeap<Reverse<(Instant, ObjectId)>>>,
     is_ending: AtomicBool,
+    tickets: Tickets,
     seat: Seat,
 }
 
@@ -129,6 +142,7 @@ impl Server {
             image: procession_boot::ImageId::own().map(ToString::to_string).unwrap_or_default(),
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
+            tickets: Tickets::default(),
             seat,
         }))
     }
@@ -172,6 +186,9 @@ impl Server {
             }
             timers.pop();
             drop(timers);
+            if object == ObjectId::SERVER {
+                self.tickets.tick(now);
+            }
             if let Ok(entry) = self.find(object) {
                 entry.tick(now);
             }
@@ -194,7 +211,9 @@ impl Server {
                 }
             }
             Request::Drop(drops) => client.let_go(&drops),
-            Request::Acknowledge { .. } | Request::Abandon { .. } => {}
+            Request::Ticket { ticket, object } => self.send_off(client, ticket, object),
+            Request::Acknowledge { call, object } => self.settle(object, (client.number(), call), true),
+            Request::Abandon { call, object } => self.settle(object, (client.number(), call), false),
         }
     }
 
@@ -202,6 +221,13 @@ impl Server {
         match self.find(object) {
             Ok(entry) => entry.call(method, arguments, caller),
             Err(refusal) => caller.give(Err(refusal)),
+        }
+    }
+
+    /// A client has the answer to a call, or does not want it any more.
+    fn settle(&self, object: ObjectId, call: (u64, u64), is_received: bool) {
+        if let Ok(entry) = self.find(object) {
+            entry.settle(call, is_received);
         }
     }
 
@@ -223,6 +249,10 @@ impl Server {
             next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next())?))
         } else if method == asks::GET.signature {
             next().read::<String>().and_then(|name| self.single(&name))
+        } else if method == asks::REDEEM.signature {
+            next()
+                .read::<(ObjectId, Ticket)>()
+                .and_then(|(object, ticket)| Taken::of(self.id, &RawProxy::local(self.redeem(object, ticket)?)))
         } else if method == asks::ATTACH.signature {
             next().read::<Vec<ObjectId>>().and_then(|objects| self.attach(client, objects))
         } else if method == asks::OBJECTS.signature {
@@ -234,6 +264,28 @@ impl Server {
             Err(Refusal::NoMethod { object: "server".into(), method: format!("{method:016x}") })
         };
         caller.give(answer.map(|taken| vec![taken]));
+    }
+
+    /// A client sends a reference to somebody.
+    fn send_off(&self, client: &Client, number: u64, object: ObjectId) {
+        let ticket = Ticket { client: client.number(), number };
+        let Ok(entry) = self.find(object) else { return };
+        if !self.tickets.issue(ticket, entry) {
+            tracing::warn!(
+                client = client.hello.pid,
+                limit = TICKETS_MAX,
+                "a proxy that was sent holds nothing, as there are so many"
+            );
+        }
+    }
+
+    /// Somebody has received a reference.
+    fn redeem(&self, object: ObjectId, ticket: Ticket) -> Result<Arc<Entry>, Refusal> {
+        let is_sender_there = self.clients.lock().contains_key(&ticket.client);
+        self.tickets
+            .redeem(ticket, is_sender_there)
+            .filter(|entry| entry.id() == object)
+            .map_or_else(|| self.find(object), Ok)
     }
 
     fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
@@ -275,6 +327,9 @@ impl Server {
     fn farewell(&self, client: &Client) {
         self.clients.lock().remove(&client.number());
         client.let_all_go();
+        if let Some(until) = self.tickets.part(client.number()) {
+            self.timers.lock().push(Reverse((until, ObjectId::SERVER)));
+        }
         let objects: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
         objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));
     }

@@ -7,11 +7,14 @@ use std::time::Duration;
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, Call, CallError, Construct, DictProxy, LockProxy, Method, MethodName, Proxy, QueueProxy, RawProxy,
-    Refusal, Run, Shared, SyncManager,
+    BaseManager, CallError, DictProxy, LockProxy, ManagerError, MethodName, Proxy, QueueProxy, Refusal, Shared,
+    SyncManager, shared,
 };
 use procession_wire::Fault;
 use serde::{Deserialize, Serialize};
+
+/// Ten times what a dead process may cost until others know.
+const SOON: Duration = Duration::from_secs(10);
 
 fn methods() -> Vec<(&'static str, StartMethod)> {
     StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
@@ -39,61 +42,34 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
     }
 }
 
-/// A shared type, written without the macro.
-#[derive(Serialize, Deserialize)]
-struct Account {
+/// A shared type.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Account {
     balance: i64,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct AccountProxy(RawProxy);
-
-impl Proxy for AccountProxy {
-    fn from_raw(raw: RawProxy) -> Self {
-        Self(raw)
-    }
-
-    fn as_raw(&self) -> &RawProxy {
-        &self.0
-    }
-}
-
-const DEPOSIT: MethodName = MethodName { name: "Account::deposit", signature: 1 };
-const WAIT: MethodName = MethodName { name: "Account::wait", signature: 2 };
-const FAIL: MethodName = MethodName { name: "Account::fail", signature: 3 };
-
-impl Shared for Account {
-    type Proxy = AccountProxy;
-
-    fn type_name() -> String {
-        "Account".into()
-    }
-
-    fn methods() -> Vec<Method<Self>> {
-        let deposit = |account: &mut Self, call: &mut Call<'_>| {
-            let (amount,): (i64,) = call.arguments()?;
-            account.balance += amount;
-            call.answer(&account.balance)
-        };
-        let wait = |_: &Self, call: &mut Call<'_>| {
-            let (port,): (u16,) = call.arguments()?;
-            let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-            let _ = std::io::Read::read(&mut stream, &mut [0]);
-            call.answer(&())
-        };
-        vec![
-            Method { name: "deposit", signature: DEPOSIT.signature, run: Run::Exclusive(deposit) },
-            Method { name: "wait", signature: WAIT.signature, run: Run::Shared(wait) },
-            Method { name: "fail", signature: FAIL.signature, run: Run::Exclusive(|_, _| panic!("no such luck")) },
-        ]
-    }
-}
-
-impl Construct for Account {
-    type Arguments = (i64,);
-
-    fn construct((balance,): (i64,)) -> Result<Self, Fault> {
+#[shared]
+impl Account {
+    /// Opens an account.
+    pub fn new(balance: i64) -> Result<Self, Fault> {
         if balance < 0 { Err(Fault::new("nobody begins with debts")) } else { Ok(Self { balance }) }
+    }
+
+    /// Adds something, and tells how much that makes.
+    pub fn deposit(&mut self, amount: i64) -> i64 {
+        self.balance += amount;
+        self.balance
+    }
+
+    /// Waits until the test goes on.
+    pub fn wait(&self, port: u16) {
+        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    }
+
+    /// Panics.
+    pub fn fail(&mut self) {
+        panic!("no such luck")
     }
 }
 
@@ -106,11 +82,11 @@ fn objects_live_in_the_server(method: StartMethod) {
     let bank = bank(method);
     assert_ne!(bank.pid(), Some(std::process::id()));
     let account = bank.create::<Account>((5,)).unwrap();
-    assert_eq!(account.0.call::<_, i64>(DEPOSIT, &(10_i64,)).unwrap(), 15);
+    assert_eq!(account.deposit(10).unwrap(), 15);
     let treasury: AccountProxy = bank.get("treasury").unwrap();
-    assert_eq!(treasury.0.call::<_, i64>(DEPOSIT, &(-1_i64,)).unwrap(), 999);
+    assert_eq!(treasury.deposit(-1).unwrap(), 999);
     let same: AccountProxy = bank.get("treasury").unwrap();
-    assert_eq!(same.0.object(), treasury.0.object());
+    assert_eq!(same, treasury);
     assert_eq!(bank.number_of_objects().unwrap(), 2);
     drop(account);
     assert_eq!(bank.number_of_objects().unwrap(), 1, "an object goes with its last proxy");
@@ -124,13 +100,15 @@ fn mistakes_are_told(method: StartMethod) {
     assert!(matches!(&refused, Refusal::Construct { reason } if reason == "nobody begins with debts"), "{refused}");
     let account = bank.create::<Account>((0,)).unwrap();
     let unknown = MethodName { name: "Account::unknown", signature: 77 };
-    assert!(matches!(refusal(account.0.call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
-    let wrong = refusal(account.0.call::<_, i64>(DEPOSIT, &("a text".to_string(),)));
+    assert!(matches!(refusal(account.as_raw().call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
+    let deposit = Account::methods().into_iter().find(|method| method.name == "deposit").unwrap();
+    let deposit = MethodName { name: "Account::deposit", signature: deposit.signature };
+    let wrong = refusal(account.as_raw().call::<_, i64>(deposit, &("a text".to_string(),)));
     assert!(matches!(wrong, Refusal::Arguments { .. }), "{wrong}");
-    let panicked = refusal(account.0.call::<_, ()>(FAIL, &()));
+    let panicked = refusal(account.fail());
     assert!(matches!(&panicked, Refusal::Panicked { message, .. } if message == "no such luck"), "{panicked}");
-    assert_eq!(refusal(account.0.call::<_, i64>(DEPOSIT, &(1_i64,))), Refusal::Poisoned);
-    bank.create::<Account>((0,)).unwrap().0.call::<_, i64>(DEPOSIT, &(1_i64,)).unwrap();
+    assert_eq!(refusal(account.deposit(1)), Refusal::Poisoned);
+    bank.create::<Account>((0,)).unwrap().deposit(1).unwrap();
 }
 
 fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
@@ -139,10 +117,10 @@ fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
     let gate = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = gate.local_addr().unwrap().port();
     std::thread::scope(|scope| {
-        let waits = scope.spawn(|| slow.0.call::<_, ()>(WAIT, &(port,)));
+        let waits = scope.spawn(|| slow.wait(port));
         let (guest, _) = gate.accept().unwrap();
         for _ in 0..100 {
-            other.0.call::<_, i64>(DEPOSIT, &(1_i64,)).unwrap();
+            other.deposit(1).unwrap();
         }
         assert!(!waits.is_finished());
         drop(guest);
@@ -254,6 +232,94 @@ fn a_killed_server_is_told_at_once(method: StartMethod) {
     assert!(matches!(queue.len(), Err(CallError::Disconnected { .. })));
 }
 
+fn children_use_proxies(method: StartMethod) {
+    let manager = manager(method);
+    let (queue, dict) = (manager.queue::<u64>().unwrap(), manager.dict::<String, u64>().unwrap());
+    let sums = |queue: QueueProxy<u64>, dict: DictProxy<String, u64>| {
+        let sum = (0..10).map(|_| queue.get().unwrap()).sum();
+        dict.insert("sum".into(), sum).unwrap();
+    };
+    let child = Context::new(method).start(sums, (queue.clone(), dict.clone())).unwrap();
+    (1..=10).for_each(|n| queue.put(&n).unwrap());
+    child.join().unwrap();
+    assert_eq!(dict.get(&"sum".into()).unwrap(), Some(55));
+    assert_eq!(manager.number_of_objects().unwrap(), 2);
+    drop((queue, dict));
+    await_objects(&manager, 0);
+}
+
+/// What clients had that are gone is let go soon, and not at once.
+fn await_objects(manager: &BaseManager, count: u64) {
+    let begun = std::time::Instant::now();
+    while manager.number_of_objects().unwrap() != count {
+        assert!(begun.elapsed() < SOON, "{} objects are left", manager.number_of_objects().unwrap());
+        std::thread::yield_now();
+    }
+}
+
+fn a_key_of_ones_own_goes_to_children(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).authkey(b"a key of its own");
+    let manager: SyncManager = builder.address("127.0.0.1:0").start().unwrap().into();
+    let queue = manager.queue::<u64>().unwrap();
+    let child = Context::new(method).start(|queue: QueueProxy<u64>| queue.put(&7).unwrap(), (queue.clone(),)).unwrap();
+    child.join().unwrap();
+    assert_eq!(queue.get().unwrap(), 7);
+    let wrong = BaseManager::connect(manager.address().clone(), b"another key");
+    assert!(matches!(wrong, Err(ManagerError::Connect { .. })), "{wrong:?}");
+}
+
+fn a_reference_on_its_way_keeps_its_object(method: StartMethod) {
+    let manager = manager(method);
+    let outer: QueueProxy<u64> = manager.queue().unwrap();
+    let (sender, receiver) = procession_ipc::pipe::<QueueProxy<u64>, ()>().unwrap();
+    let forwards = |outer: QueueProxy<u64>, to: procession_ipc::Connection<QueueProxy<u64>, ()>| {
+        outer.put(&1).unwrap();
+        to.send(&outer).unwrap();
+    };
+    let child = Context::new(method).start(forwards, (outer.clone(), sender)).unwrap();
+    drop(outer);
+    child.join().unwrap();
+    assert_eq!(manager.number_of_objects().unwrap(), 1, "nobody has it but the message");
+    let outer = receiver.recv().unwrap();
+    assert_eq!(outer.get().unwrap(), 1);
+    drop(outer);
+    await_objects(&manager, 0);
+}
+
+fn a_killed_client_gives_back_what_it_had(method: StartMethod) {
+    let manager = manager(method);
+    let (lock, queue) = (manager.lock().unwrap(), manager.queue::<u64>().unwrap());
+    let told = manager.queue::<u64>().unwrap();
+    let holds = |lock: LockProxy, queue: QueueProxy<u64>, told: QueueProxy<u64>| {
+        let _guard = lock.lock().unwrap();
+        told.put(&1).unwrap();
+        let _ = queue.get();
+    };
+    let child = Context::new(method).start(holds, (lock.clone(), queue.clone(), told.clone())).unwrap();
+    told.get().unwrap();
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| lock.lock_timeout(SOON).map(|guard| guard.owner_died()));
+        child.kill().unwrap();
+        assert!(waits.join().unwrap().unwrap(), "the next one is told that the holder died");
+    });
+    queue.put(&5).unwrap();
+    assert_eq!(queue.get_timeout(SOON).unwrap(), 5, "nothing is given to the dead");
+    let _ = child.join();
+}
+
+fn a_call_that_is_given_up_loses_nothing(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).call_timeout(Duration::from_millis(50));
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (queue, lock) = (manager.queue::<u64>().unwrap(), manager.lock().unwrap());
+    assert!(matches!(queue.get(), Err(CallError::TimedOut { .. })));
+    queue.put(&1).unwrap();
+    assert_eq!(queue.try_get().unwrap(), 1);
+    let guard = lock.lock().unwrap();
+    assert!(matches!(lock.lock(), Err(CallError::TimedOut { .. })));
+    drop(guard);
+    drop(lock.try_lock().unwrap());
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
@@ -266,5 +332,10 @@ procession_testkit::main! {
         a_lock_is_one_processs,
         proxies_live_in_objects,
         a_killed_server_is_told_at_once,
+        children_use_proxies,
+        a_key_of_ones_own_goes_to_children,
+        a_reference_on_its_way_keeps_its_object,
+        a_killed_client_gives_back_what_it_had,
+        a_call_that_is_given_up_loses_nothing,
     ];
 }

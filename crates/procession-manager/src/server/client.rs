@@ -148,11 +148,13 @@ impl Client {
         outbox.is_sent = false;
     }
 
-    fn answer(self: &Arc<Self>, call: u64, answer: Answer) {
+    fn answer(self: &Arc<Self>, call: u64, is_claimed: bool, answer: Answer) {
         let response = match answer {
-            Ok(results) => {
-                Response::Return { call, results: results.into_iter().map(|taken| self.pack(taken)).collect() }
-            }
+            Ok(results) => Response::Return {
+                call,
+                is_claimed,
+                results: results.into_iter().map(|taken| self.pack(taken)).collect(),
+            },
             Err(refusal) => refused(call, &refusal),
         };
         if !self.send(response.write()) {
@@ -180,8 +182,8 @@ fn refused(call: u64, refusal: &Refusal) -> Response {
 /// Who is to be told what a call returns.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    /// A client.
-    Client(Arc<Client>, u64),
+    /// A client, its call, and whether it is to say that it has the answer.
+    Client(Arc<Client>, u64, bool),
     /// A thread of the server itself.
     Here(ObjectId, Arc<Reply>),
 }
@@ -207,7 +209,7 @@ impl Reply {
 
 impl Caller {
     pub(super) fn of_client(client: &Arc<Client>, call: u64) -> Self {
-        Self::Client(Arc::clone(client), call)
+        Self::Client(Arc::clone(client), call, false)
     }
 
     pub(super) fn here(server: ObjectId) -> (Self, Arc<Reply>) {
@@ -218,7 +220,7 @@ impl Caller {
     /// The server whose object is called.
     pub(crate) fn server(&self) -> ObjectId {
         match self {
-            Self::Client(client, _) => client.server(),
+            Self::Client(client, ..) => client.server(),
             Self::Here(server, _) => *server,
         }
     }
@@ -226,14 +228,30 @@ impl Caller {
     /// The client's number; none within the server.
     pub(crate) fn client(&self) -> Option<u64> {
         match self {
-            Self::Client(client, _) => Some(client.number()),
+            Self::Client(client, ..) => Some(client.number()),
             Self::Here(..) => None,
+        }
+    }
+
+    /// The client's number and its call's; none within the server.
+    pub(crate) fn call(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Client(client, call, _) => Some((client.number(), *call)),
+            Self::Here(..) => None,
+        }
+    }
+
+    /// Gives something that is the client's only when it says that it has it.
+    pub(crate) fn claiming(self) -> Self {
+        match self {
+            Self::Client(client, call, _) => Self::Client(client, call, true),
+            here @ Self::Here(..) => here,
         }
     }
 
     pub(crate) fn give(self, answer: Answer) {
         match self {
-            Self::Client(client, call) => client.answer(call, answer),
+            Self::Client(client, call, is_claimed) => client.answer(call, is_claimed, answer),
             Self::Here(_, reply) => {
                 *reply.answer.lock() = Some(answer);
                 reply.told.notify_one();

@@ -11,6 +11,7 @@ use crate::error::CallError;
 use crate::host::Hosting;
 use crate::identity::ObjectId;
 use crate::proxy::MethodName;
+use crate::travel::Traveling;
 
 /// An object.
 pub(crate) struct Entry {
@@ -38,6 +39,12 @@ impl Entry {
         self.wake_at(wake);
     }
 
+    /// A client has the answer to a call, or does not want it any more.
+    pub(super) fn settle(self: &Arc<Self>, call: (u64, u64), is_received: bool) {
+        let wake = self.host.settle(call, is_received);
+        self.wake_at(wake);
+    }
+
     /// A client is gone.
     pub(super) fn part(self: &Arc<Self>, client: u64) {
         let wake = self.host.part(client);
@@ -54,6 +61,13 @@ impl Entry {
         if let Some((wake, server)) = wake.zip(self.server.upgrade()) {
             server.wake_at(wake, self);
         }
+    }
+
+    /// A reference that is about to be sent to somebody.
+    pub(crate) fn send_off(self: &Arc<Self>) -> Result<Traveling, String> {
+        let server = self.server.upgrade().ok_or("its server has ended")?;
+        let ticket = server.tickets.issue_own(self);
+        Ok(Traveling { server: server.id, address: server.listener.address().clone(), object: self.id, ticket })
     }
 
     /// A call from within the server's own process.

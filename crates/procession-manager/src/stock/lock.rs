@@ -31,15 +31,16 @@ pub(crate) struct Lock {
 
 #[derive(Debug)]
 struct Holder {
-    client: Option<u64>,
+    /// The client and its call; none within the server.
+    call: Option<(u64, u64)>,
     acquired: u64,
 }
 
 impl Lock {
     /// Gives it to somebody, who is told which acquisition that is, and whether the last holder has died.
-    fn give(&mut self, client: Option<u64>, server: crate::ObjectId) -> Answer {
+    fn give(&mut self, call: Option<(u64, u64)>, server: crate::ObjectId) -> Answer {
         self.acquired += 1;
-        self.holder = Some(Holder { client, acquired: self.acquired });
+        self.holder = Some(Holder { call, acquired: self.acquired });
         let told = (self.acquired, std::mem::take(&mut self.has_died));
         Taken::of(server, &told).map(|taken| vec![taken])
     }
@@ -52,7 +53,7 @@ impl Lock {
         if self.holder.is_some() {
             return self.waiting.join(ask, (), patience);
         }
-        Step::Done(self.give(ask.client(), ask.server))
+        Step::Done(self.give(ask.call(), ask.server))
     }
 
     fn release(&mut self, ask: &mut Ask) -> Answer {
@@ -66,7 +67,7 @@ impl Lock {
 
     fn pass_on(&mut self, answers: &mut Vec<(Caller, Answer)>) {
         if let Some(next) = self.waiting.first() {
-            let answer = self.give(next.caller.client(), next.caller.server());
+            let answer = self.give(next.caller.call(), next.caller.server());
             answers.push((next.caller, answer));
         }
     }
@@ -87,9 +88,16 @@ impl Object for Lock {
         }
     }
 
+    fn settle(&mut self, call: (u64, u64), is_received: bool, answers: &mut Vec<(Caller, Answer)>) {
+        self.waiting.abandon(call);
+        if !is_received && self.holder.take_if(|holder| holder.call == Some(call)).is_some() {
+            self.pass_on(answers);
+        }
+    }
+
     fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
         self.waiting.part(client);
-        if self.holder.take_if(|holder| holder.client == Some(client)).is_some() {
+        if self.holder.take_if(|holder| holder.call.is_some_and(|(holder, _)| holder == client)).is_some() {
             self.has_died = true;
             self.pass_on(answers);
         }

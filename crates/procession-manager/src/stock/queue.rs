@@ -2,7 +2,7 @@
 //!
 //! Relies on `waiting.rs` for those.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use procession_sys::Deadline;
@@ -31,6 +31,8 @@ pub(crate) struct Queue {
     takers: Waiting<()>,
     /// Those who wait for room, with their items.
     putters: Waiting<Stored>,
+    /// What was given to a client's call that has not said yet that it has it, in order.
+    claimed: BTreeMap<(u64, u64), Stored>,
 }
 
 impl Queue {
@@ -49,7 +51,8 @@ impl Queue {
         };
         let item = Stored::new(ask.next());
         if let Some(taker) = self.takers.first() {
-            ask.answers.push((taker.caller, Ok(vec![item.take()])));
+            let given = self.give(taker.caller, item);
+            ask.answers.push(given);
             return Step::Done(Ok(Vec::new()));
         }
         if self.is_full() {
@@ -69,7 +72,29 @@ impl Queue {
             self.items.push_back(putter.wants);
             ask.answers.push((putter.caller, Ok(Vec::new())));
         }
-        Step::Done(Ok(vec![item.take()]))
+        let given = ask.keep_caller(None).map(|caller| self.give(caller, item));
+        ask.answers.extend(given);
+        Step::Later
+    }
+
+    /// Gives an item to somebody, which is his when he says that he has it.
+    fn give(&mut self, caller: Caller, item: Stored) -> (Caller, Answer) {
+        match caller.call() {
+            Some(call) => {
+                let copy = item.copy();
+                self.claimed.insert(call, item);
+                (caller.claiming(), Ok(vec![copy]))
+            }
+            None => (caller, Ok(vec![item.take()])),
+        }
+    }
+
+    /// Puts an item first that somebody did not get.
+    fn put_back(&mut self, item: Stored, answers: &mut Vec<(Caller, Answer)>) {
+        match self.takers.first() {
+            Some(taker) => answers.push(self.give(taker.caller, item)),
+            None => self.items.push_front(item),
+        }
     }
 }
 
@@ -92,9 +117,27 @@ impl Object for Queue {
         }
     }
 
-    fn part(&mut self, client: u64, _answers: &mut Vec<(Caller, Answer)>) {
+    fn settle(&mut self, call: (u64, u64), is_received: bool, answers: &mut Vec<(Caller, Answer)>) {
+        match self.claimed.remove(&call) {
+            Some(item) if !is_received => self.put_back(item, answers),
+            Some(_) => {}
+            None => {
+                self.takers.abandon(call);
+                self.putters.abandon(call);
+            }
+        }
+    }
+
+    fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
         self.takers.part(client);
         self.putters.part(client);
+        let calls = self.claimed.range((client, 0)..=(client, u64::MAX));
+        let calls: Vec<(u64, u64)> = calls.map(|(&call, _)| call).rev().collect();
+        for call in calls {
+            if let Some(item) = self.claimed.remove(&call) {
+                self.put_back(item, answers);
+            }
+        }
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {

@@ -51,6 +51,11 @@ impl<W> Waiting<W> {
         self.0.pop_front()
     }
 
+    /// Forgets a call that is not wanted any more.
+    pub(crate) fn abandon(&mut self, call: (u64, u64)) {
+        self.0.retain(|waiter| waiter.caller.call() != Some(call));
+    }
+
     /// Forgets those of a client that is gone.
     pub(crate) fn part(&mut self, client: u64) {
         self.0.retain(|waiter| waiter.caller.client() != Some(client));
