@@ -131,14 +131,18 @@ impl<'a> Block<'a> {
         attributes
     }
 
-    /// The parameters and conditions of the block, with the conditions of `Shared` and that these types can be sent.
+    /// The parameters and conditions of the block, with those of `Shared` for parameters, and that these types can be sent.
     ///
     /// Said as a condition, what is wrong with a type is one error at that type, and none in what is written for it; and
-    /// parameters need no bounds but those that the methods' own code needs.
+    /// parameters need no bounds but those that the methods' own code needs. Of the type itself nothing is said: one that
+    /// has objects of its own type would be asked for in a circle.
     fn travelling(&self, types: impl Iterator<Item = Type>) -> Generics {
         let mut generics = self.item.generics.clone();
-        let self_ty = &self.item.self_ty;
-        let bounds = located(quote!(::core::marker::Send + ::core::marker::Sync + 'static), self_ty);
+        let parameters: Vec<_> = generics.type_params().map(|param| param.ident.clone()).collect();
+        let parameters = parameters.into_iter().map(|name| -> WherePredicate {
+            let bounds = located(quote!(::core::marker::Send + ::core::marker::Sync + 'static), &name);
+            parse_quote!(#name: #bounds)
+        });
         let mut said = HashSet::new();
         let types = types.filter(|ty| said.insert(quote!(#ty).to_string()));
         let conditions = types.map(|ty| -> WherePredicate {
@@ -146,7 +150,7 @@ impl<'a> Block<'a> {
             let bound = located(quote!(#home::derived::Travels), &ty);
             parse_quote!(#ty: #bound)
         });
-        let conditions = conditions.chain([parse_quote!(#self_ty: #bounds)]);
+        let conditions: Vec<_> = conditions.chain(parameters).collect();
         generics.make_where_clause().predicates.extend(conditions);
         generics
     }
@@ -322,7 +326,7 @@ mod tests {
         let text = expanded("impl Counter { pub fn incr(&mut self, by: i64) -> i64 { 0 } }");
         has(&text, "impl Counter { pub fn incr(&mut self, by: i64) -> i64 { 0 } }");
         has(&text, "pub struct CounterProxy(home::RawProxy);");
-        has(&text, "impl home::Shared for Counter where i64: home::derived::Travels, Counter: ");
+        has(&text, "impl home::Shared for Counter where i64: home::derived::Travels {");
         has(&text, "run: home::Run::Exclusive(|object, call|");
         has(&text, "let (argument_0,) = home::Call::arguments::<(i64,)>(call)?;");
         has(&text, "pub fn incr(&self, by: i64) -> ::core::result::Result<i64, home::CallError>");
@@ -335,7 +339,7 @@ mod tests {
         let text = expanded("impl Bank { pub fn open(&self) -> Result<Vec<Hosted<Account>>, Full> { todo() } }");
         has(&text, "::core::result::Result<Result<Vec<<Account as home::Shared>::Proxy>, Full>, home::CallError>");
         has(&text, "home::Call::answer(call, &result)");
-        has(&text, "impl home::Shared for Bank where Bank: ");
+        has(&text, "impl home::Shared for Bank {");
     }
 
     #[test]
