@@ -50,6 +50,8 @@ const COMPILE: &[Package] = &[
     },
     sharing("sharing", &[MANAGER], "procession_manager"),
     sharing("sharing-renamed", &[MANAGER_AS_OBJECTS], "objects"),
+    sharing("sharing-by-the-facade", &[FACADE], "procession::prelude"),
+    sharing("sharing-by-the-facade-renamed", &[FACADE_AS_MP], "mp"),
 ];
 
 /// Has the derive, and no crate of ours under a name of its own.
