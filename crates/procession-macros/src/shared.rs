@@ -11,6 +11,8 @@ mod server;
 mod signature;
 mod types;
 
+use std::collections::HashSet;
+
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{format_ident, quote};
 use syn::spanned::Spanned;
@@ -129,20 +131,26 @@ impl<'a> Block<'a> {
         attributes
     }
 
-    /// The parameters and conditions of the block, with the conditions of `Shared` and that these types can be sent.
+    /// The parameters and conditions of the block, with those of `Shared` for parameters, and that these types can be sent.
     ///
     /// Said as a condition, what is wrong with a type is one error at that type, and none in what is written for it; and
-    /// parameters need no bounds but those that the methods' own code needs.
+    /// parameters need no bounds but those that the methods' own code needs. Of the type itself nothing is said: one that
+    /// has objects of its own type would be asked for in a circle.
     fn travelling(&self, types: impl Iterator<Item = Type>) -> Generics {
         let mut generics = self.item.generics.clone();
-        let self_ty = &self.item.self_ty;
-        let bounds = located(quote!(::core::marker::Send + ::core::marker::Sync + 'static), self_ty);
+        let parameters: Vec<_> = generics.type_params().map(|param| param.ident.clone()).collect();
+        let parameters = parameters.into_iter().map(|name| -> WherePredicate {
+            let bounds = located(quote!(::core::marker::Send + ::core::marker::Sync + 'static), &name);
+            parse_quote!(#name: #bounds)
+        });
+        let mut said = HashSet::new();
+        let types = types.filter(|ty| said.insert(quote!(#ty).to_string()));
         let conditions = types.map(|ty| -> WherePredicate {
             let home = &self.home;
             let bound = located(quote!(#home::derived::Travels), &ty);
             parse_quote!(#ty: #bound)
         });
-        let conditions = conditions.chain([parse_quote!(#self_ty: #bounds)]);
+        let conditions: Vec<_> = conditions.chain(parameters).collect();
         generics.make_where_clause().predicates.extend(conditions);
         generics
     }
@@ -287,5 +295,119 @@ impl Faults {
 
     fn result(self) -> Result<()> {
         self.0.map_or(Ok(()), Err)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a block becomes, with this path for `procession-manager`, as text without spaces.
+    fn expanded(block: &str) -> String {
+        let item = block.parse().unwrap();
+        expand(quote!(crate = home), item).to_string().replace(char::is_whitespace, "")
+    }
+
+    /// The message of the first error in what a block becomes.
+    fn refusal(block: &str) -> Option<String> {
+        let text = expand(quote!(crate = home), block.parse().unwrap()).to_string();
+        let message = text.split_once("compile_error")?.1;
+        Some(message.split('"').nth(1)?.to_owned())
+    }
+
+    #[track_caller]
+    fn has(text: &str, code: &str) {
+        let code = code.replace(char::is_whitespace, "");
+        assert!(text.contains(&code), "{code}\nis not in\n{text}");
+    }
+
+    #[test]
+    fn a_method_is_an_entry_and_a_call() {
+        let text = expanded("impl Counter { pub fn incr(&mut self, by: i64) -> i64 { 0 } }");
+        has(&text, "impl Counter { pub fn incr(&mut self, by: i64) -> i64 { 0 } }");
+        has(&text, "pub struct CounterProxy(home::RawProxy);");
+        has(&text, "impl home::Shared for Counter where i64: home::derived::Travels {");
+        has(&text, "run: home::Run::Exclusive(|object, call|");
+        has(&text, "let (argument_0,) = home::Call::arguments::<(i64,)>(call)?;");
+        has(&text, "pub fn incr(&self, by: i64) -> ::core::result::Result<i64, home::CallError>");
+        has(&text, "&(by,)");
+        assert!(!text.contains("home::Construct"), "{text}");
+    }
+
+    #[test]
+    fn an_object_as_a_result_is_a_proxy_at_the_caller_and_asks_nothing_of_its_type() {
+        let text = expanded("impl Bank { pub fn open(&self) -> Result<Vec<Hosted<Account>>, Full> { todo() } }");
+        has(&text, "::core::result::Result<Result<Vec<<Account as home::Shared>::Proxy>, Full>, home::CallError>");
+        has(&text, "home::Call::answer(call, &result)");
+        has(&text, "impl home::Shared for Bank {");
+    }
+
+    #[test]
+    fn what_borrows_is_written_from_where_it_is_unless_it_is_read_as_a_vector() {
+        let answers = [
+            ("&Row", "answer(call, result)"),
+            ("&str", "answer_lent(call, &result)"),
+            ("Option<&Row>", "answer_lent(call, &result)"),
+            ("(&str, u8)", "answer_lent(call, &result)"),
+            ("Vec<u8>", "answer(call, &result)"),
+            ("&[u8]", "answer(call, &::std::borrow::ToOwned::to_owned(result))"),
+            ("Cow<'_, str>", "answer(call, &::std::borrow::Cow::into_owned(result))"),
+        ];
+        for (ty, answer) in answers {
+            has(&expanded(&format!("impl Table {{ pub fn get(&self) -> {ty} {{ todo() }} }}")), answer);
+        }
+    }
+
+    #[test]
+    fn documentation_goes_to_the_proxy_and_its_links_go_on_working() {
+        let block = "impl m::Table { /// Undoes [`Self::put`], or [`Self::LAST`].\n pub fn take(&self) {} pub fn put(&self) {} }";
+        let text = expand(quote!(crate = home), block.parse().unwrap()).to_string();
+        assert!(text.contains("Undoes [`Self::put`], or [`Self::LAST`]."), "{text}");
+        assert!(text.contains("Undoes [`Self::put`], or [`m::Table::LAST`]."), "{text}");
+        assert!(text.contains("# Errors"), "{text}");
+        assert!(text.contains("Calls `put` of the object."), "{text}");
+    }
+
+    #[test]
+    fn a_signature_is_of_what_callers_see() {
+        let hash = |function: &str| signature::of(&syn::parse_str::<syn::ImplItemFn>(function).unwrap().sig);
+        let one = hash("pub fn get(&self, key: &str) -> Option<u8> {}");
+        let same = [
+            "pub(crate) fn get<'a>(&'a self, k : & 'a str,) -> Option < u8 > { 1 }",
+            "fn r#get(self: &Self, key: &str) -> Option<u8> {}",
+        ];
+        let other = [
+            "fn get(&mut self, key: &str) -> Option<u8> {}",
+            "fn got(&self, key: &str) -> Option<u8> {}",
+            "fn get(&self, key: &[str]) -> Option<u8> {}",
+            "fn get(&self, key: &str) -> Option<u16> {}",
+            "fn get(&self, key: &str, default: u8) -> Option<u8> {}",
+            "fn get(&self, key: &str) {}",
+        ];
+        assert!(same.iter().all(|function| hash(function) == one));
+        let different: HashSet<_> = other.iter().map(|function| hash(function)).chain([one]).collect();
+        assert_eq!(different.len(), other.len() + 1);
+    }
+
+    #[test]
+    fn as_many_methods_are_shared_as_the_limit_says() {
+        let methods = |count: usize| (0..count).map(|i| format!("pub fn m{i}(&self) {{}}")).collect::<String>();
+        assert_eq!(refusal(&format!("impl T {{ {} }}", methods(METHODS_MAX))), None);
+        let message = refusal(&format!("impl T {{ {} }}", methods(METHODS_MAX + 1))).unwrap();
+        assert!(message.starts_with("this is method 256 of those that are shared, and 255 is the limit"), "{message}");
+    }
+
+    #[test]
+    fn a_method_that_callers_vouch_for_is_refused() {
+        let message = refusal("impl T { pub unsafe fn unchecked(&self) {} }").unwrap();
+        assert!(message.starts_with("clients cannot vouch for"), "{message}");
+    }
+
+    #[test]
+    fn what_cannot_be_shared_stays_what_it_was() {
+        let text = expanded("impl T { #[shared(skip)] pub fn a(self) {} #[shared(other)] #[inline] fn b(&self) {} }");
+        has(&text, "impl T { pub fn a(self) {} #[inline] fn b(&self) {} }");
+        has(&text, "compile_error!");
+        has(&expanded("struct T;"), "struct T;");
     }
 }

@@ -3,10 +3,13 @@
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::visit_mut::VisitMut;
-use syn::{GenericParam, Generics, TypeParamBound, WherePredicate, parse_quote};
+use syn::{
+    Attribute, Expr, ExprLit, GenericParam, Generics, Lit, Meta, MetaNameValue, Type, TypeParamBound, WherePredicate,
+    parse_quote,
+};
 
 use super::method::{Method, carried_over};
-use super::types::{AsProxies, WithoutSelf};
+use super::types::{AsProxies, WithoutSelf, bare};
 use super::{Block, unraw};
 
 /// The struct and all that is implemented for it.
@@ -130,11 +133,11 @@ fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     let (home, signature) = (&block.home, block.signature(method));
     let item = method.function.item;
     let visibility = &item.vis;
-    let copied = carried_over(&item.attrs, &["cfg", "doc", "deprecated", "must_use", "allow", "expect"]);
+    let copied = item.attrs.iter().flat_map(|attr| copied(block, attr));
     let errors = errors(method);
     let full_name = format!("{}::{}", block.label(), unraw(method.name()));
     let ident = method.own_name();
-    let resolved = |ty: &syn::Type| {
+    let resolved = |ty: &Type| {
         let mut ty = ty.clone();
         AsProxies(home).visit_type_mut(&mut ty);
         WithoutSelf(&block.item.self_ty).visit_type_mut(&mut ty);
@@ -156,19 +159,42 @@ fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     }
 }
 
+/// An attribute of a method as the proxy's method has it.
+fn copied(block: &Block<'_>, attr: &Attribute) -> Vec<TokenStream> {
+    if let Meta::NameValue(MetaNameValue { path, value: Expr::Lit(ExprLit { lit: Lit::Str(text), .. }), .. }) =
+        &attr.meta
+        && path.is_ident("doc")
+    {
+        let text = linked(block, &text.value());
+        return vec![quote!(#[doc = #text])];
+    }
+    carried_over(std::slice::from_ref(attr), &["cfg", "doc", "deprecated", "must_use", "allow", "expect"])
+}
+
+/// Documentation in which `Self::` is the type where the proxy has no such method, so that links go on working.
+fn linked(block: &Block<'_>, text: &str) -> String {
+    let Type::Path(path) = bare(&block.item.self_ty) else { return text.to_owned() };
+    let of: Vec<_> = path.path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+    let has = |name: &str| block.methods.iter().any(|method| unraw(method.name()) == name);
+    let mut parts = text.split("Self::");
+    let mut linked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(part.len());
+        linked += &if has(&part[..end]) { "Self".to_owned() } else { of.join("::") };
+        linked += "::";
+        linked += part;
+    }
+    linked
+}
+
 /// What the documentation of a proxy's method says beside that of the method.
 fn errors(method: &Method<'_>) -> Vec<String> {
     let name = unraw(method.name());
     let docs = method.function.item.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
+    let docs: Vec<_> = docs.map(|doc| quote!(#doc).to_string()).collect();
+    let has_section = docs.iter().any(|doc| doc.contains("# Errors"));
     let mut lines = Vec::new();
-    let mut has_section = false;
-    let mut has_docs = false;
-    for doc in docs {
-        has_docs = true;
-        let text = quote!(#doc).to_string();
-        has_section |= text.contains("# Errors");
-    }
-    if !has_docs {
+    if docs.is_empty() {
         lines.push(format!(" Calls `{name}` of the object."));
     }
     lines.push(String::new());

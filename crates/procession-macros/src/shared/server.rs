@@ -44,6 +44,8 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     let handed = method.function.handed(&names);
     let [object, call, result] = ["object", "call", "result"].map(|name| Ident::new(name, Span::mixed_site()));
     let (answer, sent) = method.output.sent(&result);
+    // Shown at what it returns, as that is what may be wrong.
+    let answered = located(quote!(#home::Call::#answer(#call, #sent)), &method.output.ty);
     quote! {
         #(#own)*
         #home::Method {
@@ -52,7 +54,7 @@ fn entry(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
             run: #home::Run::#kind(|#object, #call| {
                 let (#(#names,)*) = #home::Call::arguments::<(#(#types,)*)>(#call)?;
                 let #result = Self::#ident(#object, #(#handed),*);
-                #home::Call::#answer(#call, #sent)
+                #answered
             }),
         }
     }

@@ -8,6 +8,7 @@
 mod hygiene;
 mod kinds;
 mod table;
+mod tree;
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{BaseManager, CallError, ManagerBuilder, Method, Proxy, Refusal, Run, Shared, shared};
@@ -25,6 +26,7 @@ procession_testkit::main! {
         names_of_the_users_are_in_nobodys_way,
         methods_of_all_kinds_are_shared,
         a_type_in_a_function_is_shared,
+        an_object_gives_others_away_as_proxies,
     ];
 }
 
@@ -209,5 +211,11 @@ fn a_type_in_a_function_is_shared() {
     assert_eq!((counter.incr(2).unwrap(), counter.incr(2).unwrap()), (3, 5));
     let one: CounterProxy = manager.get("one").unwrap();
     assert_eq!(one.incr(1).unwrap(), 11);
+    manager.shutdown().unwrap();
+}
+
+fn an_object_gives_others_away_as_proxies() {
+    let manager = started(BaseManager::builder().register::<tree::Node>("Node"));
+    tree::check(&manager);
     manager.shutdown().unwrap();
 }
