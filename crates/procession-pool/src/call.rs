@@ -94,23 +94,36 @@ pub(crate) trait Report {
     /// The system refused what it takes to carry it.
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>>;
 
-    /// Takes an item that is a number: so many of these bytes. The others are there to be copied along, which is faster.
+    /// Takes an item that is a number.
     ///
     /// # Errors
     /// As above.
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()>;
+    fn number(&mut self, item: NumberItem) -> io::Result<()>;
 }
 
-/// Room for the largest number and its tag, in whole words.
-pub(crate) type NumberItem = [u8; (1 + size_of::<u128>()).next_multiple_of(size_of::<u64>())];
+/// An item that is a number of up to eight bytes, as the processor's registers hold it on the way: what is written in parts
+/// and read as a whole would wait until it has arrived in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NumberItem(u128);
 
-/// The item that a number with these bytes is, and how long it is.
-#[inline]
-fn number_item(bytes: &[u8]) -> (NumberItem, usize) {
-    let mut item = NumberItem::default();
-    item[0] = NUMBER | bytes.len() as u8;
-    item[1..=bytes.len()].copy_from_slice(bytes);
-    (item, 1 + bytes.len())
+impl NumberItem {
+    /// Room for the tag and the number.
+    pub(crate) const ROOM: usize = size_of::<u128>();
+
+    /// The item that a number with these bytes is; `None` for a longer one.
+    #[inline]
+    fn of(number: &[u8]) -> Option<Self> {
+        let mut bytes = [0; size_of::<u64>()];
+        bytes.get_mut(..number.len())?.copy_from_slice(number);
+        let tag = NUMBER | number.len() as u8;
+        Some(Self(u128::from(u64::from_le_bytes(bytes)) << u8::BITS | u128::from(tag)))
+    }
+
+    /// Its bytes, and how many of them there are.
+    #[inline]
+    pub(crate) fn bytes(self) -> ([u8; Self::ROOM], usize) {
+        (self.0.to_le_bytes(), 1 + usize::from(self.0 as u8 & !NUMBER))
+    }
 }
 
 /// Why an item has no value.
@@ -167,9 +180,13 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
         let has_numbers = arguments.bytes(1).is_some_and(|form| form != [PARTS]);
         let width = A::number_width().filter(|_| has_numbers);
         let mut teller = Teller { report: &mut *report, buffer: Vec::new() };
-        while !arguments.is_at_end() {
+        let mut items = match width {
+            Some(width) => Source::Numbers(arguments.rest().chunks(width)),
+            None => Source::Parts(arguments),
+        };
+        while !items.is_at_end() {
             // One catch for many items: without a panic there is one in all.
-            let told = catch_call(|| teller.tell_all::<F, A>(function, &mut arguments, width));
+            let told = catch_call(|| teller.tell_all::<F, A>(function, &mut items));
             let told = match told {
                 Ok(told) => told,
                 Err(panic) => teller.tell_fault(&Fault::here(Failure::Panicked(panic))),
@@ -185,6 +202,21 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
     }
 }
 
+/// The arguments of a chunk, item by item.
+enum Source<'a> {
+    Numbers(slice::Chunks<'a, u8>),
+    Parts(Decoder),
+}
+
+impl Source<'_> {
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Numbers(numbers) => numbers.len() == 0,
+            Self::Parts(parts) => parts.is_at_end(),
+        }
+    }
+}
+
 /// Tells of the items of a chunk.
 struct Teller<'r> {
     report: &'r mut dyn Report,
@@ -197,17 +229,26 @@ impl Teller<'_> {
     ///
     /// # Panics
     /// As the item does that was taken last, of which nothing has been told.
-    fn tell_all<F: Target<A>, A: Arguments>(
+    fn tell_all<F: Target<A>, A: Arguments>(&mut self, function: F, items: &mut Source<'_>) -> Option<()> {
+        match items {
+            Source::Numbers(numbers) => {
+                let number = |bytes| A::of_number(bytes).ok_or_else(|| NO_NUMBER.to_owned());
+                self.tell_each(function, || numbers.next().map(number))
+            }
+            Source::Parts(parts) => self.tell_each(function, || {
+                let read = |parts: &mut Decoder| parts.part(|part| A::decode(part)).map_err(|error| error.to_string());
+                (!parts.is_at_end()).then(|| read(parts))
+            }),
+        }
+    }
+
+    #[inline]
+    fn tell_each<F: Target<A>, A: Arguments>(
         &mut self,
         function: F,
-        arguments: &mut Decoder,
-        width: Option<usize>,
+        mut next: impl FnMut() -> Option<Result<A, String>>,
     ) -> Option<()> {
-        while !arguments.is_at_end() {
-            let decoded = match width {
-                Some(width) => arguments.bytes(width).and_then(A::of_number).ok_or_else(|| NO_NUMBER.to_owned()),
-                None => arguments.part(|part| A::decode(part)).map_err(|error| error.to_string()),
-            };
+        while let Some(decoded) = next() {
             match decoded {
                 Ok(decoded) => self.tell_output(procession_calls_target(function, decoded))?,
                 Err(reason) => self.tell_fault(&Fault::here(Failure::Arguments(reason)))?,
@@ -218,9 +259,8 @@ impl Teller<'_> {
 
     #[inline]
     fn tell_output<R: Passable>(&mut self, output: R) -> Option<()> {
-        if let Some(number) = bulk::number_bytes(&output) {
-            let (item, len) = number_item(number);
-            return self.report.number(&item, len).ok();
+        if let Some(number) = bulk::number_bytes(&output).and_then(NumberItem::of) {
+            return self.report.number(number).ok();
         }
         let item = item(mem::take(&mut self.buffer), VALUE, |part| part.value(&output));
         drop(output); // If it panics, the item has.
@@ -330,8 +370,9 @@ impl Report for Reply {
     }
 
     #[inline]
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
-        self.bytes.extend_from_slice(&item[..len]);
+    fn number(&mut self, item: NumberItem) -> io::Result<()> {
+        let (bytes, len) = item.bytes();
+        self.bytes.extend_from_slice(&bytes[..len]);
         Ok(())
     }
 }
@@ -345,8 +386,8 @@ impl Report for Kept {
     }
 
     #[inline]
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
-        self.0.borrow_mut().number(item, len)
+    fn number(&mut self, item: NumberItem) -> io::Result<()> {
+        self.0.borrow_mut().number(item)
     }
 }
 

@@ -150,8 +150,9 @@ impl Report for AtSeat {
     }
 
     #[inline]
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
-        self.0.seat.borrow_mut().append_short(item, len)
+    fn number(&mut self, item: NumberItem) -> io::Result<()> {
+        let (bytes, len) = item.bytes();
+        self.0.seat.borrow_mut().append_short(&bytes, len)
     }
 }
 
@@ -162,11 +163,20 @@ pub(crate) fn heading(function: FunctionId) -> [u8; FunctionId::BYTES] {
 
 /// What an order asks for; `None` for what no parent of this image writes.
 fn read(order: Order) -> Option<(FunctionId, Decoder)> {
-    let (heading, arguments) = order.bytes.split_first_chunk::<{ FunctionId::BYTES }>()?;
-    let function = FunctionId::from_bytes(*heading);
+    let function = FunctionId::from_bytes(*order.bytes.first_chunk()?);
     let arguments = match order.parcel {
-        None => Decoder::new(arguments.to_vec(), Vec::new()),
+        None => Decoder::new(BehindHeading(order.bytes), Vec::new()),
         Some(parcel) => parcel.into_decoder(),
     };
     Some((function, arguments))
+}
+
+/// The arguments in an order's bytes.
+struct BehindHeading(Vec<u8>);
+
+impl AsRef<[u8]> for BehindHeading {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        &self.0[FunctionId::BYTES..]
+    }
 }

@@ -82,8 +82,8 @@ const DESK_BYTES: usize = REPORTS_AT + STREAM_BYTES as usize;
 const ORDERS: Stream = Stream { at: ORDERS_AT };
 const REPORTS: Stream = Stream { at: REPORTS_AT };
 
-/// How many bytes of reports are read at once.
-const READ_BYTES: usize = 16 << 10;
+/// How many bytes of reports are read at once: what a map's chunk of numbers reports is read whole.
+const READ_BYTES: usize = 64 << 10;
 
 /// Orders begin at multiples of so many bytes, and none is shorter: so their ends tell them apart.
 const ORDER_ALIGN: u64 = 8;

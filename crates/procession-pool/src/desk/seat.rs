@@ -17,8 +17,11 @@ use super::{
     Seq, WorkerKit, kind_of, order_room, words_of,
 };
 
-/// When more than this is unread, the pool is called.
+/// When more than this is unread, the pool is called,
 const UNREAD_BYTES_MAX: u64 = STREAM_BYTES / 2;
+
+/// and called again after so many bytes: to look whether it listens takes longer than to write an item.
+const CALL_STEP: u64 = 4 << 10;
 
 /// What a worker is to do.
 #[derive(Debug)]
@@ -50,6 +53,8 @@ pub(crate) struct Seat {
     written: u64,
     /// As far as the pool is known to have read them.
     read: u64,
+    /// As far as reports are written without a look at the pool: there is room, and it need not be called.
+    clear: u64,
     /// Frames sent.
     frames: u64,
 }
@@ -72,6 +77,7 @@ impl Seat {
             began: 0,
             written: 0,
             read: 0,
+            clear: UNREAD_BYTES_MAX,
             frames: 0,
         };
         seat.words().begin(INITIALIZER);
@@ -146,9 +152,7 @@ impl Seat {
             let short = self.words().read_order(self.next, len);
             return Ok(bytemuck::cast_slice(&short)[..len].to_vec());
         }
-        let mut bytes = vec![0; len];
-        ORDERS.read(&self.map, self.order_at, &mut bytes)?;
-        Ok(bytes)
+        Ok(ORDERS.read_vec(&self.map, self.order_at, len)?)
     }
 
     /// Passes an order that was revoked.
@@ -182,7 +186,7 @@ impl Seat {
     /// Adds to the report on the current order; the pool can read it as soon as this returns. Waits for room.
     #[inline]
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.written - self.read + bytes.len() as u64 > UNREAD_BYTES_MAX {
+        if self.written + bytes.len() as u64 > self.clear {
             return self.append_slowly(bytes);
         }
         self.write(bytes)
@@ -191,8 +195,7 @@ impl Seat {
     /// The same for a short item: so many of these bytes. The others are copied along, to where nothing is yet.
     #[inline]
     pub(crate) fn append_short<const ROOM: usize>(&mut self, item: &[u8; ROOM], len: usize) -> io::Result<()> {
-        let end = self.written - self.read + ROOM as u64;
-        if end > UNREAD_BYTES_MAX || !REPORTS.write_whole(&self.map, self.written, item)? {
+        if self.written + ROOM as u64 > self.clear || !REPORTS.write_whole(&self.map, self.written, item)? {
             return self.append(&item[..len]);
         }
         fail_point!("desk: written");
@@ -218,8 +221,10 @@ impl Seat {
             let room = STREAM_BYTES - (self.written - self.read);
             let (part, rest) = bytes.split_at(bytes.len().min(room as usize)); // At most the stream's length.
             self.write(part)?;
-            if self.written - self.read > UNREAD_BYTES_MAX {
+            self.clear = self.read + UNREAD_BYTES_MAX;
+            if self.written > self.clear {
                 self.call();
+                self.clear = (self.written + CALL_STEP).min(self.read + STREAM_BYTES);
             }
             bytes = rest;
         }
