@@ -4,7 +4,7 @@
 //! what is to be done with arguments and results of its types. Does no IO: a [`Report`] takes what is to be told.
 //!
 //! # The bytes
-//! The arguments of a single call stand one after the other. Those of a chunk begin with a byte that is [`PARTS`], and follow
+//! The arguments of a single call stand one after the other; one that is nothing but many numbers may also come as its memory. Those of a chunk begin with a byte that is [`PARTS`], and follow
 //! item by item, each a part that begins with its length; or it is the width of numbers, which follow as they are in memory.
 //! A reply is a sequence of items, each a tag and a part:
 //!
@@ -27,8 +27,11 @@ use std::time::Instant;
 use procession_boot::{BootError, FunctionId, resolve};
 use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, Passable, Target, current_process};
+use procession_wire::bulk::RawNumbers;
 use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, bulk, decode_slice};
 use serde::{Deserialize, Serialize};
+
+use crate::desk::Received;
 
 /// The item is a value,
 pub(crate) const VALUE: u8 = 0;
@@ -49,13 +52,95 @@ pub(crate) const NUMBER: u8 = 0x40;
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) function: FunctionId,
-    pub(crate) arguments: Message,
+    pub(crate) arguments: Load,
 }
 
 impl Call {
     /// Makes the call in this process.
     pub(crate) fn run(self, report: Box<dyn Report>) -> Box<dyn Report> {
-        run(self.function, self.arguments.into_decoder(), report)
+        run(self.function, Given::Encoded(self.arguments.into_message().into_decoder()), report)
+    }
+}
+
+/// Arguments on their way.
+#[derive(Clone, Debug)]
+pub(crate) enum Load {
+    Encoded(Message),
+    /// Many numbers, which are all there is. Nothing of them was copied.
+    Numbers(RawNumbers),
+}
+
+/// From so many bytes on numbers are kept as they are: to encode them would take longer than all else that is done for a call.
+const NUMBERS_BYTES_MIN: usize = 128 << 10;
+
+impl Load {
+    pub(crate) fn of<A: Arguments>(arguments: A) -> Result<Self, EncodeError> {
+        let arguments = match arguments.into_raw(NUMBERS_BYTES_MIN) {
+            Ok(numbers) => return Ok(Self::Numbers(numbers)),
+            Err(arguments) => arguments,
+        };
+        let mut encoder = Encoder::new();
+        arguments.encode(&mut encoder)?;
+        Ok(Self::Encoded(encoder.finish()))
+    }
+
+    /// How many descriptors go with them.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        match self {
+            Self::Encoded(message) => message.descriptor_count(),
+            Self::Numbers(_) => 0,
+        }
+    }
+
+    /// Adds their bytes, encoded.
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Encoded(message) => bytes.extend_from_slice(message.bytes()),
+            Self::Numbers(numbers) => {
+                bytes.extend_from_slice(bulk::length_prefix(numbers.as_ref().len()).as_ref());
+                bytes.extend_from_slice(numbers.as_ref());
+            }
+        }
+    }
+
+    /// The message that they are.
+    pub(crate) fn into_message(self) -> Message {
+        if let Self::Encoded(message) = self {
+            return message;
+        }
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes);
+        Message::from_parts(bytes, Vec::new())
+    }
+}
+
+/// Arguments that have arrived.
+pub(crate) enum Given {
+    Encoded(Decoder),
+    /// What was a [`Load::Numbers`].
+    Numbers(Received),
+}
+
+impl Given {
+    /// The arguments of a single call.
+    fn decode<A: Arguments>(self) -> Result<A, String> {
+        match self {
+            Self::Encoded(mut decoder) => A::decode(&mut decoder)
+                .and_then(|arguments| decoder.finish().map(|()| arguments))
+                .map_err(|error| error.to_string()),
+            Self::Numbers(numbers) => match numbers.read(A::of_shared, A::of_raw) {
+                Some(arguments) => arguments.map_err(|error| error.to_string()),
+                None => Err("they came as numbers, and are not".to_owned()),
+            },
+        }
+    }
+
+    /// Those of a chunk, which are always encoded.
+    fn into_decoder(self) -> Decoder {
+        match self {
+            Self::Encoded(decoder) => decoder,
+            Self::Numbers(numbers) => numbers.into_decoder(),
+        }
     }
 }
 
@@ -70,7 +155,7 @@ pub(crate) fn name_chunk<F: Target<A>, A: Arguments>(function: F) -> Result<Func
 }
 
 /// Makes a call that was named in any process of this image.
-pub(crate) fn run(function: FunctionId, arguments: Decoder, mut report: Box<dyn Report>) -> Box<dyn Report> {
+pub(crate) fn run(function: FunctionId, arguments: Given, mut report: Box<dyn Report>) -> Box<dyn Report> {
     match resolve::<Job, Box<dyn Report>>(function) {
         Ok(call) => call(Job { arguments, report }),
         Err(error) => {
@@ -82,7 +167,7 @@ pub(crate) fn run(function: FunctionId, arguments: Decoder, mut report: Box<dyn 
 
 /// What whoever makes a call is given.
 pub(crate) struct Job {
-    arguments: Decoder,
+    arguments: Given,
     report: Box<dyn Report>,
 }
 
@@ -161,9 +246,8 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Single {
     type Input = Job;
     type Output = Box<dyn Report>;
 
-    fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
-        let decode = move || A::decode(&mut arguments).and_then(|decoded| arguments.finish().map(|()| decoded));
-        tell_call(&mut *report, Vec::new(), function, decode);
+    fn call(function: F, Job { arguments, mut report }: Job) -> Box<dyn Report> {
+        tell_call(&mut *report, Vec::new(), function, || arguments.decode());
         report
     }
 }
@@ -175,8 +259,9 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
     type Input = Job;
     type Output = Box<dyn Report>;
 
-    fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
+    fn call(function: F, Job { arguments, mut report }: Job) -> Box<dyn Report> {
         let begun = Instant::now();
+        let mut arguments = arguments.into_decoder();
         let has_numbers = arguments.bytes(1).is_some_and(|form| form != [PARTS]);
         let width = A::number_width().filter(|_| has_numbers);
         let mut teller = Teller { report: &mut *report, buffer: Vec::new() };
@@ -287,10 +372,10 @@ fn tell_call<F: Target<A>, A: Arguments>(
     report: &mut dyn Report,
     buffer: Vec<u8>,
     function: F,
-    decode: impl FnOnce() -> Result<A, DecodeError>,
+    decode: impl FnOnce() -> Result<A, String>,
 ) -> Option<Vec<u8>> {
     let item = catch_call(|| {
-        let arguments = decode().map_err(|error| Failure::Arguments(error.to_string()))?;
+        let arguments = decode().map_err(Failure::Arguments)?;
         let output = procession_calls_target(function, arguments);
         item(buffer, VALUE, |part| part.value(&output)).map_err(|error| Failure::Output(error.to_string()))
     });
@@ -597,7 +682,7 @@ mod tests {
         let mut encoder = Encoder::new();
         encoder.value(&84_u64).unwrap();
         let function = name_single::<_, (u64,)>(half).unwrap();
-        let reply = run_here(Call { function, arguments: encoder.finish() });
+        let reply = run_here(Call { function, arguments: Load::Encoded(encoder.finish()) });
         let mut items = reply.items();
         assert!(matches!(items.next::<u64>(), Some(Item::Value(42))));
         assert!(items.next::<u64>().is_none());
@@ -606,7 +691,7 @@ mod tests {
     #[test]
     fn an_item_that_fails_leaves_its_neighbors_alone() {
         let function = name_chunk::<_, (u64,)>(half).unwrap();
-        let reply = run_here(Call { function, arguments: arguments(&[2, 3, 4]) });
+        let reply = run_here(Call { function, arguments: Load::Encoded(arguments(&[2, 3, 4])) });
         let mut items = reply.items();
         assert!(matches!(items.next::<u64>(), Some(Item::Value(1))));
         let Some(Item::Fault(Fault { failure: Failure::Panicked(panic), .. })) = items.next::<u64>() else { panic!() };
@@ -623,7 +708,7 @@ mod tests {
         for len in [100_usize, 1000, 100_000] {
             encoder.part(|part| part.value(&vec![7_u8; len])).unwrap();
         }
-        let mut reply = run_here(Call { function, arguments: encoder.finish() });
+        let mut reply = run_here(Call { function, arguments: Load::Encoded(encoder.finish()) });
         for cut in [reply.bytes.len() - 20, 1200, 1100, 200, 101, 1] {
             reply.bytes.truncate(cut);
             let mut items = reply.items();

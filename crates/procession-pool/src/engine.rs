@@ -140,7 +140,7 @@ impl Engine {
         }
         let name = || self.setup.name.clone();
         // An executor starts a worker when there is work. This is none of a worker's number of tasks.
-        let nothing = encode(|| (), &()).map_err(|error| PoolError::Submit { name: name(), error })?;
+        let nothing = encode(|| (), ()).map_err(|error| PoolError::Submit { name: name(), error })?;
         let (task, probe) = Task::new(nothing, Options::of_items(0));
         self.submit(task).map_err(|error| PoolError::Submit { name: name(), error })?;
         let mut failure = None;

@@ -118,7 +118,7 @@ pub trait ExecutorExt: Executor {
     /// # Errors
     /// [`SubmitError`]: an argument cannot be encoded, or the executor takes no more tasks.
     fn submit<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> Result<Future<F::Output>, SubmitError> {
-        task::submit(&self, task::encode(function, &arguments)?, Options::default())
+        task::submit(&self, task::encode(function, arguments)?, Options::default())
     }
 
     /// The same with options: a timeout, retries, a priority.

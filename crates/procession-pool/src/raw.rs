@@ -7,7 +7,7 @@ use std::fmt;
 use procession_boot::FunctionId;
 use procession_wire::{DecodeError, Encoder, Message, decode_slice};
 
-use crate::call::{Call, Parcel, Reply, run_here};
+use crate::call::{Call, Load, Parcel, Reply, run_here};
 use crate::cell::{Outcome, Promise};
 use crate::error::{InvalidState, SubmitError, TaskError};
 use crate::task::Task;
@@ -48,7 +48,7 @@ impl RawCall {
         let mut encoder = Encoder::new();
         encoder.value(function).map_err(|error| SubmitError::Arguments { error })?;
         let mut bytes = encoder.finish().into_parts().0;
-        bytes.extend_from_slice(arguments.bytes());
+        arguments.append_to(&mut bytes);
         Ok(bytes)
     }
 
@@ -61,7 +61,7 @@ impl RawCall {
         let mut decoder = procession_wire::Decoder::new(bytes.to_vec(), Vec::new());
         let function: FunctionId = decoder.value()?;
         let arguments = Message::from_parts(bytes[decoder.position()..].to_vec(), Vec::new());
-        Ok(Self(Call { function, arguments }))
+        Ok(Self(Call { function, arguments: Load::Encoded(arguments) }))
     }
 
     /// Makes the call in this process. A panic is part of the reply.

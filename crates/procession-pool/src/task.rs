@@ -7,9 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_launch::{Arguments, Target};
-use procession_wire::Encoder;
 
-use crate::call::{Call, name_single};
+use crate::call::{Call, Load, name_single};
 use crate::cell::{Cell, Promise};
 use crate::error::SubmitError;
 use crate::executor::Executor;
@@ -114,11 +113,10 @@ impl Task {
 }
 
 /// The call of a function with arguments.
-pub(crate) fn encode<F: Target<A>, A: Arguments>(function: F, arguments: &A) -> Result<Call, SubmitError> {
+pub(crate) fn encode<F: Target<A>, A: Arguments>(function: F, arguments: A) -> Result<Call, SubmitError> {
     let function = name_single::<F, A>(function).map_err(|error| SubmitError::Image { error })?;
-    let mut encoder = Encoder::new();
-    arguments.encode(&mut encoder).map_err(|error| SubmitError::Arguments { error })?;
-    Ok(Call { function, arguments: encoder.finish() })
+    let arguments = Load::of(arguments).map_err(|error| SubmitError::Arguments { error })?;
+    Ok(Call { function, arguments })
 }
 
 /// Submits a call, and gives the handle of its task.
@@ -185,7 +183,7 @@ impl<'e, F: Target<A>, A: Arguments> TaskBuilder<'e, F, A> {
     /// # Errors
     /// [`SubmitError`]: nothing has been submitted.
     pub fn submit(self) -> Result<Future<F::Output>, SubmitError> {
-        let call = encode(self.function, &self.arguments)?;
+        let call = encode(self.function, self.arguments)?;
         submit(&*self.executor, call, self.options)
     }
 }

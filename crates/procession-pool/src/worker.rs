@@ -14,7 +14,7 @@ use procession_sys::{Disposition, Signal, exit_now, fail_point, set_disposition}
 use procession_wire::{Decoder, Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
-use crate::call::{self, Failure, Fault, NumberItem, PARCEL, Report};
+use crate::call::{self, Failure, Fault, Given, NumberItem, PARCEL, Report};
 use crate::desk::{INITIALIZER, Order, Parcel, Seat, Seq, WorkerKit};
 
 /// An item of a reply that is longer goes as a parcel, so that a few of them do not fill the desk.
@@ -156,17 +156,21 @@ impl Report for AtSeat {
     }
 }
 
+/// What follows an order's heading when its parcel is numbers as they are.
+pub(crate) const AS_NUMBERS: &[u8] = &[1];
+
 /// How an order begins; its arguments follow, or are in its parcel.
 pub(crate) fn heading(function: FunctionId) -> [u8; FunctionId::BYTES] {
     function.to_bytes()
 }
 
 /// What an order asks for; `None` for what no parent of this image writes.
-fn read(order: Order) -> Option<(FunctionId, Decoder)> {
+fn read(order: Order) -> Option<(FunctionId, Given)> {
     let function = FunctionId::from_bytes(*order.bytes.first_chunk()?);
     let arguments = match order.parcel {
-        None => Decoder::new(BehindHeading(order.bytes), Vec::new()),
-        Some(parcel) => parcel.into_decoder(),
+        None => Given::Encoded(Decoder::new(BehindHeading(order.bytes), Vec::new())),
+        Some(parcel) if order.bytes[FunctionId::BYTES..] == *AS_NUMBERS => Given::Numbers(parcel),
+        Some(parcel) => Given::Encoded(parcel.into_decoder()),
     };
     Some((function, arguments))
 }

@@ -52,6 +52,25 @@ fn a_killed_worker_costs_its_own_task(method: StartMethod) {
     }
 }
 
+/// Ends the first process that it is called in, which a file of that name tells.
+fn sum_the_second_time(numbers: Vec<f64>) -> f64 {
+    let is_first = std::fs::File::create_new(std::env::temp_dir().join(format!("procession-test-{}", numbers[0])));
+    if is_first.is_ok() {
+        std::process::abort();
+    }
+    numbers.iter().sum()
+}
+
+fn many_numbers_outlive_the_worker_that_had_them(method: StartMethod) {
+    let executor = executor(1, method);
+    let name = f64::from(std::process::id());
+    let mut numbers = vec![1.0; 100_000];
+    numbers[0] = name;
+    let sum = executor.task(sum_the_second_time, (numbers,)).retries(1).submit().unwrap();
+    assert_eq!(sum.result().unwrap(), name + 99_999.0);
+    std::fs::remove_file(std::env::temp_dir().join(format!("procession-test-{name}"))).unwrap();
+}
+
 /// Runs a mixed load, with deaths, retries, timeouts and cancellations.
 fn live_through_it(executor: &ProcessPoolExecutor) {
     // One of them is to take longer than its timeout, and the others are to be waited for.
@@ -166,6 +185,7 @@ procession_testkit::main! {
     cases for methods(), [
         a_call_runs_in_a_worker,
         a_killed_worker_costs_its_own_task,
+        many_numbers_outlive_the_worker_that_had_them,
         a_recorded_run_is_answered_the_same_when_it_is_replayed,
         an_item_of_a_map_is_one_of_a_workers_tasks,
         an_urgent_task_does_not_wait_for_what_was_given_ahead,

@@ -4,12 +4,13 @@
 //! this side read or write beyond the desk.
 
 use std::io;
+use std::sync::Arc;
 
 use procession_sys::{Access, Bell, PacketSocket, SharedMap, fail_point};
 
 use super::link::{Link, Parcel};
 use super::stream::STREAM_BYTES;
-use super::tray::{IN_TRAY, Received, Table};
+use super::tray::{IN_TRAY, Received, Table, Taking};
 use super::waiting::Kernel;
 use super::words::{Next, Short, Size};
 use super::{
@@ -37,7 +38,7 @@ pub(crate) struct Order {
 /// The worker's side.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    map: SharedMap,
+    map: Arc<SharedMap>,
     link: Link,
     table: Table,
     bells: Bells,
@@ -62,7 +63,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// Takes the seat: from here on it reports on [`INITIALIZER`], until [`Seat::ready`].
     pub(crate) fn open(kit: WorkerKit) -> io::Result<Self> {
-        let map = SharedMap::map(&kit.memory, DESK_BYTES, Access::ReadWrite)?;
+        let map = Arc::new(SharedMap::map(&kit.memory, DESK_BYTES, Access::ReadWrite)?);
         let link = Link::new(PacketSocket::try_from_fd(kit.link.into_owned()?)?);
         let background = Bell::from(kit.background.into_owned()?);
         let bells = Bells { background, driver: Bell::from(kit.driver.into_owned()?) };
@@ -138,9 +139,17 @@ impl Seat {
         fail_point!("desk: begun");
         let seq = self.next;
         let bytes = self.read_order(size.bytes as usize)?;
-        let parcel = if size.has_parcel { self.receive(seq, true)? } else { None };
+        let parcel = if size.has_parcel {
+            let end = self.order_at + order_room(size);
+            self.receive(seq, Some(Taking { desk: Arc::clone(&self.map), end }))?
+        } else {
+            None
+        };
         fail_point!("desk: taken");
         self.pass(size);
+        if !size.has_parcel {
+            self.words().free_orders(self.order_at); // Of one with a parcel that is said when the parcel was taken.
+        }
         (self.current, self.began) = (seq, self.written);
         Ok(Order { seq, bytes, parcel })
     }
@@ -159,10 +168,11 @@ impl Seat {
     fn skip(&mut self) -> io::Result<()> {
         let size = self.size()?;
         if size.has_parcel {
-            self.receive(self.next, false)?;
+            self.receive(self.next, None)?;
         }
         fail_point!("desk: skipped");
         self.pass(size);
+        self.words().free_orders(self.order_at);
         Ok(())
     }
 
@@ -171,16 +181,15 @@ impl Seat {
     fn pass(&mut self, size: Size) {
         self.order_at += order_room(size);
         self.next += 1;
-        self.words().free_orders(self.order_at);
     }
 
-    /// What belongs to an order, which was sent before that was offered.
-    fn receive(&mut self, seq: Seq, is_wanted: bool) -> io::Result<Option<Received>> {
+    /// What belongs to an order, which was sent before that was offered; nothing of one that is not to be taken.
+    fn receive(&mut self, seq: Seq, taking: Option<Taking>) -> io::Result<Option<Received>> {
         let frame = self.link.receive()?;
         if frame.kind & !IN_TRAY != kind_of(seq) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "another order's frame came over the link"));
         }
-        self.table.receive(frame, is_wanted)
+        self.table.receive(frame, taking)
     }
 
     /// Adds to the report on the current order; the pool can read it as soon as this returns. Waits for room.

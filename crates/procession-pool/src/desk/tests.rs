@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -239,7 +240,7 @@ fn revoked_orders_take_room_until_the_worker_has_seen_them_and_no_longer() {
 #[test]
 fn no_order_stands_in_the_place_of_a_revoked_one_that_the_worker_has_not_seen() {
     let (mut front, kit) = Front::new();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (go, wait) = mpsc::channel::<()>();
     let worker = thread::spawn(move || {
         let mut seat = Seat::open(kit).unwrap();
         seat.ready(true);
@@ -312,7 +313,7 @@ fn a_report_of_any_length_comes_through_by_the_bell() {
 #[test]
 fn what_a_worker_shows_of_a_report_is_seen_before_that_is_complete() {
     let (mut front, kit) = Front::new();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (go, wait) = mpsc::channel::<()>();
     let worker = worker(kit, move |seat, _| {
         seat.append(b"first").unwrap();
         wait.recv().unwrap();
@@ -429,6 +430,29 @@ fn way(seat: &mut Seat, order: Order) {
     let is_whole = parcel.body.as_ref().iter().all(|&byte| byte == 7);
     assert_eq!(parcel.into_decoder().value::<u8>().unwrap(), 7);
     seat.append(&[is_lent.into(), is_whole.into()]).unwrap();
+}
+
+#[test]
+fn a_tray_is_in_use_until_its_body_was_read() {
+    let (mut front, kit) = Front::new();
+    let ((say, taken), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+    let worker = worker(kit, move |seat, order| {
+        say.send(()).unwrap();
+        may_go.recv().unwrap();
+        way(seat, order);
+    });
+    let body = vec![7; 1 << 20];
+    let offer =
+        |front: &mut Front| front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
+    let first = offer(&mut front);
+    taken.recv_timeout(SOON).unwrap();
+    assert!(!front.desk.give_memory_back());
+    let second = offer(&mut front);
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    front.await_finished(3);
+    assert_eq!([front.report(first), front.report(second)], [[1, 1], [0, 1]]);
+    ends(front, worker);
 }
 
 #[test]

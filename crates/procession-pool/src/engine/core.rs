@@ -23,7 +23,7 @@ use crate::map::CHUNK_BYTES_MAX;
 use crate::record::Log;
 use crate::supervisor::{Action, Config, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
 use crate::task::Task;
-use crate::worker::heading;
+use crate::worker::{AS_NUMBERS, heading};
 
 /// Arguments that are longer go as a parcel; a map's chunk does not, whose last item may be somewhat longer than the chunk.
 const INLINE_MAX: usize = 48 << 10;
@@ -216,7 +216,9 @@ impl Core {
         let heading = heading(entry.function());
         let (arguments, descriptors) = entry.arguments();
         listen(&member.desk, self.listener); // Before it has anything to tell: it may be done at once.
-        let offered = if descriptors.is_empty() && arguments.len() <= INLINE_MAX {
+        let offered = if entry.has_numbers() {
+            member.desk.offer(&[&heading, AS_NUMBERS], Some(Parcel { body: arguments, descriptors: &[] }))
+        } else if descriptors.is_empty() && arguments.len() <= INLINE_MAX {
             member.desk.offer(&[&heading, arguments], None)
         } else {
             member.desk.offer(&[&heading], Some(Parcel { body: arguments, descriptors: &descriptors }))

@@ -109,6 +109,7 @@ macro_rules! with_cases {
             chunk_sizes_do_not_matter
             a_map_of_nothing_is_nothing
             tuples_are_arguments
+            many_numbers_arrive_as_they_were
             a_map_gives_the_first_error_after_all
             each_item_has_its_own_end
             an_item_that_cannot_be_written_is_lost_alone
