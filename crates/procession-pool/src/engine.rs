@@ -113,6 +113,7 @@ impl Engine {
                 }
             }
         }
+        self.unlock(core);
         Ok(())
     }
 
@@ -281,6 +282,7 @@ impl Engine {
 
     /// Lets go of the core, and does what has been left for then.
     fn unlock(&self, mut core: MutexGuard<'_, Core>) {
+        core.wake_offered();
         let settled = std::mem::take(&mut core.settled);
         let (has_ended, listener) = (core.has_ended, core.listener);
         let wants_background = !core.starts.is_empty() || has_ended || core.has_sooner_wake();

@@ -50,6 +50,13 @@ struct Front {
 }
 
 impl Front {
+    /// Offers an order, and wakes the worker.
+    fn put(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
+        let offered = self.desk.offer(parts, parcel);
+        self.desk.wake();
+        offered
+    }
+
     fn new() -> (Self, WorkerKit) {
         let bells = Bells::new().unwrap();
         let (desk, kit) = Desk::new(&bells).unwrap();
@@ -117,7 +124,7 @@ fn orders_go_to_another_process_and_reports_come_back(method: StartMethod) {
     front.await_finished(1);
     assert_eq!((front.report(0), front.desk.readiness()), (b"began".as_slice(), Readiness::Ready));
     for seq in 1..200 {
-        front.desk.offer(&[b"order", &[seq as u8]], None).unwrap();
+        front.put(&[b"order", &[seq as u8]], None).unwrap();
         if seq % 7 == 0 {
             front.await_finished(1 + seq);
         }
@@ -162,7 +169,7 @@ fn a_worker_killed_at_any_step_loses_the_order_it_had_begun_and_nothing_else(met
         let (mut front, kit) = Front::new();
         let orders = [b"one".as_slice(), b"two", b"three", b"four"];
         for order in orders {
-            front.desk.offer(&[order], None).unwrap();
+            front.put(&[order], None).unwrap();
         }
         was_killed(start(method, work, (kit, place.to_owned(), before)), &what);
         front.look();
@@ -203,7 +210,7 @@ fn a_worker_killed_at_any_moment_leaves_whole_reports_and_the_beginning_of_one(m
         let end = Instant::now() + Duration::from_micros(round * round * 40);
         let mut next = 1;
         while Instant::now() < end {
-            while front.desk.offer(&[&order(next)], None).is_ok() {
+            while front.put(&[&order(next)], None).is_ok() {
                 next += 1;
             }
             front.look();
@@ -223,7 +230,7 @@ fn a_worker_killed_at_any_moment_leaves_whole_reports_and_the_beginning_of_one(m
 
 fn a_worker_killed_while_it_passes_a_revoked_order_loses_nothing(method: StartMethod) {
     let (mut front, kit) = Front::new();
-    let seqs = [b"one", b"two"].map(|order| front.desk.offer(&[order], None).unwrap());
+    let seqs = [b"one", b"two"].map(|order| front.put(&[order], None).unwrap());
     assert!(front.desk.revoke(seqs[0]));
     was_killed(start(method, work, (kit, "desk: skipped".to_owned(), 0)), "skipped");
     front.look();
@@ -249,7 +256,7 @@ fn a_worker_killed_asleep_or_out_of_room_has_shown_what_it_had(method: StartMeth
     assert_eq!((front.finished.as_slice(), front.desk.running()), ([0].as_slice(), None));
 
     let (mut front, kit) = Front::new();
-    let seq = front.desk.offer(&[b"x"], None).unwrap();
+    let seq = front.put(&[b"x"], None).unwrap();
     was_killed(start(method, talk, (kit,)), "out of room");
     front.look();
     assert_eq!(front.desk.running(), Some(seq));
@@ -263,12 +270,12 @@ fn a_parcel_that_a_dead_worker_has_not_received_is_closed(method: StartMethod) {
     let (read, write) = common::pipe();
     let parcel = Parcel { body: b"x", descriptors: &[write.as_fd()] };
     for _ in 0..3 {
-        front.desk.offer(&[b"x"], Some(parcel)).unwrap();
+        front.put(&[b"x"], Some(parcel)).unwrap();
     }
     drop(write);
     was_killed(start(method, work, (kit, "desk: taken".to_owned(), 1)), "taken");
     assert!(poll_one(&read, Interest::Read, Deadline::after(SOON)).unwrap(), "nobody holds the pipe");
-    let refused = front.desk.offer(&[b"x"], Some(Parcel { body: b"x", descriptors: &[] })).unwrap_err();
+    let refused = front.put(&[b"x"], Some(Parcel { body: b"x", descriptors: &[] })).unwrap_err();
     assert!(matches!(refused, NotOffered::Gone), "{refused:?}");
 }
 
@@ -316,7 +323,7 @@ fn large_bodies_go_by_a_tray_and_its_memory_is_given_back(method: StartMethod) {
         {
             let (body, descriptors) = (vec![len as u8; len], vec![null.as_fd(); len % 3 * 150]);
             let parcel = Parcel { body: &body, descriptors: &descriptors };
-            let seq = front.desk.offer(&[b"x"], Some(parcel)).unwrap();
+            let seq = front.put(&[b"x"], Some(parcel)).unwrap();
             sent += 1;
             front.await_finished(sent);
             assert_eq!(front.report(seq), summed(way, len, descriptors.len()), "{round}: {len}");

@@ -227,8 +227,8 @@ impl Desk {
         Kernel::new(&self.map)
     }
 
-    /// Offers an order that is made of these parts, which are at most [`ORDER_BYTES_MAX`] bytes, and wakes the worker if it
-    /// sleeps. Never waits.
+    /// Offers an order that is made of these parts, which are at most [`ORDER_BYTES_MAX`] bytes. A worker that sleeps does not
+    /// see it before [`Desk::wake`]. Never waits.
     pub(crate) fn offer(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         if bytes > ORDER_BYTES_MAX {
@@ -253,6 +253,11 @@ impl Desk {
         self.revoked &= !bit(seq);
         self.words().offer(&self.kernel(), seq, size);
         Ok(seq)
+    }
+
+    /// Wakes the worker for what it was offered, if it sleeps.
+    pub(crate) fn wake(&self) {
+        self.words().wake(&self.kernel());
     }
 
     /// Writes an order into its line.
@@ -386,7 +391,7 @@ impl Desk {
         let mut drained = Drained::default();
         let result = self.drain_some(&mut drained, into);
         if drained.bytes > 0 {
-            self.words().wake(&self.kernel());
+            self.wake();
         }
         result.map(|()| drained)
     }
@@ -505,7 +510,7 @@ impl Desk {
     /// Tells the worker to end when it has done what it was offered.
     pub(crate) fn retire(&mut self) {
         self.wish(self.wishes | RETIRE);
-        self.words().wake(&self.kernel());
+        self.wake();
     }
 
     /// Gives the memory back that is kept for large bodies, here and in the worker; for when no more of them come for a while.
@@ -517,7 +522,7 @@ impl Desk {
         let has_let_go = self.look_at_taken().is_ok() && self.tray.let_go(self.orders_taken);
         if has_let_go {
             self.wish(self.wishes | LET_GO);
-            self.words().wake(&self.kernel());
+            self.wake();
         }
         has_let_go
     }

@@ -23,6 +23,13 @@ struct Front {
 }
 
 impl Front {
+    /// Offers an order, and wakes the worker.
+    fn put(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
+        let offered = self.desk.offer(parts, parcel);
+        self.desk.wake();
+        offered
+    }
+
     fn new() -> (Self, WorkerKit) {
         let bells = Bells::new().unwrap();
         let (desk, kit) = Desk::new(&bells).unwrap();
@@ -63,7 +70,7 @@ impl Front {
     }
 
     fn offer(&mut self, order: &[u8]) -> Seq {
-        self.desk.offer(&[order], None).unwrap()
+        self.put(&[order], None).unwrap()
     }
 
     fn report(&self, seq: Seq) -> &[u8] {
@@ -106,7 +113,7 @@ fn orders_are_done_in_order_and_reports_come_whole() {
     assert_eq!((front.finished[0], front.desk.readiness()), (INITIALIZER, Readiness::Ready));
     let mut offered = 0;
     while offered < 5000 {
-        match front.desk.offer(&[&[7; 3], &vec![offered as u8; offered % 3000]], None) {
+        match front.put(&[&[7; 3], &vec![offered as u8; offered % 3000]], None) {
             Ok(seq) => offered = seq as usize,
             Err(NotOffered::NoRoom) => front.await_finished(offered.saturating_sub(5)),
             Err(error) => panic!("{error}"),
@@ -134,7 +141,7 @@ fn short_orders_and_reports_are_whole_at_each_length() {
     let bytes: Vec<u8> = (1..=100).collect();
     for len in 0..bytes.len() {
         let (first, second) = bytes[..len].split_at(len / 3);
-        let seq = front.desk.offer(&[first, second], None).unwrap();
+        let seq = front.put(&[first, second], None).unwrap();
         // Sometimes in parts, sometimes when it is complete.
         front.await_until("its end", |front| front.finished.contains(&seq));
         assert_eq!(front.report(seq), &bytes[..len]);
@@ -217,14 +224,14 @@ fn revoked_orders_take_room_until_the_worker_has_seen_them_and_no_longer() {
         let seq = front.offer(b"x");
         assert!(front.desk.revoke(seq));
     }
-    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)), "the initializer is unfinished");
+    assert!(matches!(front.put(&[b"x"], None), Err(NotOffered::NoRoom)), "the initializer is unfinished");
     let worker = worker(kit, echo);
     front.await_finished(1);
     for round in 1..5 {
         let end = Instant::now() + SOON;
         for _ in 0..ORDERS_MAX {
             let seq = loop {
-                match front.desk.offer(&[b"x"], None) {
+                match front.put(&[b"x"], None) {
                     Ok(seq) => break seq,
                     Err(error) => assert!(matches!(error, NotOffered::NoRoom) && Instant::now() < end, "{error}"),
                 }
@@ -256,10 +263,10 @@ fn no_order_stands_in_the_place_of_a_revoked_one_that_the_worker_has_not_seen() 
         assert!(front.desk.revoke(seq));
         front.look();
     }
-    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)));
+    assert!(matches!(front.put(&[b"x"], None), Err(NotOffered::NoRoom)));
     go.send(()).unwrap();
     let end = Instant::now() + SOON;
-    while front.desk.offer(&[b"x"], None).is_err() {
+    while front.put(&[b"x"], None).is_err() {
         assert!(Instant::now() < end);
         thread::yield_now();
     }
@@ -274,8 +281,8 @@ fn orders_are_refused_when_they_have_no_room_and_accepted_when_they_have() {
     for _ in 0..4 {
         front.offer(&long);
     }
-    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)));
-    assert!(matches!(front.desk.offer(&[&long, b"x"], None), Err(NotOffered::System(_))));
+    assert!(matches!(front.put(&[b"x"], None), Err(NotOffered::NoRoom)));
+    assert!(matches!(front.put(&[&long, b"x"], None), Err(NotOffered::System(_))));
     let worker = worker(kit, echo);
     front.await_finished(5);
     front.desk.let_spin(true);
@@ -366,9 +373,9 @@ fn parcels_go_both_ways_with_descriptors_and_those_of_revoked_orders_are_dropped
     for (len, descriptors) in [(0, &many[..1]), (BODY_INLINE_MAX, &many), (BODY_INLINE_MAX + 1, &[]), (1 << 20, &many)]
     {
         let bytes = vec![len as u8 | 1; len];
-        let dropped = front.desk.offer(&[b"dropped"], Some(Parcel { body: b"dropped", descriptors: &many })).unwrap();
+        let dropped = front.put(&[b"dropped"], Some(Parcel { body: b"dropped", descriptors: &many })).unwrap();
         front.desk.revoke(dropped);
-        let seq = front.desk.offer(&[b"file"], Some(Parcel { body: &bytes, descriptors })).unwrap();
+        let seq = front.put(&[b"file"], Some(Parcel { body: &bytes, descriptors })).unwrap();
         front.await_until("its end", |front| front.finished.contains(&seq));
         let frames = front.desk.take_parcels(seq);
         assert!(frames.len() == 2 && frames.iter().all(|frame| frame.descriptors.len() == descriptors.len()));
@@ -390,7 +397,7 @@ fn a_full_link_is_no_room_and_a_torn_frame_is_no_frame() {
     let bytes = vec![3; BODY_INLINE_MAX];
     let mut offered = 0;
     let error = loop {
-        match front.desk.offer(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })) {
+        match front.put(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })) {
             Ok(_) => offered += 1,
             Err(error) => break error,
         }
@@ -402,7 +409,7 @@ fn a_full_link_is_no_room_and_a_torn_frame_is_no_frame() {
         seat.append(b"had").unwrap();
     });
     front.await_finished(offered + 1);
-    front.desk.offer(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })).unwrap();
+    front.put(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })).unwrap();
     front.await_finished(offered + 2);
     ends(front, worker);
 }
@@ -442,8 +449,7 @@ fn a_tray_is_in_use_until_its_body_was_read() {
         way(seat, order);
     });
     let body = vec![7; 1 << 20];
-    let offer =
-        |front: &mut Front| front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
+    let offer = |front: &mut Front| front.put(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
     let first = offer(&mut front);
     taken.recv_timeout(SOON).unwrap();
     assert!(!front.desk.give_memory_back());
@@ -460,14 +466,14 @@ fn a_tray_holds_one_body_until_the_worker_has_taken_it() {
     let (mut front, kit) = Front::new();
     let body = vec![7; 1 << 20];
     let seqs: Vec<Seq> =
-        (0..5).map(|_| front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap()).collect();
+        (0..5).map(|_| front.put(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap()).collect();
     assert!(front.desk.revoke(seqs[0]), "the one in the tray");
     assert!(!front.desk.give_memory_back());
     let worker = worker(kit, way);
     front.await_finished(5);
     assert!(seqs[1..].iter().all(|&seq| front.report(seq) == [0, 1]));
     for _ in 0..2 {
-        let seq = front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
+        let seq = front.put(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
         front.await_until("its end", |front| front.finished.contains(&seq));
         assert_eq!(front.report(seq), [1, 1]);
     }

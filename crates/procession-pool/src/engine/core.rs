@@ -64,6 +64,9 @@ pub(super) struct Core {
     /// What the last worker that could not work, or died, said.
     pub(super) last_words: Option<TaskError>,
     actions: Vec<Action>,
+    /// Workers that were offered something, and are to be woken when all is done that is to be done at once: one that is fast
+    /// would be through with each offer before the next, and sleep in between.
+    offered: Vec<WorkerId>,
     /// Memory for the workers that have something to tell.
     news: Vec<WorkerId>,
     /// What the supervisor was told and has said, if that is wanted.
@@ -113,6 +116,7 @@ impl Core {
             has_ended: false,
             last_words: None,
             actions: Vec::new(),
+            offered: Vec::new(),
             news: Vec::new(),
             log: None,
             death: None,
@@ -226,6 +230,9 @@ impl Core {
         match offered {
             Ok(seq) => {
                 member.offers.push_back(Offer { seq, task, reply: Reply::default() });
+                if !self.offered.contains(&worker) {
+                    self.offered.push(worker);
+                }
                 self.let_spin(worker);
                 None
             }
@@ -242,6 +249,15 @@ impl Core {
                 let fault = Fault::here(Failure::Arguments(format!("they cannot be sent: {error}")));
                 self.finished = Some(Offer::refused(task, &fault));
                 Some(Event::Finished { worker, task, failed: true })
+            }
+        }
+    }
+
+    /// Wakes the workers that were offered something since the last time.
+    pub(super) fn wake_offered(&mut self) {
+        for worker in self.offered.drain(..) {
+            if let Some(member) = self.members.get(&worker) {
+                member.desk.wake();
             }
         }
     }
