@@ -5,6 +5,7 @@
 use std::fmt;
 
 use procession_boot::FunctionId;
+use procession_launch::calls::see_panics;
 use procession_wire::{DecodeError, Encoder, Message, decode_slice};
 
 use crate::call::{Call, Parcel, Reply, run_here};
@@ -67,6 +68,7 @@ impl RawCall {
     /// Makes the call in this process. A panic is part of the reply.
     #[must_use]
     pub fn run(self) -> RawReply {
+        see_panics();
         RawReply(run_here(self.0))
     }
 }

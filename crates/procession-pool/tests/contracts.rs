@@ -126,6 +126,7 @@ procession_testkit::main! {
         calls_that_are_not_waited_for_have_handles,
         callbacks_of_a_pool_are_told_once,
         a_panic_brings_its_place_and_its_frames,
+        a_panic_has_no_frames_that_nobody_asks_for,
         who_waits_for_an_error_wakes,
         what_a_task_was_given_is_let_go_when_it_has_ended,
         what_a_result_holds_is_let_go_with_its_future,

@@ -9,6 +9,7 @@ use procession_launch::StartMethod;
 use procession_pool::{
     Executor, ExecutorExt, InvalidState, Promise, RawCall, SubmitError, Task, TaskError, as_completed,
 };
+use procession_sys::set_variable;
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -70,6 +71,7 @@ fn divide(by: u64) -> u64 {
 }
 
 pub(crate) fn a_panic_brings_its_place_and_its_frames(method: StartMethod) {
+    set_variable("RUST_BACKTRACE", "1").unwrap();
     let executor = executor(1, method);
     let error = executor.submit(divide, (0,)).unwrap().result().unwrap_err();
     let text = error.to_string();
@@ -78,6 +80,15 @@ pub(crate) fn a_panic_brings_its_place_and_its_frames(method: StartMethod) {
     assert!(location.is_some_and(|place| place.contains("tasks.rs:")));
     assert!(backtrace.is_some_and(|frames| frames.contains("divide")));
     assert!(text.contains("tasks.rs:") && text.ends_with("nothing is divided by nothing"), "{text}");
+}
+
+pub(crate) fn a_panic_has_no_frames_that_nobody_asks_for(method: StartMethod) {
+    set_variable("RUST_BACKTRACE", "0").unwrap();
+    let executor = executor(1, method);
+    let error = executor.submit(divide, (0,)).unwrap().result().unwrap_err();
+    let TaskError::Panicked { location, backtrace, .. } = error else { panic!("{error}") };
+    assert!(location.is_some_and(|place| place.contains("tasks.rs:")));
+    assert_eq!(backtrace, None, "to look up their names takes a second in a large program");
 }
 
 pub(crate) fn who_waits_for_an_error_wakes(method: StartMethod) {
