@@ -128,6 +128,8 @@ procession_testkit::main! {
         a_panic_brings_its_place_and_its_frames,
         a_panic_has_no_frames_that_nobody_asks_for,
         who_waits_for_an_error_wakes,
+        who_waits_while_another_drives_wakes,
+        a_copy_that_a_task_forks_ends_where_it_comes_back,
         what_a_task_was_given_is_let_go_when_it_has_ended,
         what_a_result_holds_is_let_go_with_its_future,
         futures_that_complete_are_given_away,
