@@ -1,6 +1,6 @@
 //! Runs programs, shows what they print while they print it, and counts their tests.
 //!
-//! Relies on [`count`](crate::count) for the closing lines, and has [`failures`](crate::failures) hear all lines. A program that outlives its limit or
+//! Relies on [`count`](crate::count) for the closing lines, and has [`failures`] hear all lines. A program that outlives its limit or
 //! leaves a process behind that holds its output open is a failure, never a hang of the whole run.
 
 use std::io::{self, BufRead, BufReader, Read, Write};

@@ -94,7 +94,7 @@ pub fn see_panics() {
     }));
 }
 
-/// Runs one of many calls of a process that goes on. What the hook saw is told, where [`catch`] or [`see_panics`] has set it.
+/// Runs one of many calls of a process that goes on. What the hook saw is told, where a child has its hook, or [`see_panics`] has set one.
 ///
 /// # Errors
 /// The panic that has left it.
