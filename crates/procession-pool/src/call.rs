@@ -26,12 +26,13 @@ use std::time::Instant;
 
 use procession_boot::{BootError, FunctionId, resolve};
 use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
-use procession_launch::{Arguments, Passable, Target, current_process};
+use procession_launch::{Arguments, Passable, Target};
 use procession_wire::bulk::RawNumbers;
 use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, bulk, decode_slice};
 use serde::{Deserialize, Serialize};
 
 use crate::desk::Received;
+use crate::threads::runner_name;
 
 /// The item is a value,
 pub(crate) const VALUE: u8 = 0;
@@ -214,7 +215,7 @@ impl NumberItem {
 /// Why an item has no value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fault {
-    /// The process that it happened in.
+    /// The process that it happened in, or the thread of a pool of threads.
     pub(crate) name: String,
     pub(crate) pid: u32,
     pub(crate) failure: Failure,
@@ -235,7 +236,7 @@ pub(crate) enum Failure {
 
 impl Fault {
     pub(crate) fn here(failure: Failure) -> Self {
-        Self { name: current_process().name().to_owned(), pid: procession_sys::pid(), failure }
+        Self { name: runner_name(), pid: procession_sys::pid(), failure }
     }
 }
 

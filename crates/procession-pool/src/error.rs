@@ -13,6 +13,7 @@ use procession_wire::EncodeError;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Failure, Fault};
+use crate::text::Text;
 
 /// Why there is no result of a task, or not yet.
 ///
@@ -29,15 +30,15 @@ pub enum TaskError {
     #[error("the task panicked in {name:?} (pid {pid}){}: {message}", at(location.as_deref()))]
     Panicked {
         /// The name of the worker's process or thread.
-        name: String,
+        name: Text,
         /// The number of the worker's process.
         pid: u32,
         /// The panic's message.
-        message: String,
+        message: Text,
         /// File, line and column of the panic.
-        location: Option<String>,
-        /// The frames at the panic.
-        backtrace: Option<Box<str>>,
+        location: Option<Text>,
+        /// The frames at the panic, if `RUST_BACKTRACE` asks for them.
+        backtrace: Option<Text>,
     },
     /// The worker's process ended while it ran the task. The pool has another one by now.
     #[error(
@@ -48,7 +49,7 @@ pub enum TaskError {
     )]
     WorkerDied {
         /// The process's name.
-        name: String,
+        name: Text,
         /// The process's number.
         pid: u32,
         /// The signal that killed it: SIGKILL (9) may be the kernel's out-of-memory killer.
@@ -58,7 +59,7 @@ pub enum TaskError {
         /// Whether the kernel wrote its memory to a file.
         core_dumped: bool,
         /// What it said last on its standard error, if the pool keeps that.
-        stderr: Option<String>,
+        stderr: Option<Text>,
         /// How often the task was begun.
         attempts: u32,
     },
@@ -79,11 +80,11 @@ pub enum TaskError {
     #[error("{name:?} (pid {pid}) says: {reason}")]
     Refused {
         /// The name of the worker's process.
-        name: String,
+        name: Text,
         /// The number of the worker's process.
         pid: u32,
         /// The error, as text.
-        reason: String,
+        reason: Text,
     },
     /// The worker could not decode the arguments.
     #[error("the task's arguments cannot be decoded by the worker: {reason}")]
@@ -128,11 +129,27 @@ pub enum TaskError {
     Timeout,
 }
 
+/// A result of a map that holds a number is so large, whether or not it is an error: a larger one makes maps slower that ask
+/// for the end of each item.
+const _: () = assert!(size_of::<Result<u64, TaskError>>() <= 40);
+
 impl TaskError {
     /// True if the task has not ended, and can be asked again.
     #[must_use]
     pub const fn is_pending(&self) -> bool {
         matches!(self, Self::WouldBlock | Self::Timeout)
+    }
+
+    /// A panic as it is reported.
+    pub(crate) fn panicked(
+        name: String,
+        pid: u32,
+        message: String,
+        location: Option<String>,
+        backtrace: Option<Box<str>>,
+    ) -> Self {
+        let (location, backtrace) = (location.map(Text::from), backtrace.map(Text::from));
+        Self::Panicked { name: name.into(), pid, message: message.into(), location, backtrace }
     }
 
     /// The process that it happened in.
@@ -156,11 +173,11 @@ impl From<Fault> for TaskError {
     fn from(Fault { name, pid, failure }: Fault) -> Self {
         match failure {
             Failure::Panicked(CaughtPanic { message, location, backtrace }) => {
-                Self::Panicked { name, pid, message, location, backtrace }
+                Self::panicked(name, pid, message, location, backtrace)
             }
             Failure::Arguments(reason) => Self::Arguments { reason },
             Failure::Output(reason) => Self::Output { reason },
-            Failure::Refused(reason) => Self::Refused { name, pid, reason },
+            Failure::Refused(reason) => Self::Refused { name: name.into(), pid, reason: reason.into() },
         }
     }
 }

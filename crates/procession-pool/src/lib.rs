@@ -13,6 +13,7 @@ mod call; // What is done, wherever.
 
 mod cell; // Where a task's end is kept. Read this first.
 mod error;
+mod text; // What errors say, in little room.
 
 mod executor; // What every executor can do,
 mod raw; // also those of others;
@@ -57,6 +58,7 @@ pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
 pub use crate::raw::{RawCall, RawReply};
 pub use crate::supervisor::{BACKOFF_MAX, POISON_DEATHS_MAX, PoolCounts, RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
 pub use crate::task::{Task, TaskBuilder};
+pub use crate::text::Text;
 pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
 pub use crate::wait::{
     AsCompleted, AsCompletedTimeout, ReturnWhen, as_completed, as_completed_timeout, wait_futures, wait_futures_timeout,

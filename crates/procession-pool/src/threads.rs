@@ -4,6 +4,7 @@
 //! them and stay until the executor ends.
 
 mod pool;
+mod slot;
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -13,10 +14,12 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use procession_launch::calls::see_panics;
 use procession_launch::{Arguments, Passable, Target, cpu_count};
 use procession_sys::{Deadline, Origin};
 
 pub use crate::threads::pool::ThreadPool;
+pub(crate) use crate::threads::slot::runner_name;
 
 use crate::call::{Call, FAULT, Reply, run_closure, run_here};
 use crate::cell::{Cell, Outcome, Promise};
@@ -25,6 +28,7 @@ use crate::executor::{Executor, Shared, executes_by};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
 use crate::task::{Task, TaskBuilder};
+use crate::threads::slot::{Queued, Slot, join_crew};
 
 /// How many threads an executor has at most if it is not told: processors and a few, as most of their tasks wait. As in
 /// Python, a machine with many processors does not get many stacks for it.
@@ -45,9 +49,8 @@ struct Retries {
     backoff: Duration,
 }
 
-/// A task that waits for a thread.
+/// A task that has not begun.
 struct Job {
-    priority: i32,
     work: Work,
     promise: Promise,
 }
@@ -65,7 +68,7 @@ pub(crate) struct Crew {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: VecDeque<Queued>,
     threads: Vec<JoinHandle<()>>,
     idle: usize,
     closed: bool,
@@ -86,6 +89,7 @@ impl Crew {
         let (initializer, origin) = (builder.initializer, Origin::here());
         let crew = Self { name, origin, size, initializer, state: Mutex::default(), work: Condvar::new() };
         let crew = Arc::new(crew);
+        see_panics();
         crew.initialize()?;
         Ok(crew)
     }
@@ -121,6 +125,7 @@ impl Crew {
         let crew = Arc::clone(self);
         let name = format!("{}_{}", self.name, state.threads.len());
         let run = move || {
+            join_crew(&crew);
             if let Some(first) = first {
                 first();
             }
@@ -134,8 +139,12 @@ impl Crew {
     fn run(&self) {
         let mut state = self.state.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
-                MutexGuard::unlocked(&mut state, || self.do_job(job));
+            if let Some(queued) = state.queue.pop_front() {
+                MutexGuard::unlocked(&mut state, || {
+                    if let Some(job) = queued.slot.take() {
+                        self.do_job(job);
+                    }
+                });
             } else if state.closed {
                 return;
             } else {
@@ -146,7 +155,7 @@ impl Crew {
         }
     }
 
-    fn do_job(&self, Job { work, promise, .. }: Job) {
+    fn do_job(&self, Job { work, promise }: Job) {
         if !promise.begin() {
             return;
         }
@@ -182,7 +191,7 @@ impl Crew {
     }
 
     /// Takes a job, and starts a thread for it if all that there are have something to do.
-    fn take(self: &Arc<Self>, job: Job) -> Result<(), SubmitError> {
+    fn take(self: &Arc<Self>, priority: i32, job: Job) -> Result<(), SubmitError> {
         if !self.origin.is_here() {
             return Err(SubmitError::Foreign { name: self.name.clone(), owner: self.origin.pid() });
         }
@@ -201,12 +210,10 @@ impl Crew {
             }
         }
         let at = match state.queue.back() {
-            Some(last) if last.priority < job.priority => {
-                state.queue.partition_point(|other| other.priority >= job.priority)
-            }
+            Some(last) if last.priority < priority => state.queue.partition_point(|other| other.priority >= priority),
             _ => state.queue.len(),
         };
-        state.queue.insert(at, job);
+        state.queue.insert(at, Queued { priority, slot: Slot::of(self, job) });
         drop(state);
         self.work.notify_one();
         Ok(())
@@ -214,8 +221,8 @@ impl Crew {
 
     /// Ends what has not begun.
     pub(crate) fn empty(&self, error: &TaskError) {
-        let jobs = mem::take(&mut self.state.lock().queue);
-        for job in jobs {
+        let queue = mem::take(&mut self.state.lock().queue);
+        for job in queue.iter().filter_map(|queued| queued.slot.take()) {
             // What was cancelled earlier stays so.
             let _ = job.promise.resolve(Outcome::failed(error.clone()));
         }
@@ -247,7 +254,7 @@ impl Crew {
     ) -> Result<Future<R>, SubmitError> {
         let cell = Arc::default();
         let work = Work::Closure(Box::new(move || run_closure(closure)));
-        self.take(Job { priority: 0, work, promise: Promise::of(&cell) })?;
+        self.take(0, Job { work, promise: Promise::of(&cell) })?;
         Ok(Future::of(cell))
     }
 }
@@ -260,7 +267,7 @@ impl Executor for Shared<Crew> {
         }
         let retries = Retries { left: task.options.retries(), backoff: task.options.backoff() };
         let work = Work::Call(task.call, retries);
-        self.0.take(Job { priority: task.options.priority, work, promise: task.promise })
+        self.0.take(task.options.priority, Job { work, promise: task.promise })
     }
 
     fn parallelism(&self) -> usize {
@@ -278,8 +285,12 @@ impl Executor for Shared<Crew> {
 /// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout. Dropping the executor waits until
 /// all tasks have ended, as [`shutdown`](Self::shutdown) does.
 ///
+/// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread that waits without
+/// a timeout for a task that has not begun runs it itself. Only whoever awaits it as a future of a runtime waits for
+/// another thread.
+///
 /// # Python
-/// `concurrent.futures.ThreadPoolExecutor`.
+/// `concurrent.futures.ThreadPoolExecutor`, which hangs for ever where the tasks of all threads wait for further ones.
 ///
 /// # Examples
 /// ```

@@ -9,12 +9,12 @@ mod common;
 #[path = "../src/desk/mod.rs"]
 mod desk;
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use common::{methods, start};
-use desk::{Bells, Bytes, Desk, Listener, NotDrained, NotOffered, Parcel, Readiness, Seat, Seq, WorkerKit};
+use desk::front::{Front, SOON};
+use desk::{Bells, Bytes, Desk, NotDrained, NotOffered, Parcel, Readiness, Seat, Seq, WorkerKit};
 use procession_launch::{Process, StartMethod};
 use procession_sys::{Deadline, Interest, fail_points, poll_one};
 use procession_testkit::open_descriptors;
@@ -35,60 +35,8 @@ procession_testkit::main! {
     cases: [without_descriptors_nothing_is_lost];
 }
 
-/// The fence of every wait.
-const SOON: Duration = Duration::from_secs(20);
-
 /// Items of each report.
 const ITEMS: usize = 3;
-
-/// What a pool knows of a desk.
-struct Front {
-    desk: Desk,
-    bells: Bells,
-    reports: BTreeMap<Seq, Vec<u8>>,
-    finished: Vec<Seq>,
-}
-
-impl Front {
-    /// Offers an order, and wakes the worker.
-    fn put(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
-        let offered = self.desk.offer(parts, parcel);
-        self.desk.wake();
-        offered
-    }
-
-    fn new() -> (Self, WorkerKit) {
-        let bells = Bells::new().unwrap();
-        let (desk, kit) = Desk::new(&bells).unwrap();
-        (Self { desk, bells, reports: BTreeMap::new(), finished: Vec::new() }, kit)
-    }
-
-    fn look(&mut self) {
-        let reports = &mut self.reports;
-        self.desk.drain(&mut |seq, bytes| reports.entry(seq).or_default().extend(bytes)).unwrap();
-        self.finished.extend(std::iter::from_fn(|| self.desk.finished()));
-    }
-
-    /// Looks until so many orders have been finished, by the bell.
-    fn await_finished(&mut self, count: usize) {
-        loop {
-            self.look();
-            if self.finished.len() >= count {
-                return;
-            }
-            self.desk.listen(Listener::Background);
-            if !self.desk.has_news() {
-                let bell = self.bells.of(Listener::Background);
-                assert!(poll_one(bell, Interest::Read, Deadline::after(SOON)).unwrap(), "{:?}", self.finished);
-                bell.reset();
-            }
-        }
-    }
-
-    fn report(&self, seq: Seq) -> &[u8] {
-        self.reports.get(&seq).map_or(&[], Vec::as_slice)
-    }
-}
 
 /// Has this process killed at a step, when it has been there so often.
 fn die_at(place: String, before: u32) {

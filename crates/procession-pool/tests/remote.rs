@@ -159,11 +159,49 @@ fn a_handle_cannot_go_over_a_line() {
 
 #[test]
 fn what_is_no_call_or_no_reply_is_refused() {
-    assert!(RawCall::from_bytes(&[1]).is_err());
-    assert!(RawReply::from_bytes(&[9]).is_err());
+    let call = RawCall::from_bytes(&[1]).unwrap_err().to_string();
+    let reply = RawReply::from_bytes(&[9]).unwrap_err().to_string();
+    assert!(call.contains("`RawCall`") && reply.contains("`RawReply`"), "{call}\n{reply}");
     let promise = Promise::default();
     assert_eq!(promise.set_error(TaskError::Cancelled), Ok(()));
     assert_eq!(promise.set_error(TaskError::Terminated), Err(InvalidState), "what it ended with first is kept");
+}
+
+/// Tries tasks again that fail, as they ask for.
+struct Stubborn;
+
+impl Executor for Stubborn {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        let mut left = task.retries();
+        let (call, promise) = task.into_parts();
+        let mut reply = call.clone().run();
+        while reply.has_failed() && left > 0 {
+            left -= 1;
+            reply = call.clone().run();
+        }
+        let _ = promise.set_reply(reply);
+        Ok(())
+    }
+
+    fn parallelism(&self) -> usize {
+        1
+    }
+
+    fn close(&self) {}
+}
+
+#[test]
+fn a_reply_says_whether_its_call_is_worth_another_try() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn third_time_lucky(n: u64) -> u64 {
+        assert!(CALLS.fetch_add(1, Relaxed) % 3 == 2, "not yet");
+        n
+    }
+    assert_eq!(Stubborn.task(third_time_lucky, (7,)).retries(5).submit().unwrap().result(), Ok(7));
+    assert_eq!(CALLS.load(Relaxed), 3);
+    let failed = Stubborn.task(third_time_lucky, (7,)).retries(1).submit().unwrap().result();
+    assert!(matches!(failed, Err(TaskError::Panicked { location: Some(_), .. })), "{failed:?}");
+    assert_eq!(CALLS.load(Relaxed), 5);
 }
 
 /// Has each task damaged on its way, in one byte after the other.

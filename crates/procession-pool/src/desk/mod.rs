@@ -25,6 +25,8 @@ mod words; // What may become of an order. Read this first.
 mod seat; // The worker's side.
 
 #[cfg(test)]
+pub(crate) mod front; // The pool's side, in all tests.
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;

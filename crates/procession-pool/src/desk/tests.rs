@@ -1,82 +1,15 @@
 //! A desk whose worker is a thread: what is offered is done, in order, and what is reported comes whole.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use procession_sys::{Deadline, Interest, lower_half, poll_one};
 use procession_wire::frame::BODY_INLINE_MAX;
 
+use super::front::{Front, SOON};
 use super::*;
-
-/// The fence of every wait here.
-const SOON: Duration = Duration::from_secs(20);
-
-/// What a pool knows of a desk.
-struct Front {
-    desk: Desk,
-    bells: Bells,
-    reports: BTreeMap<Seq, Vec<u8>>,
-    finished: Vec<Seq>,
-}
-
-impl Front {
-    /// Offers an order, and wakes the worker.
-    fn put(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
-        let offered = self.desk.offer(parts, parcel);
-        self.desk.wake();
-        offered
-    }
-
-    fn new() -> (Self, WorkerKit) {
-        let bells = Bells::new().unwrap();
-        let (desk, kit) = Desk::new(&bells).unwrap();
-        (Self { desk, bells, reports: BTreeMap::new(), finished: Vec::new() }, kit)
-    }
-
-    /// Looks once.
-    fn look(&mut self) -> Drained {
-        let reports = &mut self.reports;
-        let drained = self.desk.drain(&mut |seq, bytes| reports.entry(seq).or_default().extend(bytes)).unwrap();
-        while let Some(seq) = self.desk.finished() {
-            self.reports.entry(seq).or_default();
-            self.finished.push(seq);
-        }
-        drained
-    }
-
-    /// Looks until so many orders have been finished, by the bell.
-    fn await_finished(&mut self, count: usize) {
-        self.await_until(&format!("{count} finished orders"), |front| front.finished.len() >= count);
-    }
-
-    fn await_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let end = Deadline::after(SOON);
-        loop {
-            self.look();
-            if is_so(self) {
-                return;
-            }
-            self.desk.listen(Listener::Driver);
-            if !self.desk.has_news() {
-                let bell = self.bells.of(Listener::Driver);
-                assert!(poll_one(bell, Interest::Read, end).unwrap(), "{what} by now; {:?}", self.finished);
-                bell.reset();
-            }
-            self.desk.stop_listening();
-        }
-    }
-
-    fn offer(&mut self, order: &[u8]) -> Seq {
-        self.put(&[order], None).unwrap()
-    }
-
-    fn report(&self, seq: Seq) -> &[u8] {
-        &self.reports[&seq]
-    }
-}
 
 /// Does each order by `work`, in a thread.
 fn worker(

@@ -99,9 +99,9 @@ impl Engine {
                 Err(error) => {
                     tracing::warn!(%error, "a worker cannot be started");
                     core.last_words = Some(TaskError::Refused {
-                        name: self.setup.name.clone(),
+                        name: self.setup.name.as_str().into(),
                         pid: pid(),
-                        reason: error.to_string(),
+                        reason: error.to_string().into(),
                     });
                     core.tell(Event::NotStarted { worker });
                 }

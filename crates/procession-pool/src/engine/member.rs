@@ -10,6 +10,7 @@ use crate::call::{FAULT, Fault, Item, Parcel, Reply, tell_fault};
 use crate::desk::{Desk, NotDrained, Received, Seq};
 use crate::error::TaskError;
 use crate::supervisor::TaskId;
+use crate::text::Text;
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -104,19 +105,19 @@ impl Member {
 
     /// What it died of, for the task that it was running.
     pub(super) fn cause_of_death(self) -> TaskError {
-        let (name, pid) = (self.process.name().to_owned(), self.process.pid());
-        let died = |signal, exitcode, core_dumped, stderr| TaskError::WorkerDied {
+        let (name, pid) = (self.process.name().into(), self.process.pid());
+        let died = |signal, exitcode, core_dumped, stderr: Option<String>| TaskError::WorkerDied {
             name,
             pid,
             signal,
             exitcode,
             core_dumped,
-            stderr,
+            stderr: stderr.map(Text::from),
             attempts: 1,
         };
         match self.process.join() {
             Err(JoinError::Panicked { name, pid, message, location, backtrace, .. }) => {
-                TaskError::Panicked { name, pid, message, location, backtrace }
+                TaskError::panicked(name, pid, message, location, backtrace)
             }
             Err(JoinError::Signaled { signal, status, stderr, .. }) => {
                 died(Some(signal), status.exitcode(), status.core_dumped(), stderr)
