@@ -20,7 +20,7 @@ use procession_launch::{Context, ExitHook, Stdio, at_exit};
 use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
-use self::member::Member;
+use self::member::{LastWords, Member};
 use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
@@ -68,7 +68,7 @@ impl Engine {
     /// Starts the first workers and the background thread.
     ///
     /// # Errors
-    /// A worker cannot be started, or its initializer fails. Nothing is left then.
+    /// A worker cannot be started, or its initializer fails or takes too long. Nothing is left then.
     pub(crate) fn start(setup: Setup) -> Result<Arc<Self>, PoolError> {
         let name = setup.name.clone();
         let failed = |step| {
@@ -150,7 +150,11 @@ impl Engine {
             failure.is_some() || (probe.is_done() && core.members.values().all(|member| member.is_ready))
         };
         self.drive(&mut is_known, Deadline::NEVER);
-        failure.map_or(Ok(()), |error| Err(PoolError::Initializer { name: name(), error }))
+        match failure {
+            None => Ok(()),
+            Some(LastWords::Died(error)) => Err(PoolError::Initializer { name: name(), error }),
+            Some(LastWords::Late { pid, after }) => Err(PoolError::StartTimeout { name: name(), pid, after }),
+        }
     }
 
     /// The pool's name.

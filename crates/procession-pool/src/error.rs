@@ -275,6 +275,19 @@ pub enum PoolError {
         /// How it failed.
         error: TaskError,
     },
+    /// A worker was not ready in time: its initializer takes long, or does not end.
+    #[error(
+        "cannot make {name:?}: worker process {pid} had not run its initializer within {after:?}, and was killed: \
+         have it do less, or give it more time with `start_timeout`"
+    )]
+    StartTimeout {
+        /// The pool's name.
+        name: String,
+        /// The number of the worker's process.
+        pid: u32,
+        /// How long it was given.
+        after: Duration,
+    },
     /// A setting that no pool could have.
     #[error("cannot make {name:?}: {setting}: {problem}")]
     Setting {

@@ -43,7 +43,7 @@ mod pool;
 mod processes;
 
 pub use crate::async_result::AsyncResult;
-pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
+pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, START_TIMEOUT, WORKERS_MAX};
 pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};

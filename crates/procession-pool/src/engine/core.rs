@@ -14,7 +14,7 @@ use procession_boot::FunctionId;
 use procession_sys::{Epoll, Interest};
 
 use super::entries::{Entries, Entry};
-use super::member::{Member, Offer};
+use super::member::{LastWords, Member, Offer};
 use crate::call::{Call, Failure, Fault, Reply};
 use crate::cell::{Backend, Outcome, Promise};
 use crate::desk::{Desk, Listener, NotDrained, NotOffered, ORDER_BYTES_MAX, Parcel, Readiness};
@@ -62,7 +62,7 @@ pub(super) struct Core {
     pub(super) is_driven: bool,
     pub(super) has_ended: bool,
     /// What the last worker that could not work, or died, said.
-    pub(super) last_words: Option<TaskError>,
+    pub(super) last_words: Option<LastWords>,
     actions: Vec<Action>,
     /// Memory for the workers that have something to tell.
     news: Vec<WorkerId>,
@@ -74,6 +74,8 @@ pub(super) struct Core {
     finished: Option<Offer>,
     /// The pool's descriptors that wake the background thread: workers' lives.
     pub(super) watched: Arc<Epoll>,
+    /// How long a worker may take to be ready.
+    start_timeout: Option<Duration>,
 }
 
 /// How the background thread rests.
@@ -92,7 +94,9 @@ pub(super) const BELL: u64 = u64::MAX;
 
 impl Core {
     pub(super) fn new(config: Config, watched: Arc<Epoll>, processors: usize) -> Self {
+        let start_timeout = config.start_timeout;
         Self {
+            start_timeout,
             supervisor: Supervisor::new(config),
             begun: Instant::now(),
             entries: Entries::default(),
@@ -165,6 +169,12 @@ impl Core {
                     let _ = member.process.kill(); // It has ended, then.
                 }
             }
+            Action::GiveUp { worker } => {
+                if let Some(member) = self.members.get_mut(&worker) {
+                    member.is_late = true;
+                    let _ = member.process.kill(); // It has ended, then.
+                }
+            }
             Action::Retire { worker } => {
                 if let Some(member) = self.members.get_mut(&worker) {
                     member.desk.retire();
@@ -174,7 +184,7 @@ impl Core {
             Action::Wake { at } => self.wake = Some(at),
             Action::Storm { deaths } => {
                 let last = self.last_words.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::error!(deaths, last, "workers keep dying before they can work");
+                tracing::error!(deaths, last, "workers keep ending before they can work");
             }
             Action::AllEnded => self.has_ended = true,
         }
@@ -455,10 +465,13 @@ impl Core {
         let _ = self.watched.remove(member.as_fd());
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
-        let refusal = member.refusal();
+        let (refusal, pid, is_late) = (member.refusal(), member.process.pid(), member.is_late);
         let cause = member.cause_of_death();
         let cause = refusal.unwrap_or(cause);
-        self.last_words = Some(cause.clone());
+        self.last_words = Some(match (is_late, self.start_timeout) {
+            (true, Some(after)) => LastWords::Late { pid, after },
+            _ => LastWords::Died(cause.clone()),
+        });
         self.death = Some((cause, interrupted));
         self.tell(Event::Died { worker, running });
         self.death = None;

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use procession_launch::{JoinError, Process};
 use procession_wire::frame::Frame;
@@ -18,8 +19,19 @@ pub(super) struct Member {
     /// What it was offered and has not reported all of, in order.
     pub(super) offers: VecDeque<Offer>,
     pub(super) is_ready: bool,
+    /// It was killed since it was not ready in time.
+    pub(super) is_late: bool,
     /// What it says of its initializer.
     beginning: Reply,
+}
+
+/// What the last worker that ended says of why the next one may not do better.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum LastWords {
+    #[error("{0}")]
+    Died(TaskError),
+    #[error("worker process {pid} was not ready within {after:?}, and was killed: see `start_timeout`")]
+    Late { pid: u32, after: Duration },
 }
 
 /// A task on a worker's desk.
@@ -33,7 +45,7 @@ pub(super) struct Offer {
 
 impl Member {
     pub(super) fn new(desk: Desk, process: Process<()>) -> Self {
-        Self { desk, process, offers: VecDeque::new(), is_ready: false, beginning: Reply::default() }
+        Self { desk, process, offers: VecDeque::new(), is_ready: false, is_late: false, beginning: Reply::default() }
     }
 
     /// True if something is to come from it.

@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) prefetch_max: u32,
     /// How long a worker may take to end that was told to; then it is killed.
     pub(crate) retire_grace: Option<Duration>,
+    /// How long a process may take until its worker is ready; then it is given up.
+    pub(crate) start_timeout: Option<Duration>,
 }
 
 /// How a task is to be run.
@@ -91,6 +93,8 @@ pub(crate) enum Action {
     Revoke { worker: WorkerId, task: TaskId },
     /// End the worker's process at once, even if it is stopped; the answer is `Died`.
     Kill { worker: WorkerId },
+    /// The same to one that was not ready in time.
+    GiveUp { worker: WorkerId },
     /// Tell the worker, which has nothing to do, to end; the answer is `Died`.
     Retire { worker: WorkerId },
     /// This is what has become of a task: told exactly once for each. A `Finished` to whose task nothing is told here
