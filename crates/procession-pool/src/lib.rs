@@ -15,6 +15,7 @@ mod cell; // Where a task's end is kept. Read this first.
 mod error;
 
 mod executor; // What every executor can do,
+mod intake; // what it takes when,
 mod raw; // also those of others;
 mod task; // what it is given,
 
@@ -48,6 +49,7 @@ pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
+pub use crate::intake::Intake;
 pub use crate::map::{
     CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, FILL_TIME_MAX, GIVEN_CHUNK_BYTES_MAX, Imap, ImapUnordered, Mapper,
     WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,

@@ -178,15 +178,15 @@ impl Supervisor {
             ending: phases(&[Phase::Retiring, Phase::Overdue, Phase::Killed]),
         }
     }
-
-    /// Whether no more tasks are taken.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed
-    }
 }
 
 #[cfg(test)]
 impl Supervisor {
+    /// Whether no more tasks are taken.
+    fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// Whether every task that was submitted is resolved.
     fn is_idle(&self) -> bool {
         self.tasks.is_empty()

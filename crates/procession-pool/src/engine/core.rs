@@ -193,7 +193,7 @@ impl Core {
 
     /// Takes a new task.
     pub(super) fn submit(&mut self, task: Task, backend: Arc<dyn Backend>) -> TaskId {
-        let Task { call, options, promise } = task;
+        let Task { call, options, promise, .. } = task;
         let (priority, items, timeout) = (options.priority, options.items, options.timeout());
         let terms = Terms { priority, items, timeout, retries: options.retries(), backoff: options.backoff() };
         let id = self.entries.insert(Entry::new(call, promise));
