@@ -26,7 +26,12 @@ use crate::call::{Failure, Fault};
 #[non_exhaustive]
 pub enum TaskError {
     /// The function panicked. Its worker goes on.
-    #[error("the task panicked in {name:?} (pid {pid}){}: {message}", at(location.as_deref()))]
+    #[error(
+        "{} panicked in {name:?} (pid {pid}){}{}: {message}",
+        if *attempts > 0 { "the task" } else { "the initializer" },
+        at(location.as_deref()),
+        tries(*attempts)
+    )]
     Panicked {
         /// The name of the worker's process or thread.
         name: String,
@@ -38,11 +43,14 @@ pub enum TaskError {
         location: Option<String>,
         /// The frames at the panic.
         backtrace: Option<Box<str>>,
+        /// How often the task was begun; 0 if it was an initializer.
+        attempts: u32,
     },
     /// The worker's process ended while it ran the task. The pool has another one by now.
     #[error(
-        "worker {name:?} (pid {pid}) {} while it ran the task{}{}",
+        "worker {name:?} (pid {pid}) {} {}{}{}",
         ended(*signal, *exitcode, *core_dumped),
+        if *attempts > 0 { "while it ran the task" } else { "before it was ready for tasks" },
         tries(*attempts),
         said(stderr.as_deref())
     )]
@@ -57,9 +65,10 @@ pub enum TaskError {
         exitcode: i32,
         /// Whether the kernel wrote its memory to a file.
         core_dumped: bool,
-        /// What it said last on its standard error, if the pool keeps that.
+        /// What it said last on its standard error, since it was handed the task, if the pool keeps that. Of tasks that
+        /// follow each other within 100 us it may be what the ones before have said, too.
         stderr: Option<String>,
-        /// How often the task was begun.
+        /// How often the task was begun; 0 if there was none, as the worker was not ready yet.
         attempts: u32,
     },
     /// The task ran for longer than its timeout, and was killed with its worker. The pool has another one by now.
@@ -75,7 +84,7 @@ pub enum TaskError {
     /// The task was cancelled: it has not run, or was killed while it did.
     #[error("the task was cancelled")]
     Cancelled,
-    /// An initializer returned an error.
+    /// An initializer returned an error, or its arguments could not be decoded.
     #[error("{name:?} (pid {pid}) says: {reason}")]
     Refused {
         /// The name of the worker's process.
@@ -85,13 +94,13 @@ pub enum TaskError {
         /// The error, as text.
         reason: String,
     },
-    /// The worker could not decode the arguments.
+    /// The worker could not decode the arguments, in any attempt.
     #[error("the task's arguments cannot be decoded by the worker: {reason}")]
     Arguments {
         /// What is wrong with them.
         reason: String,
     },
-    /// The worker could not encode the result.
+    /// The worker could not encode the result, in any attempt.
     #[error("the task's result cannot be encoded by the worker: {reason}")]
     Output {
         /// What is wrong with it.
@@ -145,7 +154,7 @@ impl TaskError {
 
     /// The same at the end of so many attempts.
     pub(crate) fn after(mut self, tried: u32) -> Self {
-        if let Self::WorkerDied { attempts, .. } = &mut self {
+        if let Self::WorkerDied { attempts, .. } | Self::Panicked { attempts, .. } = &mut self {
             *attempts = tried;
         }
         self
@@ -153,10 +162,14 @@ impl TaskError {
 }
 
 impl From<Fault> for TaskError {
-    fn from(Fault { name, pid, failure }: Fault) -> Self {
+    fn from(Fault { name, pid, attempts, failure }: Fault) -> Self {
         match failure {
             Failure::Panicked(CaughtPanic { message, location, backtrace }) => {
-                Self::Panicked { name, pid, message, location, backtrace }
+                Self::Panicked { name, pid, message, location, backtrace, attempts }
+            }
+            Failure::Arguments(reason) if attempts == 0 => {
+                let reason = format!("its initializer's arguments cannot be decoded: {reason}");
+                Self::Refused { name, pid, reason }
             }
             Failure::Arguments(reason) => Self::Arguments { reason },
             Failure::Output(reason) => Self::Output { reason },

@@ -64,6 +64,8 @@ pub(crate) struct Crew {
     state: Mutex<State>,
     /// There is work, or no more will come.
     work: Condvar,
+    /// Nothing is tried again any more.
+    emptied: Condvar,
 }
 
 #[derive(Default)]
@@ -91,7 +93,16 @@ impl Crew {
         let make = |crew: &Weak<Self>| {
             let crew = Weak::clone(crew);
             let intake = Intake::new(move || _ = crew.upgrade().inspect(|crew| crew.wake_all()));
-            Self { name, origin, size, initializer, intake, state: Mutex::default(), work: Condvar::new() }
+            Self {
+                name,
+                origin,
+                size,
+                initializer,
+                intake,
+                state: Mutex::default(),
+                work: Condvar::new(),
+                emptied: Condvar::new(),
+            }
         };
         let crew = Arc::new_cyclic(make);
         crew.initialize()?;
@@ -118,7 +129,7 @@ impl Crew {
         for cell in cells {
             if let Err(error) = Future::<()>::of(cell).into_result() {
                 self.finish();
-                return Err(PoolError::Initializer { name: self.name.clone(), error });
+                return Err(PoolError::Initializer { name: self.name.clone(), error: error.after(0) });
             }
         }
         Ok(())
@@ -168,14 +179,16 @@ impl Crew {
 
     /// Makes a call, and makes it again while it fails and may be retried.
     fn make(&self, call: Call, mut retries: Retries) -> Reply {
+        let mut attempts = 1;
         while retries.left > 0 {
             let reply = run_here(call.clone());
             if reply.items().tag() != Some(FAULT) || !self.rest(retries.backoff) {
-                return reply;
+                return reply.after(attempts);
             }
             retries = Retries { left: retries.left - 1, backoff: retries.backoff.saturating_mul(2) };
+            attempts += 1;
         }
-        run_here(call)
+        run_here(call).after(attempts)
     }
 
     /// Lets time pass before a call is made again; false if the executor is being emptied meanwhile.
@@ -184,7 +197,7 @@ impl Crew {
         let mut state = self.state.lock();
         while !state.is_emptied {
             let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) else { return true };
-            self.work.wait_for(&mut state, left);
+            self.emptied.wait_for(&mut state, left);
         }
         false
     }
@@ -228,6 +241,7 @@ impl Crew {
         let jobs = mem::take(&mut state.queue);
         drop(state);
         self.work.notify_all();
+        self.emptied.notify_all();
         for job in jobs {
             // What was cancelled earlier stays so.
             let _ = job.promise.resolve(Outcome::failed(error.clone()));

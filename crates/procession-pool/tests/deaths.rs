@@ -49,6 +49,7 @@ procession_testkit::main! {
         an_idle_pool_costs_nothing,
         a_worker_costs_a_few_descriptors_and_a_task_none,
     ];
+    cases: [what_an_error_quotes_was_said_during_its_task];
     programs: [has_pool];
 }
 
@@ -292,6 +293,32 @@ fn a_timeout_kills_its_own_task(method: StartMethod) {
     finish(pool);
 }
 
+/// What the errors quote of a worker, which says something at every task and before, by way of a new process: what keeps tails
+/// stays in it.
+fn what_an_error_quotes_was_said_during_its_task() {
+    fn says(number: u64) {
+        eprintln!("this is task {number}");
+        if number % 3 == 2 {
+            std::process::abort();
+        }
+    }
+    let program = || {
+        let initializer = || eprintln!("this is the beginning");
+        let pool = Pool::builder().processes(1).initializer(initializer, ()).build().unwrap();
+        let mut quoted = Vec::new();
+        for number in 0..30 {
+            // Tasks that follow each other at once may be quoted together.
+            thread::park_timeout(Duration::from_millis(2));
+            if let Err(TaskError::WorkerDied { stderr, .. }) = pool.apply(says, (number,)) {
+                quoted.push(stderr.unwrap());
+            }
+        }
+        quoted
+    };
+    let quoted = Context::forkserver().start(program, ()).unwrap().join().unwrap();
+    assert_eq!(quoted, (0..10).map(|n| format!("this is task {}\n", 3 * n + 2)).collect::<Vec<_>>());
+}
+
 fn a_task_is_tried_again_as_often_as_it_may_be(method: StartMethod) {
     let dies = |counter: Value<u64>, times: u64| {
         let begun = count(&counter);
@@ -312,7 +339,8 @@ fn a_task_is_tried_again_as_often_as_it_may_be(method: StartMethod) {
     assert_eq!(poison.get().unwrap(), 3, "it has killed enough");
     let panicked = ExecutorExt::task(&pool, panics, (panicking.clone(),)).retries(4).submit().unwrap();
     let error = panicked.result().unwrap_err();
-    assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "5"), "{error:?}");
+    assert!(matches!(&error, TaskError::Panicked { message, attempts: 5, .. } if message == "5"), "{error:?}");
+    assert!(error.to_string().contains("(attempt 5)"), "{error}");
     let alone = submit(&pool, dies, (counter(), 1)).result().unwrap_err();
     assert!(matches!(alone, TaskError::WorkerDied { attempts: 1, .. }), "{alone:?}");
     finish(pool);

@@ -102,6 +102,7 @@ fn a_failing_initializer_is_an_error_from_construction() {
     let fail = move || assert!(Arc::strong_count(&own) == 0, "it does not begin");
     let failed = ThreadPoolExecutor::builder().max_workers(2).thread_name_prefix("bad").initializer(fail).build();
     let error = failed.unwrap_err();
+    assert!(error.to_string().contains("the initializer panicked"), "{error}");
     let PoolError::Initializer { name, error: TaskError::Panicked { message, .. } } = &error else { panic!("{error}") };
     assert_eq!((name.as_str(), message.as_str()), ("bad", "it does not begin"));
     drop(error);
@@ -120,9 +121,25 @@ fn a_task_is_tried_again_and_a_timeout_is_refused() {
     assert_eq!(second.result(), Ok(4));
     gate.guest().fail();
     gate.guest().fail();
-    assert!(matches!(never.result(), Err(TaskError::Panicked { .. })));
+    let error = never.result().unwrap_err();
+    assert!(
+        matches!(error, TaskError::Panicked { attempts: 2, .. }) && error.to_string().contains("(attempt 2)"),
+        "{error}"
+    );
     let refused = executor.task(square, (1,)).timeout(SOON).submit();
     assert!(matches!(refused, Err(SubmitError::Option { option: "timeout", .. })), "{refused:?}");
+}
+
+#[test]
+fn a_thread_that_waits_to_try_a_task_again_does_not_keep_others_from_work() {
+    let executor = ThreadPoolExecutor::new(2).unwrap();
+    // A panic would take its time to name its frames, and the thread would not wait meanwhile.
+    let failing = executor.task(|| suite::Unwritable, ()).retries(1).backoff(3 * SOON).submit().unwrap();
+    for _ in 0..1000 {
+        assert_eq!(executor.submit(|| ()).unwrap().result_timeout(SOON), Ok(()));
+    }
+    executor.shutdown_now();
+    assert!(matches!(failing.result(), Err(TaskError::Output { .. })));
 }
 
 #[test]

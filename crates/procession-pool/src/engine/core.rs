@@ -138,7 +138,7 @@ impl Core {
         let mut at = 0;
         while let Some(action) = actions.get(at).cloned() {
             at += 1;
-            if let Some(answer) = self.act(action) {
+            if let Some(answer) = self.act(action, now) {
                 self.handle(now, answer, &mut actions);
             }
         }
@@ -159,10 +159,10 @@ impl Core {
     }
 
     /// Does what the supervisor says, and gives the answer that it wants.
-    fn act(&mut self, action: Action) -> Option<Event> {
+    fn act(&mut self, action: Action, now: Duration) -> Option<Event> {
         match action {
             Action::Start { worker } => self.starts.push(worker),
-            Action::Offer { worker, task } => return self.offer(worker, task),
+            Action::Offer { worker, task } => return self.offer(worker, task, now),
             Action::Revoke { worker, task } => return Some(self.revoke(worker, task)),
             Action::Kill { worker } => {
                 if let Some(member) = self.members.get(&worker) {
@@ -219,12 +219,13 @@ impl Core {
         self.members.values().any(|member| offer(member).is_some_and(|seq| member.desk.has_begun(seq)))
     }
 
-    fn offer(&mut self, worker: WorkerId, task: TaskId) -> Option<Event> {
+    fn offer(&mut self, worker: WorkerId, task: TaskId, now: Duration) -> Option<Event> {
         let (Some(member), Some(entry)) = (self.members.get_mut(&worker), self.entries.get(task)) else {
             return Some(Event::NoRoom { worker, task });
         };
         let heading = heading(entry.function());
         let (arguments, descriptors) = entry.arguments();
+        let said_before = member.said(now);
         listen(&member.desk, self.listener); // Before it has anything to tell: it may be done at once.
         let offered = if descriptors.is_empty() && arguments.len() <= INLINE_MAX {
             member.desk.offer(&[&heading, arguments], None)
@@ -233,7 +234,7 @@ impl Core {
         };
         match offered {
             Ok(seq) => {
-                member.offers.push_back(Offer { seq, task, reply: Reply::default() });
+                member.offers.push_back(Offer { seq, task, said_before, reply: Reply::default() });
                 self.let_spin(worker);
                 None
             }
@@ -295,6 +296,7 @@ impl Core {
         let finished = self.finished.take_if(|offer| offer.task == task);
         let outcome = match (verdict, finished) {
             (Verdict::Completed, Some(offer)) => Outcome::Returned(offer.reply),
+            (Verdict::Failed { attempts }, Some(offer)) => Outcome::Returned(offer.reply.after(attempts)),
             (verdict, _) => self.failure(task, verdict, call),
         };
         self.settled.push((promise, outcome));
@@ -306,7 +308,7 @@ impl Core {
         let partial = interrupted.map(|offer| offer.reply);
         let pid = cause.as_ref().and_then(TaskError::pid).unwrap_or_default();
         let error = match verdict {
-            Verdict::Completed | Verdict::Terminated => TaskError::Terminated,
+            Verdict::Completed | Verdict::Failed { .. } | Verdict::Terminated => TaskError::Terminated,
             Verdict::Cancelled => TaskError::Cancelled,
             Verdict::Died { attempts } => cause.map_or(TaskError::Terminated, |cause| cause.after(attempts)),
             Verdict::TimedOut { after, attempts } => TaskError::TimedOut { after, pid, attempts },
@@ -465,9 +467,10 @@ impl Core {
         let _ = self.watched.remove(member.as_fd());
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
-        let (refusal, pid, is_late) = (member.refusal(), member.process.pid(), member.is_late);
-        let cause = member.cause_of_death();
-        let cause = refusal.unwrap_or(cause);
+        let (refusal, pid) = (member.refusal(), member.process.pid());
+        let (is_ready, is_late) = (member.is_ready, member.is_late);
+        let cause = member.cause_of_death(interrupted.as_ref().map_or(0, |offer| offer.said_before));
+        let cause = refusal.unwrap_or_else(|| if is_ready { cause } else { cause.after(0) });
         self.last_words = Some(match (is_late, self.start_timeout) {
             (true, Some(after)) => LastWords::Late { pid, after },
             _ => LastWords::Died(cause.clone()),

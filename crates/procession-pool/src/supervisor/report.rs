@@ -61,7 +61,8 @@ impl Supervisor {
         self.workers.remove_order(worker, position);
         self.starts.finished();
         if is_unwanted || !failed || !self.try_anew(task, step) {
-            self.resolve(task, Verdict::Completed, step);
+            let attempts = self.tasks.attempts(task);
+            self.resolve(task, if failed { Verdict::Failed { attempts } } else { Verdict::Completed }, step);
         }
         self.press(worker, step);
         self.rest(worker, step);

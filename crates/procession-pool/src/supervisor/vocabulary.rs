@@ -113,8 +113,10 @@ pub(crate) enum Action {
 /// What has become of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Verdict {
-    /// The engine has its report, whether it failed or not.
+    /// The engine has its report.
     Completed,
+    /// The engine has its report, which is that it has failed, in as many attempts as it was given.
+    Failed { attempts: u32 },
     /// Its worker died of it, in as many attempts as it was given.
     Died { attempts: u32 },
     /// It took longer than `after`, in as many attempts as it was given.

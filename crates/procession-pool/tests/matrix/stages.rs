@@ -171,7 +171,8 @@ fn check_initializer(cell: Cell, error: TaskError) {
     match (cell.end, error) {
         (End::Descriptors, TaskError::Refused { reason, .. }) => assert!(reason.contains("descriptor"), "{reason}"),
         (end, error) => {
-            end.check(&Err(error), cell.keeps_tails);
+            assert!(!error.to_string().contains("task "), "there was none: {error}");
+            end.check_with(&Err(error), cell.keeps_tails, 0);
         }
     }
 }

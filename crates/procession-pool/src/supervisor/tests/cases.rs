@@ -306,7 +306,7 @@ fn a_failed_task_is_tried_again_after_ever_longer_waits() {
         assert_eq!(case.supervisor.counts().delayed, 1);
         assert_eq!(case.wait(wait), [offer(0, 0)]);
     }
-    assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Completed)]);
+    assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Failed { attempts: 10 })]);
 }
 
 #[test]

@@ -542,6 +542,13 @@ impl World {
                 promise!(known.is_report_told, "there is no report");
                 0
             }
+            Verdict::Failed { attempts } => {
+                promise!(known.is_report_told && known.failures > 0, "it has not failed");
+                let is_unwanted = known.is_kill_asked || terms.timeout.is_some();
+                promise!(is_unwanted || attempts == terms.retries + 1, "attempts are left after {attempts}");
+                promise!(attempts > 0, "it was begun");
+                attempts
+            }
             Verdict::Died { attempts } => {
                 promise!(known.deaths > 0, "nobody died of it");
                 let is_last = attempts == terms.retries + 1 || known.deaths == POISON_DEATHS_MAX;
