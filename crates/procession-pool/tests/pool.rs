@@ -134,6 +134,27 @@ fn an_arc_of_a_pool_is_used_as_the_pool(method: StartMethod) {
     assert_eq!(pool.map(|n: u64| n + 1, 0..3).unwrap(), [1, 2, 3]);
 }
 
+/// Pools of forked workers in a process of their own, as what keeps the end of standard error has a thread there.
+fn pools_of_forked_workers_follow_each_other_and_share_a_nursery() {
+    fn build(context: Context) -> Pool {
+        Pool::builder().processes(2).context(context).build().unwrap()
+    }
+    fn program() {
+        for round in 0..5_u64 {
+            let pool = build(Context::new(StartMethod::Fork));
+            assert_eq!(pool.map(|n: u64| n + 1, 0..round).unwrap(), (1..=round).collect::<Vec<_>>());
+            let died = pool.apply(|| -> () { std::process::abort() }, ()).unwrap_err();
+            assert!(matches!(died, TaskError::WorkerDied { stderr: Some(_), .. }), "{died:?}");
+            let second = Pool::builder().start_method(StartMethod::Fork).build();
+            assert!(second.unwrap_err().to_string().contains("`Context::nursery()`"));
+        }
+        let nursery = Context::nursery().unwrap();
+        let (one, other) = (build(nursery.clone()), build(nursery));
+        assert_ne!(one.apply(std::process::id, ()).unwrap(), other.apply(std::process::id, ()).unwrap());
+    }
+    Context::spawn().start(program, ()).unwrap().join().unwrap();
+}
+
 fn settings_that_no_pool_can_have_are_errors() {
     let name = |name: String| Pool::builder().processes(1).stderr_tail(false).name(name).build();
     assert!(name("x".repeat(POOL_NAME_BYTES_MAX)).is_ok());
@@ -270,5 +291,5 @@ procession_testkit::main! {
         an_iterator_that_nobody_can_advance_does_not_hold_up_a_join,
         what_ends_at_once_ends_maps,
     ];
-    cases: [settings_that_no_pool_can_have_are_errors, a_callback_that_takes_long_holds_nobody_up];
+    cases: [pools_of_forked_workers_follow_each_other_and_share_a_nursery, settings_that_no_pool_can_have_are_errors, a_callback_that_takes_long_holds_nobody_up];
 }
