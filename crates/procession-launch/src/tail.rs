@@ -82,11 +82,10 @@ impl Tail {
         self.text_since(0)
     }
 
-    /// How much the child has written so far, or somewhat less. Waits for nobody.
+    /// How much the child has written so far. Waits for no process.
     fn position(&self) -> u64 {
-        let total = self.kept.lock().total;
-        // What the pump takes from the pipe between these lines is missing: it is less then.
-        total + self.source.upgrade().and_then(|pipe| bytes_waiting(&*pipe).ok()).unwrap_or(0)
+        let kept = self.kept.lock();
+        kept.total + self.source.upgrade().and_then(|pipe| bytes_waiting(&*pipe).ok()).unwrap_or(0)
     }
 
     /// As much of the kept end as came after a position.
@@ -127,6 +126,16 @@ impl Kept {
     }
 }
 
+impl Pipe {
+    /// Moves what there is from the pipe to what is kept, so that at no time it is in neither.
+    fn take<'c>(&self, chunk: &'c mut [u8]) -> io::Result<&'c [u8]> {
+        let mut kept = self.kept.lock();
+        let count = (&self.reader).read(chunk)?;
+        kept.push(&chunk[..count]);
+        Ok(&chunk[..count])
+    }
+}
+
 impl AsFd for Pipe {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.reader.as_fd()
@@ -138,14 +147,13 @@ impl Source for Pipe {
         let mut own = self.own.lock();
         let mut chunk = [0; CHUNK];
         for _ in 0..CHUNKS_PER_STEP {
-            let bytes = match (&self.reader).read(&mut chunk) {
-                Ok(0) => return Advance::End,
-                Ok(count) => &chunk[..count],
+            let bytes = match self.take(&mut chunk) {
+                Ok([]) => return Advance::End,
+                Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Advance::Nothing,
                 Err(_) => return Advance::End,
             };
-            self.kept.lock().push(bytes);
             if own.as_mut().is_some_and(|own| pass_on(own, bytes).is_err()) {
                 *own = None;
             }
@@ -181,7 +189,7 @@ impl Child {
         self.tails().1.as_ref().map(Tail::text)
     }
 
-    /// How many bytes it has written there so far, or somewhat less if it is just writing; zero without a tail.
+    /// How many bytes it has written there so far; zero without a tail.
     #[doc(hidden)]
     #[must_use]
     pub fn stderr_position(&self) -> u64 {

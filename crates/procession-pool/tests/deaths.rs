@@ -307,8 +307,8 @@ fn what_an_error_quotes_was_said_during_its_task() {
         let pool = Pool::builder().processes(1).initializer(initializer, ()).build().unwrap();
         let mut quoted = Vec::new();
         for number in 0..30 {
-            // Tasks that follow each other at once may be quoted together.
-            thread::park_timeout(Duration::from_millis(2));
+            // What follows at once may be quoted together, and to be unparked would end another pause.
+            thread::sleep(Duration::from_millis(2));
             if let Err(TaskError::WorkerDied { stderr, .. }) = pool.apply(says, (number,)) {
                 quoted.push(stderr.unwrap());
             }

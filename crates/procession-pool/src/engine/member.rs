@@ -130,7 +130,7 @@ impl Member {
         offer.reply.parcels.extend(parcels.into_iter().map(unpacked));
     }
 
-    /// How much it has written to its standard error, or less.
+    /// How much it has written to its standard error, or had a moment ago.
     pub(super) fn said(&mut self, now: Duration) -> u64 {
         if now >= self.said.1 + SAID_AGE_MAX {
             self.said = (self.process.stderr_position(), now);
