@@ -131,7 +131,7 @@ fn a_storm_ends_with_tasks_that_say_so() {
 #[test]
 fn workers_that_hang_while_they_start_are_given_up() {
     let budget = Budget { deaths: 1, failed_starts: 1, may_close: true, may_kill_all: true, ..QUIET };
-    for (size, eager, depth) in [(1, false, 14), (1, true, 14), (2, true, 10)] {
+    for (size, eager, depth) in [(1, false, 14), (1, true, 14), (2, true, 9)] {
         let config = Config { start_timeout: Some(Duration::from_millis(5)), ..config(size, eager, 0) };
         let states = explore(&config, &plain(2), &budget, depth);
         println!("{states} states");
