@@ -218,6 +218,8 @@ pub(crate) struct Fault {
     /// The process that it happened in, or the thread of a pool of threads.
     pub(crate) name: String,
     pub(crate) pid: u32,
+    /// How often the task was begun; none of an initializer.
+    pub(crate) attempts: u32,
     pub(crate) failure: Failure,
 }
 
@@ -236,7 +238,7 @@ pub(crate) enum Failure {
 
 impl Fault {
     pub(crate) fn here(failure: Failure) -> Self {
-        Self { name: runner_name(), pid: procession_sys::pid(), failure }
+        Self { name: runner_name(), pid: procession_sys::pid(), attempts: 1, failure }
     }
 }
 
@@ -520,6 +522,18 @@ pub(crate) struct Items<'r> {
 }
 
 impl Reply {
+    /// The same of a single call that was made so often. Only a failure tells that.
+    pub(crate) fn after(self, attempts: u32) -> Self {
+        match self.items().next::<()>() {
+            Some(Item::Fault(fault)) if attempts != fault.attempts => {
+                let mut reply = Self::default();
+                tell_fault(&mut reply, &Fault { attempts, ..fault }, Vec::new());
+                reply
+            }
+            _ => self,
+        }
+    }
+
     pub(crate) fn items(&self) -> Items<'_> {
         Items::of(&self.bytes, &self.parcels)
     }

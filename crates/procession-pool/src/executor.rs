@@ -49,7 +49,8 @@ pub trait Executor: Send + Sync {
         usize::MAX
     }
 
-    /// Takes no more tasks. Those that were submitted go on.
+    /// Takes no more tasks. Those that were submitted go on, and so do maps that have begun, of which more is submitted by and
+    /// by: an [`Intake`](crate::Intake) tells their tasks from others. Where none is asked, a map ends with what was submitted.
     fn close(&self);
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod text; // What errors say, in little room.
 
 mod executor; // What every executor can do,
+mod intake; // what it takes when,
 mod raw; // also those of others;
 mod task; // what it is given,
 
@@ -44,11 +45,12 @@ mod pool;
 mod processes;
 
 pub use crate::async_result::AsyncResult;
-pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
+pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, START_TIMEOUT, WORKERS_MAX};
 pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
+pub use crate::intake::Intake;
 pub use crate::map::{
     CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, FILL_TIME_MAX, GIVEN_CHUNK_BYTES_MAX, Imap, ImapUnordered, Mapper,
     WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,

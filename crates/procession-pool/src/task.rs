@@ -13,6 +13,7 @@ use crate::cell::{Cell, Promise};
 use crate::error::SubmitError;
 use crate::executor::Executor;
 use crate::future::Future;
+use crate::intake::{Hold, Map};
 
 /// A task on its way to a worker, as an [`Executor`] is given it.
 ///
@@ -23,6 +24,8 @@ pub struct Task {
     pub(crate) call: Call,
     pub(crate) options: Options,
     pub(crate) promise: Promise,
+    /// The map that it is a chunk of.
+    pub(crate) map: Option<Arc<Map>>,
 }
 
 /// A million tasks may wait at once.
@@ -78,7 +81,13 @@ impl Task {
     /// A task and the cell of its handle.
     pub(crate) fn new(call: Call, options: Options) -> (Self, Arc<Cell>) {
         let cell = Arc::default();
-        (Self { call, options, promise: Promise::of(&cell) }, cell)
+        (Self { call, options, promise: Promise::of(&cell), map: None }, cell)
+    }
+
+    /// The same of a chunk of so many items, of a map.
+    pub(crate) fn of_map(call: Call, items: u32, hold: &Hold) -> (Self, Arc<Cell>) {
+        let (task, cell) = Self::new(call, Options::of_items(items));
+        (Self { map: Some(hold.map()), ..task }, cell)
     }
 
     /// The urgency: tasks of a higher one are begun first.

@@ -9,7 +9,7 @@ mod slot;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ use crate::cell::{Cell, Outcome, Promise};
 use crate::error::{PoolError, SubmitError, TaskError};
 use crate::executor::{Executor, Shared, executes_by};
 use crate::future::Future;
+use crate::intake::{Intake, Map};
 use crate::map::{Imap, Mapper};
 use crate::task::{Task, TaskBuilder};
 use crate::threads::slot::{Queued, Slot, join_crew};
@@ -61,9 +62,13 @@ pub(crate) struct Crew {
     origin: Origin,
     size: usize,
     initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Whether jobs are taken: asked and closed while the state is locked.
+    intake: Intake,
     state: Mutex<State>,
     /// There is work, or no more will come.
     work: Condvar,
+    /// Nothing is tried again any more.
+    emptied: Condvar,
 }
 
 #[derive(Default)]
@@ -71,7 +76,8 @@ struct State {
     queue: VecDeque<Queued>,
     threads: Vec<JoinHandle<()>>,
     idle: usize,
-    closed: bool,
+    /// What has failed is not tried again any more.
+    is_emptied: bool,
 }
 
 impl Crew {
@@ -87,8 +93,21 @@ impl Crew {
             return Err(PoolError::Setting { name, setting: "max_workers", problem });
         }
         let (initializer, origin) = (builder.initializer, Origin::here());
-        let crew = Self { name, origin, size, initializer, state: Mutex::default(), work: Condvar::new() };
-        let crew = Arc::new(crew);
+        let make = |crew: &Weak<Self>| {
+            let crew = Weak::clone(crew);
+            let intake = Intake::new(move || _ = crew.upgrade().inspect(|crew| crew.wake_all()));
+            Self {
+                name,
+                origin,
+                size,
+                initializer,
+                intake,
+                state: Mutex::default(),
+                work: Condvar::new(),
+                emptied: Condvar::new(),
+            }
+        };
+        let crew = Arc::new_cyclic(make);
         see_panics();
         crew.initialize()?;
         Ok(crew)
@@ -114,7 +133,7 @@ impl Crew {
         for cell in cells {
             if let Err(error) = Future::<()>::of(cell).into_result() {
                 self.finish();
-                return Err(PoolError::Initializer { name: self.name.clone(), error });
+                return Err(PoolError::Initializer { name: self.name.clone(), error: error.after(0) });
             }
         }
         Ok(())
@@ -145,7 +164,7 @@ impl Crew {
                         self.do_job(job);
                     }
                 });
-            } else if state.closed {
+            } else if self.intake.has_ended() {
                 return;
             } else {
                 state.idle += 1;
@@ -169,34 +188,36 @@ impl Crew {
 
     /// Makes a call, and makes it again while it fails and may be retried.
     fn make(&self, call: Call, mut retries: Retries) -> Reply {
+        let mut attempts = 1;
         while retries.left > 0 {
             let reply = run_here(call.clone());
             if reply.items().tag() != Some(FAULT) || !self.rest(retries.backoff) {
-                return reply;
+                return reply.after(attempts);
             }
             retries = Retries { left: retries.left - 1, backoff: retries.backoff.saturating_mul(2) };
+            attempts += 1;
         }
-        run_here(call)
+        run_here(call).after(attempts)
     }
 
     /// Lets time pass before a call is made again; false if the executor is being emptied meanwhile.
     fn rest(&self, time: Duration) -> bool {
         let deadline = Deadline::after(time);
         let mut state = self.state.lock();
-        while !state.closed {
+        while !state.is_emptied {
             let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) else { return true };
-            self.work.wait_for(&mut state, left);
+            self.emptied.wait_for(&mut state, left);
         }
         false
     }
 
     /// Takes a job, and starts a thread for it if all that there are have something to do.
-    fn take(self: &Arc<Self>, priority: i32, job: Job) -> Result<(), SubmitError> {
+    fn take(self: &Arc<Self>, priority: i32, job: Job, map: Option<&Arc<Map>>) -> Result<(), SubmitError> {
         if !self.origin.is_here() {
             return Err(SubmitError::Foreign { name: self.name.clone(), owner: self.origin.pid() });
         }
         let mut state = self.state.lock();
-        if state.closed {
+        if !self.intake.admits_of(map) {
             return Err(SubmitError::Closed { name: self.name.clone() });
         }
         if state.idle <= state.queue.len() && state.threads.len() < self.size {
@@ -219,27 +240,43 @@ impl Crew {
         Ok(())
     }
 
-    /// Ends what has not begun.
+    /// Takes nothing any more, and ends what has not begun.
     pub(crate) fn empty(&self, error: &TaskError) {
-        let queue = mem::take(&mut self.state.lock().queue);
+        let mut state = self.state.lock();
+        self.intake.close_to_maps();
+        state.is_emptied = true;
+        let queue = mem::take(&mut state.queue);
+        drop(state);
+        self.work.notify_all();
+        self.emptied.notify_all();
         for job in queue.iter().filter_map(|queued| queued.slot.take()) {
             // What was cancelled earlier stays so.
             let _ = job.promise.resolve(Outcome::failed(error.clone()));
         }
     }
 
+    /// Takes no more jobs but those of maps that have begun.
     pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
+        let state = self.state.lock();
+        self.intake.close();
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Has all threads look whether they are to end.
+    fn wake_all(&self) {
+        drop(self.state.lock()); // Whoever has looked before is waiting by now.
         self.work.notify_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.intake.is_closed()
     }
 
-    /// Closes, and waits for the threads.
+    /// Closes, and waits for maps and the threads.
     pub(crate) fn finish(&self) {
         self.close();
+        self.intake.await_end();
         let threads = mem::take(&mut self.state.lock().threads);
         let me = thread::current().id();
         for thread in threads.into_iter().filter(|thread| thread.thread().id() != me) {
@@ -254,7 +291,7 @@ impl Crew {
     ) -> Result<Future<R>, SubmitError> {
         let cell = Arc::default();
         let work = Work::Closure(Box::new(move || run_closure(closure)));
-        self.take(0, Job { work, promise: Promise::of(&cell) })?;
+        self.take(0, Job { work, promise: Promise::of(&cell) }, None)?;
         Ok(Future::of(cell))
     }
 }
@@ -266,8 +303,8 @@ impl Executor for Shared<Crew> {
             return Err(SubmitError::Option { name: self.0.name.clone(), option: "timeout", problem });
         }
         let retries = Retries { left: task.options.retries(), backoff: task.options.backoff() };
-        let work = Work::Call(task.call, retries);
-        self.0.take(task.options.priority, Job { work, promise: task.promise })
+        let job = Job { work: Work::Call(task.call, retries), promise: task.promise };
+        self.0.take(task.options.priority, job, task.map.as_ref())
     }
 
     fn parallelism(&self) -> usize {
@@ -354,6 +391,9 @@ impl ThreadPoolExecutor {
 
     /// Takes no more tasks, waits until those that there are have ended, and ends the threads.
     ///
+    /// Maps of other threads are waited for. An iterator that the calling thread has of results, and that can get no further
+    /// meanwhile, is not: what it has not submitted is lost. Take its results before.
+    ///
     /// # Python
     /// `Executor.shutdown()`.
     pub fn shutdown(&self) {
@@ -365,7 +405,6 @@ impl ThreadPoolExecutor {
     /// # Python
     /// `Executor.shutdown(cancel_futures=True)`.
     pub fn shutdown_now(&self) {
-        self.crew.close();
         self.crew.empty(&TaskError::Cancelled);
         self.crew.finish();
     }

@@ -87,6 +87,7 @@ pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
             place.work();
         }
         Err(fault) => {
+            let fault = Fault { attempts: 0, ..fault };
             call::tell_fault(&mut AtSeat(Rc::clone(&place)), &fault, Vec::new());
             place.seat.borrow_mut().ready(false);
         }

@@ -156,6 +156,7 @@ procession_testkit::main! {
         a_child_makes_and_uses_a_pool,
         a_pool_in_a_static_does_not_hold_up_the_end_of_its_program,
         an_executor_in_a_static_finishes_before_the_end_of_its_program,
+        an_iterator_that_is_kept_does_not_hold_up_the_end_of_its_program,
         an_exit_hook_that_comes_too_late_is_told,
     ];
     cases: [a_result_is_given_once, an_error_is_given_once, without_descriptors_a_pool_is_not_made];

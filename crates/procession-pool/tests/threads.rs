@@ -202,6 +202,7 @@ fn a_failing_initializer_is_an_error_from_construction() {
     let fail = move || assert!(Arc::strong_count(&own) == 0, "it does not begin");
     let failed = ThreadPoolExecutor::builder().max_workers(2).thread_name_prefix("bad").initializer(fail).build();
     let error = failed.unwrap_err();
+    assert!(error.to_string().contains("the initializer panicked"), "{error}");
     let PoolError::Initializer { name, error: TaskError::Panicked { message, .. } } = &error else { panic!("{error}") };
     assert_eq!((name.as_str(), message.as_str()), ("bad", "it does not begin"));
     drop(error);
@@ -220,9 +221,25 @@ fn a_task_is_tried_again_and_a_timeout_is_refused() {
     assert_eq!(second.result(), Ok(4));
     gate.guest().fail();
     gate.guest().fail();
-    assert!(matches!(never.result(), Err(TaskError::Panicked { .. })));
+    let error = never.result().unwrap_err();
+    assert!(
+        matches!(error, TaskError::Panicked { attempts: 2, .. }) && error.to_string().contains("(attempt 2)"),
+        "{error}"
+    );
     let refused = executor.task(square, (1,)).timeout(SOON).submit();
     assert!(matches!(refused, Err(SubmitError::Option { option: "timeout", .. })), "{refused:?}");
+}
+
+#[test]
+fn a_thread_that_waits_to_try_a_task_again_does_not_keep_others_from_work() {
+    let executor = ThreadPoolExecutor::new(2).unwrap();
+    // A panic would take its time to name its frames, and the thread would not wait meanwhile.
+    let failing = executor.task(|| suite::Unwritable, ()).retries(1).backoff(3 * SOON).submit().unwrap();
+    for _ in 0..1000 {
+        assert_eq!(executor.submit(|| ()).unwrap().result_timeout(SOON), Ok(()));
+    }
+    executor.shutdown_now();
+    assert!(matches!(failing.result(), Err(TaskError::Output { .. })));
 }
 
 #[test]
@@ -360,4 +377,70 @@ fn the_input_of_an_asynchronous_map_fails_at_the_call() {
     let call = std::panic::AssertUnwindSafe(|| pool.map_async(square, broken()).map(drop));
     assert!(std::panic::catch_unwind(call).is_err());
     assert_eq!(pool.map(square, 0..3), Ok(vec![0, 1, 4]));
+}
+
+#[test]
+fn a_join_waits_for_maps_of_other_threads() {
+    let pool = ThreadPool::new(2).unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    thread::scope(|scope| {
+        let results = scope.spawn(|| pool.chunked(1).starmap(visit, (0..40).map(|id| (port, id))));
+        let first = gate.guest();
+        pool.close();
+        let join = scope.spawn(|| pool.join());
+        first.let_go();
+        (1..39).for_each(|_| gate.guest().let_go());
+        let last = gate.guest();
+        assert!(!join.is_finished() && !results.is_finished());
+        last.let_go();
+        assert_eq!(results.join().unwrap(), Ok((0..40).collect()));
+        join.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn an_iterator_that_nobody_can_advance_does_not_hold_up_a_join() {
+    let taken = |mut results: procession_pool::Imap<'_, u64>| {
+        let good = results.by_ref().take_while(Result::is_ok).count();
+        assert!((1..1000).contains(&good), "{good} were submitted before");
+        assert_eq!(results.next(), None);
+    };
+    let pool = ThreadPool::new(2).unwrap();
+    let results = pool.chunked(1).imap(square, 0..1000);
+    pool.close();
+    pool.join().unwrap();
+    taken(results);
+    let executor = ThreadPoolExecutor::new(2).unwrap();
+    let results = executor.map(square, 0..1000);
+    executor.shutdown();
+    taken(results);
+    // In the middle of reading its input.
+    let pool = ThreadPool::new(2).unwrap();
+    let joins = |n: &u64| {
+        if *n == 500 {
+            pool.close();
+            pool.join().unwrap();
+        }
+    };
+    let results = pool.chunked(1).map_results(square, (0..1000).inspect(joins));
+    assert!(matches!(results, Err(SubmitError::Closed { .. })), "{results:?}");
+}
+
+#[test]
+fn an_executor_that_is_shut_down_now_lets_no_map_go_on() {
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    thread::scope(|scope| {
+        let results = scope.spawn(|| executor.map(|port: u16| visit(port, 0), std::iter::repeat(port)).count());
+        let guest = gate.guest();
+        let shutdown = scope.spawn(|| executor.shutdown_now());
+        while executor.submit(|| ()).is_ok() {
+            thread::yield_now();
+        }
+        guest.let_go();
+        shutdown.join().unwrap();
+        assert!(results.join().unwrap() < 10);
+    });
 }

@@ -78,7 +78,7 @@ pub use crate::fd::{
     adopt, arm_kill_on_close, close, close_all_but, current_dir, dev_null, dup, enter_dir, is_open, make_null,
     open_standard_streams, pipe, place, reopen_read, replace,
 };
-pub use crate::flags::{is_append, is_writable, set_nonblocking};
+pub use crate::flags::{bytes_waiting, is_append, is_writable, set_nonblocking};
 pub use crate::fork::{Origin, around_fork, fork, on_fork};
 pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{

@@ -15,6 +15,7 @@ use crate::call::Call;
 use crate::cell::{Backend, Cell, Chain, Chunk, End, Notice, Promise};
 use crate::error::{SubmitError, TaskError};
 use crate::executor::Executor;
+use crate::intake::Hold;
 use crate::map::feed::{Feed, Filled, Stop};
 use crate::map::pace::CHUNK_BYTES_MAX;
 use crate::map::reading::Reading;
@@ -54,6 +55,8 @@ impl Backend for Chunks {
 /// Chunks that have not all ended.
 struct Gather {
     executor: Arc<dyn Executor>,
+    /// Keeps the executor open for what is lost with workers.
+    hold: Hold,
     state: Mutex<Gathered>,
 }
 
@@ -73,9 +76,10 @@ pub(super) fn map_async<R: Passable>(
     let calls = encode_all(feed, executor.parallelism(), chunk)?;
     let cell = Arc::<Cell>::default();
     let promise = Promise::of(&cell);
+    let hold = Hold::of_no_thread();
     let mut chunks = Vec::with_capacity(calls.len());
     for (call, items) in calls {
-        match submit(&*executor, call, items) {
+        match submit(&*executor, call, items, &hold) {
             Ok(cell) => chunks.push(Chunk { cell, items }),
             Err(error) => {
                 chunks.iter().for_each(|chunk| _ = chunk.cell.cancel(false));
@@ -83,7 +87,7 @@ pub(super) fn map_async<R: Passable>(
             }
         }
     }
-    gather(executor, chunks, promise);
+    gather(executor, chunks, promise, hold);
     Ok(AsyncResult::new(cell, read_all::<R>))
 }
 
@@ -109,7 +113,7 @@ fn encode_all(
 }
 
 /// Has the promise kept when all of these have ended.
-fn gather(executor: Arc<dyn Executor>, chunks: Vec<Chunk>, promise: Promise) {
+fn gather(executor: Arc<dyn Executor>, chunks: Vec<Chunk>, promise: Promise, hold: Hold) {
     if chunks.is_empty() {
         // Nobody else has it yet.
         let _ = promise.end(End::Gathered(Box::default()));
@@ -121,7 +125,7 @@ fn gather(executor: Arc<dyn Executor>, chunks: Vec<Chunk>, promise: Promise) {
     }
     let chains = chunks.into_iter().map(|chunk| vec![chunk]).collect();
     let state = Mutex::new(Gathered { chains, left: cells.len(), promise: Some(promise) });
-    let gather = Arc::new(Gather { executor, state });
+    let gather = Arc::new(Gather { executor, hold, state });
     for (token, cell) in cells.into_iter().enumerate() {
         if !cell.notify(Arc::clone(&gather) as Arc<dyn Notice>, token) {
             Arc::clone(&gather).chunk_ended(token);
@@ -138,7 +142,7 @@ impl Gather {
             let mut reading = Reading::new(last);
             reading.skip_all();
             let Some(again) = reading.again() else { break };
-            let chunk = resubmit(&*self.executor, again);
+            let chunk = resubmit(&*self.executor, again, &self.hold);
             let cell = Arc::clone(&chunk.cell);
             self.state.lock().chains[token].push(chunk);
             if cell.notify(Arc::clone(&self) as Arc<dyn Notice>, token) {
