@@ -6,10 +6,10 @@ Writes `ready 0 VERSION`, then answers each line `run METHOD WORDS N` with the s
 
 import array
 import multiprocessing
-import platform
-import sys
 import time
 from multiprocessing.connection import Connection
+
+from runner import answer_all, started_once
 
 LARGE = 1 << 20
 PARTS = 16
@@ -309,27 +309,5 @@ def start(words):
     raise ValueError("there is no such contestant")
 
 
-started = {}
-
-
-def run(words, times):
-    """Does what it is asked so many times, and says how many seconds it took."""
-    name = tuple(words)
-    if name not in started:
-        started[name] = start(words)
-    return started[name](times)
-
-
-def main():
-    print("ready", 0, platform.python_implementation(), platform.python_version(), flush=True)
-    for line in sys.stdin:
-        _, *words, times = line.split()
-        try:
-            answer = run(words, int(times))
-        except Exception as error:  # Whatever it is, whoever asked has to know.
-            answer = f"failed: {error!r}"
-        print(answer, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer_all(started_once(start))

@@ -5,9 +5,9 @@ Writes `ready 0 VERSION`, then answers each line `run METHOD WORDS N` with the s
 """
 
 import multiprocessing
-import platform
-import sys
 import time
+
+from runner import answer_all
 
 
 class UnderLock:
@@ -197,16 +197,5 @@ def run(words, times):
     raise ValueError("there is no such contestant")
 
 
-def main():
-    print("ready", 0, platform.python_implementation(), platform.python_version(), flush=True)
-    for line in sys.stdin:
-        _, *words, times = line.split()
-        try:
-            answer = run(words, int(times))
-        except Exception as error:  # Whatever it is, whoever asked has to know.
-            answer = f"failed: {error!r}"
-        print(answer, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    answer_all(run)

@@ -7,7 +7,6 @@ Writes `ready 0 VERSION`, then answers each line `run METHOD WORDS N` with the s
 import functools
 import multiprocessing
 import os
-import platform
 import signal
 import socket
 import sys
@@ -15,6 +14,8 @@ import tempfile
 import time
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+
+from runner import answer_all, timed
 
 BATCH = 1000
 ITEMS = 1_000_000
@@ -62,18 +63,6 @@ def same(result, expected):
     """Refuses what is not what it must be."""
     if result != expected:
         raise RuntimeError(f"{result!r:.100} came instead of {expected!r:.100}")
-
-
-def timed(once):
-    """Does a thing so many times, and says how many seconds that took."""
-
-    def runs(times):
-        began = time.perf_counter()
-        for _ in range(times):
-            once()
-        return time.perf_counter() - began
-
-    return runs
 
 
 class Ear:
@@ -330,31 +319,23 @@ def start(words):
 held = {}
 
 
+def end_held():
+    """Ends the workers that there are."""
+    for _, kept in held.values():
+        for one in kept:
+            one.close() if isinstance(one, Ear) else end(one)
+    held.clear()
+
+
 def run(words, times):
     """Does what it is asked so many times, and says how many seconds it took."""
     name = tuple(words)
     if name not in held:
-        for _, kept in held.values():
-            for one in kept:
-                one.close() if isinstance(one, Ear) else end(one)
-        held.clear()
+        end_held()
         held[name] = start(words)
     return held[name][0](times)
 
 
-def main():
-    print("ready", 0, platform.python_implementation(), platform.python_version(), flush=True)
-    for line in sys.stdin:
-        _, *words, times = line.split()
-        try:
-            result = run(words, int(times))
-        except Exception as error:  # Whatever it is, whoever asked has to know.
-            result = f"failed: {error!r}"
-        print(result, flush=True)
-    for _, kept in held.values():
-        for one in kept:
-            one.close() if isinstance(one, Ear) else end(one)
-
-
 if __name__ == "__main__":
-    main()
+    answer_all(run)
+    end_held()

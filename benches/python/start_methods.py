@@ -5,9 +5,10 @@ Called with a number of MiB, which it holds. Writes `ready RESIDENT_KIB VERSION`
 """
 
 import multiprocessing
-import platform
 import sys
 import time
+
+from runner import answer_all
 
 
 def nothing():
@@ -32,18 +33,12 @@ def resident_kib():
         return next(int(line.split()[1]) for line in status if line.startswith("VmRSS:"))
 
 
-def main():
-    held = bytearray(b"\x01") * (int(sys.argv[1]) << 20)
-    print("ready", resident_kib(), platform.python_implementation(), platform.python_version(), flush=True)
-    for line in sys.stdin:
-        _, method, times = line.split()
-        try:
-            answer = start_and_join(multiprocessing.get_context(method), int(times))
-        except Exception as error:  # Whatever it is, whoever asked has to know.
-            answer = f"failed: {error!r}"
-        print(answer, flush=True)
-    return len(held)
+def run(words, times):
+    """Does what it is asked so many times, and says how many seconds it took."""
+    (method,) = words
+    return start_and_join(multiprocessing.get_context(method), times)
 
 
 if __name__ == "__main__":
-    main()
+    held = bytearray(b"\x01") * (int(sys.argv[1]) << 20)
+    answer_all(run, resident_kib())

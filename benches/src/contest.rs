@@ -116,7 +116,8 @@ pub struct Runners {
 }
 
 impl Runners {
-    /// Starts them: a program beside this one, twice, and a script of the folder `python`.
+    /// Starts them: a program beside this one, twice, and a script of the folder `python`, beside which nothing compiled is
+    /// left.
     ///
     /// # Errors
     /// Names the one that is missing or does not hold so much.
@@ -125,7 +126,7 @@ impl Runners {
         Ok(Self {
             ours: Runner::start("our runner", program.as_os_str(), &[], mib)?,
             others: Runner::start("the runner of the others", program.as_os_str(), &[], mib)?,
-            cpython: Runner::start("CPython", OsStr::new("python3"), &[script.as_os_str()], mib)?,
+            cpython: Runner::start("CPython", OsStr::new("python3"), &[OsStr::new("-B"), script.as_os_str()], mib)?,
         })
     }
 

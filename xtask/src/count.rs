@@ -27,11 +27,11 @@ impl AddAssign for Tally {
 
 /// The tally in a closing line of a test runner; `None` for every other line.
 pub(crate) fn closing_line(line: &str) -> Option<Tally> {
-    let line = line.trim();
+    // What stands further to the right is of a failed test, which nextest shows and counts itself.
     if let Some(rest) = line.strip_prefix("test result: ") {
         return Some(Tally { passed: before(rest, "passed")?, failed: before(rest, "failed")? });
     }
-    let (_, rest) = line.strip_prefix("Summary [")?.split_once(']')?;
+    let (_, rest) = line.trim().strip_prefix("Summary [")?.split_once(']')?;
     let (run, rest) = rest.split_once(':')?;
     // `5 tests run`, or `3/5 tests run` when it was stopped early: what did not run did not pass.
     let planned = run.split_whitespace().next()?.rsplit('/').next()?.parse::<usize>().ok()?;
@@ -73,5 +73,6 @@ mod tests {
     fn other_lines_do_not_count() {
         assert_eq!(closing_line("test tests::it_works ... ok"), None);
         assert_eq!(closing_line("Summary of 3 passed"), None);
+        assert_eq!(closing_line("    test result: FAILED. 0 passed; 1 failed; 0 ignored"), None);
     }
 }

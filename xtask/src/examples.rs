@@ -1,7 +1,7 @@
-//! The example programs: all are built, and each is run to its end.
+//! The example programs: all are built, and each is run to its end; those that Ctrl-C may stop are stopped by it.
 //!
 //! Relies on the table below for what each is run with. An example that is not in it is a failure, so that none is
-//! added that nobody runs.
+//! added that nobody runs. [`interrupt`] presses Ctrl-C.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -10,7 +10,8 @@ use std::time::Duration;
 use crate::confined::executables;
 use crate::count::Tally;
 use crate::run::{cargo, output, watch_within};
-use crate::{Result, tree};
+use crate::scratch::Scratch;
+use crate::{Result, failures, interrupt, tree};
 
 /// Each example and its arguments, which keep its input small.
 const ARGUMENTS: &[(&str, &[&str])] = &[
@@ -29,6 +30,11 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("wordcount", &["docs"]),
 ];
 
+/// The examples that Ctrl-C may stop at any time, with arguments that give them work for minutes; `TEXTS` is a directory of
+/// text.
+const INTERRUPTED: &[(&str, &[&str])] =
+    &[("thumbnails", &["--generate", "500", "--size", "2000x1500"]), ("wordcount", &["TEXTS"])];
+
 /// How long one example may take. The slowest take a few seconds on a quiet machine.
 const EXAMPLE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -39,8 +45,45 @@ const EXAMPLE_TIME_MAX: Duration = Duration::from_secs(60);
 /// They cannot be built.
 pub(crate) fn run_all() -> Result<Tally> {
     let messages = output(cargo(&["build", "--workspace", "--examples", "--release", "--message-format=json"]))?;
-    let built = executables(&messages, "example").into_iter().map(|(built, _)| (built.target, built.path)).collect();
-    Ok(run_each(built, ARGUMENTS, EXAMPLE_TIME_MAX))
+    let built = executables(&messages, "example").into_iter().map(|(built, _)| (built.target, built.path));
+    let built: Vec<(String, PathBuf)> = built.collect();
+    let mut total = interrupt_each(&built, INTERRUPTED)?;
+    total += run_each(built, ARGUMENTS, EXAMPLE_TIME_MAX);
+    Ok(total)
+}
+
+/// Interrupts the examples that are listed for it.
+///
+/// # Errors
+///
+/// There is no place for their input.
+fn interrupt_each(built: &[(String, PathBuf)], listed: &[(&str, &[&str])]) -> Result<Tally> {
+    let scratch = Scratch::new(&std::env::temp_dir(), "texts")?;
+    interrupt::texts(scratch.path())?;
+    let mut total = Tally::default();
+    for (name, arguments) in listed {
+        let Some((_, path)) = built.iter().find(|(built, _)| built == name) else {
+            failures::say(&format!(
+                "xtask/src/examples.rs interrupts `{name}`, which is no example any more: take it out"
+            ));
+            total += Tally::one(false);
+            continue;
+        };
+        println!("-- Ctrl-C in the middle of {name}");
+        let mut command = Command::new(path);
+        for argument in *arguments {
+            match *argument {
+                "TEXTS" => command.arg(scratch.path()),
+                argument => command.arg(argument),
+            };
+        }
+        let result = interrupt::interrupt(command);
+        if let Err(error) = &result {
+            failures::say(&format!("{name}: {error}"));
+        }
+        total += Tally::one(result.is_ok());
+    }
+    Ok(total)
 }
 
 /// Runs the examples with the arguments that the table has for them. What is on one side only has failed.
@@ -56,12 +99,12 @@ fn run_each(mut built: Vec<(String, PathBuf)>, arguments: &[(&str, &[&str])], ti
             }
         };
         if let Err(error) = &passed {
-            println!("{error}");
+            failures::say(&error.to_string());
         }
         total += Tally::one(passed.is_ok());
     }
     for (name, _) in arguments.iter().filter(|(name, _)| !built.iter().any(|(built, _)| built == name)) {
-        println!("xtask/src/examples.rs lists `{name}`, which is no example any more: take it out");
+        failures::say(&format!("xtask/src/examples.rs lists `{name}`, which is no example any more: take it out"));
         total += Tally::one(false);
     }
     total
@@ -99,6 +142,18 @@ mod tests {
     fn an_example_on_one_side_only_has_failed() {
         assert_eq!(tally(&["a", "new"], &[("a", &["-c", "exit 0"])]), (1, 1));
         assert_eq!(tally(&[], &[("gone", &[])]), (0, 1));
+    }
+
+    #[test]
+    fn an_example_that_does_not_stop_well_has_failed() -> Result {
+        let built = [("a".to_owned(), PathBuf::from("/bin/sh"))];
+        let tally = |script| interrupt_each(&built, &[("a", &["-c", script])]);
+        let good =
+            "sleep 50 & a=$!; sleep 50 & b=$!; trap 'kill $a $b; echo stopped by Ctrl-C; exit 130' INT; sleep 50";
+        assert_eq!(tally(good)?, Tally { passed: 1, failed: 0 });
+        assert_eq!(tally("exit 0")?, Tally { passed: 0, failed: 1 });
+        assert_eq!(interrupt_each(&built, &[("gone", &[])])?, Tally { passed: 0, failed: 1 });
+        Ok(())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::count::Tally;
 use crate::run::{cargo, check};
 use crate::scratch::Scratch;
-use crate::{Result, flags, tree};
+use crate::{Result, failures, flags, tree};
 
 /// One way to build: its name, its cargo profile, what rustc is told for every crate, and what for the last one.
 struct Way {
@@ -68,7 +68,7 @@ pub(crate) fn all() -> Result<Tally> {
     let mut tally = Tally::default();
     let mut count = |name: &str, result: Result| {
         if let Err(error) = &result {
-            println!("{name}: {error}");
+            failures::say(&format!("{name}: {error}"));
         }
         tally += Tally::one(result.is_ok());
     };

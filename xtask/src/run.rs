@@ -1,6 +1,6 @@
 //! Runs programs, shows what they print while they print it, and counts their tests.
 //!
-//! Relies on [`count`](crate::count) for the closing lines. A program that outlives its limit or
+//! Relies on [`count`](crate::count) for the closing lines, and has [`failures`] hear all lines. A program that outlives its limit or
 //! leaves a process behind that holds its output open is a failure, never a hang of the whole run.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
@@ -11,7 +11,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::count::{Tally, closing_line};
-use crate::{Result, tree};
+use crate::{Result, failures, tree};
 
 /// How long one program of a step may take. The slowest, a build from nothing, takes a few minutes.
 const STEP_TIME_MAX: Duration = Duration::from_secs(25 * 60);
@@ -171,13 +171,13 @@ fn show(command: &Command) -> String {
     shown
 }
 
-/// Passes everything from `from` to `to` by lines, and the test runners' closing lines to `lines`.
-fn forward(from: impl Read + Send + 'static, mut to: impl Write + Send + 'static, lines: Sender<Tally>) {
+/// Passes everything from `from` to `to` and to `lines`, by lines.
+fn forward(from: impl Read + Send + 'static, mut to: impl Write + Send + 'static, lines: Sender<String>) {
     thread::spawn(move || {
         for line in BufReader::new(from).split(b'\n').map_while(io::Result::ok) {
             let shown = to.write_all(&line).and_then(|()| to.write_all(b"\n"));
-            let counted = closing_line(&String::from_utf8_lossy(&line)).map_or(Ok(()), |tally| lines.send(tally));
-            if shown.is_err() || counted.is_err() {
+            let heard = lines.send(String::from_utf8_lossy(&line).into_owned());
+            if shown.is_err() || heard.is_err() {
                 return;
             }
         }
@@ -189,14 +189,19 @@ fn forward(from: impl Read + Send + 'static, mut to: impl Write + Send + 'static
 fn follow(
     child: &mut Child,
     time_max: Duration,
-    lines: &Receiver<Tally>,
+    lines: &Receiver<String>,
 ) -> Result<(Option<ExitStatus>, Option<Tally>)> {
     let started = Instant::now();
     let mut ended: Option<(ExitStatus, Instant)> = None;
     let mut tests: Option<Tally> = None;
     loop {
         match lines.recv_timeout(POLL) {
-            Ok(tally) => *tests.get_or_insert_default() += tally,
+            Ok(line) => {
+                failures::hear(&line);
+                if let Some(tally) = closing_line(&line) {
+                    *tests.get_or_insert_default() += tally;
+                }
+            }
             Err(RecvTimeoutError::Disconnected) => return Ok((Some(child.wait()?), tests)),
             Err(RecvTimeoutError::Timeout) => {}
         }

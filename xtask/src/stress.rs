@@ -7,10 +7,10 @@ use std::io;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::Result;
 use crate::count::Tally;
 use crate::planted::{Bug, in_copy};
 use crate::run::{Kept, cargo, check, watch_into};
+use crate::{Result, failures};
 
 /// A primitive's kills, unless told otherwise.
 const KILLS: u64 = 10_000;
@@ -177,7 +177,7 @@ pub(crate) fn plants() -> Result<Tally> {
     for plant in PLANTS {
         let result = try_plant(plant, SEED);
         if let Err(error) = &result {
-            println!("{}: {error}", plant.name);
+            failures::say(&format!("{}: {error}", plant.name));
         }
         tally += Tally::one(result.is_ok());
     }

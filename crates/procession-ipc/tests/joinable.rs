@@ -8,7 +8,7 @@ mod common;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{hear, methods, pipe, start, tell};
+use common::{hear, methods, pipe, start, tell, tell_when_asleep};
 use procession_ipc::{GetError, JoinableQueue, PutError, UnfinishedError};
 use procession_launch::StartMethod;
 use procession_sys::fail_points;
@@ -202,11 +202,15 @@ fn join_waits_for_as_long_as_it_may() {
     assert!(matches!(queue.join_timeout(SHORT), Err(UnfinishedError::Timeout { unfinished: 1 })));
     assert!((SHORT..SHORT + SOON).contains(&begun.elapsed()));
     queue.get().unwrap();
+    let (hears, asleep) = pipe();
+    let join = || {
+        tell_when_asleep(&asleep);
+        queue.join()
+    };
     thread::scope(|scope| {
-        let joins = [(); 3].map(|()| scope.spawn(|| queue.join()));
+        let joins = [(); 3].map(|()| scope.spawn(join));
         assert!(matches!(queue.try_join(), Err(UnfinishedError::WouldBlock { unfinished: 1 })));
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT);
+        (0..3).for_each(|_| hear(&hears));
         queue.task_done().unwrap();
         joins.into_iter().for_each(|join| join.join().unwrap().unwrap());
     });

@@ -8,7 +8,7 @@ mod common;
 use std::thread;
 use std::time::Duration;
 
-use common::{hear, methods, pipe, start, tell};
+use common::{hear, methods, pipe, start, tell, tell_when_asleep};
 use procession_ipc::{Consumer, GetError, Lent, Producer, PutError, Queue};
 use procession_launch::{Context, StartMethod};
 use procession_wire::Descriptor;
@@ -144,10 +144,13 @@ fn memory_comes_back_to_producers_that_wait() {
     let _others: Vec<_> = (2..BLOCKS).map(|_| queue.lend(LARGE).unwrap()).collect();
     assert!(matches!(queue.try_lend(LARGE), Err(PutError::Full(()))));
     assert!(matches!(queue.lend_timeout(LARGE, Duration::from_millis(5)), Err(PutError::Full(()))));
+    let (hears, asleep) = pipe();
     thread::scope(|scope| {
-        let puts = scope.spawn(|| queue.put(vec![3; LARGE]));
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(Duration::from_millis(20));
+        let puts = scope.spawn(|| {
+            tell_when_asleep(&asleep);
+            queue.put(vec![3; LARGE])
+        });
+        hear(&hears);
         drop(first);
         puts.join().unwrap().unwrap();
     });

@@ -7,10 +7,11 @@ mod common;
 
 use std::collections::HashSet;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{hear, methods, pipe, start, tell};
+use common::{hear, methods, pipe, start, tell, tell_when_asleep};
 use procession_ipc::{
     Consumer, GetError, Producer, PutError, QUEUE_BYTES_MAX, QUEUE_BYTES_MIN, QUEUE_ITEMS_MAX, Queue, QueueError,
     SimpleQueue, Waitable, try_wait_ready, wait_ready, wait_ready_timeout,
@@ -248,10 +249,13 @@ fn a_waiting_consumer_is_told_soon(method: StartMethod) {
     let (to, from) = Queue::<u32>::unbounded().unwrap().split().unwrap();
     let (hears, tells) = pipe();
     let child = start(method, hold_until, (to, hears));
+    let (hears, asleep) = pipe();
     thread::scope(|scope| {
-        let waits = scope.spawn(|| (from.get(), Instant::now()));
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT);
+        let waits = scope.spawn(|| {
+            tell_when_asleep(&asleep);
+            (from.get(), Instant::now())
+        });
+        hear(&hears);
         tell(&tells);
         let told = Instant::now();
         let (got, when) = waits.join().unwrap();
@@ -396,45 +400,51 @@ fn a_byte_limit_is_reached_exactly() {
 fn a_message_that_holds_the_queue_keeps_it_connected() {
     let (queue, holder) = (Queue::<u32>::unbounded().unwrap(), Queue::<Queue<u32>>::unbounded().unwrap());
     let message = encode(&queue).unwrap();
+    let (hears, asleep) = pipe();
     thread::scope(|scope| {
-        let puts = scope.spawn(move || {
+        let puts = scope.spawn(|| {
             let other = decode::<Queue<u32>>(message).unwrap();
-            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-            thread::sleep(SHORT * 5);
+            hear(&hears);
             other.put(7).unwrap();
         });
+        tell_when_asleep(&asleep);
         assert_eq!(queue.get().unwrap(), 7);
         puts.join().unwrap();
     });
     holder.put(queue.clone()).unwrap();
+    let is_taken = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-            thread::sleep(SHORT * 5);
-            drop(holder.get().unwrap());
+            hear(&hears);
+            let held = holder.get().unwrap();
+            is_taken.store(true, SeqCst);
+            drop(held);
         });
-        let begun = Instant::now();
+        tell_when_asleep(&asleep);
         assert!(matches!(queue.get(), Err(GetError::Disconnected)));
-        assert!(begun.elapsed() >= SHORT * 5, "an item of another queue held it");
+        assert!(is_taken.load(SeqCst), "an item of another queue held it");
     });
 }
 
 fn a_second_thread_or_handle_keeps_it_connected() {
     let queue = Queue::<u32>::unbounded().unwrap();
+    let (hears, asleep) = pipe();
     thread::scope(|scope| {
-        let waits = scope.spawn(|| queue.get());
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT * 5);
+        let waits = scope.spawn(|| {
+            tell_when_asleep(&asleep);
+            queue.get()
+        });
+        hear(&hears);
         queue.put(7).unwrap();
         assert_eq!(waits.join().unwrap().unwrap(), 7);
     });
     let queue = Queue::<u32>::unbounded().unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
-            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-            thread::sleep(SHORT * 5);
+            hear(&hears);
             queue.put(7).unwrap();
         });
+        tell_when_asleep(&asleep);
         assert_eq!(queue.get().unwrap(), 7, "the other thread has a reference that it has not used yet");
     });
     let queue = Queue::<u32>::unbounded().unwrap();
@@ -450,11 +460,12 @@ fn a_second_thread_or_handle_keeps_it_connected() {
     let queue = Queue::<u32>::unbounded().unwrap();
     let clone = queue.clone();
     thread::scope(|scope| {
+        let hears = &hears;
         scope.spawn(move || {
-            // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-            thread::sleep(SHORT * 5);
+            hear(hears);
             drop(clone);
         });
+        tell_when_asleep(&asleep);
         assert!(matches!(queue.get(), Err(GetError::Disconnected)), "the clone is gone, and was never used");
     });
     let clone = queue.clone();
@@ -469,10 +480,13 @@ fn a_second_thread_or_handle_keeps_it_connected() {
 
 fn close_tells_the_threads_that_wait() {
     let queue = Queue::<u32>::bounded(1).unwrap();
+    let (hears, asleep) = pipe();
     thread::scope(|scope| {
-        let gets = scope.spawn(|| queue.get());
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT);
+        let gets = scope.spawn(|| {
+            tell_when_asleep(&asleep);
+            queue.get()
+        });
+        hear(&hears);
         let begun = Instant::now();
         queue.close();
         assert!(matches!(gets.join().unwrap(), Err(GetError::Closed)));
@@ -481,9 +495,11 @@ fn close_tells_the_threads_that_wait() {
     let queue = Queue::bounded(1).unwrap();
     queue.put(1).unwrap();
     thread::scope(|scope| {
-        let puts = scope.spawn(|| queue.put(2));
-        // So that the other thread sleeps by then, most likely: what is asserted holds in any case.
-        thread::sleep(SHORT);
+        let puts = scope.spawn(|| {
+            tell_when_asleep(&asleep);
+            queue.put(2)
+        });
+        hear(&hears);
         queue.close();
         assert!(matches!(puts.join().unwrap(), Err(PutError::Closed(2))));
     });

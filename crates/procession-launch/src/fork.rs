@@ -161,6 +161,7 @@ fn cheapen_forks() {
 
 /// Refuses unless the calling thread is the only one.
 pub(crate) fn prove_one_thread(name: &str) -> Result<(), StartError> {
+    pump::rest();
     match is_single_threaded(Deadline::after(THREADS_GONE_MAX)) {
         Ok(true) => Ok(()),
         Ok(false) => Err(StartError::Threads { name: name.to_owned(), reads_output: pump::is_running() }),

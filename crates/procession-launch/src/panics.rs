@@ -1,10 +1,12 @@
-//! Panics of a child's target: printed with the process's name, and reported to the parent.
+//! Panics of a child's target: printed with the process's name, and reported to the parent. Panics of calls that pools
+//! make, in whatever process: reported to whoever waits for the call.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use procession_sys::pid;
@@ -23,6 +25,28 @@ struct Seen {
 
 thread_local! {
     static SEEN: RefCell<Option<Seen>> = const { RefCell::new(None) };
+    /// True while this thread is in [`catch_call`].
+    static IN_CALL: Cell<bool> = const { Cell::new(false) };
+}
+
+/// True once this process has a hook that fills [`SEEN`].
+static IS_SEEN: AtomicBool = AtomicBool::new(false);
+
+impl Seen {
+    /// What a hook is told.
+    ///
+    /// A process panics once and ends, so that its frames are always kept. A call is one of many, and to look up the names
+    /// of frames takes a second and more in a debug build: its frames are kept where std would print them.
+    fn of(info: &PanicHookInfo<'_>) -> Self {
+        let backtrace = if IN_CALL.get() { Backtrace::capture() } else { Backtrace::force_capture() };
+        let location = info.location().map(ToString::to_string);
+        Self { message: message_of(info.payload()), location, backtrace }
+    }
+
+    /// The frames as text, if they were kept. The names are looked up now.
+    fn frames(&self) -> Option<Box<str>> {
+        (self.backtrace.status() == BacktraceStatus::Captured).then(|| trim(&self.backtrace.to_string()))
+    }
 }
 
 /// Runs the target; a panic that leaves it becomes a report.
@@ -34,32 +58,52 @@ pub(crate) fn catch(
     when_aborting: impl Fn(Report) + Send + Sync + 'static,
 ) -> Result<Message, Report> {
     let (target_thread, owner) = (thread::current().id(), pid());
+    IS_SEEN.store(true, Ordering::Relaxed);
     let previous = panic::take_hook();
     panic::set_hook(Box::new(move |info| {
-        let backtrace = Backtrace::force_capture(); // Costs a walk of the stack; names are looked up when shown.
+        let seen = Seen::of(info);
         if thread::current().id() == target_thread {
             print(info);
         } else {
             previous(info);
         }
-        let message = message_of(info.payload());
-        let location = info.location().map(ToString::to_string);
         // A copy of this process has this hook under its own, and another parent to tell.
         if cfg!(panic = "abort") && owner == pid() {
-            when_aborting(Report::Panicked { message, location, backtrace: Some(trim(&backtrace.to_string())) });
+            let backtrace = seen.frames();
+            when_aborting(Report::Panicked { message: seen.message, location: seen.location, backtrace });
             return;
         }
-        SEEN.set(Some(Seen { message, location, backtrace }));
+        SEEN.set(Some(seen));
     }));
     panic::catch_unwind(AssertUnwindSafe(target)).unwrap_or_else(|payload| Err(panicked(payload.as_ref())))
 }
 
-/// Runs one of many calls of a process that goes on. What the hook saw is told, where [`catch`] has set it.
+/// Has the places of panics in [`catch_call`] told also in a process that was not started as a child, and so has no hook of
+/// ours. The program's own hook is called as before. One that it sets later hides ours, and such panics have no place.
+pub fn see_panics() {
+    // A thread that panics may not set a hook: whoever makes a call next does.
+    if thread::panicking() || IS_SEEN.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    let previous = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if IN_CALL.get() {
+            SEEN.set(Some(Seen::of(info)));
+        }
+        previous(info);
+    }));
+}
+
+/// Runs one of many calls of a process that goes on. What the hook saw is told, where a child has its hook, or [`see_panics`] has set one.
 ///
 /// # Errors
 /// The panic that has left it.
+#[inline]
 pub fn catch_call<R>(call: impl FnOnce() -> R) -> Result<R, CaughtPanic> {
-    panic::catch_unwind(AssertUnwindSafe(call)).map_err(|payload| CaughtPanic::of(payload.as_ref()))
+    let outer = IN_CALL.replace(true); // A call can make another one.
+    let result = panic::catch_unwind(AssertUnwindSafe(call));
+    IN_CALL.set(outer);
+    result.map_err(|payload| CaughtPanic::of(payload.as_ref()))
 }
 
 /// A panic that was caught.
@@ -69,7 +113,7 @@ pub struct CaughtPanic {
     pub message: String,
     /// File, line and column, if the hook saw them.
     pub location: Option<String>,
-    /// The frames at it, if the hook saw them.
+    /// The frames at it, if the hook saw them and `RUST_BACKTRACE` asks for them.
     pub backtrace: Option<Box<str>>,
 }
 
@@ -79,8 +123,8 @@ impl CaughtPanic {
     fn of(payload: &(dyn Any + Send)) -> Self {
         let message = message_of(payload);
         let seen = SEEN.take().filter(|seen| seen.message == message);
-        let (location, backtrace) = seen.map(|seen| (seen.location, trim(&seen.backtrace.to_string()))).unzip();
-        Self { message, location: location.flatten(), backtrace }
+        let backtrace = seen.as_ref().and_then(Seen::frames);
+        Self { message, location: seen.and_then(|seen| seen.location), backtrace }
     }
 }
 
@@ -104,6 +148,9 @@ fn print(info: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let shown = match backtrace.status() {
         BacktraceStatus::Captured => format!("\nstack backtrace:\n{}", trim(&backtrace.to_string())),
+        _ if IN_CALL.get() => {
+            "\nnote: run with `RUST_BACKTRACE=1` for a backtrace, here and in the task's error".to_owned()
+        }
         _ => "\nnote: run with `RUST_BACKTRACE=1` to print a backtrace; `join` reports it in any case".to_owned(),
     };
     let (name, pid, message) = (me.name(), me.pid(), message_of(info.payload()));
@@ -123,15 +170,18 @@ fn trim(backtrace: &str) -> Box<str> {
     }
     let machinery = |frame: &String| PANIC_MACHINERY.iter().any(|name| frame.contains(name));
     let first = frames.iter().rposition(machinery).map_or(0, |last| last + 1);
-    let end = frames[first..].iter().position(|frame| frame.contains(OUR_CALL)).map_or(frames.len(), |n| first + n);
+    let end = frames[first..]
+        .iter()
+        .position(|frame| OUR_CALLS.iter().any(|name| frame.contains(name)))
+        .map_or(frames.len(), |n| first + n);
     if first < end { frames[first..end].join("\n").into() } else { backtrace.into() }
 }
 
 /// The last functions of core and std that a panic goes through before the hook.
 const PANIC_MACHINERY: [&str; 3] = ["core::panicking::", "rust_begin_unwind", "std::panicking::begin_panic"];
 
-/// Where a target is called from.
-const OUR_CALL: &str = "procession_calls_target";
+/// Where a target is called from, and where a closure is.
+const OUR_CALLS: [&str; 2] = ["procession_calls_target", "procession_launch::panics::catch_call"];
 
 #[cfg(test)]
 mod tests {

@@ -1,5 +1,7 @@
 //! What may be an argument or a result: anything that serde can take apart and put together again.
 
+use procession_sys::SharedMap;
+use procession_wire::bulk::RawNumbers;
 use procession_wire::{DecodeError, Decoder, EncodeError, Encoder};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -33,6 +35,26 @@ pub trait Arguments: Sized + 'static {
     /// Reads them.
     #[doc(hidden)]
     fn decode(decoder: &mut Decoder) -> Result<Self, DecodeError>;
+
+    /// Numbers of so many bytes at least, if that is all there is: they need not be copied to be sent.
+    #[doc(hidden)]
+    fn into_raw(self, _: usize) -> Result<RawNumbers, Self> {
+        Err(self)
+    }
+
+    /// The same from so many bytes at the beginning of shared memory; `None` for what is not sent so.
+    #[doc(hidden)]
+    #[must_use]
+    fn of_shared(_: &SharedMap, _: usize) -> Option<Result<Self, DecodeError>> {
+        None
+    }
+
+    /// And from these bytes.
+    #[doc(hidden)]
+    #[must_use]
+    fn of_raw(_: &[u8]) -> Option<Result<Self, DecodeError>> {
+        None
+    }
 
     /// How many bytes one number has, if that is all there is.
     #[doc(hidden)]
@@ -82,11 +104,20 @@ macro_rules! arguments {
 mod arities {
     use procession_wire::bulk;
 
-    use super::{Arguments, DecodeError, Decoder, EncodeError, Encoder, Passable};
+    use super::{Arguments, DecodeError, Decoder, EncodeError, Encoder, Passable, RawNumbers, SharedMap};
 
     arguments!();
     arguments!(
         A;
+        fn into_raw(self, least: usize) -> Result<RawNumbers, Self> {
+            RawNumbers::of(self.0, least).map_err(|value| (value,))
+        };
+        fn of_shared(map: &SharedMap, bytes: usize) -> Option<Result<Self, DecodeError>> {
+            bulk::copied_from(map, 0, bytes).map(|value| value.map(|value| (value,)))
+        };
+        fn of_raw(bytes: &[u8]) -> Option<Result<Self, DecodeError>> {
+            bulk::copied_of(bytes).map(|value| value.map(|value| (value,)))
+        };
         fn number_width() -> Option<usize> {
             bulk::is_number::<A>().then(size_of::<A>)
         };

@@ -1,8 +1,8 @@
 //! The one thread that a process of ours may have: it reads what children say while the program does other things.
 //!
 //! Relies on nonblocking sources. It is started by the first child whose output or log somebody wants, and sleeps in
-//! `poll` from then on. It belongs to the process that started it: a fork has its memory, not its thread, and starts one
-//! of its own.
+//! `poll` from then on, until this process is to fork, which it can with one thread only: then it ends if it has nothing to
+//! read. It belongs to the process that started it: a fork has its memory, not its thread, and starts one of its own.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -41,7 +41,7 @@ struct Pump {
     wake: File,
     /// Counts what the thread has done, so that whoever waits for it sees whether it is stuck.
     steps: AtomicU64,
-    thread: Mutex<Option<ThreadId>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 /// What the thread has been asked.
@@ -49,6 +49,10 @@ struct Pump {
 struct Inbox {
     new: Vec<Arc<dyn Source>>,
     drains: Vec<Drain>,
+    /// It is to end if it has nothing to read.
+    rests: Vec<Arc<Ticket>>,
+    /// It ends, and reads nothing any more.
+    is_over: bool,
 }
 
 /// A wish to have a source drained.
@@ -63,6 +67,13 @@ struct Drain {
 struct Ticket {
     done: Mutex<bool>,
     told: Condvar,
+}
+
+impl Ticket {
+    fn tell(&self) {
+        *self.done.lock() = true;
+        self.told.notify_all();
+    }
 }
 
 static PUMP: Mutex<Option<Arc<Pump>>> = Mutex::new(None);
@@ -84,16 +95,31 @@ const POLL_PAUSE: Duration = Duration::from_millis(10);
 
 /// Has the pump read this source until its end; starts it if this process has none.
 pub(crate) fn add(source: Arc<dyn Source>) -> io::Result<()> {
-    let pump = {
-        let mut current = PUMP.lock();
-        match &*current {
-            Some(pump) if pump.owner == pid() => Arc::clone(pump),
-            _ => Arc::clone(current.insert(Pump::start()?)),
-        }
+    let mut current = PUMP.lock();
+    let running = current.as_ref().filter(|pump| pump.owner == pid()).filter(|pump| !pump.inbox.lock().is_over);
+    let pump = match running {
+        Some(pump) => Arc::clone(pump),
+        None => Arc::clone(current.insert(Pump::start()?)),
     };
     pump.inbox.lock().new.push(source);
     pump.wake();
     Ok(())
+}
+
+/// Ends the thread if it has nothing to read; the next source starts another one.
+pub(crate) fn rest() {
+    let Some(pump) = own().filter(|pump| !pump.is_here()) else { return };
+    let ticket = Arc::new(Ticket::default());
+    pump.inbox.lock().rests.push(Arc::clone(&ticket));
+    pump.wake();
+    if !pump.wait_for(&ticket, Deadline::NEVER) || !pump.inbox.lock().is_over {
+        return;
+    }
+    PUMP.lock().take_if(|current| Arc::ptr_eq(current, &pump));
+    let thread = pump.thread.lock().take();
+    if let Some(thread) = thread {
+        let _ = thread.join(); // It catches every panic.
+    }
 }
 
 /// The pump of this process, if it has one.
@@ -121,22 +147,19 @@ pub(crate) fn drain_all() {
 
 fn wait_for_drain(source: Option<Arc<dyn Source>>, deadline: Deadline) -> bool {
     let Some(pump) = own() else { return true };
-    if *pump.thread.lock() == Some(thread::current().id()) {
+    if pump.is_here() {
         return false;
     }
     let ticket = Arc::new(Ticket::default());
-    pump.inbox.lock().drains.push(Drain { source, ticket: Arc::clone(&ticket) });
-    pump.wake();
-    let mut done = ticket.done.lock();
-    while !*done {
-        let steps = pump.steps.load(Ordering::Relaxed);
-        let patience = deadline.remaining().map_or(STUCK_MAX, |left| left.min(STUCK_MAX));
-        let timed_out = ticket.told.wait_for(&mut done, patience).timed_out();
-        if timed_out && (deadline.has_passed() || steps == pump.steps.load(Ordering::Relaxed)) {
-            return *done;
+    {
+        let mut inbox = pump.inbox.lock();
+        if inbox.is_over {
+            return true;
         }
+        inbox.drains.push(Drain { source, ticket: Arc::clone(&ticket) });
     }
-    true
+    pump.wake();
+    pump.wait_for(&ticket, deadline)
 }
 
 impl Pump {
@@ -160,8 +183,27 @@ impl Pump {
         let started =
             thread::Builder::new().name("procession-pump".to_owned()).spawn(move || shared.run(&File::from(woken)));
         mask.install();
-        *pump.thread.lock() = Some(started?.thread().id());
+        *pump.thread.lock() = Some(started?);
         Ok(pump)
+    }
+
+    /// True in its thread.
+    fn is_here(&self) -> bool {
+        self.thread.lock().as_ref().is_some_and(|thread| thread.thread().id() == thread::current().id())
+    }
+
+    /// Waits until the thread has done what was asked; false when it had not by the deadline, or is stuck.
+    fn wait_for(&self, ticket: &Ticket, deadline: Deadline) -> bool {
+        let mut done = ticket.done.lock();
+        while !*done {
+            let steps = self.steps.load(Ordering::Relaxed);
+            let patience = deadline.remaining().map_or(STUCK_MAX, |left| left.min(STUCK_MAX));
+            let timed_out = ticket.told.wait_for(&mut done, patience).timed_out();
+            if timed_out && (deadline.has_passed() || steps == self.steps.load(Ordering::Relaxed)) {
+                return *done;
+            }
+        }
+        true
     }
 
     /// Ends the thread's sleep.
@@ -176,7 +218,9 @@ impl Pump {
             let ready = wait(woken, &sources);
             if ready[0] {
                 let _ = (&*woken).read(&mut [0; 64]);
-                self.open_mail(&mut sources);
+                if self.open_mail(&mut sources) {
+                    return;
+                }
             }
             let mut ready = ready[1..].iter();
             // What was added just now has not been polled.
@@ -184,17 +228,27 @@ impl Pump {
         }
     }
 
-    /// Does what the thread was asked.
-    fn open_mail(&self, sources: &mut Vec<Arc<dyn Source>>) {
-        let Inbox { new, drains } = std::mem::take(&mut *self.inbox.lock());
+    /// Does what the thread was asked; true if it is to end.
+    fn open_mail(&self, sources: &mut Vec<Arc<dyn Source>>) -> bool {
+        let Inbox { new, drains, rests, .. } = std::mem::take(&mut *self.inbox.lock());
         sources.extend(new);
         for Drain { source, ticket } in drains {
             for source in source.iter().chain(sources.iter().filter(|_| source.is_none())) {
                 let _ = (0..DRAIN_STEPS_MAX).find(|_| self.step(&**source) != Advance::More);
             }
-            *ticket.done.lock() = true;
-            ticket.told.notify_all();
+            ticket.tell();
         }
+        if rests.is_empty() {
+            return false;
+        }
+        // Children that have ended leave nothing to read, whether or not that was seen by now.
+        sources.retain(|source| self.step(&**source) != Advance::End);
+        let mut inbox = self.inbox.lock();
+        inbox.is_over = sources.is_empty() && inbox.new.is_empty() && inbox.drains.is_empty();
+        let is_over = inbox.is_over;
+        drop(inbox);
+        rests.iter().for_each(|ticket| ticket.tell());
+        is_over
     }
 
     /// Advances a source. A panic in it is the program's own, of its subscriber; the next step may fare better.

@@ -71,8 +71,8 @@ impl Stdio {
     /// order, though not in a fixed order with what this process and other children write. If this process's
     /// stream is full the child waits, as it would without a tail.
     ///
-    /// The first tail starts a thread in this process, which sleeps until a child writes something. From then on this
-    /// process is not single-threaded, so it can no longer fork itself. If this process dies, the child dies with it, as
+    /// The first tail starts a thread in this process, which sleeps until a child writes something. As long as a child has one
+    /// this process is not single-threaded, so it cannot fork itself; when none has, the thread ends as soon as that is wanted. If this process dies, the child dies with it, as
     /// ever; if the child dies, nothing is lost of what it has written.
     ///
     /// # Examples

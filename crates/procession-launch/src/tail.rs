@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
-use procession_sys::{Deadline, Interest, SPAWN_DESCRIPTOR_MIN, dup, pipe, poll_one, set_nonblocking};
+use procession_sys::{Deadline, Interest, SPAWN_DESCRIPTOR_MIN, bytes_waiting, dup, pipe, poll_one, set_nonblocking};
 
 use crate::child::Child;
 use crate::pump::{self, Advance, Source};
@@ -46,8 +46,8 @@ pub(crate) struct Tail {
 #[derive(Debug, Default)]
 struct Kept {
     bytes: Vec<u8>,
-    /// True once something has been thrown away.
-    cut: bool,
+    /// How many have come, with those that were thrown away.
+    total: u64,
 }
 
 /// The read end of the child's output.
@@ -79,14 +79,26 @@ impl Tail {
 
     /// The kept end of what has come.
     pub(crate) fn text(&self) -> String {
+        self.text_since(0)
+    }
+
+    /// How much the child has written so far. Waits for no process.
+    fn position(&self) -> u64 {
+        let kept = self.kept.lock();
+        kept.total + self.source.upgrade().and_then(|pipe| bytes_waiting(&*pipe).ok()).unwrap_or(0)
+    }
+
+    /// As much of the kept end as came after a position.
+    fn text_since(&self, position: u64) -> String {
         self.drain();
-        self.kept.lock().text()
+        self.kept.lock().text_since(position)
     }
 }
 
 impl Kept {
     fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
+        self.total += bytes.len() as u64;
         // Not with every byte: what is thrown away is moved over.
         if self.bytes.len() > 2 * TAIL_BYTES_MAX {
             self.shorten();
@@ -96,17 +108,31 @@ impl Kept {
     fn shorten(&mut self) {
         let excess = self.bytes.len().saturating_sub(TAIL_BYTES_MAX);
         self.bytes.drain(..excess);
-        self.cut |= excess > 0;
     }
 
-    /// As text that begins with a whole line where it can, and in any case with a whole character.
-    fn text(&mut self) -> String {
+    /// What came after a position, as text. If it is cut, it begins with a whole line where it can, and in any case with a whole
+    /// character.
+    fn text_since(&mut self, position: u64) -> String {
         self.shorten();
+        let first = self.total - self.bytes.len() as u64;
+        if let Some(at) = position.checked_sub(first) {
+            let at = usize::try_from(at).unwrap_or(usize::MAX).min(self.bytes.len());
+            return String::from_utf8_lossy(&self.bytes[at..]).into_owned();
+        }
         let line = self.bytes.iter().position(|&byte| byte == b'\n').map(|end| end + 1);
         let line = line.filter(|&begin| begin < self.bytes.len());
         let character = self.bytes.iter().take(3).take_while(|&&byte| byte & 0xC0 == 0x80).count();
-        let begin = if self.cut { line.unwrap_or(character) } else { 0 };
-        String::from_utf8_lossy(&self.bytes[begin..]).into_owned()
+        String::from_utf8_lossy(&self.bytes[line.unwrap_or(character)..]).into_owned()
+    }
+}
+
+impl Pipe {
+    /// Moves what there is from the pipe to what is kept, so that at no time it is in neither.
+    fn take<'c>(&self, chunk: &'c mut [u8]) -> io::Result<&'c [u8]> {
+        let mut kept = self.kept.lock();
+        let count = (&self.reader).read(chunk)?;
+        kept.push(&chunk[..count]);
+        Ok(&chunk[..count])
     }
 }
 
@@ -121,14 +147,13 @@ impl Source for Pipe {
         let mut own = self.own.lock();
         let mut chunk = [0; CHUNK];
         for _ in 0..CHUNKS_PER_STEP {
-            let bytes = match (&self.reader).read(&mut chunk) {
-                Ok(0) => return Advance::End,
-                Ok(count) => &chunk[..count],
+            let bytes = match self.take(&mut chunk) {
+                Ok([]) => return Advance::End,
+                Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Advance::Nothing,
                 Err(_) => return Advance::End,
             };
-            self.kept.lock().push(bytes);
             if own.as_mut().is_some_and(|own| pass_on(own, bytes).is_err()) {
                 *own = None;
             }
@@ -162,6 +187,20 @@ impl Child {
     #[must_use]
     pub fn stderr_tail(&self) -> Option<String> {
         self.tails().1.as_ref().map(Tail::text)
+    }
+
+    /// How many bytes it has written there so far; zero without a tail.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn stderr_position(&self) -> u64 {
+        self.tails().1.as_ref().map_or(0, Tail::position)
+    }
+
+    /// As much of [`stderr_tail`](Self::stderr_tail) as was written after such a position.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn stderr_tail_since(&self, position: u64) -> Option<String> {
+        self.tails().1.as_ref().map(|tail| tail.text_since(position))
     }
 
     /// The same of its standard output.
@@ -218,7 +257,7 @@ mod tests {
         let mut kept = Kept::default();
         pushes.iter().for_each(|bytes| kept.push(bytes));
         assert!(kept.bytes.len() <= 2 * TAIL_BYTES_MAX);
-        kept.text()
+        kept.text_since(0)
     }
 
     #[test]
@@ -226,6 +265,20 @@ mod tests {
         assert_eq!(kept(&[b"one\n", b"two"]), "one\ntwo");
         assert_eq!(kept(&[&[b'x'; TAIL_BYTES_MAX]]).len(), TAIL_BYTES_MAX);
         assert_eq!(kept(&[]), "");
+    }
+
+    #[test]
+    fn what_came_after_a_position_is_told_apart() {
+        let mut kept = Kept::default();
+        kept.push("früher\n".as_bytes());
+        let position = kept.total;
+        kept.push(b"later\n");
+        assert_eq!(kept.text_since(position), "later\n");
+        assert_eq!(kept.text_since(kept.total), "");
+        assert_eq!(kept.text_since(u64::MAX), "");
+        kept.push(&[b'x'; 40_000]);
+        assert_eq!(kept.text_since(position).len(), TAIL_BYTES_MAX);
+        assert_eq!(kept.text_since(kept.total - 3), "xxx");
     }
 
     #[test]

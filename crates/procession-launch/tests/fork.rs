@@ -50,7 +50,7 @@ procession_testkit::main! {
         exit_handlers_of_the_parent_are_not_run_by_a_copy,
         a_process_that_holds_its_standard_streams_can_be_forked,
         pipes_do_not_take_the_place_of_streams_that_are_closed,
-        a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it,
+        a_copy_has_a_tail_and_a_forwarded_log_whose_thread_forbids_forks_until_it_has_ended,
         a_copy_starts_at_its_parents_level,
         hooks_run_in_copies_in_their_order_and_once,
         a_hook_that_panics_keeps_no_other_from_running,
@@ -378,21 +378,31 @@ fn has_tail() {
         eprintln!("last words");
         std::process::abort();
     };
-    let copy = forking().fork_builder(aborts).stderr(Stdio::tail()).forward_logs();
+    let copy = |aborts| forking().fork_builder(aborts).stderr(Stdio::tail()).forward_logs().start().unwrap();
     let subscriber = tracing_subscriber::fmt().with_writer(std::io::stdout).with_ansi(false).without_time().finish();
     let _default = tracing::subscriber::set_default(subscriber);
-    let error = copy.start().unwrap().join().unwrap_err().to_string();
-    println!("{}", error.ends_with("last words"));
+    // One after the other, with a thread each.
+    for _ in 0..3 {
+        let error = copy(aborts).join().unwrap_err().to_string();
+        println!("{}", error.ends_with("last words"));
+    }
+    let (held, door) = procession_sys::pipe().unwrap();
+    let waits = move || _ = File::from(held).read(&mut [0]);
+    let lives = forking().fork_builder(waits).stderr(Stdio::tail()).start().unwrap();
     println!("{}", forking().fork(|| ()).unwrap_err());
+    File::from(door).write_all(b"g").unwrap();
+    lives.join().unwrap();
 }
 
-fn a_copy_has_a_tail_and_a_forwarded_log_until_their_thread_forbids_it() {
+fn a_copy_has_a_tail_and_a_forwarded_log_whose_thread_forbids_forks_until_it_has_ended() {
     let output = program("has_tail").output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     let lines: Vec<&str> = said.lines().collect();
-    assert!(lines[0].contains("logged") && lines[0].contains("process.pid"), "{said}");
-    assert_eq!(lines[1], "true", "{said}");
-    assert!(lines[2].contains("more than one thread"), "{said}");
+    for two in lines[..6].chunks(2) {
+        assert!(two[0].contains("logged") && two[0].contains("process.pid"), "{said}");
+        assert_eq!(two[1], "true", "{said}");
+    }
+    assert!(lines[6].contains("more than one thread"), "{said}");
 }
 
 fn a_copy_starts_at_its_parents_level() {

@@ -26,6 +26,10 @@ pub const PREFETCH_MAX: usize = 32;
 /// For how long a worker may take to end that has nothing to do any more; then it is killed.
 pub const RETIRE_GRACE: Duration = Duration::from_secs(10);
 
+/// For how long a worker may take from its start until it has run its initializer, by default; then it is killed. Much longer
+/// than a program takes to load, and than what an initializer should: a pool that is not made says nothing.
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a pool's name may be, in bytes: a worker's name is that and a number, and no longer than a process's.
 pub const POOL_NAME_BYTES_MAX: usize = NAME_BYTES_MAX - "-worker-".len() - "4294967295".len();
 
@@ -39,6 +43,7 @@ pub(crate) struct Settings {
     context: Option<Context>,
     initializer: Option<Result<Initializer, SubmitError>>,
     affinity: Option<Vec<usize>>,
+    start_timeout: Duration,
     keeps_tails: bool,
     is_recorded: bool,
     eager: bool,
@@ -54,6 +59,7 @@ impl Settings {
             context: None,
             initializer: None,
             affinity: None,
+            start_timeout: START_TIMEOUT,
             keeps_tails: true,
             is_recorded: false,
             eager,
@@ -81,6 +87,9 @@ impl Settings {
         if self.tasks_per_child == Some(0) {
             return Err(wrong("max_tasks_per_child", "a worker must have at least one task"));
         }
+        if self.start_timeout.is_zero() {
+            return Err(wrong("start_timeout", "a worker needs time to start"));
+        }
         let initializer = self.initializer.transpose();
         let initializer = initializer.map_err(|error| PoolError::Submit { name: name.clone(), error })?;
         let context = self.context.unwrap_or_else(|| Context::new(get_start_method()));
@@ -91,6 +100,7 @@ impl Settings {
             tasks_per_child: self.tasks_per_child.map(|tasks| tasks as u64),
             prefetch_max: PREFETCH_MAX as u32,
             retire_grace: Some(RETIRE_GRACE),
+            start_timeout: Some(self.start_timeout),
         };
         let (affinity, keeps_tails, is_recorded) =
             (self.affinity.unwrap_or_default(), self.keeps_tails, self.is_recorded);
@@ -155,6 +165,10 @@ impl Settings {
         self.affinity = Some(processors.into_iter().collect());
     }
 
+    pub(crate) fn set_start_timeout(&mut self, timeout: Duration) {
+        self.start_timeout = timeout;
+    }
+
     pub(crate) fn set_recorded(&mut self) {
         self.is_recorded = true;
     }
@@ -174,7 +188,7 @@ macro_rules! settings_verbs {
         }
 
         /// Calls a function in each worker before its first task. It returns nothing or a `Result<(), E>`; what it builds it
-        /// keeps in a `static`. If it fails, `build` does.
+        /// keeps in a `static`. If it fails, or takes longer than [`start_timeout`](Self::start_timeout), `build` does.
         ///
         /// Python's `initializer` and `initargs`.
         pub fn initializer<F, A>(mut self, function: F, arguments: A) -> Self
@@ -183,6 +197,17 @@ macro_rules! settings_verbs {
             A: procession_launch::Arguments,
         {
             self.settings.set_initializer($crate::builder::initializer(function, &arguments));
+            self
+        }
+
+        /// How long a worker may take from its start until it has run its initializer; then it is killed. By default
+        /// [`START_TIMEOUT`](crate::START_TIMEOUT); [`Duration::MAX`](std::time::Duration::MAX) for no limit.
+        ///
+        /// With an initializer, `build` then fails with [`PoolError::StartTimeout`](crate::PoolError::StartTimeout). A worker
+        /// that is started later and takes too long is replaced, as one that died before it was ready:
+        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again.
+        pub fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
+            self.settings.set_start_timeout(timeout);
             self
         }
 

@@ -4,7 +4,7 @@
 //! what is to be done with arguments and results of its types. Does no IO: a [`Report`] takes what is to be told.
 //!
 //! # The bytes
-//! The arguments of a single call stand one after the other. Those of a chunk begin with a byte that is [`PARTS`], and follow
+//! The arguments of a single call stand one after the other; one that is nothing but many numbers may also come as its memory. Those of a chunk begin with a byte that is [`PARTS`], and follow
 //! item by item, each a part that begins with its length; or it is the width of numbers, which follow as they are in memory.
 //! A reply is a sequence of items, each a tag and a part:
 //!
@@ -26,9 +26,13 @@ use std::time::Instant;
 
 use procession_boot::{BootError, FunctionId, resolve};
 use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
-use procession_launch::{Arguments, Passable, Target, current_process};
+use procession_launch::{Arguments, Passable, Target};
+use procession_wire::bulk::RawNumbers;
 use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, bulk, decode_slice};
 use serde::{Deserialize, Serialize};
+
+use crate::desk::Received;
+use crate::threads::runner_name;
 
 /// The item is a value,
 pub(crate) const VALUE: u8 = 0;
@@ -49,13 +53,95 @@ pub(crate) const NUMBER: u8 = 0x40;
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) function: FunctionId,
-    pub(crate) arguments: Message,
+    pub(crate) arguments: Load,
 }
 
 impl Call {
     /// Makes the call in this process.
     pub(crate) fn run(self, report: Box<dyn Report>) -> Box<dyn Report> {
-        run(self.function, self.arguments.into_decoder(), report)
+        run(self.function, Given::Encoded(self.arguments.into_message().into_decoder()), report)
+    }
+}
+
+/// Arguments on their way.
+#[derive(Clone, Debug)]
+pub(crate) enum Load {
+    Encoded(Message),
+    /// Many numbers, which are all there is. Nothing of them was copied.
+    Numbers(RawNumbers),
+}
+
+/// From so many bytes on numbers are kept as they are: to encode them would take longer than all else that is done for a call.
+const NUMBERS_BYTES_MIN: usize = 128 << 10;
+
+impl Load {
+    pub(crate) fn of<A: Arguments>(arguments: A) -> Result<Self, EncodeError> {
+        let arguments = match arguments.into_raw(NUMBERS_BYTES_MIN) {
+            Ok(numbers) => return Ok(Self::Numbers(numbers)),
+            Err(arguments) => arguments,
+        };
+        let mut encoder = Encoder::new();
+        arguments.encode(&mut encoder)?;
+        Ok(Self::Encoded(encoder.finish()))
+    }
+
+    /// How many descriptors go with them.
+    pub(crate) fn descriptor_count(&self) -> usize {
+        match self {
+            Self::Encoded(message) => message.descriptor_count(),
+            Self::Numbers(_) => 0,
+        }
+    }
+
+    /// Adds their bytes, encoded.
+    pub(crate) fn append_to(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Encoded(message) => bytes.extend_from_slice(message.bytes()),
+            Self::Numbers(numbers) => {
+                bytes.extend_from_slice(bulk::length_prefix(numbers.as_ref().len()).as_ref());
+                bytes.extend_from_slice(numbers.as_ref());
+            }
+        }
+    }
+
+    /// The message that they are.
+    pub(crate) fn into_message(self) -> Message {
+        if let Self::Encoded(message) = self {
+            return message;
+        }
+        let mut bytes = Vec::new();
+        self.append_to(&mut bytes);
+        Message::from_parts(bytes, Vec::new())
+    }
+}
+
+/// Arguments that have arrived.
+pub(crate) enum Given {
+    Encoded(Decoder),
+    /// What was a [`Load::Numbers`].
+    Numbers(Received),
+}
+
+impl Given {
+    /// The arguments of a single call.
+    fn decode<A: Arguments>(self) -> Result<A, String> {
+        match self {
+            Self::Encoded(mut decoder) => A::decode(&mut decoder)
+                .and_then(|arguments| decoder.finish().map(|()| arguments))
+                .map_err(|error| error.to_string()),
+            Self::Numbers(numbers) => match numbers.read(A::of_shared, A::of_raw) {
+                Some(arguments) => arguments.map_err(|error| error.to_string()),
+                None => Err("they came as numbers, and are not".to_owned()),
+            },
+        }
+    }
+
+    /// Those of a chunk, which are always encoded.
+    fn into_decoder(self) -> Decoder {
+        match self {
+            Self::Encoded(decoder) => decoder,
+            Self::Numbers(numbers) => numbers.into_decoder(),
+        }
     }
 }
 
@@ -70,7 +156,7 @@ pub(crate) fn name_chunk<F: Target<A>, A: Arguments>(function: F) -> Result<Func
 }
 
 /// Makes a call that was named in any process of this image.
-pub(crate) fn run(function: FunctionId, arguments: Decoder, mut report: Box<dyn Report>) -> Box<dyn Report> {
+pub(crate) fn run(function: FunctionId, arguments: Given, mut report: Box<dyn Report>) -> Box<dyn Report> {
     match resolve::<Job, Box<dyn Report>>(function) {
         Ok(call) => call(Job { arguments, report }),
         Err(error) => {
@@ -82,7 +168,7 @@ pub(crate) fn run(function: FunctionId, arguments: Decoder, mut report: Box<dyn 
 
 /// What whoever makes a call is given.
 pub(crate) struct Job {
-    arguments: Decoder,
+    arguments: Given,
     report: Box<dyn Report>,
 }
 
@@ -94,31 +180,46 @@ pub(crate) trait Report {
     /// The system refused what it takes to carry it.
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>>;
 
-    /// Takes an item that is a number: so many of these bytes. The others are there to be copied along, which is faster.
+    /// Takes an item that is a number.
     ///
     /// # Errors
     /// As above.
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()>;
+    fn number(&mut self, item: NumberItem) -> io::Result<()>;
 }
 
-/// Room for the largest number and its tag, in whole words.
-pub(crate) type NumberItem = [u8; (1 + size_of::<u128>()).next_multiple_of(size_of::<u64>())];
+/// An item that is a number of up to eight bytes, as the processor's registers hold it on the way: what is written in parts
+/// and read as a whole would wait until it has arrived in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NumberItem(u128);
 
-/// The item that a number with these bytes is, and how long it is.
-#[inline]
-fn number_item(bytes: &[u8]) -> (NumberItem, usize) {
-    let mut item = NumberItem::default();
-    item[0] = NUMBER | bytes.len() as u8;
-    item[1..=bytes.len()].copy_from_slice(bytes);
-    (item, 1 + bytes.len())
+impl NumberItem {
+    /// Room for the tag and the number.
+    pub(crate) const ROOM: usize = size_of::<u128>();
+
+    /// The item that a number with these bytes is; `None` for a longer one.
+    #[inline]
+    fn of(number: &[u8]) -> Option<Self> {
+        let mut bytes = [0; size_of::<u64>()];
+        bytes.get_mut(..number.len())?.copy_from_slice(number);
+        let tag = NUMBER | number.len() as u8;
+        Some(Self(u128::from(u64::from_le_bytes(bytes)) << u8::BITS | u128::from(tag)))
+    }
+
+    /// Its bytes, and how many of them there are.
+    #[inline]
+    pub(crate) fn bytes(self) -> ([u8; Self::ROOM], usize) {
+        (self.0.to_le_bytes(), 1 + usize::from(self.0 as u8 & !NUMBER))
+    }
 }
 
 /// Why an item has no value.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Fault {
-    /// The process that it happened in.
+    /// The process that it happened in, or the thread of a pool of threads.
     pub(crate) name: String,
     pub(crate) pid: u32,
+    /// How often the task was begun; none of an initializer.
+    pub(crate) attempts: u32,
     pub(crate) failure: Failure,
 }
 
@@ -137,7 +238,7 @@ pub(crate) enum Failure {
 
 impl Fault {
     pub(crate) fn here(failure: Failure) -> Self {
-        Self { name: current_process().name().to_owned(), pid: procession_sys::pid(), failure }
+        Self { name: runner_name(), pid: procession_sys::pid(), attempts: 1, failure }
     }
 }
 
@@ -148,9 +249,8 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Single {
     type Input = Job;
     type Output = Box<dyn Report>;
 
-    fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
-        let decode = move || A::decode(&mut arguments).and_then(|decoded| arguments.finish().map(|()| decoded));
-        tell_call(&mut *report, Vec::new(), function, decode);
+    fn call(function: F, Job { arguments, mut report }: Job) -> Box<dyn Report> {
+        tell_call(&mut *report, Vec::new(), function, || arguments.decode());
         report
     }
 }
@@ -162,14 +262,19 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
     type Input = Job;
     type Output = Box<dyn Report>;
 
-    fn call(function: F, Job { mut arguments, mut report }: Job) -> Box<dyn Report> {
+    fn call(function: F, Job { arguments, mut report }: Job) -> Box<dyn Report> {
         let begun = Instant::now();
+        let mut arguments = arguments.into_decoder();
         let has_numbers = arguments.bytes(1).is_some_and(|form| form != [PARTS]);
         let width = A::number_width().filter(|_| has_numbers);
         let mut teller = Teller { report: &mut *report, buffer: Vec::new() };
-        while !arguments.is_at_end() {
+        let mut items = match width {
+            Some(width) => Source::Numbers(arguments.rest().chunks(width)),
+            None => Source::Parts(arguments),
+        };
+        while !items.is_at_end() {
             // One catch for many items: without a panic there is one in all.
-            let told = catch_call(|| teller.tell_all::<F, A>(function, &mut arguments, width));
+            let told = catch_call(|| teller.tell_all::<F, A>(function, &mut items));
             let told = match told {
                 Ok(told) => told,
                 Err(panic) => teller.tell_fault(&Fault::here(Failure::Panicked(panic))),
@@ -185,6 +290,21 @@ impl<F: Target<A>, A: Arguments> Caller<F, A> for Chunk {
     }
 }
 
+/// The arguments of a chunk, item by item.
+enum Source<'a> {
+    Numbers(slice::Chunks<'a, u8>),
+    Parts(Decoder),
+}
+
+impl Source<'_> {
+    fn is_at_end(&self) -> bool {
+        match self {
+            Self::Numbers(numbers) => numbers.len() == 0,
+            Self::Parts(parts) => parts.is_at_end(),
+        }
+    }
+}
+
 /// Tells of the items of a chunk.
 struct Teller<'r> {
     report: &'r mut dyn Report,
@@ -197,17 +317,26 @@ impl Teller<'_> {
     ///
     /// # Panics
     /// As the item does that was taken last, of which nothing has been told.
-    fn tell_all<F: Target<A>, A: Arguments>(
+    fn tell_all<F: Target<A>, A: Arguments>(&mut self, function: F, items: &mut Source<'_>) -> Option<()> {
+        match items {
+            Source::Numbers(numbers) => {
+                let number = |bytes| A::of_number(bytes).ok_or_else(|| NO_NUMBER.to_owned());
+                self.tell_each(function, || numbers.next().map(number))
+            }
+            Source::Parts(parts) => self.tell_each(function, || {
+                let read = |parts: &mut Decoder| parts.part(|part| A::decode(part)).map_err(|error| error.to_string());
+                (!parts.is_at_end()).then(|| read(parts))
+            }),
+        }
+    }
+
+    #[inline]
+    fn tell_each<F: Target<A>, A: Arguments>(
         &mut self,
         function: F,
-        arguments: &mut Decoder,
-        width: Option<usize>,
+        mut next: impl FnMut() -> Option<Result<A, String>>,
     ) -> Option<()> {
-        while !arguments.is_at_end() {
-            let decoded = match width {
-                Some(width) => arguments.bytes(width).and_then(A::of_number).ok_or_else(|| NO_NUMBER.to_owned()),
-                None => arguments.part(|part| A::decode(part)).map_err(|error| error.to_string()),
-            };
+        while let Some(decoded) = next() {
             match decoded {
                 Ok(decoded) => self.tell_output(procession_calls_target(function, decoded))?,
                 Err(reason) => self.tell_fault(&Fault::here(Failure::Arguments(reason)))?,
@@ -218,9 +347,8 @@ impl Teller<'_> {
 
     #[inline]
     fn tell_output<R: Passable>(&mut self, output: R) -> Option<()> {
-        if let Some(number) = bulk::number_bytes(&output) {
-            let (item, len) = number_item(number);
-            return self.report.number(&item, len).ok();
+        if let Some(number) = bulk::number_bytes(&output).and_then(NumberItem::of) {
+            return self.report.number(number).ok();
         }
         let item = item(mem::take(&mut self.buffer), VALUE, |part| part.value(&output));
         drop(output); // If it panics, the item has.
@@ -247,10 +375,10 @@ fn tell_call<F: Target<A>, A: Arguments>(
     report: &mut dyn Report,
     buffer: Vec<u8>,
     function: F,
-    decode: impl FnOnce() -> Result<A, DecodeError>,
+    decode: impl FnOnce() -> Result<A, String>,
 ) -> Option<Vec<u8>> {
     let item = catch_call(|| {
-        let arguments = decode().map_err(|error| Failure::Arguments(error.to_string()))?;
+        let arguments = decode().map_err(Failure::Arguments)?;
         let output = procession_calls_target(function, arguments);
         item(buffer, VALUE, |part| part.value(&output)).map_err(|error| Failure::Output(error.to_string()))
     });
@@ -330,8 +458,9 @@ impl Report for Reply {
     }
 
     #[inline]
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
-        self.bytes.extend_from_slice(&item[..len]);
+    fn number(&mut self, item: NumberItem) -> io::Result<()> {
+        let (bytes, len) = item.bytes();
+        self.bytes.extend_from_slice(&bytes[..len]);
         Ok(())
     }
 }
@@ -345,8 +474,8 @@ impl Report for Kept {
     }
 
     #[inline]
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
-        self.0.borrow_mut().number(item, len)
+    fn number(&mut self, item: NumberItem) -> io::Result<()> {
+        self.0.borrow_mut().number(item)
     }
 }
 
@@ -393,6 +522,18 @@ pub(crate) struct Items<'r> {
 }
 
 impl Reply {
+    /// The same of a single call that was made so often. Only a failure tells that.
+    pub(crate) fn after(self, attempts: u32) -> Self {
+        match self.items().next::<()>() {
+            Some(Item::Fault(fault)) if attempts != fault.attempts => {
+                let mut reply = Self::default();
+                tell_fault(&mut reply, &Fault { attempts, ..fault }, Vec::new());
+                reply
+            }
+            _ => self,
+        }
+    }
+
     pub(crate) fn items(&self) -> Items<'_> {
         Items::of(&self.bytes, &self.parcels)
     }
@@ -556,7 +697,7 @@ mod tests {
         let mut encoder = Encoder::new();
         encoder.value(&84_u64).unwrap();
         let function = name_single::<_, (u64,)>(half).unwrap();
-        let reply = run_here(Call { function, arguments: encoder.finish() });
+        let reply = run_here(Call { function, arguments: Load::Encoded(encoder.finish()) });
         let mut items = reply.items();
         assert!(matches!(items.next::<u64>(), Some(Item::Value(42))));
         assert!(items.next::<u64>().is_none());
@@ -565,7 +706,7 @@ mod tests {
     #[test]
     fn an_item_that_fails_leaves_its_neighbors_alone() {
         let function = name_chunk::<_, (u64,)>(half).unwrap();
-        let reply = run_here(Call { function, arguments: arguments(&[2, 3, 4]) });
+        let reply = run_here(Call { function, arguments: Load::Encoded(arguments(&[2, 3, 4])) });
         let mut items = reply.items();
         assert!(matches!(items.next::<u64>(), Some(Item::Value(1))));
         let Some(Item::Fault(Fault { failure: Failure::Panicked(panic), .. })) = items.next::<u64>() else { panic!() };
@@ -582,7 +723,7 @@ mod tests {
         for len in [100_usize, 1000, 100_000] {
             encoder.part(|part| part.value(&vec![7_u8; len])).unwrap();
         }
-        let mut reply = run_here(Call { function, arguments: encoder.finish() });
+        let mut reply = run_here(Call { function, arguments: Load::Encoded(encoder.finish()) });
         for cut in [reply.bytes.len() - 20, 1200, 1100, 200, 101, 1] {
             reply.bytes.truncate(cut);
             let mut items = reply.items();

@@ -116,6 +116,9 @@ pub(crate) trait Backend: Send + Sync {
         park(done, deadline);
     }
 
+    /// Called by a thread that waits for this task and for others: runs it at once, if it is for this thread and has not begun.
+    fn help(&self) {}
+
     /// Cancels what has not begun; with `kill`, also what has. True if the task is, or is going to be, cancelled.
     fn cancel(&self, id: u64, kill: bool) -> bool;
 

@@ -11,7 +11,7 @@ mod entries;
 mod member;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -20,11 +20,12 @@ use procession_launch::{Context, ExitHook, Stdio, at_exit};
 use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
-use self::member::Member;
+use self::member::{LastWords, Member};
 use crate::cell::Backend;
 use crate::desk::{Bells, Desk, Listener};
 use crate::error::{PoolError, SubmitError};
 use crate::executor::{Executor, Shared};
+use crate::intake::Intake;
 use crate::record::{Log, replay};
 use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
 use crate::task::{Options, Task, encode};
@@ -54,6 +55,8 @@ pub(crate) struct Engine {
     setup: Setup,
     /// Whose it is: a forked copy has the memory and no workers.
     origin: Origin,
+    /// Whether tasks are taken: asked and closed while the core is locked. The supervisor is told when nothing comes any more.
+    intake: Intake,
     core: Mutex<Core>,
     bells: Bells,
     watched: Arc<Epoll>,
@@ -68,7 +71,7 @@ impl Engine {
     /// Starts the first workers and the background thread.
     ///
     /// # Errors
-    /// A worker cannot be started, or its initializer fails. Nothing is left then.
+    /// A worker cannot be started, or its initializer fails or takes too long. Nothing is left then.
     pub(crate) fn start(setup: Setup) -> Result<Arc<Self>, PoolError> {
         let name = setup.name.clone();
         let failed = |step| {
@@ -83,8 +86,12 @@ impl Engine {
         core.log = setup.is_recorded.then(|| Log::new(setup.config.clone()));
         let core = Mutex::new(core);
         let (ended, background) = (Condvar::new(), Mutex::new(None));
-        let engine =
-            Arc::new(Self { setup, origin: Origin::here(), core, bells, watched, processors, ended, background });
+        let make = |engine: &Weak<Self>| {
+            let (engine, origin) = (Weak::clone(engine), Origin::here());
+            let intake = Intake::new(move || _ = engine.upgrade().inspect(|engine| engine.wind_up()));
+            Self { setup, origin, intake, core, bells, watched, processors, ended, background }
+        };
+        let engine = Arc::new_cyclic(make);
         engine.start_first()?;
         let thread = Arc::clone(&engine);
         let thread = thread::Builder::new().name(format!("{name}-supervisor")).spawn(move || thread.run());
@@ -113,6 +120,7 @@ impl Engine {
                 }
             }
         }
+        self.unlock(core);
         Ok(())
     }
 
@@ -140,7 +148,7 @@ impl Engine {
         }
         let name = || self.setup.name.clone();
         // An executor starts a worker when there is work. This is none of a worker's number of tasks.
-        let nothing = encode(|| (), &()).map_err(|error| PoolError::Submit { name: name(), error })?;
+        let nothing = encode(|| (), ()).map_err(|error| PoolError::Submit { name: name(), error })?;
         let (task, probe) = Task::new(nothing, Options::of_items(0));
         self.submit(task).map_err(|error| PoolError::Submit { name: name(), error })?;
         let mut failure = None;
@@ -150,7 +158,11 @@ impl Engine {
             failure.is_some() || (probe.is_done() && core.members.values().all(|member| member.is_ready))
         };
         self.drive(&mut is_known, Deadline::NEVER);
-        failure.map_or(Ok(()), |error| Err(PoolError::Initializer { name: name(), error }))
+        match failure {
+            None => Ok(()),
+            Some(LastWords::Died(error)) => Err(PoolError::Initializer { name: name(), error }),
+            Some(LastWords::Late { pid, after }) => Err(PoolError::StartTimeout { name: name(), pid, after }),
+        }
     }
 
     /// The pool's name.
@@ -169,7 +181,7 @@ impl Engine {
 
     /// True if it takes tasks.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_own() && !self.core.lock().supervisor.is_closed()
+        self.is_own() && !self.intake.is_closed()
     }
 
     /// False in a forked copy of the process that made it.
@@ -197,7 +209,7 @@ impl Engine {
             return Err(SubmitError::Foreign { name: self.setup.name.clone(), owner: self.origin.pid() });
         }
         let mut core = self.core.lock();
-        if core.supervisor.is_closed() {
+        if !self.intake.admits(&task) {
             return Err(SubmitError::Closed { name: self.setup.name.clone() });
         }
         core.submit(task, Arc::clone(self) as Arc<dyn Backend>);
@@ -213,13 +225,35 @@ impl Engine {
         Ok(log.entries.len())
     }
 
-    /// Tells the supervisor something that a user wants.
-    pub(crate) fn tell(&self, event: Event) {
-        if self.is_own() {
-            let mut core = self.core.lock();
-            core.tell(event);
-            self.unlock(core);
+    /// Takes no more tasks but those of maps that have begun.
+    pub(crate) fn close(&self) {
+        self.end_intake(Intake::close, None);
+    }
+
+    /// Cancels what has not begun, and takes nothing any more.
+    pub(crate) fn cancel_all(&self) {
+        self.end_intake(Intake::close_to_maps, Some(Event::CancelAll));
+    }
+
+    fn kill_all(&self) {
+        self.end_intake(Intake::close_to_maps, Some(Event::KillAll));
+    }
+
+    /// The last map has ended.
+    fn wind_up(&self) {
+        self.end_intake(|_| (), None);
+    }
+
+    /// Takes less than before, tells the supervisor what happens, and that nothing comes any more if that is so.
+    fn end_intake(&self, close: impl FnOnce(&Intake), event: Option<Event>) {
+        if !self.is_own() {
+            return;
         }
+        let mut core = self.core.lock();
+        close(&self.intake);
+        let closed = self.intake.has_ended().then_some(Event::Closed);
+        event.into_iter().chain(closed).for_each(|event| core.tell(event));
+        self.unlock(core);
     }
 
     /// Waits until nothing is left of the pool; false if the deadline comes first.
@@ -230,6 +264,9 @@ impl Engine {
         let is_background = |thread: &JoinHandle<()>| thread.thread().id() == thread::current().id();
         if self.background.lock().as_ref().is_some_and(is_background) {
             return false; // A waker has dropped the pool, and this thread is what ends it.
+        }
+        if !self.intake.await_end_until(deadline) {
+            return false;
         }
         let mut core = self.core.lock();
         while !core.has_ended {
@@ -248,13 +285,19 @@ impl Engine {
 
     /// Ends everything, and waits until it has.
     pub(crate) fn kill_and_join(&self) {
-        self.tell(Event::KillAll);
+        self.kill_all();
         self.join(Deadline::NEVER);
     }
 
     /// Takes no more tasks, and waits until those that there are have ended.
     pub(crate) fn finish(&self) {
-        self.tell(Event::Closed);
+        self.close();
+        self.join(Deadline::NEVER);
+    }
+
+    /// The same at the program's end, at which no map goes on.
+    pub(crate) fn finish_last(&self) {
+        self.end_intake(Intake::close_to_maps, None);
         self.join(Deadline::NEVER);
     }
 
@@ -281,6 +324,7 @@ impl Engine {
 
     /// Lets go of the core, and does what has been left for then.
     fn unlock(&self, mut core: MutexGuard<'_, Core>) {
+        core.wake_offered();
         let settled = std::mem::take(&mut core.settled);
         let (has_ended, listener) = (core.has_ended, core.listener);
         let wants_background = !core.starts.is_empty() || has_ended || core.has_sooner_wake();
@@ -317,7 +361,7 @@ impl Executor for Shared<Engine> {
     }
 
     fn close(&self) {
-        self.0.tell(Event::Closed);
+        self.0.close();
     }
 }
 

@@ -13,6 +13,7 @@ use procession_wire::EncodeError;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Failure, Fault};
+use crate::text::Text;
 
 /// Why there is no result of a task, or not yet.
 ///
@@ -26,29 +27,37 @@ use crate::call::{Failure, Fault};
 #[non_exhaustive]
 pub enum TaskError {
     /// The function panicked. Its worker goes on.
-    #[error("the task panicked in {name:?} (pid {pid}){}: {message}", at(location.as_deref()))]
+    #[error(
+        "{} panicked in {name:?} (pid {pid}){}{}: {message}",
+        if *attempts > 0 { "the task" } else { "the initializer" },
+        at(location.as_deref()),
+        tries(*attempts)
+    )]
     Panicked {
         /// The name of the worker's process or thread.
-        name: String,
+        name: Text,
         /// The number of the worker's process.
         pid: u32,
         /// The panic's message.
-        message: String,
+        message: Text,
         /// File, line and column of the panic.
-        location: Option<String>,
-        /// The frames at the panic.
-        backtrace: Option<Box<str>>,
+        location: Option<Text>,
+        /// The frames at the panic, if `RUST_BACKTRACE` asks for them.
+        backtrace: Option<Text>,
+        /// How often the task was begun; 0 if it was an initializer.
+        attempts: u32,
     },
     /// The worker's process ended while it ran the task. The pool has another one by now.
     #[error(
-        "worker {name:?} (pid {pid}) {} while it ran the task{}{}",
+        "worker {name:?} (pid {pid}) {} {}{}{}",
         ended(*signal, *exitcode, *core_dumped),
+        if *attempts > 0 { "while it ran the task" } else { "before it was ready for tasks" },
         tries(*attempts),
         said(stderr.as_deref())
     )]
     WorkerDied {
         /// The process's name.
-        name: String,
+        name: Text,
         /// The process's number.
         pid: u32,
         /// The signal that killed it: SIGKILL (9) may be the kernel's out-of-memory killer.
@@ -57,9 +66,10 @@ pub enum TaskError {
         exitcode: i32,
         /// Whether the kernel wrote its memory to a file.
         core_dumped: bool,
-        /// What it said last on its standard error, if the pool keeps that.
-        stderr: Option<String>,
-        /// How often the task was begun.
+        /// What it said last on its standard error, since it was handed the task, if the pool keeps that. Of tasks that
+        /// follow each other within 100 us it may be what the ones before have said, too.
+        stderr: Option<Text>,
+        /// How often the task was begun; 0 if there was none, as the worker was not ready yet.
         attempts: u32,
     },
     /// The task ran for longer than its timeout, and was killed with its worker. The pool has another one by now.
@@ -75,23 +85,23 @@ pub enum TaskError {
     /// The task was cancelled: it has not run, or was killed while it did.
     #[error("the task was cancelled")]
     Cancelled,
-    /// An initializer returned an error.
+    /// An initializer returned an error, or its arguments could not be decoded.
     #[error("{name:?} (pid {pid}) says: {reason}")]
     Refused {
         /// The name of the worker's process.
-        name: String,
+        name: Text,
         /// The number of the worker's process.
         pid: u32,
         /// The error, as text.
-        reason: String,
+        reason: Text,
     },
-    /// The worker could not decode the arguments.
+    /// The worker could not decode the arguments, in any attempt.
     #[error("the task's arguments cannot be decoded by the worker: {reason}")]
     Arguments {
         /// What is wrong with them.
         reason: String,
     },
-    /// The worker could not encode the result.
+    /// The worker could not encode the result, in any attempt.
     #[error("the task's result cannot be encoded by the worker: {reason}")]
     Output {
         /// What is wrong with it.
@@ -128,11 +138,28 @@ pub enum TaskError {
     Timeout,
 }
 
+/// A result of a map that holds a number is so large, whether or not it is an error: a larger one makes maps slower that ask
+/// for the end of each item.
+const _: () = assert!(size_of::<Result<u64, TaskError>>() <= 48);
+
 impl TaskError {
     /// True if the task has not ended, and can be asked again.
     #[must_use]
     pub const fn is_pending(&self) -> bool {
         matches!(self, Self::WouldBlock | Self::Timeout)
+    }
+
+    /// A panic as it is reported.
+    pub(crate) fn panicked(
+        name: String,
+        pid: u32,
+        message: String,
+        location: Option<String>,
+        backtrace: Option<Box<str>>,
+        attempts: u32,
+    ) -> Self {
+        let (location, backtrace) = (location.map(Text::from), backtrace.map(Text::from));
+        Self::Panicked { name: name.into(), pid, message: message.into(), location, backtrace, attempts }
     }
 
     /// The process that it happened in.
@@ -145,7 +172,7 @@ impl TaskError {
 
     /// The same at the end of so many attempts.
     pub(crate) fn after(mut self, tried: u32) -> Self {
-        if let Self::WorkerDied { attempts, .. } = &mut self {
+        if let Self::WorkerDied { attempts, .. } | Self::Panicked { attempts, .. } = &mut self {
             *attempts = tried;
         }
         self
@@ -153,14 +180,18 @@ impl TaskError {
 }
 
 impl From<Fault> for TaskError {
-    fn from(Fault { name, pid, failure }: Fault) -> Self {
+    fn from(Fault { name, pid, attempts, failure }: Fault) -> Self {
         match failure {
             Failure::Panicked(CaughtPanic { message, location, backtrace }) => {
-                Self::Panicked { name, pid, message, location, backtrace }
+                Self::panicked(name, pid, message, location, backtrace, attempts)
+            }
+            Failure::Arguments(reason) if attempts == 0 => {
+                let reason = format!("its initializer's arguments cannot be decoded: {reason}");
+                Self::Refused { name: name.into(), pid, reason: reason.into() }
             }
             Failure::Arguments(reason) => Self::Arguments { reason },
             Failure::Output(reason) => Self::Output { reason },
-            Failure::Refused(reason) => Self::Refused { name, pid, reason },
+            Failure::Refused(reason) => Self::Refused { name: name.into(), pid, reason: reason.into() },
         }
     }
 }
@@ -274,6 +305,19 @@ pub enum PoolError {
         name: String,
         /// How it failed.
         error: TaskError,
+    },
+    /// A worker was not ready in time: its initializer takes long, or does not end.
+    #[error(
+        "cannot make {name:?}: worker process {pid} had not run its initializer within {after:?}, and was killed: \
+         have it do less, or give it more time with `start_timeout`"
+    )]
+    StartTimeout {
+        /// The pool's name.
+        name: String,
+        /// The number of the worker's process.
+        pid: u32,
+        /// How long it was given.
+        after: Duration,
     },
     /// A setting that no pool could have.
     #[error("cannot make {name:?}: {setting}: {problem}")]

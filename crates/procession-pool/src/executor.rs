@@ -16,6 +16,22 @@ use crate::task::{self, Options, Task, TaskBuilder};
 ///
 /// The generic verbs over it are in [`ExecutorExt`]; the executors of this crate have them as methods of their own as well.
 ///
+/// # Options
+/// What a task asks for is for the executor to do: nobody else does it. One that cannot says so with
+/// [`SubmitError::Option`], as the executors of this crate do, rather than pass over it.
+///
+/// | | what it is to do |
+/// |---|---|
+/// | [`Task::priority`] | begin the task before all that have a lower one |
+/// | [`Task::timeout`] | end the task with [`TaskError::TimedOut`](crate::TaskError::TimedOut) when it has run for so long |
+/// | [`Task::retries`], [`Task::backoff`] | make the call again when its [reply](crate::RawReply::has_failed) is a failure, or is lost |
+///
+/// The chunks of a map come without options. Cancelling is done by the handle, up to [`Promise::begin`](crate::Promise::begin),
+/// and from then on not at all.
+///
+/// # Examples
+/// There is one at [`RawCall`](crate::RawCall), and one with options in the book's chapter on executors.
+///
 /// # Python
 /// `concurrent.futures.Executor`.
 pub trait Executor: Send + Sync {
@@ -33,7 +49,8 @@ pub trait Executor: Send + Sync {
         usize::MAX
     }
 
-    /// Takes no more tasks. Those that were submitted go on.
+    /// Takes no more tasks. Those that were submitted go on, and so do maps that have begun, of which more is submitted by and
+    /// by: an [`Intake`](crate::Intake) tells their tasks from others. Where none is asked, a map ends with what was submitted.
     fn close(&self);
 }
 
@@ -118,7 +135,7 @@ pub trait ExecutorExt: Executor {
     /// # Errors
     /// [`SubmitError`]: an argument cannot be encoded, or the executor takes no more tasks.
     fn submit<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> Result<Future<F::Output>, SubmitError> {
-        task::submit(&self, task::encode(function, &arguments)?, Options::default())
+        task::submit(&self, task::encode(function, arguments)?, Options::default())
     }
 
     /// The same with options: a timeout, retries, a priority.

@@ -13,8 +13,10 @@ mod call; // What is done, wherever.
 
 mod cell; // Where a task's end is kept. Read this first.
 mod error;
+mod text; // What errors say, in little room.
 
 mod executor; // What every executor can do,
+mod intake; // what it takes when,
 mod raw; // also those of others;
 mod task; // what it is given,
 
@@ -43,11 +45,12 @@ mod pool;
 mod processes;
 
 pub use crate::async_result::AsyncResult;
-pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, WORKERS_MAX};
+pub use crate::builder::{POOL_NAME_BYTES_MAX, PREFETCH_MAX, RETIRE_GRACE, START_TIMEOUT, WORKERS_MAX};
 pub use crate::cell::Promise;
 pub use crate::error::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 pub use crate::executor::{Executor, ExecutorExt};
 pub use crate::future::Future;
+pub use crate::intake::Intake;
 pub use crate::map::{
     CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, FILL_TIME_MAX, GIVEN_CHUNK_BYTES_MAX, Imap, ImapUnordered, Mapper,
     WINDOW_CHUNKS, WINDOW_CHUNKS_MAX,
@@ -57,6 +60,7 @@ pub use crate::processes::{ProcessPoolExecutor, ProcessPoolExecutorBuilder};
 pub use crate::raw::{RawCall, RawReply};
 pub use crate::supervisor::{BACKOFF_MAX, POISON_DEATHS_MAX, PoolCounts, RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
 pub use crate::task::{Task, TaskBuilder};
+pub use crate::text::Text;
 pub use crate::threads::{THREADS_DEFAULT_MAX, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor};
 pub use crate::wait::{
     AsCompleted, AsCompletedTimeout, ReturnWhen, as_completed, as_completed_timeout, wait_futures, wait_futures_timeout,

@@ -13,7 +13,7 @@ use crate::builder::{Settings, settings_verbs};
 use crate::engine::Engine;
 use crate::error::PoolError;
 use crate::executor::{Executor, Shared, executes_by};
-use crate::supervisor::{Event, PoolCounts};
+use crate::supervisor::PoolCounts;
 use crate::verbs::pool_verbs;
 
 /// A number of worker processes that functions are called in.
@@ -92,9 +92,10 @@ impl Pool {
         self.engine.replay()
     }
 
-    /// Takes no more tasks. Workers end when those that were submitted are done.
+    /// Takes no more tasks. Workers end when those that were submitted are done, and maps that have begun: these go on
+    /// reading their input until it ends, they fail, or their iterator is dropped.
     pub fn close(&self) {
-        self.engine.tell(Event::Closed);
+        self.engine.close();
     }
 
     /// Kills all workers, and waits until they have ended. Tasks that are not done end with [`TaskError::Terminated`](crate::TaskError::Terminated).
@@ -104,13 +105,16 @@ impl Pool {
 
     /// Waits until all workers have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
     ///
+    /// Maps of other threads are waited for. An iterator that the calling thread has of results, and that can get no further
+    /// meanwhile, is not: what it has not submitted is lost. Take its results before.
+    ///
     /// # Errors
     /// [`PoolError::Open`]: neither was called, and it would wait for ever.
     pub fn join(&self) -> Result<(), PoolError> {
         self.join_until(Deadline::NEVER).map(drop)
     }
 
-    /// The same for at most so long; true if they have.
+    /// The same for at most so long; true if they have. The calling thread's own iterators can go on when the time is up.
     ///
     /// # Errors
     /// As [`join`](Self::join).

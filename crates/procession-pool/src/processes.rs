@@ -15,7 +15,7 @@ use crate::error::{PoolError, SubmitError};
 use crate::executor::{ExecutorExt, Shared, executes_by};
 use crate::future::Future;
 use crate::map::{Imap, Mapper};
-use crate::supervisor::{Event, PoolCounts};
+use crate::supervisor::PoolCounts;
 use crate::task::TaskBuilder;
 
 /// Runs functions in worker processes, and gives a [`Future`] for each.
@@ -124,14 +124,18 @@ impl ProcessPoolExecutor {
         self.engine.replay()
     }
 
-    /// Takes no more tasks; those that were submitted are finished in the background.
+    /// Takes no more tasks; those that were submitted are finished in the background, and maps that have begun go on until
+    /// their input ends or they are dropped.
     ///
     /// Python's `shutdown(wait=False)`.
     pub fn close(&self) {
-        self.engine.tell(Event::Closed);
+        self.engine.close();
     }
 
     /// Takes no more tasks, and waits until those that were submitted are finished and all workers have ended.
+    ///
+    /// Maps of other threads are waited for. An iterator that the calling thread has of results, and that can get no further
+    /// meanwhile, is not: what it has not submitted is lost. Take its results before.
     pub fn shutdown(&self) {
         self.engine.finish();
     }
@@ -147,7 +151,7 @@ impl ProcessPoolExecutor {
     ///
     /// Python's `shutdown(cancel_futures=True)`.
     pub fn shutdown_now(&self) {
-        self.engine.tell(Event::CancelAll);
+        self.engine.cancel_all();
         self.shutdown();
     }
 
@@ -195,7 +199,7 @@ impl ProcessPoolExecutorBuilder {
     /// [`PoolError`]; nothing is left behind.
     pub fn build(self) -> Result<ProcessPoolExecutor, PoolError> {
         let engine = Shared(self.settings.build("max_workers")?);
-        let at_exit = engine.0.at_exit(Engine::finish);
+        let at_exit = engine.0.at_exit(Engine::finish_last);
         Ok(ProcessPoolExecutor { engine, at_exit })
     }
 }

@@ -5,14 +5,16 @@
 use std::fmt;
 
 use procession_boot::FunctionId;
+use procession_launch::calls::see_panics;
 use procession_wire::{DecodeError, Encoder, Message, decode_slice};
 
-use crate::call::{Call, Parcel, Reply, run_here};
+use crate::call::{Call, FAULT, Load, Parcel, Reply, run_here};
 use crate::cell::{Outcome, Promise};
 use crate::error::{InvalidState, SubmitError, TaskError};
 use crate::task::Task;
 
-/// A call that any process of this image can make: a function, and its arguments; or a chunk of a map, as one.
+/// A call that any process of this image can make: a function, and its arguments; or a chunk of a map, as one. A clone is for
+/// making it once more.
 ///
 /// # Examples
 /// An executor that runs every task at once, where it is submitted:
@@ -32,6 +34,7 @@ use crate::task::Task;
 /// assert_eq!(Here.submit(|a: u64, b: u64| a + b, (2, 3))?.result()?, 5);
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
+#[derive(Clone)]
 pub struct RawCall(Call);
 
 impl RawCall {
@@ -48,7 +51,7 @@ impl RawCall {
         let mut encoder = Encoder::new();
         encoder.value(function).map_err(|error| SubmitError::Arguments { error })?;
         let mut bytes = encoder.finish().into_parts().0;
-        bytes.extend_from_slice(arguments.bytes());
+        arguments.append_to(&mut bytes);
         Ok(bytes)
     }
 
@@ -56,17 +59,19 @@ impl RawCall {
     /// a target somewhere in it: take them only from whom you trust.
     ///
     /// # Errors
-    /// The bytes are no call.
+    /// The bytes do not begin as those of a call do. What follows is looked at when the call is made: arguments that make no
+    /// sense, or a function that this image does not have, are part of the reply, as [`TaskError::Arguments`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
         let mut decoder = procession_wire::Decoder::new(bytes.to_vec(), Vec::new());
-        let function: FunctionId = decoder.value()?;
+        let function: FunctionId = decoder.value().map_err(|error| error.about("RawCall"))?;
         let arguments = Message::from_parts(bytes[decoder.position()..].to_vec(), Vec::new());
-        Ok(Self(Call { function, arguments }))
+        Ok(Self(Call { function, arguments: Load::Encoded(arguments) }))
     }
 
     /// Makes the call in this process. A panic is part of the reply.
     #[must_use]
     pub fn run(self) -> RawReply {
+        see_panics();
         RawReply(run_here(self.0))
     }
 }
@@ -82,6 +87,13 @@ impl fmt::Debug for RawCall {
 pub struct RawReply(Reply);
 
 impl RawReply {
+    /// True if it is of a single call that failed, which whoever runs tasks may make once more if the task has
+    /// [`retries`](Task::retries). The items of a chunk have each an end of its own, and are never tried again.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.0.items().tag() == Some(FAULT)
+    }
+
     /// The reply as bytes. A result that is a handle stays behind, and whoever reads it finds it missing.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
@@ -99,7 +111,8 @@ impl RawReply {
     /// # Errors
     /// The bytes are no reply.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecodeError> {
-        let (bytes, bodies): (Vec<u8>, Vec<Vec<u8>>) = decode_slice(bytes, Vec::new())?;
+        let decoded = decode_slice(bytes, Vec::new()).map_err(|error| error.about("RawReply"));
+        let (bytes, bodies): (Vec<u8>, Vec<Vec<u8>>) = decoded?;
         let parcel = |body: Vec<u8>| Parcel { body: Box::new(body), descriptors: Vec::new() };
         Ok(Self(Reply { bytes, parcels: bodies.into_iter().map(parcel).collect() }))
     }

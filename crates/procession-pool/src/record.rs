@@ -88,7 +88,14 @@ mod tests {
 
     impl Recorded {
         fn new() -> Self {
-            let config = Config { size: 2, eager: true, tasks_per_child: Some(3), prefetch_max: 1, retire_grace: None };
+            let config = Config {
+                size: 2,
+                eager: true,
+                tasks_per_child: Some(3),
+                prefetch_max: 1,
+                retire_grace: None,
+                start_timeout: None,
+            };
             Self { supervisor: Supervisor::new(config.clone()), log: Log::new(config) }
         }
 

@@ -8,11 +8,11 @@
 //! | phase | meaning | leaves it by |
 //! |---|---|---|
 //! | starting | `Start` was said, there is no process yet | `Started` → initializing, `NotStarted` → gone |
-//! | initializing | the process runs its initializer | `Ready` → ready |
+//! | initializing | the process runs its initializer | `Ready` → ready, `GiveUp` → killed |
 //! | ready | takes tasks; *idle* without one, else *busy* | `Retire` → retiring, `Kill` → killed |
 //! | retiring | told to end: given its number of tasks, or not needed any more; has no task | `Kill` → overdue |
 //! | overdue | `Kill` was said to one that was retiring | |
-//! | killed | `Kill` was said: its task took too long or was canceled, or everything ends | |
+//! | killed | `Kill` or `GiveUp` was said: its task took too long or was canceled, it was not ready in time, or everything ends | |
 //!
 //! `Died` ends each of them. At most [`Config::size`] workers are in a phase other than retiring and overdue.
 //!
@@ -178,15 +178,15 @@ impl Supervisor {
             ending: phases(&[Phase::Retiring, Phase::Overdue, Phase::Killed]),
         }
     }
-
-    /// Whether no more tasks are taken.
-    pub(crate) fn is_closed(&self) -> bool {
-        self.is_closed
-    }
 }
 
 #[cfg(test)]
 impl Supervisor {
+    /// Whether no more tasks are taken.
+    fn is_closed(&self) -> bool {
+        self.is_closed
+    }
+
     /// Whether every task that was submitted is resolved.
     fn is_idle(&self) -> bool {
         self.tasks.is_empty()

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procession_launch::{Arguments, Target};
-use procession_wire::Encoder;
 
-use crate::call::{Call, name_single};
+use crate::call::{Call, Load, name_single};
 use crate::cell::{Cell, Promise};
 use crate::error::SubmitError;
 use crate::executor::Executor;
 use crate::future::Future;
+use crate::intake::{Hold, Map};
 
 /// A task on its way to a worker, as an [`Executor`] is given it.
 ///
@@ -24,6 +24,8 @@ pub struct Task {
     pub(crate) call: Call,
     pub(crate) options: Options,
     pub(crate) promise: Promise,
+    /// The map that it is a chunk of.
+    pub(crate) map: Option<Arc<Map>>,
 }
 
 /// A million tasks may wait at once.
@@ -79,7 +81,13 @@ impl Task {
     /// A task and the cell of its handle.
     pub(crate) fn new(call: Call, options: Options) -> (Self, Arc<Cell>) {
         let cell = Arc::default();
-        (Self { call, options, promise: Promise::of(&cell) }, cell)
+        (Self { call, options, promise: Promise::of(&cell), map: None }, cell)
+    }
+
+    /// The same of a chunk of so many items, of a map.
+    pub(crate) fn of_map(call: Call, items: u32, hold: &Hold) -> (Self, Arc<Cell>) {
+        let (task, cell) = Self::new(call, Options::of_items(items));
+        (Self { map: Some(hold.map()), ..task }, cell)
     }
 
     /// The urgency: tasks of a higher one are begun first.
@@ -114,11 +122,10 @@ impl Task {
 }
 
 /// The call of a function with arguments.
-pub(crate) fn encode<F: Target<A>, A: Arguments>(function: F, arguments: &A) -> Result<Call, SubmitError> {
+pub(crate) fn encode<F: Target<A>, A: Arguments>(function: F, arguments: A) -> Result<Call, SubmitError> {
     let function = name_single::<F, A>(function).map_err(|error| SubmitError::Image { error })?;
-    let mut encoder = Encoder::new();
-    arguments.encode(&mut encoder).map_err(|error| SubmitError::Arguments { error })?;
-    Ok(Call { function, arguments: encoder.finish() })
+    let arguments = Load::of(arguments).map_err(|error| SubmitError::Arguments { error })?;
+    Ok(Call { function, arguments })
 }
 
 /// Submits a call, and gives the handle of its task.
@@ -185,7 +192,7 @@ impl<'e, F: Target<A>, A: Arguments> TaskBuilder<'e, F, A> {
     /// # Errors
     /// [`SubmitError`]: nothing has been submitted.
     pub fn submit(self) -> Result<Future<F::Output>, SubmitError> {
-        let call = encode(self.function, &self.arguments)?;
+        let call = encode(self.function, self.arguments)?;
         submit(&*self.executor, call, self.options)
     }
 }

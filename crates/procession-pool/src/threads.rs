@@ -4,27 +4,32 @@
 //! them and stay until the executor ends.
 
 mod pool;
+mod slot;
 
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use procession_launch::calls::see_panics;
 use procession_launch::{Arguments, Passable, Target, cpu_count};
 use procession_sys::{Deadline, Origin};
 
 pub use crate::threads::pool::ThreadPool;
+pub(crate) use crate::threads::slot::runner_name;
 
 use crate::call::{Call, FAULT, Reply, run_closure, run_here};
 use crate::cell::{Cell, Outcome, Promise};
 use crate::error::{PoolError, SubmitError, TaskError};
 use crate::executor::{Executor, Shared, executes_by};
 use crate::future::Future;
+use crate::intake::{Intake, Map};
 use crate::map::{Imap, Mapper};
 use crate::task::{Task, TaskBuilder};
+use crate::threads::slot::{Queued, Slot, join_crew};
 
 /// How many threads an executor has at most if it is not told: processors and a few, as most of their tasks wait. As in
 /// Python, a machine with many processors does not get many stacks for it.
@@ -45,9 +50,8 @@ struct Retries {
     backoff: Duration,
 }
 
-/// A task that waits for a thread.
+/// A task that has not begun.
 struct Job {
-    priority: i32,
     work: Work,
     promise: Promise,
 }
@@ -58,17 +62,22 @@ pub(crate) struct Crew {
     origin: Origin,
     size: usize,
     initializer: Option<Arc<dyn Fn() + Send + Sync>>,
+    /// Whether jobs are taken: asked and closed while the state is locked.
+    intake: Intake,
     state: Mutex<State>,
     /// There is work, or no more will come.
     work: Condvar,
+    /// Nothing is tried again any more.
+    emptied: Condvar,
 }
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Job>,
+    queue: VecDeque<Queued>,
     threads: Vec<JoinHandle<()>>,
     idle: usize,
-    closed: bool,
+    /// What has failed is not tried again any more.
+    is_emptied: bool,
 }
 
 impl Crew {
@@ -84,8 +93,22 @@ impl Crew {
             return Err(PoolError::Setting { name, setting: "max_workers", problem });
         }
         let (initializer, origin) = (builder.initializer, Origin::here());
-        let crew = Self { name, origin, size, initializer, state: Mutex::default(), work: Condvar::new() };
-        let crew = Arc::new(crew);
+        let make = |crew: &Weak<Self>| {
+            let crew = Weak::clone(crew);
+            let intake = Intake::new(move || _ = crew.upgrade().inspect(|crew| crew.wake_all()));
+            Self {
+                name,
+                origin,
+                size,
+                initializer,
+                intake,
+                state: Mutex::default(),
+                work: Condvar::new(),
+                emptied: Condvar::new(),
+            }
+        };
+        let crew = Arc::new_cyclic(make);
+        see_panics();
         crew.initialize()?;
         Ok(crew)
     }
@@ -110,7 +133,7 @@ impl Crew {
         for cell in cells {
             if let Err(error) = Future::<()>::of(cell).into_result() {
                 self.finish();
-                return Err(PoolError::Initializer { name: self.name.clone(), error });
+                return Err(PoolError::Initializer { name: self.name.clone(), error: error.after(0) });
             }
         }
         Ok(())
@@ -121,6 +144,7 @@ impl Crew {
         let crew = Arc::clone(self);
         let name = format!("{}_{}", self.name, state.threads.len());
         let run = move || {
+            join_crew(&crew);
             if let Some(first) = first {
                 first();
             }
@@ -134,9 +158,13 @@ impl Crew {
     fn run(&self) {
         let mut state = self.state.lock();
         loop {
-            if let Some(job) = state.queue.pop_front() {
-                MutexGuard::unlocked(&mut state, || self.do_job(job));
-            } else if state.closed {
+            if let Some(queued) = state.queue.pop_front() {
+                MutexGuard::unlocked(&mut state, || {
+                    if let Some(job) = queued.slot.take() {
+                        self.do_job(job);
+                    }
+                });
+            } else if self.intake.has_ended() {
                 return;
             } else {
                 state.idle += 1;
@@ -146,7 +174,7 @@ impl Crew {
         }
     }
 
-    fn do_job(&self, Job { work, promise, .. }: Job) {
+    fn do_job(&self, Job { work, promise }: Job) {
         if !promise.begin() {
             return;
         }
@@ -160,34 +188,36 @@ impl Crew {
 
     /// Makes a call, and makes it again while it fails and may be retried.
     fn make(&self, call: Call, mut retries: Retries) -> Reply {
+        let mut attempts = 1;
         while retries.left > 0 {
             let reply = run_here(call.clone());
             if reply.items().tag() != Some(FAULT) || !self.rest(retries.backoff) {
-                return reply;
+                return reply.after(attempts);
             }
             retries = Retries { left: retries.left - 1, backoff: retries.backoff.saturating_mul(2) };
+            attempts += 1;
         }
-        run_here(call)
+        run_here(call).after(attempts)
     }
 
     /// Lets time pass before a call is made again; false if the executor is being emptied meanwhile.
     fn rest(&self, time: Duration) -> bool {
         let deadline = Deadline::after(time);
         let mut state = self.state.lock();
-        while !state.closed {
+        while !state.is_emptied {
             let Some(left) = deadline.remaining().filter(|left| !left.is_zero()) else { return true };
-            self.work.wait_for(&mut state, left);
+            self.emptied.wait_for(&mut state, left);
         }
         false
     }
 
     /// Takes a job, and starts a thread for it if all that there are have something to do.
-    fn take(self: &Arc<Self>, job: Job) -> Result<(), SubmitError> {
+    fn take(self: &Arc<Self>, priority: i32, job: Job, map: Option<&Arc<Map>>) -> Result<(), SubmitError> {
         if !self.origin.is_here() {
             return Err(SubmitError::Foreign { name: self.name.clone(), owner: self.origin.pid() });
         }
         let mut state = self.state.lock();
-        if state.closed {
+        if !self.intake.admits_of(map) {
             return Err(SubmitError::Closed { name: self.name.clone() });
         }
         if state.idle <= state.queue.len() && state.threads.len() < self.size {
@@ -201,38 +231,52 @@ impl Crew {
             }
         }
         let at = match state.queue.back() {
-            Some(last) if last.priority < job.priority => {
-                state.queue.partition_point(|other| other.priority >= job.priority)
-            }
+            Some(last) if last.priority < priority => state.queue.partition_point(|other| other.priority >= priority),
             _ => state.queue.len(),
         };
-        state.queue.insert(at, job);
+        state.queue.insert(at, Queued { priority, slot: Slot::of(self, job) });
         drop(state);
         self.work.notify_one();
         Ok(())
     }
 
-    /// Ends what has not begun.
+    /// Takes nothing any more, and ends what has not begun.
     pub(crate) fn empty(&self, error: &TaskError) {
-        let jobs = mem::take(&mut self.state.lock().queue);
-        for job in jobs {
+        let mut state = self.state.lock();
+        self.intake.close_to_maps();
+        state.is_emptied = true;
+        let queue = mem::take(&mut state.queue);
+        drop(state);
+        self.work.notify_all();
+        self.emptied.notify_all();
+        for job in queue.iter().filter_map(|queued| queued.slot.take()) {
             // What was cancelled earlier stays so.
             let _ = job.promise.resolve(Outcome::failed(error.clone()));
         }
     }
 
+    /// Takes no more jobs but those of maps that have begun.
     pub(crate) fn close(&self) {
-        self.state.lock().closed = true;
+        let state = self.state.lock();
+        self.intake.close();
+        drop(state);
+        self.work.notify_all();
+    }
+
+    /// Has all threads look whether they are to end.
+    fn wake_all(&self) {
+        drop(self.state.lock()); // Whoever has looked before is waiting by now.
         self.work.notify_all();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.state.lock().closed
+        self.intake.is_closed()
     }
 
-    /// Closes, and waits for the threads.
+    /// Closes, and waits for maps and the threads.
     pub(crate) fn finish(&self) {
         self.close();
+        self.intake.await_end();
         let threads = mem::take(&mut self.state.lock().threads);
         let me = thread::current().id();
         for thread in threads.into_iter().filter(|thread| thread.thread().id() != me) {
@@ -247,7 +291,7 @@ impl Crew {
     ) -> Result<Future<R>, SubmitError> {
         let cell = Arc::default();
         let work = Work::Closure(Box::new(move || run_closure(closure)));
-        self.take(Job { priority: 0, work, promise: Promise::of(&cell) })?;
+        self.take(0, Job { work, promise: Promise::of(&cell) }, None)?;
         Ok(Future::of(cell))
     }
 }
@@ -259,8 +303,8 @@ impl Executor for Shared<Crew> {
             return Err(SubmitError::Option { name: self.0.name.clone(), option: "timeout", problem });
         }
         let retries = Retries { left: task.options.retries(), backoff: task.options.backoff() };
-        let work = Work::Call(task.call, retries);
-        self.0.take(Job { priority: task.options.priority, work, promise: task.promise })
+        let job = Job { work: Work::Call(task.call, retries), promise: task.promise };
+        self.0.take(task.options.priority, job, task.map.as_ref())
     }
 
     fn parallelism(&self) -> usize {
@@ -278,8 +322,12 @@ impl Executor for Shared<Crew> {
 /// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout. Dropping the executor waits until
 /// all tasks have ended, as [`shutdown`](Self::shutdown) does.
 ///
+/// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread that waits without
+/// a timeout for a task that has not begun runs it itself. Only whoever awaits it as a future of a runtime waits for
+/// another thread.
+///
 /// # Python
-/// `concurrent.futures.ThreadPoolExecutor`.
+/// `concurrent.futures.ThreadPoolExecutor`, which hangs for ever where the tasks of all threads wait for further ones.
 ///
 /// # Examples
 /// ```
@@ -343,6 +391,9 @@ impl ThreadPoolExecutor {
 
     /// Takes no more tasks, waits until those that there are have ended, and ends the threads.
     ///
+    /// Maps of other threads are waited for. An iterator that the calling thread has of results, and that can get no further
+    /// meanwhile, is not: what it has not submitted is lost. Take its results before.
+    ///
     /// # Python
     /// `Executor.shutdown()`.
     pub fn shutdown(&self) {
@@ -354,7 +405,6 @@ impl ThreadPoolExecutor {
     /// # Python
     /// `Executor.shutdown(cancel_futures=True)`.
     pub fn shutdown_now(&self) {
-        self.crew.close();
         self.crew.empty(&TaskError::Cancelled);
         self.crew.finish();
     }

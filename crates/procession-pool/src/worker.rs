@@ -1,20 +1,21 @@
 //! A worker: a process that makes the calls which are put on its desk, one after the other, until it is told to end.
 //!
 //! Relies on `desk.rs` for how calls come and replies go. It ends by its parent's word, or with its parent: an interrupt from
-//! the terminal, which all processes of its group get, is the parent's to deal with.
+//! the terminal, which all processes of its group get, is the parent's to deal with. A copy of it that a task has forked ends
+//! when it comes back from the task: two processes at one desk would be nobody's to tell apart.
 
 use std::cell::{Cell, RefCell};
-use std::io;
+use std::io::{self, Write};
 use std::rc::Rc;
 
 use procession_boot::FunctionId;
 use procession_launch::calls::{Caller, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, PreloadResult, Target};
-use procession_sys::{Disposition, Signal, exit_now, fail_point, set_disposition};
+use procession_sys::{Disposition, Origin, Signal, exit_now, fail_point, set_disposition};
 use procession_wire::{Decoder, Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
-use crate::call::{self, Failure, Fault, NumberItem, PARCEL, Report};
+use crate::call::{self, Failure, Fault, Given, NumberItem, PARCEL, Report};
 use crate::desk::{INITIALIZER, Order, Parcel, Seat, Seq, WorkerKit};
 
 /// An item of a reply that is longer goes as a parcel, so that a few of them do not fill the desk.
@@ -79,13 +80,14 @@ pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
     fail_point!("worker: starts");
     set_disposition(Signal::INT, Disposition::Ignore);
     let Ok(seat) = Seat::open(kit) else { return };
-    let place = Rc::new(Place { seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
+    let place = Rc::new(Place { origin: Origin::here(), seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
     match initializer.map_or(Ok(()), Initializer::run).and_then(|()| place.check()) {
         Ok(()) => {
             place.seat.borrow_mut().ready(true);
             place.work();
         }
         Err(fault) => {
+            let fault = Fault { attempts: 0, ..fault };
             call::tell_fault(&mut AtSeat(Rc::clone(&place)), &fault, Vec::new());
             place.seat.borrow_mut().ready(false);
         }
@@ -98,12 +100,21 @@ pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
 
 /// Where a worker works.
 struct Place {
+    origin: Origin,
     seat: RefCell<Seat>,
     /// What it works on.
     seq: Cell<Seq>,
 }
 
 impl Place {
+    /// Ends this process if it is a copy of the worker.
+    #[inline]
+    fn end_a_copy(&self) {
+        if !self.origin.is_here() {
+            end_this_copy(self.origin.pid());
+        }
+    }
+
     /// Whether the worker has what it was started with.
     fn check(&self) -> Result<(), Fault> {
         let closed = "it has closed descriptors that it did not open, among them those of its worker";
@@ -129,13 +140,29 @@ impl Place {
     }
 }
 
+/// Ends a copy of the worker without anything that ends a process: hooks and buffers are the worker's.
+#[cold]
+fn end_this_copy(worker: u32) -> ! {
+    let pid = procession_sys::pid();
+    // Standard error may be a pipe that nobody reads.
+    let _ = writeln!(
+        io::stderr(),
+        "a task in worker {worker} has forked, and its copy {pid} came back from it: it ends here"
+    );
+    exit_now(COPY_EXIT_CODE)
+}
+
+/// The exit code of a copy that came back: that of a panic, so that whoever waits for it sees that it was no good.
+const COPY_EXIT_CODE: i32 = 1;
+
 /// A worker's reports go to its seat.
 struct AtSeat(Rc<Place>);
 
 impl Report for AtSeat {
     #[inline]
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
-        let Place { seat, seq } = &*self.0;
+        self.0.end_a_copy();
+        let Place { seat, seq, .. } = &*self.0;
         let mut seat = seat.borrow_mut();
         // Without a link, what is large takes the longer way.
         let goes_as_parcel = item.bytes().len() > INLINE_ITEM_MAX && seat.has_link();
@@ -150,10 +177,15 @@ impl Report for AtSeat {
     }
 
     #[inline]
-    fn number(&mut self, item: &NumberItem, len: usize) -> io::Result<()> {
-        self.0.seat.borrow_mut().append_short(item, len)
+    fn number(&mut self, item: NumberItem) -> io::Result<()> {
+        self.0.end_a_copy();
+        let (bytes, len) = item.bytes();
+        self.0.seat.borrow_mut().append_short(&bytes, len)
     }
 }
+
+/// What follows an order's heading when its parcel is numbers as they are.
+pub(crate) const AS_NUMBERS: &[u8] = &[1];
 
 /// How an order begins; its arguments follow, or are in its parcel.
 pub(crate) fn heading(function: FunctionId) -> [u8; FunctionId::BYTES] {
@@ -161,12 +193,22 @@ pub(crate) fn heading(function: FunctionId) -> [u8; FunctionId::BYTES] {
 }
 
 /// What an order asks for; `None` for what no parent of this image writes.
-fn read(order: Order) -> Option<(FunctionId, Decoder)> {
-    let (heading, arguments) = order.bytes.split_first_chunk::<{ FunctionId::BYTES }>()?;
-    let function = FunctionId::from_bytes(*heading);
+fn read(order: Order) -> Option<(FunctionId, Given)> {
+    let function = FunctionId::from_bytes(*order.bytes.first_chunk()?);
     let arguments = match order.parcel {
-        None => Decoder::new(arguments.to_vec(), Vec::new()),
-        Some(parcel) => parcel.into_decoder(),
+        None => Given::Encoded(Decoder::new(BehindHeading(order.bytes), Vec::new())),
+        Some(parcel) if order.bytes[FunctionId::BYTES..] == *AS_NUMBERS => Given::Numbers(parcel),
+        Some(parcel) => Given::Encoded(parcel.into_decoder()),
     };
     Some((function, arguments))
+}
+
+/// The arguments in an order's bytes.
+struct BehindHeading(Vec<u8>);
+
+impl AsRef<[u8]> for BehindHeading {
+    #[inline]
+    fn as_ref(&self) -> &[u8] {
+        &self.0[FunctionId::BYTES..]
+    }
 }

@@ -126,7 +126,10 @@ procession_testkit::main! {
         calls_that_are_not_waited_for_have_handles,
         callbacks_of_a_pool_are_told_once,
         a_panic_brings_its_place_and_its_frames,
+        a_panic_has_no_frames_that_nobody_asks_for,
         who_waits_for_an_error_wakes,
+        who_waits_while_another_drives_wakes,
+        a_copy_that_a_task_forks_ends_where_it_comes_back,
         what_a_task_was_given_is_let_go_when_it_has_ended,
         what_a_result_holds_is_let_go_with_its_future,
         futures_that_complete_are_given_away,
@@ -153,6 +156,7 @@ procession_testkit::main! {
         a_child_makes_and_uses_a_pool,
         a_pool_in_a_static_does_not_hold_up_the_end_of_its_program,
         an_executor_in_a_static_finishes_before_the_end_of_its_program,
+        an_iterator_that_is_kept_does_not_hold_up_the_end_of_its_program,
         an_exit_hook_that_comes_too_late_is_told,
     ];
     cases: [a_result_is_given_once, an_error_is_given_once, without_descriptors_a_pool_is_not_made];

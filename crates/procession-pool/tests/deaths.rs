@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
-use procession_pool::{ExecutorExt, Future, Pool, ProcessPoolExecutor, SubmitError, TaskError};
+use procession_pool::{ExecutorExt, Future, Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError};
 use procession_sync::{Barrier, Event, Value};
 use procession_sys::{Deadline, Interest, PidFd, Signal, pid, poll_one, processor_time, send_signal};
 use procession_testkit::{open_descriptors, program};
@@ -35,6 +35,8 @@ procession_testkit::main! {
     cases for methods(), [
         idle_workers_that_are_killed_all_at_once_cost_nothing,
         a_storm_of_deaths_is_limited_and_told,
+        an_initializer_that_hangs_is_an_error_of_the_construction,
+        replacements_that_hang_while_they_start_are_limited_and_told,
         a_killed_parent_takes_its_workers_along,
         a_worker_has_workers,
         two_hundred_workers_work_at_once within 60,
@@ -47,6 +49,7 @@ procession_testkit::main! {
         an_idle_pool_costs_nothing,
         a_worker_costs_a_few_descriptors_and_a_task_none,
     ];
+    cases: [what_an_error_quotes_was_said_during_its_task];
     programs: [has_pool];
 }
 
@@ -137,6 +140,54 @@ fn a_storm_of_deaths_is_limited_and_told(method: StartMethod) {
     }
     fails.clear();
     assert!(submit(&pool, pid, ()).result().is_ok(), "a task that comes later tries again");
+    all_at_work(&pool);
+    finish(pool);
+}
+
+/// How long a worker may take to start, where one hangs.
+const START_TIMEOUT: Duration = Duration::from_millis(300);
+
+fn an_initializer_that_hangs_is_an_error_of_the_construction(method: StartMethod) {
+    let begun = Instant::now();
+    let builder = Pool::builder().processes(2).name("slow").start_method(method).stderr_tail(false);
+    let hangs = builder.initializer(wait_for_ever, ()).start_timeout(START_TIMEOUT).build().unwrap_err();
+    assert!((START_TIMEOUT..SOON).contains(&begun.elapsed()));
+    let text = hangs.to_string();
+    let PoolError::StartTimeout { name, pid, after: START_TIMEOUT } = hangs else { panic!("{hangs:?}") };
+    assert_eq!(name, "slow");
+    assert!(PidFd::open(pid).is_err(), "it was killed, and nobody is left");
+    let told = ["\"slow\"", &pid.to_string(), "300ms", "`start_timeout`"];
+    assert!(told.iter().all(|told| text.contains(told)), "{text}");
+    if method == StartMethod::Fork {
+        return; // Threads of the one that failed have ended; whether the kernel has seen it, nobody tells.
+    }
+    let builder = ProcessPoolExecutor::builder().max_workers(2).start_method(method).stderr_tail(false);
+    let hangs = builder.initializer(wait_for_ever, ()).start_timeout(START_TIMEOUT).build();
+    assert!(matches!(hangs, Err(PoolError::StartTimeout { .. })), "{hangs:?}");
+}
+
+fn replacements_that_hang_while_they_start_are_limited_and_told(method: StartMethod) {
+    let hangs = Event::new().unwrap();
+    let initializer = |hangs: Event| {
+        if hangs.is_set() {
+            wait_for_ever();
+        }
+    };
+    let builder = Pool::builder().processes(2).start_method(method).stderr_tail(false);
+    let pool = builder.initializer(initializer, (hangs.clone(),)).start_timeout(START_TIMEOUT).build().unwrap();
+    let workers = all_at_work(&pool);
+    hangs.set();
+    workers.iter().for_each(|&worker| kill(worker));
+    let ends: Vec<_> = (0..4).map(|_| submit(&pool, pid, ())).collect();
+    for end in ends {
+        let Err(TaskError::NoWorkers { deaths, last }) = end.result() else { panic!("{end:?}") };
+        assert!((8..=32).contains(&deaths), "{deaths}");
+        assert!(last.contains("was not ready within 300ms") && last.contains("`start_timeout`"), "{last}");
+    }
+    hangs.clear();
+    // One that hangs may be under way.
+    let served = (0..3).any(|_| submit(&pool, pid, ()).result().is_ok());
+    assert!(served, "a task that comes later tries again");
     all_at_work(&pool);
     finish(pool);
 }
@@ -242,6 +293,32 @@ fn a_timeout_kills_its_own_task(method: StartMethod) {
     finish(pool);
 }
 
+/// What the errors quote of a worker, which says something at every task and before, by way of a new process: what keeps tails
+/// stays in it.
+fn what_an_error_quotes_was_said_during_its_task() {
+    fn says(number: u64) {
+        eprintln!("this is task {number}");
+        if number % 3 == 2 {
+            std::process::abort();
+        }
+    }
+    let program = || {
+        let initializer = || eprintln!("this is the beginning");
+        let pool = Pool::builder().processes(1).initializer(initializer, ()).build().unwrap();
+        let mut quoted = Vec::new();
+        for number in 0..30 {
+            // What follows at once may be quoted together, and to be unparked would end another pause.
+            thread::sleep(Duration::from_millis(2));
+            if let Err(TaskError::WorkerDied { stderr, .. }) = pool.apply(says, (number,)) {
+                quoted.push(stderr.unwrap());
+            }
+        }
+        quoted
+    };
+    let quoted = Context::forkserver().start(program, ()).unwrap().join().unwrap();
+    assert_eq!(quoted, (0..10).map(|n| format!("this is task {}\n", 3 * n + 2)).collect::<Vec<_>>());
+}
+
 fn a_task_is_tried_again_as_often_as_it_may_be(method: StartMethod) {
     let dies = |counter: Value<u64>, times: u64| {
         let begun = count(&counter);
@@ -262,7 +339,8 @@ fn a_task_is_tried_again_as_often_as_it_may_be(method: StartMethod) {
     assert_eq!(poison.get().unwrap(), 3, "it has killed enough");
     let panicked = ExecutorExt::task(&pool, panics, (panicking.clone(),)).retries(4).submit().unwrap();
     let error = panicked.result().unwrap_err();
-    assert!(matches!(&error, TaskError::Panicked { message, .. } if message == "5"), "{error:?}");
+    assert!(matches!(&error, TaskError::Panicked { message, attempts: 5, .. } if message == "5"), "{error:?}");
+    assert!(error.to_string().contains("(attempt 5)"), "{error}");
     let alone = submit(&pool, dies, (counter(), 1)).result().unwrap_err();
     assert!(matches!(alone, TaskError::WorkerDied { attempts: 1, .. }), "{alone:?}");
     finish(pool);

@@ -9,12 +9,12 @@ mod common;
 #[path = "../src/desk/mod.rs"]
 mod desk;
 
-use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use common::{methods, start};
-use desk::{Bells, Bytes, Desk, Listener, NotDrained, NotOffered, Parcel, Readiness, Seat, Seq, WorkerKit};
+use desk::front::{Front, SOON};
+use desk::{Bells, Bytes, Desk, NotDrained, NotOffered, Parcel, Readiness, Seat, Seq, WorkerKit};
 use procession_launch::{Process, StartMethod};
 use procession_sys::{Deadline, Interest, fail_points, poll_one};
 use procession_testkit::open_descriptors;
@@ -35,53 +35,8 @@ procession_testkit::main! {
     cases: [without_descriptors_nothing_is_lost];
 }
 
-/// The fence of every wait.
-const SOON: Duration = Duration::from_secs(20);
-
 /// Items of each report.
 const ITEMS: usize = 3;
-
-/// What a pool knows of a desk.
-struct Front {
-    desk: Desk,
-    bells: Bells,
-    reports: BTreeMap<Seq, Vec<u8>>,
-    finished: Vec<Seq>,
-}
-
-impl Front {
-    fn new() -> (Self, WorkerKit) {
-        let bells = Bells::new().unwrap();
-        let (desk, kit) = Desk::new(&bells).unwrap();
-        (Self { desk, bells, reports: BTreeMap::new(), finished: Vec::new() }, kit)
-    }
-
-    fn look(&mut self) {
-        let reports = &mut self.reports;
-        self.desk.drain(&mut |seq, bytes| reports.entry(seq).or_default().extend(bytes)).unwrap();
-        self.finished.extend(std::iter::from_fn(|| self.desk.finished()));
-    }
-
-    /// Looks until so many orders have been finished, by the bell.
-    fn await_finished(&mut self, count: usize) {
-        loop {
-            self.look();
-            if self.finished.len() >= count {
-                return;
-            }
-            self.desk.listen(Listener::Background);
-            if !self.desk.has_news() {
-                let bell = self.bells.of(Listener::Background);
-                assert!(poll_one(bell, Interest::Read, Deadline::after(SOON)).unwrap(), "{:?}", self.finished);
-                bell.reset();
-            }
-        }
-    }
-
-    fn report(&self, seq: Seq) -> &[u8] {
-        self.reports.get(&seq).map_or(&[], Vec::as_slice)
-    }
-}
 
 /// Has this process killed at a step, when it has been there so often.
 fn die_at(place: String, before: u32) {
@@ -117,7 +72,7 @@ fn orders_go_to_another_process_and_reports_come_back(method: StartMethod) {
     front.await_finished(1);
     assert_eq!((front.report(0), front.desk.readiness()), (b"began".as_slice(), Readiness::Ready));
     for seq in 1..200 {
-        front.desk.offer(&[b"order", &[seq as u8]], None).unwrap();
+        front.put(&[b"order", &[seq as u8]], None).unwrap();
         if seq % 7 == 0 {
             front.await_finished(1 + seq);
         }
@@ -162,7 +117,7 @@ fn a_worker_killed_at_any_step_loses_the_order_it_had_begun_and_nothing_else(met
         let (mut front, kit) = Front::new();
         let orders = [b"one".as_slice(), b"two", b"three", b"four"];
         for order in orders {
-            front.desk.offer(&[order], None).unwrap();
+            front.put(&[order], None).unwrap();
         }
         was_killed(start(method, work, (kit, place.to_owned(), before)), &what);
         front.look();
@@ -203,7 +158,7 @@ fn a_worker_killed_at_any_moment_leaves_whole_reports_and_the_beginning_of_one(m
         let end = Instant::now() + Duration::from_micros(round * round * 40);
         let mut next = 1;
         while Instant::now() < end {
-            while front.desk.offer(&[&order(next)], None).is_ok() {
+            while front.put(&[&order(next)], None).is_ok() {
                 next += 1;
             }
             front.look();
@@ -223,7 +178,7 @@ fn a_worker_killed_at_any_moment_leaves_whole_reports_and_the_beginning_of_one(m
 
 fn a_worker_killed_while_it_passes_a_revoked_order_loses_nothing(method: StartMethod) {
     let (mut front, kit) = Front::new();
-    let seqs = [b"one", b"two"].map(|order| front.desk.offer(&[order], None).unwrap());
+    let seqs = [b"one", b"two"].map(|order| front.put(&[order], None).unwrap());
     assert!(front.desk.revoke(seqs[0]));
     was_killed(start(method, work, (kit, "desk: skipped".to_owned(), 0)), "skipped");
     front.look();
@@ -249,7 +204,7 @@ fn a_worker_killed_asleep_or_out_of_room_has_shown_what_it_had(method: StartMeth
     assert_eq!((front.finished.as_slice(), front.desk.running()), ([0].as_slice(), None));
 
     let (mut front, kit) = Front::new();
-    let seq = front.desk.offer(&[b"x"], None).unwrap();
+    let seq = front.put(&[b"x"], None).unwrap();
     was_killed(start(method, talk, (kit,)), "out of room");
     front.look();
     assert_eq!(front.desk.running(), Some(seq));
@@ -263,12 +218,12 @@ fn a_parcel_that_a_dead_worker_has_not_received_is_closed(method: StartMethod) {
     let (read, write) = common::pipe();
     let parcel = Parcel { body: b"x", descriptors: &[write.as_fd()] };
     for _ in 0..3 {
-        front.desk.offer(&[b"x"], Some(parcel)).unwrap();
+        front.put(&[b"x"], Some(parcel)).unwrap();
     }
     drop(write);
     was_killed(start(method, work, (kit, "desk: taken".to_owned(), 1)), "taken");
     assert!(poll_one(&read, Interest::Read, Deadline::after(SOON)).unwrap(), "nobody holds the pipe");
-    let refused = front.desk.offer(&[b"x"], Some(Parcel { body: b"x", descriptors: &[] })).unwrap_err();
+    let refused = front.put(&[b"x"], Some(Parcel { body: b"x", descriptors: &[] })).unwrap_err();
     assert!(matches!(refused, NotOffered::Gone), "{refused:?}");
 }
 
@@ -316,7 +271,7 @@ fn large_bodies_go_by_a_tray_and_its_memory_is_given_back(method: StartMethod) {
         {
             let (body, descriptors) = (vec![len as u8; len], vec![null.as_fd(); len % 3 * 150]);
             let parcel = Parcel { body: &body, descriptors: &descriptors };
-            let seq = front.desk.offer(&[b"x"], Some(parcel)).unwrap();
+            let seq = front.put(&[b"x"], Some(parcel)).unwrap();
             sent += 1;
             front.await_finished(sent);
             assert_eq!(front.report(seq), summed(way, len, descriptors.len()), "{round}: {len}");

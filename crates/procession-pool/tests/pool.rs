@@ -7,7 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
-use procession_pool::{POOL_NAME_BYTES_MAX, Pool, PoolError, ProcessPoolExecutor, TaskError};
+use procession_pool::{POOL_NAME_BYTES_MAX, Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError};
+
+/// For what is not to happen.
+const A_WHILE: Duration = Duration::from_millis(30);
 
 fn methods() -> Vec<(&'static str, StartMethod)> {
     StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
@@ -50,6 +53,25 @@ fn a_killed_worker_costs_its_own_task(method: StartMethod) {
     for (n, other) in (0..).zip(others) {
         assert_eq!(other.result().unwrap(), n + 1);
     }
+}
+
+/// Ends the first process that it is called in, which a file of that name tells.
+fn sum_the_second_time(numbers: Vec<f64>) -> f64 {
+    let is_first = std::fs::File::create_new(std::env::temp_dir().join(format!("procession-test-{}", numbers[0])));
+    if is_first.is_ok() {
+        std::process::abort();
+    }
+    numbers.iter().sum()
+}
+
+fn many_numbers_outlive_the_worker_that_had_them(method: StartMethod) {
+    let executor = executor(1, method);
+    let name = f64::from(std::process::id());
+    let mut numbers = vec![1.0; 100_000];
+    numbers[0] = name;
+    let sum = executor.task(sum_the_second_time, (numbers,)).retries(1).submit().unwrap();
+    assert_eq!(sum.result().unwrap(), name + 99_999.0);
+    std::fs::remove_file(std::env::temp_dir().join(format!("procession-test-{name}"))).unwrap();
 }
 
 /// Runs a mixed load, with deaths, retries, timeouts and cancellations.
@@ -131,6 +153,27 @@ fn an_arc_of_a_pool_is_used_as_the_pool(method: StartMethod) {
     assert_eq!(pool.map(|n: u64| n + 1, 0..3).unwrap(), [1, 2, 3]);
 }
 
+/// Pools of forked workers in a process of their own, as what keeps the end of standard error has a thread there.
+fn pools_of_forked_workers_follow_each_other_and_share_a_nursery() {
+    fn build(context: Context) -> Pool {
+        Pool::builder().processes(2).context(context).build().unwrap()
+    }
+    fn program() {
+        for round in 0..5_u64 {
+            let pool = build(Context::new(StartMethod::Fork));
+            assert_eq!(pool.map(|n: u64| n + 1, 0..round).unwrap(), (1..=round).collect::<Vec<_>>());
+            let died = pool.apply(|| -> () { std::process::abort() }, ()).unwrap_err();
+            assert!(matches!(died, TaskError::WorkerDied { stderr: Some(_), .. }), "{died:?}");
+            let second = Pool::builder().start_method(StartMethod::Fork).build();
+            assert!(second.unwrap_err().to_string().contains("`Context::nursery()`"));
+        }
+        let nursery = Context::nursery().unwrap();
+        let (one, other) = (build(nursery.clone()), build(nursery));
+        assert_ne!(one.apply(std::process::id, ()).unwrap(), other.apply(std::process::id, ()).unwrap());
+    }
+    Context::spawn().start(program, ()).unwrap().join().unwrap();
+}
+
 fn settings_that_no_pool_can_have_are_errors() {
     let name = |name: String| Pool::builder().processes(1).stderr_tail(false).name(name).build();
     assert!(name("x".repeat(POOL_NAME_BYTES_MAX)).is_ok());
@@ -161,16 +204,112 @@ fn a_callback_that_takes_long_holds_nobody_up() {
     drop(release);
 }
 
+/// Takes an item of a map away, and its worker.
+fn all_but_three(number: u64) -> u64 {
+    if number == 3 {
+        std::process::abort();
+    }
+    number
+}
+
+fn a_map_that_has_begun_goes_on_after_close_also_when_workers_die(method: StartMethod) {
+    let pool = pool(2, method);
+    let later = pool.chunked(10).map_async(all_but_three, 0..40).unwrap();
+    let mut results = pool.chunked(10).imap(all_but_three, 0..2000);
+    pool.close();
+    for n in 0..2000 {
+        match results.next().unwrap() {
+            Err(TaskError::WorkerDied { .. }) if n == 3 => {}
+            result => assert_eq!(result, Ok(n)),
+        }
+    }
+    pool.join().unwrap();
+    assert!(
+        matches!(later.get(), Err(TaskError::WorkerDied { .. })),
+        "and not that some were not submitted: {later:?}"
+    );
+}
+
+fn a_join_waits_for_maps_of_other_threads(method: StartMethod) {
+    let pool = pool(1, method);
+    let (proceed, wait) = std::sync::mpsc::channel::<()>();
+    let (begins, begun) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let pool = &pool;
+        let taken = scope.spawn(move || {
+            let mut results = pool.chunked(1).imap(|n: u64| n, 0..);
+            begins.send(()).unwrap();
+            wait.recv().unwrap();
+            let taken = results.nth(1000);
+            begins.send(()).unwrap();
+            wait.recv().unwrap();
+            taken
+        });
+        begun.recv().unwrap();
+        pool.close();
+        assert!(matches!(pool.apply_async(std::process::id, ()), Err(SubmitError::Closed { .. })));
+        assert!(!pool.join_timeout(A_WHILE).unwrap());
+        proceed.send(()).unwrap();
+        begun.recv().unwrap();
+        assert!(!pool.join_timeout(A_WHILE).unwrap(), "it could go on");
+        proceed.send(()).unwrap();
+        pool.join().unwrap();
+        assert_eq!(taken.join().unwrap(), Some(Ok(1000)));
+    });
+    assert!(pool.worker_pids().is_empty());
+}
+
+fn an_iterator_that_nobody_can_advance_does_not_hold_up_a_join(method: StartMethod) {
+    let check = |mut results: procession_pool::Imap<'_, u64>| {
+        let good = results.by_ref().take_while(Result::is_ok).count();
+        assert!((1..1000).contains(&good), "{good} were submitted before");
+        assert_eq!(results.next(), None);
+    };
+    let executor = executor(2, method);
+    let results = executor.map(|n: u64| n, 0..1000);
+    assert!(!executor.shutdown_timeout(A_WHILE), "it is waited for so long");
+    executor.shutdown();
+    check(results);
+    if method == StartMethod::Fork {
+        return; // Threads of that one have ended; whether the kernel has seen it, nobody tells.
+    }
+    let pool = pool(2, method);
+    let results = pool.chunked(1).imap(|n: u64| n, 0..1000);
+    pool.close();
+    pool.join().unwrap();
+    check(results);
+}
+
+fn what_ends_at_once_ends_maps(method: StartMethod) {
+    let pool = pool(1, method);
+    std::thread::scope(|scope| {
+        let map = scope.spawn(|| pool.map(|n: u64| n, 0..));
+        let mut results = pool.imap(|n: u64| n, 0..);
+        assert_eq!(results.next(), Some(Ok(0)));
+        pool.close();
+        assert_eq!(results.nth(1000), Some(Ok(1001)));
+        pool.terminate();
+        assert!(results.any(|result| result.is_err()));
+        assert!(matches!(map.join().unwrap(), Err(TaskError::Terminated | TaskError::NotSubmitted { .. })));
+    });
+    assert!(pool.worker_pids().is_empty());
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
         a_call_runs_in_a_worker,
         a_killed_worker_costs_its_own_task,
+        many_numbers_outlive_the_worker_that_had_them,
         a_recorded_run_is_answered_the_same_when_it_is_replayed,
         an_item_of_a_map_is_one_of_a_workers_tasks,
         an_urgent_task_does_not_wait_for_what_was_given_ahead,
         results_of_a_slow_input_come_before_its_end,
         an_arc_of_a_pool_is_used_as_the_pool,
+        a_map_that_has_begun_goes_on_after_close_also_when_workers_die,
+        a_join_waits_for_maps_of_other_threads,
+        an_iterator_that_nobody_can_advance_does_not_hold_up_a_join,
+        what_ends_at_once_ends_maps,
     ];
-    cases: [settings_that_no_pool_can_have_are_errors, a_callback_that_takes_long_holds_nobody_up];
+    cases: [pools_of_forked_workers_follow_each_other_and_share_a_nursery, settings_that_no_pool_can_have_are_errors, a_callback_that_takes_long_holds_nobody_up];
 }

@@ -9,11 +9,13 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::{self, JoinHandle};
 
 use procession_launch::Process;
-use procession_pool::{Executor, ExecutorExt, InvalidState, Promise, RawCall, RawReply, SubmitError, Task, TaskError};
+use procession_pool::{
+    Executor, ExecutorExt, Intake, InvalidState, Promise, RawCall, RawReply, SubmitError, Task, TaskError,
+};
 
 /// A task that waits for a line.
 struct Job {
@@ -22,10 +24,10 @@ struct Job {
     promise: Promise,
 }
 
-#[derive(Default)]
 struct Queue {
-    jobs: Mutex<(VecDeque<Job>, bool)>,
+    jobs: Mutex<VecDeque<Job>>,
     changed: Condvar,
+    intake: Intake,
 }
 
 /// An executor over TCP: a line to each of its workers, and a thread for each line.
@@ -40,7 +42,12 @@ impl TcpExecutor {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         let workers: Vec<_> = (0..workers).map(|_| Process::start(serve, (port,)).unwrap()).collect();
-        let queue = Arc::<Queue>::default();
+        let make = |queue: &Weak<Queue>| {
+            let queue = Weak::clone(queue);
+            let intake = Intake::new(move || _ = queue.upgrade().inspect(|queue| queue.wake_all()));
+            Queue { jobs: Mutex::default(), changed: Condvar::new(), intake }
+        };
+        let queue = Arc::new_cyclic(make);
         let line = |_: &_| {
             let (line, _) = listener.accept().unwrap();
             line.set_nodelay(true).unwrap();
@@ -69,8 +76,13 @@ impl Queue {
 
     fn next(&self) -> Option<Job> {
         let jobs = self.jobs.lock().unwrap();
-        let mut jobs = self.changed.wait_while(jobs, |(jobs, closed)| jobs.is_empty() && !*closed).unwrap();
-        jobs.0.pop_front()
+        let mut jobs = self.changed.wait_while(jobs, |jobs| jobs.is_empty() && !self.intake.has_ended()).unwrap();
+        jobs.pop_front()
+    }
+
+    fn wake_all(&self) {
+        drop(self.jobs.lock().unwrap()); // Whoever has looked before is waiting by now.
+        self.changed.notify_all();
     }
 }
 
@@ -109,13 +121,13 @@ fn serve(port: u16) {
 impl Executor for TcpExecutor {
     fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
         let priority = task.priority();
-        let (call, promise) = task.into_parts();
         let mut jobs = self.queue.jobs.lock().unwrap();
-        if jobs.1 {
+        if !self.queue.intake.admits(&task) {
             return Err(SubmitError::Closed { name: "TcpExecutor".to_owned() });
         }
-        let at = jobs.0.iter().position(|other| other.priority < priority).unwrap_or(jobs.0.len());
-        jobs.0.insert(at, Job { priority, call, promise });
+        let (call, promise) = task.into_parts();
+        let at = jobs.iter().position(|other| other.priority < priority).unwrap_or(jobs.len());
+        jobs.insert(at, Job { priority, call, promise });
         self.queue.changed.notify_one();
         Ok(())
     }
@@ -125,7 +137,9 @@ impl Executor for TcpExecutor {
     }
 
     fn close(&self) {
-        self.queue.jobs.lock().unwrap().1 = true;
+        let jobs = self.queue.jobs.lock().unwrap();
+        self.queue.intake.close();
+        drop(jobs);
         self.queue.changed.notify_all();
     }
 }
@@ -133,6 +147,7 @@ impl Executor for TcpExecutor {
 impl Drop for TcpExecutor {
     fn drop(&mut self) {
         self.close();
+        self.queue.intake.await_end();
         for line in self.lines.drain(..) {
             line.join().unwrap();
         }
@@ -159,11 +174,49 @@ fn a_handle_cannot_go_over_a_line() {
 
 #[test]
 fn what_is_no_call_or_no_reply_is_refused() {
-    assert!(RawCall::from_bytes(&[1]).is_err());
-    assert!(RawReply::from_bytes(&[9]).is_err());
+    let call = RawCall::from_bytes(&[1]).unwrap_err().to_string();
+    let reply = RawReply::from_bytes(&[9]).unwrap_err().to_string();
+    assert!(call.contains("`RawCall`") && reply.contains("`RawReply`"), "{call}\n{reply}");
     let promise = Promise::default();
     assert_eq!(promise.set_error(TaskError::Cancelled), Ok(()));
     assert_eq!(promise.set_error(TaskError::Terminated), Err(InvalidState), "what it ended with first is kept");
+}
+
+/// Tries tasks again that fail, as they ask for.
+struct Stubborn;
+
+impl Executor for Stubborn {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        let mut left = task.retries();
+        let (call, promise) = task.into_parts();
+        let mut reply = call.clone().run();
+        while reply.has_failed() && left > 0 {
+            left -= 1;
+            reply = call.clone().run();
+        }
+        let _ = promise.set_reply(reply);
+        Ok(())
+    }
+
+    fn parallelism(&self) -> usize {
+        1
+    }
+
+    fn close(&self) {}
+}
+
+#[test]
+fn a_reply_says_whether_its_call_is_worth_another_try() {
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    fn third_time_lucky(n: u64) -> u64 {
+        assert!(CALLS.fetch_add(1, Relaxed) % 3 == 2, "not yet");
+        n
+    }
+    assert_eq!(Stubborn.task(third_time_lucky, (7,)).retries(5).submit().unwrap().result(), Ok(7));
+    assert_eq!(CALLS.load(Relaxed), 3);
+    let failed = Stubborn.task(third_time_lucky, (7,)).retries(1).submit().unwrap().result();
+    assert!(matches!(failed, Err(TaskError::Panicked { location: Some(_), .. })), "{failed:?}");
+    assert_eq!(CALLS.load(Relaxed), 5);
 }
 
 /// Has each task damaged on its way, in one byte after the other.

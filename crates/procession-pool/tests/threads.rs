@@ -4,12 +4,13 @@ mod suite;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
-use std::sync::{Arc, Barrier, mpsc};
+use std::sync::{Arc, Barrier, LazyLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use procession_pool::{
-    Executor, PoolError, SubmitError, THREADS_DEFAULT_MAX, TaskError, ThreadPool, ThreadPoolExecutor,
+    Executor, ExecutorExt, PoolError, ReturnWhen, SubmitError, THREADS_DEFAULT_MAX, TaskError, ThreadPool,
+    ThreadPoolExecutor, as_completed, wait_futures,
 };
 use suite::{Gate, SOON, panics, square, visit};
 
@@ -26,6 +27,33 @@ fn a_closure_may_capture_and_runs_once() {
     assert_eq!(executor.submit(move || text + "!").unwrap().into_result().unwrap(), "captured!");
     let Err(TaskError::Panicked { message, .. }) = executor.submit(|| panics(3)).unwrap().result() else { panic!() };
     assert_eq!(message, "no 3 today");
+}
+
+#[test]
+fn a_panic_tells_its_thread_and_its_place() {
+    let executor = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("boom").build().unwrap();
+    let closure = executor.submit(|| panics(3)).unwrap().result().unwrap_err();
+    let function = executor.task(panics, (4,)).submit().unwrap().result().unwrap_err();
+    for (error, said) in [(closure, "no 3 today"), (function, "no 4 today")] {
+        let text = error.to_string();
+        let TaskError::Panicked { name, pid, message, location, .. } = error else { panic!("{text}") };
+        assert_eq!((name.as_str(), pid, message.as_str()), ("boom_0", std::process::id(), said));
+        assert!(location.is_some_and(|place| place.contains("suite/mod.rs:")), "{text}");
+    }
+}
+
+#[test]
+fn a_panic_in_a_panic_is_told_of_each() {
+    let executor = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let own = Arc::clone(&executor);
+    let nested = move || {
+        let inner = own.submit(|| panics(1)).unwrap().result().unwrap_err();
+        panic!("after {inner}");
+    };
+    let error = executor.submit::<()>(nested).unwrap().result().unwrap_err();
+    let TaskError::Panicked { message, location, .. } = &error else { panic!("{error}") };
+    assert!(message.contains("suite/mod.rs:") && message.ends_with("no 1 today"), "{message}");
+    assert!(location.as_ref().is_some_and(|place| place.contains("threads.rs:")), "{error}");
 }
 
 #[test]
@@ -85,6 +113,78 @@ fn an_idle_thread_is_used_again() {
     assert_eq!(executor.submit(name).unwrap().into_result().unwrap(), first);
 }
 
+/// A pool whose tasks use it themselves.
+static OWN: LazyLock<ThreadPool> = LazyLock::new(|| ThreadPool::new(2).unwrap());
+
+/// Submits to its own pool, and waits in every way there is.
+fn nested(depth: u64) -> u64 {
+    if depth == 0 {
+        return 1;
+    }
+    let depths = || [depth - 1; 3];
+    let sum = |results: Vec<u64>| results.into_iter().sum::<u64>();
+    let future = || OWN.submit(nested, (depth - 1,)).unwrap();
+    let ways = [
+        sum(OWN.map(nested, depths()).unwrap()),
+        sum(OWN.chunked(1).map(nested, depths()).unwrap()),
+        sum(OWN.chunked(1).map_async(nested, depths()).unwrap().get().unwrap()),
+        sum(OWN.chunked(1).imap(nested, depths()).map(Result::unwrap).collect()),
+        sum(OWN.chunked(1).imap_unordered(nested, depths()).map(Result::unwrap).collect()),
+        sum(as_completed([future(), future(), future()]).map(|future| future.result().unwrap()).collect()),
+        sum(wait_futures([future(), future(), future()], ReturnWhen::AllCompleted)
+            .0
+            .into_iter()
+            .map(|future| future.result().unwrap())
+            .collect()),
+        OWN.apply(nested, (depth - 1,)).unwrap() + 2 * OWN.apply_async(nested, (depth - 1,)).unwrap().get().unwrap(),
+    ];
+    assert_eq!(ways, [ways[0]; 8]);
+    ways[0]
+}
+
+#[test]
+fn tasks_may_wait_for_tasks_of_their_own_full_pool() {
+    let all: Vec<_> = (0..4).map(|_| OWN.apply_async(nested, (2,)).unwrap()).collect();
+    for result in all {
+        assert_eq!(result.get_timeout(SOON), Ok(9));
+    }
+}
+
+#[test]
+fn a_task_that_waits_for_a_while_does_no_other_work_meanwhile() {
+    let executor = Arc::new(ThreadPoolExecutor::new(1).unwrap());
+    let own = Arc::clone(&executor);
+    let waits = move || {
+        let other = own.submit(|| thread::current().name().map(str::to_owned)).unwrap();
+        (other.result_timeout(suite::A_WHILE), other.running(), other.cancel(), other.result())
+    };
+    let expected = (Err(TaskError::Timeout), false, true, Err(TaskError::Cancelled));
+    assert_eq!(executor.submit(waits).unwrap().result_timeout(SOON), Ok(expected));
+}
+
+#[test]
+fn only_a_thread_of_the_executor_does_its_work() {
+    let executor = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("own").build().unwrap();
+    let other = ThreadPoolExecutor::builder().max_workers(1).thread_name_prefix("other").build().unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    executor.submit(move || visit(port, 1)).unwrap();
+    let guest = gate.guest();
+    let future = executor.submit(|| thread::current().name().unwrap_or_default().to_owned()).unwrap();
+    let both = Arc::new(Barrier::new(2));
+    let begins = Arc::clone(&both);
+    let waits = move || {
+        begins.wait();
+        (thread::current().name().map(str::to_owned), future.result())
+    };
+    let told = other.submit(waits).unwrap();
+    both.wait();
+    assert_eq!(told.result_timeout(suite::A_WHILE), Err(TaskError::Timeout));
+    guest.let_go();
+    let (waited, worked) = told.result_timeout(SOON).unwrap();
+    assert_eq!((waited.as_deref(), worked.as_deref()), (Some("other_0"), Ok("own_0")));
+}
+
 #[test]
 fn an_initializer_runs_in_each_thread_before_its_tasks() {
     let begun = Arc::new(AtomicUsize::new(0));
@@ -102,6 +202,7 @@ fn a_failing_initializer_is_an_error_from_construction() {
     let fail = move || assert!(Arc::strong_count(&own) == 0, "it does not begin");
     let failed = ThreadPoolExecutor::builder().max_workers(2).thread_name_prefix("bad").initializer(fail).build();
     let error = failed.unwrap_err();
+    assert!(error.to_string().contains("the initializer panicked"), "{error}");
     let PoolError::Initializer { name, error: TaskError::Panicked { message, .. } } = &error else { panic!("{error}") };
     assert_eq!((name.as_str(), message.as_str()), ("bad", "it does not begin"));
     drop(error);
@@ -120,9 +221,25 @@ fn a_task_is_tried_again_and_a_timeout_is_refused() {
     assert_eq!(second.result(), Ok(4));
     gate.guest().fail();
     gate.guest().fail();
-    assert!(matches!(never.result(), Err(TaskError::Panicked { .. })));
+    let error = never.result().unwrap_err();
+    assert!(
+        matches!(error, TaskError::Panicked { attempts: 2, .. }) && error.to_string().contains("(attempt 2)"),
+        "{error}"
+    );
     let refused = executor.task(square, (1,)).timeout(SOON).submit();
     assert!(matches!(refused, Err(SubmitError::Option { option: "timeout", .. })), "{refused:?}");
+}
+
+#[test]
+fn a_thread_that_waits_to_try_a_task_again_does_not_keep_others_from_work() {
+    let executor = ThreadPoolExecutor::new(2).unwrap();
+    // A panic would take its time to name its frames, and the thread would not wait meanwhile.
+    let failing = executor.task(|| suite::Unwritable, ()).retries(1).backoff(3 * SOON).submit().unwrap();
+    for _ in 0..1000 {
+        assert_eq!(executor.submit(|| ()).unwrap().result_timeout(SOON), Ok(()));
+    }
+    executor.shutdown_now();
+    assert!(matches!(failing.result(), Err(TaskError::Output { .. })));
 }
 
 #[test]
@@ -260,4 +377,70 @@ fn the_input_of_an_asynchronous_map_fails_at_the_call() {
     let call = std::panic::AssertUnwindSafe(|| pool.map_async(square, broken()).map(drop));
     assert!(std::panic::catch_unwind(call).is_err());
     assert_eq!(pool.map(square, 0..3), Ok(vec![0, 1, 4]));
+}
+
+#[test]
+fn a_join_waits_for_maps_of_other_threads() {
+    let pool = ThreadPool::new(2).unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    thread::scope(|scope| {
+        let results = scope.spawn(|| pool.chunked(1).starmap(visit, (0..40).map(|id| (port, id))));
+        let first = gate.guest();
+        pool.close();
+        let join = scope.spawn(|| pool.join());
+        first.let_go();
+        (1..39).for_each(|_| gate.guest().let_go());
+        let last = gate.guest();
+        assert!(!join.is_finished() && !results.is_finished());
+        last.let_go();
+        assert_eq!(results.join().unwrap(), Ok((0..40).collect()));
+        join.join().unwrap().unwrap();
+    });
+}
+
+#[test]
+fn an_iterator_that_nobody_can_advance_does_not_hold_up_a_join() {
+    let taken = |mut results: procession_pool::Imap<'_, u64>| {
+        let good = results.by_ref().take_while(Result::is_ok).count();
+        assert!((1..1000).contains(&good), "{good} were submitted before");
+        assert_eq!(results.next(), None);
+    };
+    let pool = ThreadPool::new(2).unwrap();
+    let results = pool.chunked(1).imap(square, 0..1000);
+    pool.close();
+    pool.join().unwrap();
+    taken(results);
+    let executor = ThreadPoolExecutor::new(2).unwrap();
+    let results = executor.map(square, 0..1000);
+    executor.shutdown();
+    taken(results);
+    // In the middle of reading its input.
+    let pool = ThreadPool::new(2).unwrap();
+    let joins = |n: &u64| {
+        if *n == 500 {
+            pool.close();
+            pool.join().unwrap();
+        }
+    };
+    let results = pool.chunked(1).map_results(square, (0..1000).inspect(joins));
+    assert!(matches!(results, Err(SubmitError::Closed { .. })), "{results:?}");
+}
+
+#[test]
+fn an_executor_that_is_shut_down_now_lets_no_map_go_on() {
+    let executor = ThreadPoolExecutor::new(1).unwrap();
+    let gate = Gate::new();
+    let port = gate.port();
+    thread::scope(|scope| {
+        let results = scope.spawn(|| executor.map(|port: u16| visit(port, 0), std::iter::repeat(port)).count());
+        let guest = gate.guest();
+        let shutdown = scope.spawn(|| executor.shutdown_now());
+        while executor.submit(|| ()).is_ok() {
+            thread::yield_now();
+        }
+        guest.let_go();
+        shutdown.join().unwrap();
+        assert!(results.join().unwrap() < 10);
+    });
 }

@@ -15,6 +15,14 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     Ok(fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?)
 }
 
+/// How many bytes wait to be read from a pipe or a socket (`FIONREAD`).
+///
+/// # Errors
+/// `fd` is none of these.
+pub fn bytes_waiting(fd: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(fd)?)
+}
+
 /// True when every write through `fd` goes to the file's end as one piece, whoever else writes to it (`O_APPEND`).
 ///
 /// # Errors

@@ -3,10 +3,10 @@
 //! # Safety
 //! Of the handlers installed here one does nothing, so it is async-signal-safe; the other is the test's, which is there to
 //! show that what it does may be done in a handler. The one descriptor closed by number is a
-//! standard stream, which std's handles take for an end of file. The environment is changed only in a process that
-//! was seen to have one thread.
+//! standard stream, which std's handles take for an end of file. The environment is changed, and a copy made, only in a
+//! process that was seen to have one thread.
 
-#![expect(unsafe_code, reason = "installs a signal handler, closes a standard stream, sets a variable")]
+#![expect(unsafe_code, reason = "installs a signal handler, closes a standard stream, forks, sets a variable")]
 
 use std::io;
 use std::os::fd::AsFd;
@@ -152,6 +152,22 @@ pub fn run_in_handler(number: i32, handler: extern "C" fn(i32)) -> io::Result<()
     // SAFETY: the action is fully set; that its handler does only what handlers may is what the test is about.
     let result = unsafe { libc::sigaction(number, &raw const action, std::ptr::null_mut()) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Forks as a program's own code may, without a word to this library, and returns twice: 0 in the copy, and its number here,
+/// where it is to be waited for.
+///
+/// # Errors
+/// `WouldBlock` in a process with a second thread, of which the copy would be half; `EAGAIN` at the limit of processes.
+pub fn fork_and_go_on() -> io::Result<u32> {
+    if std::fs::read_dir("/proc/self/task")?.count() != 1 {
+        return Err(io::ErrorKind::WouldBlock.into());
+    }
+    // SAFETY: takes no pointer, and in a process of one thread the copy may run what it likes.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        copy => Ok(copy.unsigned_abs()),
+    }
 }
 
 /// Sets a variable of this process's own environment.

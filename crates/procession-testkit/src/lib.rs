@@ -25,11 +25,13 @@ mod harness; // Lists, filters and runs the cases.
 mod roles; // Which of these a process is.
 
 mod descriptors;
+mod random; // For kill loops.
 mod tree;
 
 pub use crate::body::AUDIT_GRACE;
 pub use crate::descriptors::{OpenDescriptor, open_descriptors, open_descriptors_of};
 pub use crate::fence::{CASE_DEADLINE, END_GRACE};
+pub use crate::random::Random;
 pub use crate::roles::{program, unique_name};
 pub use crate::suite::{Case, Suite};
 pub use crate::tree::{ProcessInfo, children_of, descendants_of, kill_tree, process};

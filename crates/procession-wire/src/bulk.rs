@@ -32,8 +32,9 @@ use sealed::Memory;
 use serde::{Deserializer, Serializer, de};
 use std::{
     any::{Any, TypeId},
-    fmt::Formatter,
+    fmt::{Debug, Formatter},
     marker::PhantomData,
+    sync::Arc,
 };
 
 /// What may be sent as raw bytes: `Vec<T>` and `Box<[T]>` of numbers.
@@ -89,6 +90,60 @@ pub fn raw<T: 'static>(value: &T) -> Option<&[u8]> {
         return None;
     }
     raw_of_any(value)
+}
+
+/// The memory of a value that is sent raw, which is kept as it is: a `Vec` or a box of numbers that needs no copy in a message.
+///
+/// A clone shares it.
+#[derive(Clone)]
+pub struct RawNumbers(Arc<dyn AsRef<[u8]> + Send + Sync>);
+
+impl RawNumbers {
+    /// Takes a value over; gives it back if its type is not sent raw, or if it has fewer bytes than `least`.
+    ///
+    /// # Errors
+    /// The value itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use procession_wire::bulk::RawNumbers;
+    ///
+    /// let numbers = RawNumbers::of(vec![1_u16, 2, 3], 6).unwrap();
+    /// assert_eq!(numbers.as_ref(), [1_u16, 2, 3].map(u16::to_ne_bytes).concat());
+    /// assert_eq!(RawNumbers::of("text", 0).unwrap_err(), "text");
+    /// assert!(RawNumbers::of(vec![1_u16], 3).is_err());
+    /// ```
+    pub fn of<T: 'static>(value: T, least: usize) -> Result<Self, T> {
+        if raw(&value).is_none_or(|raw| raw.len() < least) {
+            return Err(value);
+        }
+        let mut slot = Some(value);
+        let kept = keep_any(&mut slot);
+        // What was not kept is there.
+        slot.map_or_else(|| Ok(Self(kept.unwrap_or_else(|| Arc::new([])))), Err)
+    }
+}
+
+impl AsRef<[u8]> for RawNumbers {
+    fn as_ref(&self) -> &[u8] {
+        (*self.0).as_ref()
+    }
+}
+
+impl Debug for RawNumbers {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RawNumbers").field("bytes", &self.as_ref().len()).finish()
+    }
+}
+
+/// A value whose memory can be looked at as bytes.
+struct Kept<B>(B);
+
+impl<B: Bulk> AsRef<[u8]> for Kept<B> {
+    fn as_ref(&self) -> &[u8] {
+        self.0.bytes()
+    }
 }
 
 /// A value that is sent raw, from its memory in a mapping that processes share; `None` for a type that is not.
@@ -330,6 +385,19 @@ macro_rules! numbers {
                 }
                 if let Some(numbers) = value.downcast_ref::<Box<[$number]>>() {
                     return Some(sealed::Bulk::bytes(numbers));
+                }
+            )*
+            None
+        }
+
+        /// Takes what is in the slot, an `Option` of a type that is sent raw.
+        fn keep_any(slot: &mut dyn Any) -> Option<Arc<dyn AsRef<[u8]> + Send + Sync>> {
+            $(
+                if let Some(slot) = slot.downcast_mut::<Option<Vec<$number>>>() {
+                    return slot.take().map(|numbers| Arc::new(Kept(numbers)) as Arc<_>);
+                }
+                if let Some(slot) = slot.downcast_mut::<Option<Box<[$number]>>>() {
+                    return slot.take().map(|numbers| Arc::new(Kept(numbers)) as Arc<_>);
                 }
             )*
             None

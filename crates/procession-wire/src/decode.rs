@@ -145,6 +145,23 @@ impl Decoder {
         Some(bytes)
     }
 
+    /// Passes over all that is left and gives it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let mut decoder = procession_wire::Decoder::new([1, 2, 3], Vec::new());
+    /// assert_eq!(decoder.bytes(1), Some([1].as_slice()));
+    /// assert_eq!(decoder.rest(), [2, 3]);
+    /// assert!(decoder.is_at_end());
+    /// ```
+    #[inline]
+    pub fn rest(&mut self) -> &[u8] {
+        let rest = (*self.body).as_ref().get(self.position..self.end).unwrap_or_default();
+        self.position = self.end;
+        rest
+    }
+
     /// Reads what [`Encoder::part`](crate::Encoder::part) wrote. The decoder then stands after the part, whatever became of
     /// it, by an error or by a panic: whoever cannot read one part can go on with the next.
     ///

@@ -273,9 +273,10 @@ impl DecodeError {
         DecodeError(Box::new(Failure { value: "value", kind }))
     }
 
-    /// The same error about a value of the type of this name.
+    /// The same error about a value of the type of this name: for whoever decodes a type of its own in parts.
     #[cold]
-    pub(crate) fn about(mut self, value: &'static str) -> Self {
+    #[must_use]
+    pub fn about(mut self, value: &'static str) -> Self {
         self.0.value = value;
         self
     }

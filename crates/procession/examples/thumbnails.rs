@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Each picture is a task of its own. A picture that is broken, or that takes its decoder down, costs itself: it is named,
-//! and the rest goes on. Ctrl-C cancels what has not begun and tells what is done. Then the same is done by one process, to
-//! compare.
+//! and the rest goes on. Ctrl-C cancels what has not begun and tells what is done; the exit code is 130 then, as of a program that
+//! an interrupt ends. Then the same is done by one process, to compare.
 //!
 //! Without a directory some pictures are made in a temporary one, and one of them is broken; `--generate 200` makes as many,
 //! of 12 megapixels unless `--size` says otherwise. Thumbnails go to a temporary directory as well, unless `--into` names one.
@@ -14,6 +14,7 @@
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -41,7 +42,10 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// How many of those that failed are named.
 const NAMED: usize = 5;
 
-fn main() -> procession::Result<()> {
+/// What shells expect of a program that Ctrl-C has stopped: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> procession::Result<ExitCode> {
     let options = Options::parse(env::args_os().skip(1))?;
     let scratch = Scratch::new()?;
     let stop = Arc::new(AtomicBool::new(false));
@@ -62,9 +66,15 @@ fn main() -> procession::Result<()> {
     if !stop.load(Ordering::Relaxed) {
         let alone = make(&pictures, &into, 1, &stop)?;
         alone.show("1 process");
-        println!("speed-up {:.2}", alone.took.as_secs_f64() / all.took.as_secs_f64());
+        if !stop.load(Ordering::Relaxed) {
+            println!("speed-up {:.2}", alone.took.as_secs_f64() / all.took.as_secs_f64());
+        }
     }
-    Ok(())
+    if stop.load(Ordering::Relaxed) {
+        println!("stopped by Ctrl-C");
+        return Ok(ExitCode::from(INTERRUPTED));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 /// What the command line asks for.

@@ -6,14 +6,15 @@
 //!
 //! Map: a worker counts the words of some files. Group: it adds up equal words as it goes. Reduce: this process adds up what
 //! the workers return, while they go on. A file that cannot be read is named, and so are files that take a worker down; the
-//! rest goes on. Ctrl-C stops the work, and what was counted until then is told. Without a directory it reads this checkout,
-//! but for hidden folders and `target`.
+//! rest goes on. Ctrl-C stops the work, and what was counted until then is told; the exit code is 130, as of a program that an
+//! interrupt ends. Without a directory it reads this checkout, but for hidden folders and `target`.
 
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -38,7 +39,10 @@ const TICK: Duration = Duration::from_millis(100);
 /// Below this much text the start of the workers weighs as much as their work.
 const MEANINGFUL_BYTES: u64 = 32 << 20;
 
-fn main() -> procession::Result<()> {
+/// What shells expect of a program that Ctrl-C has stopped: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
+
+fn main() -> procession::Result<ExitCode> {
     let given: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
     let root = match given.as_slice() {
         [] => Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."),
@@ -60,17 +64,19 @@ fn main() -> procession::Result<()> {
     let parallel = began.elapsed();
     failures.append(&mut counts.failures);
 
-    let times = if stop.load(Ordering::Relaxed) {
-        "stopped by Ctrl-C\n".to_owned()
-    } else {
-        let began = Instant::now();
-        count(&files, 1, &stop)?;
-        show_times(counts.bytes, parallel, began.elapsed())
+    let began = Instant::now();
+    if !stop.load(Ordering::Relaxed) {
+        count(&files, 1, &stop)?; // To compare.
+    }
+    let single = began.elapsed();
+    let (times, code) = match stop.load(Ordering::Relaxed) {
+        true => ("stopped by Ctrl-C\n".to_owned(), ExitCode::from(INTERRUPTED)),
+        false => (show_times(counts.bytes, parallel, single), ExitCode::SUCCESS),
     };
     let found = show_counts(&counts, &failures);
     let report = format!("{} files below {}\n{found}{times}", files.len(), root.display());
     let _ = std::io::stdout().write_all(report.as_bytes()); // Whoever reads it may have seen enough.
-    Ok(())
+    Ok(code)
 }
 
 /// What one worker found in its share, or all of them.

@@ -59,10 +59,11 @@ pub use procession_manager::{
 #[doc(no_inline)]
 pub use procession_pool::{
     AsCompleted, AsCompletedTimeout, AsyncResult, CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Executor, ExecutorExt,
-    Future, Imap, ImapUnordered, InvalidState, Mapper, PREFETCH_MAX, Pool, PoolBuilder, PoolError, ProcessPoolExecutor,
-    ProcessPoolExecutorBuilder, Promise, RETIRE_GRACE, RawCall, RawReply, ReturnWhen, SubmitError, THREADS_DEFAULT_MAX,
-    Task, TaskBuilder, TaskError, ThreadPool, ThreadPoolBuilder, ThreadPoolExecutor, TimeoutError, WINDOW_CHUNKS,
-    WINDOW_CHUNKS_MAX, WORKERS_MAX, as_completed, as_completed_timeout, wait_futures, wait_futures_timeout,
+    Future, Imap, ImapUnordered, Intake, InvalidState, Mapper, PREFETCH_MAX, Pool, PoolBuilder, PoolError,
+    ProcessPoolExecutor, ProcessPoolExecutorBuilder, Promise, RETIRE_GRACE, RawCall, RawReply, ReturnWhen,
+    START_TIMEOUT, SubmitError, THREADS_DEFAULT_MAX, Task, TaskBuilder, TaskError, Text, ThreadPool, ThreadPoolBuilder,
+    ThreadPoolExecutor, TimeoutError, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX, WORKERS_MAX, as_completed,
+    as_completed_timeout, wait_futures, wait_futures_timeout,
 };
 #[doc(no_inline)]
 pub use procession_shm as shm; // Derived code finds what it calls under this path.

@@ -109,6 +109,7 @@ fn a_panic_in_a_task_shows_its_backtrace_where_it_is_asked_for() {
         message: "no such file".into(),
         location: None,
         backtrace: Some("the frames".into()),
+        attempts: 1,
     };
     let error = procession::Error::from(panicked);
     assert!(!format!("{error:?}").contains("the frames") && format!("{error:#?}").contains("the frames"), "{error:?}");

@@ -11,7 +11,8 @@ use procession_benches::runner::timed;
 use crate::Runs;
 use crate::begun::{Ear, begin};
 use crate::work::{
-    LONG_CALLS, expected, large, long_call, look, looks, resident, same, sleep, square, stamp, sum, work, worked,
+    LONG_CALLS, large, long_call, look, looked_at, looks, one_by_one, resident, same, short_call, sleep, square, stamp,
+    sum, summed, worked,
 };
 
 /// An executor whose workers have done a task each.
@@ -58,16 +59,6 @@ pub(crate) fn made_child() -> Result {
 }
 
 /// One task after the other.
-fn one_by_one(mut once: impl FnMut(u64) -> Result<u64> + 'static) -> Result<Runs> {
-    Ok(Box::new(move |times| {
-        let mut number = 0;
-        timed(times, || {
-            number += 1;
-            same(once(number)?, square(number))
-        })
-    }))
-}
-
 pub(crate) fn round_trip_executor() -> Result<Runs> {
     let executor = executor(2)?;
     one_by_one(move |number| Ok(executor.submit(square, (number,))?.into_result()?))
@@ -99,64 +90,44 @@ pub(crate) fn batch(executor: impl Executor + 'static) -> Result<Runs> {
 /// A map in chunks of one.
 pub(crate) fn single_pool() -> Result<Runs> {
     let pool = pool(2)?;
-    let expected = sum((0..BATCH).map(square));
-    Ok(Box::new(move |times| timed(times, || same(sum(pool.chunked(1).map(square, 0..BATCH)?), expected))))
+    Ok(summed((0..BATCH).map(square), move || Ok(pool.chunked(1).map(square, 0..BATCH)?)))
 }
 
 pub(crate) fn single_executor() -> Result<Runs> {
     let executor = executor(2)?;
-    let expected = sum((0..BATCH).map(square));
-    Ok(Box::new(move |times| timed(times, || same(sum(executor.chunked(1).map(square, 0..BATCH)?), expected))))
+    Ok(summed((0..BATCH).map(square), move || Ok(executor.chunked(1).map(square, 0..BATCH)?)))
 }
 
 /// A map of many items.
-pub(crate) fn many(who: &str, name: &str) -> Result<Runs> {
-    match name {
-        "squares" => many_of(who, square, expected(work(name)?)),
-        _ => many_of(who, crate::work::short_call, expected(work(name)?)),
-    }
+pub(crate) fn many(who: &str, work: &str) -> Result<Runs> {
+    if work == "squares" { many_of(who, square) } else { many_of(who, short_call) }
 }
 
-fn many_of<F>(who: &str, function: F, expected: u64) -> Result<Runs>
+fn many_of<F>(who: &str, function: F) -> Result<Runs>
 where
-    F: procession::Target<(u64,), Output = u64> + Copy + 'static,
+    F: procession::Target<(u64,), Output = u64> + Fn(u64) -> u64 + Copy + 'static,
 {
+    let expected = (0..ITEMS).map(function);
     if who == "threads" {
         let pool = ThreadPool::new(2)?;
-        return Ok(Box::new(move |times| timed(times, || same(sum(pool.map(function, 0..ITEMS)?), expected))));
+        return Ok(summed(expected, move || Ok(pool.map(function, 0..ITEMS)?)));
     }
     let pool = pool(2)?;
     Ok(match who {
-        "pool" => Box::new(move |times| timed(times, || same(sum(pool.map(function, 0..ITEMS)?), expected))),
-        "results" => Box::new(move |times| {
-            timed(times, || {
-                let results = pool.map_results(function, 0..ITEMS)?;
-                same(sum(results.into_iter().flatten()), expected)
-            })
-        }),
-        "imap" => Box::new(move |times| timed(times, || same(sum(pool.imap(function, 0..ITEMS).flatten()), expected))),
+        "pool" => summed(expected, move || Ok(pool.map(function, 0..ITEMS)?)),
+        "results" => summed(expected, move || Ok(pool.map_results(function, 0..ITEMS)?.into_iter().flatten())),
+        "imap" => {
+            let expected = sum(expected);
+            Box::new(move |times| timed(times, || same(sum(pool.imap(function, 0..ITEMS).flatten()), expected)))
+        }
         _ => return Err("there is no such contestant".into()),
     })
 }
 
-/// An argument that is copied. It is made before the clock runs.
+/// An argument that is copied.
 pub(crate) fn large_pool() -> Result<Runs> {
     let pool = pool(2)?;
-    let look_at = |bytes: Vec<u8>| look(&bytes);
-    same(pool.apply(look_at, (large(1),))?, looks(1))?;
-    let mut number = 0_u8;
-    Ok(Box::new(move |times| {
-        let mut took = Duration::ZERO;
-        for _ in 0..times {
-            number = number.wrapping_add(1);
-            let bytes = large(number);
-            let began = Instant::now();
-            let looked = pool.apply(look_at, (bytes,))?;
-            took += began.elapsed();
-            same(looked, looks(number))?;
-        }
-        Ok(took)
-    }))
+    looked_at(move |bytes| Ok(pool.apply(|bytes: Vec<u8>| look(&bytes), (bytes,))?))
 }
 
 /// The same bytes written into shared memory, which is the argument.
@@ -212,13 +183,7 @@ pub(crate) fn replaced_executor() -> Result<Runs> {
     let executor = executor(1)?;
     replaced(move |ear| {
         let task = executor.submit(begin, (ear.path(),))?;
-        let killed = ear.kill()?;
-        let began = Instant::now();
-        let has_died = task.result().is_err();
-        let pid = executor.submit(std::process::id, ())?.into_result()?;
-        let took = began.elapsed();
-        same((has_died, pid == killed), (true, false))?;
-        Ok(took)
+        anew(ear, || task.result().is_err(), || Ok(executor.submit(std::process::id, ())?.into_result()?))
     })
 }
 
@@ -226,14 +191,19 @@ pub(crate) fn replaced_pool() -> Result<Runs> {
     let pool = pool(1)?;
     replaced(move |ear| {
         let task = pool.apply_async(begin, (ear.path(),))?;
-        let killed = ear.kill()?;
-        let began = Instant::now();
-        let has_died = task.get().is_err();
-        let pid = pool.apply(std::process::id, ())?;
-        let took = began.elapsed();
-        same((has_died, pid == killed), (true, false))?;
-        Ok(took)
+        anew(ear, || task.get().is_err(), || Ok(pool.apply(std::process::id, ())?))
     })
+}
+
+/// Kills the worker of a task that has begun: how long it takes until the next one has said which process it is.
+fn anew(ear: &Ear, has_died: impl FnOnce() -> bool, next: impl FnOnce() -> Result<u32>) -> Result<Duration> {
+    let killed = ear.kill()?;
+    let began = Instant::now();
+    let has_died = has_died();
+    let pid = next()?;
+    let took = began.elapsed();
+    same((has_died, pid == killed), (true, false))?;
+    Ok(took)
 }
 
 /// What each of many tasks takes of a process's memory while they wait, a millisecond for a byte. That process is new each
@@ -264,8 +234,7 @@ fn memory_of_waiting(tasks: u64) -> Result<u64, Fault> {
 /// Work that two workers divide.
 pub(crate) fn divided() -> Result<Runs> {
     let pool = pool(2)?;
-    let expected = sum((0..LONG_CALLS).map(long_call));
-    Ok(Box::new(move |times| timed(times, || same(sum(pool.map(long_call, 0..LONG_CALLS)?), expected))))
+    Ok(summed((0..LONG_CALLS).map(long_call), move || Ok(pool.map(long_call, 0..LONG_CALLS)?)))
 }
 
 /// A pool of eight that has nothing to do.

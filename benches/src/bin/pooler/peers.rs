@@ -5,13 +5,16 @@ use std::time::{Duration, Instant};
 use procession_benches::Result;
 use procession_benches::pool::{BATCH, ITEMS};
 use procession_benches::runner::timed;
-use procspawn::{Pool, SpawnError};
+use procspawn::{JoinHandle, Pool, SpawnError};
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::Runs;
 use crate::begun::{Ear, begin};
-use crate::work::{LARGE, LONG_CALLS, expected, large, long_call, look, looks, same, square, stamp, sum, work, worked};
+use crate::work::{
+    LARGE, LONG_CALLS, large, long_call, look, looked_at, looks, one_by_one, same, square, stamp, sum, summed, work,
+    worked,
+};
 
 /// A pool whose workers have done a task each.
 fn procspawn(workers: usize) -> Result<Pool> {
@@ -36,47 +39,37 @@ pub(crate) fn made_procspawn() -> Result {
 
 pub(crate) fn round_trip_procspawn() -> Result<Runs> {
     let pool = procspawn(2)?;
-    let mut number = 0;
-    Ok(Box::new(move |times| {
-        timed(times, || {
-            number += 1;
-            same(pool.spawn(number, square).join()?, square(number))
-        })
-    }))
+    one_by_one(move |number| Ok(pool.spawn(number, square).join()?))
 }
 
 pub(crate) fn round_trip_rayon() -> Result<Runs> {
     let pool = rayon()?;
-    let mut number = 0;
-    Ok(Box::new(move |times| {
-        timed(times, || {
-            number += 1;
-            same(pool.install(|| square(number)), square(number))
-        })
+    one_by_one(move |number| Ok(pool.install(|| square(number))))
+}
+
+/// A task for each of so many numbers.
+fn tasks(numbers: u64, function: fn(u64) -> u64) -> Result<Runs> {
+    let pool = procspawn(2)?;
+    Ok(summed((0..numbers).map(function), move || {
+        let tasks: Vec<_> = (0..numbers).map(|number| pool.spawn(number, function)).collect();
+        Ok(tasks.into_iter().map(JoinHandle::join).collect::<Result<Vec<u64>, _>>()?)
+    }))
+}
+
+/// The results of a function for so many numbers, by threads.
+fn parallel(numbers: u64, function: fn(u64) -> u64) -> Result<Runs> {
+    let pool = rayon()?;
+    Ok(summed((0..numbers).map(function), move || {
+        Ok(pool.install(|| (0..numbers).into_par_iter().map(function).collect::<Vec<u64>>()))
     }))
 }
 
 pub(crate) fn batch_procspawn() -> Result<Runs> {
-    let pool = procspawn(2)?;
-    let expected = sum((0..BATCH).map(square));
-    Ok(Box::new(move |times| {
-        timed(times, || {
-            let tasks: Vec<_> = (0..BATCH).map(|number| pool.spawn(number, square)).collect();
-            let results: Vec<u64> = tasks.into_iter().map(procspawn::JoinHandle::join).collect::<Result<_, _>>()?;
-            same(sum(results), expected)
-        })
-    }))
+    tasks(BATCH, square)
 }
 
 pub(crate) fn many_rayon(name: &str) -> Result<Runs> {
-    let (pool, function) = (rayon()?, work(name)?);
-    let expected = expected(function);
-    Ok(Box::new(move |times| {
-        timed(times, || {
-            let results: Vec<u64> = pool.install(|| (0..ITEMS).into_par_iter().map(function).collect());
-            same(sum(results), expected)
-        })
-    }))
+    parallel(ITEMS, work(name)?)
 }
 
 /// Copies as many bytes as a large argument has, to two places in turn.
@@ -97,19 +90,7 @@ pub(crate) fn large_memcpy() -> Runs {
 
 pub(crate) fn large_procspawn() -> Result<Runs> {
     let pool = procspawn(2)?;
-    let mut number = 0_u8;
-    Ok(Box::new(move |times| {
-        let mut took = Duration::ZERO;
-        for _ in 0..times {
-            number = number.wrapping_add(1);
-            let bytes = large(number);
-            let began = Instant::now();
-            let looked = pool.spawn(bytes, |bytes: Vec<u8>| look(&bytes)).join()?;
-            took += began.elapsed();
-            same(looked, looks(number))?;
-        }
-        Ok(took)
-    }))
+    looked_at(move |bytes| Ok(pool.spawn(bytes, |bytes: Vec<u8>| look(&bytes)).join()?))
 }
 
 /// Kills the process that runs a task, of so many, and says how long it takes until its task has an error.
@@ -149,26 +130,11 @@ pub(crate) fn divided_serial(times: u64) -> Result<Duration> {
 }
 
 pub(crate) fn divided_rayon() -> Result<Runs> {
-    let pool = rayon()?;
-    let expected = sum((0..LONG_CALLS).map(long_call));
-    Ok(Box::new(move |times| {
-        timed(times, || {
-            let results: Vec<u64> = pool.install(|| (0..LONG_CALLS).into_par_iter().map(long_call).collect());
-            same(sum(results), expected)
-        })
-    }))
+    parallel(LONG_CALLS, long_call)
 }
 
 pub(crate) fn divided_procspawn() -> Result<Runs> {
-    let pool = procspawn(2)?;
-    let expected = sum((0..LONG_CALLS).map(long_call));
-    Ok(Box::new(move |times| {
-        timed(times, || {
-            let tasks: Vec<_> = (0..LONG_CALLS).map(|number| pool.spawn(number, long_call)).collect();
-            let results: Vec<u64> = tasks.into_iter().map(procspawn::JoinHandle::join).collect::<Result<_, _>>()?;
-            same(sum(results), expected)
-        })
-    }))
+    tasks(LONG_CALLS, long_call)
 }
 
 pub(crate) fn idle_procspawn() -> Result<Runs> {

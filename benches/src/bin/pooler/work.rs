@@ -1,11 +1,13 @@
 //! What the tasks of group `pool` do, and what has to come of it.
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{fs, thread};
 
 use procession_benches::Result;
-use procession_benches::pool::ITEMS;
+use procession_benches::runner::timed;
+
+use crate::Runs;
 
 /// The number that a task is given comes back as its square.
 pub(crate) fn square(number: u64) -> u64 {
@@ -40,14 +42,47 @@ pub(crate) fn work(name: &str) -> Result<fn(u64) -> u64> {
     }
 }
 
-/// What the results of all items come to.
-pub(crate) fn expected(function: fn(u64) -> u64) -> u64 {
-    sum((0..ITEMS).map(function))
-}
-
 pub(crate) fn sum(numbers: impl IntoIterator<Item = u64>) -> u64 {
     // Each weighs by its place, so that a wrong order is seen.
     (1..).zip(numbers).fold(0, |sum: u64, (place, number): (u64, u64)| sum.wrapping_add(number.wrapping_mul(place)))
+}
+
+/// Gets the results, which have to be these, in this order.
+pub(crate) fn summed<R: IntoIterator<Item = u64>>(
+    expected: impl IntoIterator<Item = u64>,
+    mut results: impl FnMut() -> Result<R> + 'static,
+) -> Runs {
+    let expected = sum(expected);
+    Box::new(move |times| timed(times, || same(sum(results()?), expected)))
+}
+
+/// Has one number after the other squared.
+pub(crate) fn one_by_one(mut once: impl FnMut(u64) -> Result<u64> + 'static) -> Result<Runs> {
+    let mut number = 0;
+    Ok(Box::new(move |times| {
+        timed(times, || {
+            number += 1;
+            same(once(number)?, square(number))
+        })
+    }))
+}
+
+/// Has a large argument looked at, which is made before the clock runs.
+pub(crate) fn looked_at(mut once: impl FnMut(Vec<u8>) -> Result<(usize, u64)> + 'static) -> Result<Runs> {
+    same(once(large(1))?, looks(1))?;
+    let mut number = 0_u8;
+    Ok(Box::new(move |times| {
+        let mut took = Duration::ZERO;
+        for _ in 0..times {
+            number = number.wrapping_add(1);
+            let bytes = large(number);
+            let began = Instant::now();
+            let looked = once(bytes)?;
+            took += began.elapsed();
+            same(looked, looks(number))?;
+        }
+        Ok(took)
+    }))
 }
 
 /// Refuses what is not what it must be.

@@ -25,6 +25,8 @@ mod words; // What may become of an order. Read this first.
 mod seat; // The worker's side.
 
 #[cfg(test)]
+pub(crate) mod front; // The pool's side, in all tests.
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod tests;
@@ -82,8 +84,8 @@ const DESK_BYTES: usize = REPORTS_AT + STREAM_BYTES as usize;
 const ORDERS: Stream = Stream { at: ORDERS_AT };
 const REPORTS: Stream = Stream { at: REPORTS_AT };
 
-/// How many bytes of reports are read at once.
-const READ_BYTES: usize = 16 << 10;
+/// How many bytes of reports are read at once: what a map's chunk of numbers reports is read whole.
+const READ_BYTES: usize = 64 << 10;
 
 /// Orders begin at multiples of so many bytes, and none is shorter: so their ends tell them apart.
 const ORDER_ALIGN: u64 = 8;
@@ -227,8 +229,8 @@ impl Desk {
         Kernel::new(&self.map)
     }
 
-    /// Offers an order that is made of these parts, which are at most [`ORDER_BYTES_MAX`] bytes, and wakes the worker if it
-    /// sleeps. Never waits.
+    /// Offers an order that is made of these parts, which are at most [`ORDER_BYTES_MAX`] bytes. A worker that sleeps does not
+    /// see it before [`Desk::wake`]. Never waits.
     pub(crate) fn offer(&mut self, parts: &[&[u8]], parcel: Option<Parcel<'_>>) -> Result<Seq, NotOffered> {
         let bytes: usize = parts.iter().map(|part| part.len()).sum();
         if bytes > ORDER_BYTES_MAX {
@@ -253,6 +255,11 @@ impl Desk {
         self.revoked &= !bit(seq);
         self.words().offer(&self.kernel(), seq, size);
         Ok(seq)
+    }
+
+    /// Wakes the worker for what it was offered, if it sleeps.
+    pub(crate) fn wake(&self) {
+        self.words().wake(&self.kernel());
     }
 
     /// Writes an order into its line.
@@ -386,7 +393,7 @@ impl Desk {
         let mut drained = Drained::default();
         let result = self.drain_some(&mut drained, into);
         if drained.bytes > 0 {
-            self.words().wake(&self.kernel());
+            self.wake();
         }
         result.map(|()| drained)
     }
@@ -505,7 +512,7 @@ impl Desk {
     /// Tells the worker to end when it has done what it was offered.
     pub(crate) fn retire(&mut self) {
         self.wish(self.wishes | RETIRE);
-        self.words().wake(&self.kernel());
+        self.wake();
     }
 
     /// Gives the memory back that is kept for large bodies, here and in the worker; for when no more of them come for a while.
@@ -517,7 +524,7 @@ impl Desk {
         let has_let_go = self.look_at_taken().is_ok() && self.tray.let_go(self.orders_taken);
         if has_let_go {
             self.wish(self.wishes | LET_GO);
-            self.words().wake(&self.kernel());
+            self.wake();
         }
         has_let_go
     }

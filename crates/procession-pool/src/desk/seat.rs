@@ -4,12 +4,13 @@
 //! this side read or write beyond the desk.
 
 use std::io;
+use std::sync::Arc;
 
 use procession_sys::{Access, Bell, PacketSocket, SharedMap, fail_point};
 
 use super::link::{Link, Parcel};
 use super::stream::STREAM_BYTES;
-use super::tray::{IN_TRAY, Received, Table};
+use super::tray::{IN_TRAY, Received, Table, Taking};
 use super::waiting::Kernel;
 use super::words::{Next, Short, Size};
 use super::{
@@ -17,8 +18,11 @@ use super::{
     Seq, WorkerKit, kind_of, order_room, words_of,
 };
 
-/// When more than this is unread, the pool is called.
+/// When more than this is unread, the pool is called,
 const UNREAD_BYTES_MAX: u64 = STREAM_BYTES / 2;
+
+/// and called again after so many bytes: to look whether it listens takes longer than to write an item.
+const CALL_STEP: u64 = 4 << 10;
 
 /// What a worker is to do.
 #[derive(Debug)]
@@ -34,7 +38,7 @@ pub(crate) struct Order {
 /// The worker's side.
 #[derive(Debug)]
 pub(crate) struct Seat {
-    map: SharedMap,
+    map: Arc<SharedMap>,
     link: Link,
     table: Table,
     bells: Bells,
@@ -50,6 +54,8 @@ pub(crate) struct Seat {
     written: u64,
     /// As far as the pool is known to have read them.
     read: u64,
+    /// As far as reports are written without a look at the pool: there is room, and it need not be called.
+    clear: u64,
     /// Frames sent.
     frames: u64,
 }
@@ -57,7 +63,7 @@ pub(crate) struct Seat {
 impl Seat {
     /// Takes the seat: from here on it reports on [`INITIALIZER`], until [`Seat::ready`].
     pub(crate) fn open(kit: WorkerKit) -> io::Result<Self> {
-        let map = SharedMap::map(&kit.memory, DESK_BYTES, Access::ReadWrite)?;
+        let map = Arc::new(SharedMap::map(&kit.memory, DESK_BYTES, Access::ReadWrite)?);
         let link = Link::new(PacketSocket::try_from_fd(kit.link.into_owned()?)?);
         let background = Bell::from(kit.background.into_owned()?);
         let bells = Bells { background, driver: Bell::from(kit.driver.into_owned()?) };
@@ -72,6 +78,7 @@ impl Seat {
             began: 0,
             written: 0,
             read: 0,
+            clear: UNREAD_BYTES_MAX,
             frames: 0,
         };
         seat.words().begin(INITIALIZER);
@@ -132,9 +139,17 @@ impl Seat {
         fail_point!("desk: begun");
         let seq = self.next;
         let bytes = self.read_order(size.bytes as usize)?;
-        let parcel = if size.has_parcel { self.receive(seq, true)? } else { None };
+        let parcel = if size.has_parcel {
+            let end = self.order_at + order_room(size);
+            self.receive(seq, Some(Taking { desk: Arc::clone(&self.map), end }))?
+        } else {
+            None
+        };
         fail_point!("desk: taken");
         self.pass(size);
+        if !size.has_parcel {
+            self.words().free_orders(self.order_at); // Of one with a parcel that is said when the parcel was taken.
+        }
         (self.current, self.began) = (seq, self.written);
         Ok(Order { seq, bytes, parcel })
     }
@@ -146,19 +161,18 @@ impl Seat {
             let short = self.words().read_order(self.next, len);
             return Ok(bytemuck::cast_slice(&short)[..len].to_vec());
         }
-        let mut bytes = vec![0; len];
-        ORDERS.read(&self.map, self.order_at, &mut bytes)?;
-        Ok(bytes)
+        Ok(ORDERS.read_vec(&self.map, self.order_at, len)?)
     }
 
     /// Passes an order that was revoked.
     fn skip(&mut self) -> io::Result<()> {
         let size = self.size()?;
         if size.has_parcel {
-            self.receive(self.next, false)?;
+            self.receive(self.next, None)?;
         }
         fail_point!("desk: skipped");
         self.pass(size);
+        self.words().free_orders(self.order_at);
         Ok(())
     }
 
@@ -167,22 +181,21 @@ impl Seat {
     fn pass(&mut self, size: Size) {
         self.order_at += order_room(size);
         self.next += 1;
-        self.words().free_orders(self.order_at);
     }
 
-    /// What belongs to an order, which was sent before that was offered.
-    fn receive(&mut self, seq: Seq, is_wanted: bool) -> io::Result<Option<Received>> {
+    /// What belongs to an order, which was sent before that was offered; nothing of one that is not to be taken.
+    fn receive(&mut self, seq: Seq, taking: Option<Taking>) -> io::Result<Option<Received>> {
         let frame = self.link.receive()?;
         if frame.kind & !IN_TRAY != kind_of(seq) {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "another order's frame came over the link"));
         }
-        self.table.receive(frame, is_wanted)
+        self.table.receive(frame, taking)
     }
 
     /// Adds to the report on the current order; the pool can read it as soon as this returns. Waits for room.
     #[inline]
     pub(crate) fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        if self.written - self.read + bytes.len() as u64 > UNREAD_BYTES_MAX {
+        if self.written + bytes.len() as u64 > self.clear {
             return self.append_slowly(bytes);
         }
         self.write(bytes)
@@ -191,8 +204,7 @@ impl Seat {
     /// The same for a short item: so many of these bytes. The others are copied along, to where nothing is yet.
     #[inline]
     pub(crate) fn append_short<const ROOM: usize>(&mut self, item: &[u8; ROOM], len: usize) -> io::Result<()> {
-        let end = self.written - self.read + ROOM as u64;
-        if end > UNREAD_BYTES_MAX || !REPORTS.write_whole(&self.map, self.written, item)? {
+        if self.written + ROOM as u64 > self.clear || !REPORTS.write_whole(&self.map, self.written, item)? {
             return self.append(&item[..len]);
         }
         fail_point!("desk: written");
@@ -218,8 +230,10 @@ impl Seat {
             let room = STREAM_BYTES - (self.written - self.read);
             let (part, rest) = bytes.split_at(bytes.len().min(room as usize)); // At most the stream's length.
             self.write(part)?;
-            if self.written - self.read > UNREAD_BYTES_MAX {
+            self.clear = self.read + UNREAD_BYTES_MAX;
+            if self.written > self.clear {
                 self.call();
+                self.clear = (self.written + CALL_STEP).min(self.read + STREAM_BYTES);
             }
             bytes = rest;
         }

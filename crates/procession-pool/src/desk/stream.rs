@@ -52,6 +52,18 @@ impl Stream {
         Ok(true)
     }
 
+    /// Reads so many bytes into new memory.
+    #[inline]
+    pub(super) fn read_vec(self, map: &SharedMap, position: u64, len: usize) -> Result<Vec<u8>, AccessError> {
+        let (at, first) = self.places(position, len);
+        if first == len {
+            return map.read_vec(at, len);
+        }
+        let mut bytes = vec![0; len];
+        self.read(map, position, &mut bytes)?;
+        Ok(bytes)
+    }
+
     /// Reads as many bytes.
     #[inline]
     pub(super) fn read(self, map: &SharedMap, position: u64, into: &mut [u8]) -> Result<(), AccessError> {

@@ -1,74 +1,15 @@
 //! A desk whose worker is a thread: what is offered is done, in order, and what is reported comes whole.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use procession_sys::{Deadline, Interest, lower_half, poll_one};
 use procession_wire::frame::BODY_INLINE_MAX;
 
+use super::front::{Front, SOON};
 use super::*;
-
-/// The fence of every wait here.
-const SOON: Duration = Duration::from_secs(20);
-
-/// What a pool knows of a desk.
-struct Front {
-    desk: Desk,
-    bells: Bells,
-    reports: BTreeMap<Seq, Vec<u8>>,
-    finished: Vec<Seq>,
-}
-
-impl Front {
-    fn new() -> (Self, WorkerKit) {
-        let bells = Bells::new().unwrap();
-        let (desk, kit) = Desk::new(&bells).unwrap();
-        (Self { desk, bells, reports: BTreeMap::new(), finished: Vec::new() }, kit)
-    }
-
-    /// Looks once.
-    fn look(&mut self) -> Drained {
-        let reports = &mut self.reports;
-        let drained = self.desk.drain(&mut |seq, bytes| reports.entry(seq).or_default().extend(bytes)).unwrap();
-        while let Some(seq) = self.desk.finished() {
-            self.reports.entry(seq).or_default();
-            self.finished.push(seq);
-        }
-        drained
-    }
-
-    /// Looks until so many orders have been finished, by the bell.
-    fn await_finished(&mut self, count: usize) {
-        self.await_until(&format!("{count} finished orders"), |front| front.finished.len() >= count);
-    }
-
-    fn await_until(&mut self, what: &str, is_so: impl Fn(&Self) -> bool) {
-        let end = Deadline::after(SOON);
-        loop {
-            self.look();
-            if is_so(self) {
-                return;
-            }
-            self.desk.listen(Listener::Driver);
-            if !self.desk.has_news() {
-                let bell = self.bells.of(Listener::Driver);
-                assert!(poll_one(bell, Interest::Read, end).unwrap(), "{what} by now; {:?}", self.finished);
-                bell.reset();
-            }
-            self.desk.stop_listening();
-        }
-    }
-
-    fn offer(&mut self, order: &[u8]) -> Seq {
-        self.desk.offer(&[order], None).unwrap()
-    }
-
-    fn report(&self, seq: Seq) -> &[u8] {
-        &self.reports[&seq]
-    }
-}
 
 /// Does each order by `work`, in a thread.
 fn worker(
@@ -105,7 +46,7 @@ fn orders_are_done_in_order_and_reports_come_whole() {
     assert_eq!((front.finished[0], front.desk.readiness()), (INITIALIZER, Readiness::Ready));
     let mut offered = 0;
     while offered < 5000 {
-        match front.desk.offer(&[&[7; 3], &vec![offered as u8; offered % 3000]], None) {
+        match front.put(&[&[7; 3], &vec![offered as u8; offered % 3000]], None) {
             Ok(seq) => offered = seq as usize,
             Err(NotOffered::NoRoom) => front.await_finished(offered.saturating_sub(5)),
             Err(error) => panic!("{error}"),
@@ -133,7 +74,7 @@ fn short_orders_and_reports_are_whole_at_each_length() {
     let bytes: Vec<u8> = (1..=100).collect();
     for len in 0..bytes.len() {
         let (first, second) = bytes[..len].split_at(len / 3);
-        let seq = front.desk.offer(&[first, second], None).unwrap();
+        let seq = front.put(&[first, second], None).unwrap();
         // Sometimes in parts, sometimes when it is complete.
         front.await_until("its end", |front| front.finished.contains(&seq));
         assert_eq!(front.report(seq), &bytes[..len]);
@@ -216,14 +157,14 @@ fn revoked_orders_take_room_until_the_worker_has_seen_them_and_no_longer() {
         let seq = front.offer(b"x");
         assert!(front.desk.revoke(seq));
     }
-    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)), "the initializer is unfinished");
+    assert!(matches!(front.put(&[b"x"], None), Err(NotOffered::NoRoom)), "the initializer is unfinished");
     let worker = worker(kit, echo);
     front.await_finished(1);
     for round in 1..5 {
         let end = Instant::now() + SOON;
         for _ in 0..ORDERS_MAX {
             let seq = loop {
-                match front.desk.offer(&[b"x"], None) {
+                match front.put(&[b"x"], None) {
                     Ok(seq) => break seq,
                     Err(error) => assert!(matches!(error, NotOffered::NoRoom) && Instant::now() < end, "{error}"),
                 }
@@ -239,7 +180,7 @@ fn revoked_orders_take_room_until_the_worker_has_seen_them_and_no_longer() {
 #[test]
 fn no_order_stands_in_the_place_of_a_revoked_one_that_the_worker_has_not_seen() {
     let (mut front, kit) = Front::new();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (go, wait) = mpsc::channel::<()>();
     let worker = thread::spawn(move || {
         let mut seat = Seat::open(kit).unwrap();
         seat.ready(true);
@@ -255,10 +196,10 @@ fn no_order_stands_in_the_place_of_a_revoked_one_that_the_worker_has_not_seen() 
         assert!(front.desk.revoke(seq));
         front.look();
     }
-    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)));
+    assert!(matches!(front.put(&[b"x"], None), Err(NotOffered::NoRoom)));
     go.send(()).unwrap();
     let end = Instant::now() + SOON;
-    while front.desk.offer(&[b"x"], None).is_err() {
+    while front.put(&[b"x"], None).is_err() {
         assert!(Instant::now() < end);
         thread::yield_now();
     }
@@ -273,8 +214,8 @@ fn orders_are_refused_when_they_have_no_room_and_accepted_when_they_have() {
     for _ in 0..4 {
         front.offer(&long);
     }
-    assert!(matches!(front.desk.offer(&[b"x"], None), Err(NotOffered::NoRoom)));
-    assert!(matches!(front.desk.offer(&[&long, b"x"], None), Err(NotOffered::System(_))));
+    assert!(matches!(front.put(&[b"x"], None), Err(NotOffered::NoRoom)));
+    assert!(matches!(front.put(&[&long, b"x"], None), Err(NotOffered::System(_))));
     let worker = worker(kit, echo);
     front.await_finished(5);
     front.desk.let_spin(true);
@@ -312,7 +253,7 @@ fn a_report_of_any_length_comes_through_by_the_bell() {
 #[test]
 fn what_a_worker_shows_of_a_report_is_seen_before_that_is_complete() {
     let (mut front, kit) = Front::new();
-    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (go, wait) = mpsc::channel::<()>();
     let worker = worker(kit, move |seat, _| {
         seat.append(b"first").unwrap();
         wait.recv().unwrap();
@@ -365,9 +306,9 @@ fn parcels_go_both_ways_with_descriptors_and_those_of_revoked_orders_are_dropped
     for (len, descriptors) in [(0, &many[..1]), (BODY_INLINE_MAX, &many), (BODY_INLINE_MAX + 1, &[]), (1 << 20, &many)]
     {
         let bytes = vec![len as u8 | 1; len];
-        let dropped = front.desk.offer(&[b"dropped"], Some(Parcel { body: b"dropped", descriptors: &many })).unwrap();
+        let dropped = front.put(&[b"dropped"], Some(Parcel { body: b"dropped", descriptors: &many })).unwrap();
         front.desk.revoke(dropped);
-        let seq = front.desk.offer(&[b"file"], Some(Parcel { body: &bytes, descriptors })).unwrap();
+        let seq = front.put(&[b"file"], Some(Parcel { body: &bytes, descriptors })).unwrap();
         front.await_until("its end", |front| front.finished.contains(&seq));
         let frames = front.desk.take_parcels(seq);
         assert!(frames.len() == 2 && frames.iter().all(|frame| frame.descriptors.len() == descriptors.len()));
@@ -389,7 +330,7 @@ fn a_full_link_is_no_room_and_a_torn_frame_is_no_frame() {
     let bytes = vec![3; BODY_INLINE_MAX];
     let mut offered = 0;
     let error = loop {
-        match front.desk.offer(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })) {
+        match front.put(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })) {
             Ok(_) => offered += 1,
             Err(error) => break error,
         }
@@ -401,7 +342,7 @@ fn a_full_link_is_no_room_and_a_torn_frame_is_no_frame() {
         seat.append(b"had").unwrap();
     });
     front.await_finished(offered + 1);
-    front.desk.offer(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })).unwrap();
+    front.put(&[b"x"], Some(Parcel { body: &bytes, descriptors: &many })).unwrap();
     front.await_finished(offered + 2);
     ends(front, worker);
 }
@@ -432,18 +373,40 @@ fn way(seat: &mut Seat, order: Order) {
 }
 
 #[test]
+fn a_tray_is_in_use_until_its_body_was_read() {
+    let (mut front, kit) = Front::new();
+    let ((say, taken), (go, may_go)) = (mpsc::channel(), mpsc::channel());
+    let worker = worker(kit, move |seat, order| {
+        say.send(()).unwrap();
+        may_go.recv().unwrap();
+        way(seat, order);
+    });
+    let body = vec![7; 1 << 20];
+    let offer = |front: &mut Front| front.put(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
+    let first = offer(&mut front);
+    taken.recv_timeout(SOON).unwrap();
+    assert!(!front.desk.give_memory_back());
+    let second = offer(&mut front);
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    front.await_finished(3);
+    assert_eq!([front.report(first), front.report(second)], [[1, 1], [0, 1]]);
+    ends(front, worker);
+}
+
+#[test]
 fn a_tray_holds_one_body_until_the_worker_has_taken_it() {
     let (mut front, kit) = Front::new();
     let body = vec![7; 1 << 20];
     let seqs: Vec<Seq> =
-        (0..5).map(|_| front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap()).collect();
+        (0..5).map(|_| front.put(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap()).collect();
     assert!(front.desk.revoke(seqs[0]), "the one in the tray");
     assert!(!front.desk.give_memory_back());
     let worker = worker(kit, way);
     front.await_finished(5);
     assert!(seqs[1..].iter().all(|&seq| front.report(seq) == [0, 1]));
     for _ in 0..2 {
-        let seq = front.desk.offer(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
+        let seq = front.put(&[b"x"], Some(Parcel { body: &body, descriptors: &[] })).unwrap();
         front.await_until("its end", |front| front.finished.contains(&seq));
         assert_eq!(front.report(seq), [1, 1]);
     }

@@ -3,13 +3,14 @@
 //! A sealed memory file is new for each body: its pages are found, mapped one by one and given back, which takes several
 //! times as long as to copy what is in them. So from the first large body on there is one file that both sides keep mapped.
 //! The pool writes it when the worker has nothing there, and the worker copies it out before it says that it has taken the
-//! order: so nobody reads what the other may be writing. Neither keeps a descriptor.
+//! order: so nobody reads what the other may be writing. Numbers are copied at once to where the function finds them.
+//! Neither side keeps a descriptor.
 //!
 //! Relies on the stream of orders to tell that the worker has taken one.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use procession_sys::{Access, Mapping, MemoryFile, SharedMap, map_sealed, memory_file, never_shrinks, reserve_file};
@@ -17,6 +18,7 @@ use procession_wire::frame::{BODY_INLINE_MAX, Body, Frame};
 use procession_wire::{DESCRIPTORS_MAX, Decoder};
 
 use super::link::{Link, Parcel};
+use super::words_of;
 
 /// The largest body that goes by a tray; a larger one goes in a file of its own. As much memory each side may keep, so this
 /// is what an argument may well be and a worker may well have: 64 MiB, and what stands in front of them.
@@ -123,6 +125,15 @@ impl Received {
         Ok(Self { body, descriptors: frame.descriptors })
     }
 
+    /// What `lent` makes of the memory where the body lies in the tray, or `own` of its bytes, which are somewhere else.
+    pub(crate) fn read<R>(&self, lent: impl FnOnce(&SharedMap, usize) -> R, own: impl FnOnce(&[u8]) -> R) -> R {
+        let read = match &self.body {
+            Bytes::Lent(body) => body.read(lent),
+            _ => None,
+        };
+        read.unwrap_or_else(|| own(self.body.as_ref()))
+    }
+
     /// What reads it.
     pub(crate) fn into_decoder(self) -> Decoder {
         Decoder::new(self.body, self.descriptors)
@@ -136,7 +147,7 @@ pub(crate) enum Bytes {
     Own(Vec<u8>),
     /// In a sealed file.
     Mapped(Mapping),
-    /// In memory that the next one has again.
+    /// In the tray.
     Lent(Lent),
 }
 
@@ -145,7 +156,7 @@ impl AsRef<[u8]> for Bytes {
         match self {
             Self::Own(bytes) => bytes,
             Self::Mapped(bytes) => bytes,
-            Self::Lent(lent) => &lent.bytes[..lent.len],
+            Self::Lent(lent) => lent.bytes(),
         }
     }
 }
@@ -153,32 +164,85 @@ impl AsRef<[u8]> for Bytes {
 /// Where a worker keeps its memory for bodies that came by the tray.
 type Home = Arc<Mutex<Vec<u8>>>;
 
-/// Some of it, which goes back there.
+/// A body in the tray. It is copied out into memory that goes back where it is kept when somebody looks at the bytes.
 #[derive(Debug)]
 pub(crate) struct Lent {
-    bytes: Vec<u8>,
+    /// Where it lies, until it was copied out.
+    place: Mutex<Option<Place>>,
     len: usize,
+    bytes: OnceLock<Vec<u8>>,
     home: Home,
+}
+
+/// The tray, and who is told that it may be used again when this is dropped.
+#[derive(Debug)]
+struct Place {
+    tray: Arc<SharedMap>,
+    taking: Taking,
+}
+
+/// An order that has begun, and whose parcel has not been taken.
+#[derive(Debug)]
+pub(super) struct Taking {
+    pub(super) desk: Arc<SharedMap>,
+    /// Where the order ends.
+    pub(super) end: u64,
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        words_of(&self.desk).free_orders(self.end);
+    }
+}
+
+impl Lent {
+    /// A value that `read` makes of the memory where the body is, and of how long it is, without another copy; `None` if it
+    /// was copied out. The tray may be used again after that.
+    pub(crate) fn read<R>(&self, read: impl FnOnce(&SharedMap, usize) -> R) -> Option<R> {
+        let Place { tray, taking } = self.place.lock().take()?;
+        let read = read(&tray, self.len);
+        drop(taking);
+        Some(read)
+    }
+
+    fn bytes(&self) -> &[u8] {
+        let bytes = self.bytes.get_or_init(|| self.read(|tray, len| self.copied(tray, len)).unwrap_or_default());
+        bytes.get(..self.len).unwrap_or_default()
+    }
+
+    /// None where the tray is shorter, which it is not.
+    fn copied(&self, tray: &SharedMap, len: usize) -> Vec<u8> {
+        let mut bytes = std::mem::take(&mut *self.home.lock());
+        if bytes.len() < len {
+            // What is there need not be kept, nor be there at the same time.
+            drop(bytes);
+            return tray.read_vec(0, len).unwrap_or_default();
+        }
+        if tray.read(0, &mut bytes[..len]).is_ok() { bytes } else { Vec::new() }
+    }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        *self.home.lock() = std::mem::take(&mut self.bytes);
+        if let Some(bytes) = self.bytes.take() {
+            *self.home.lock() = bytes;
+        }
     }
 }
 
 /// The worker's side.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    map: Option<SharedMap>,
+    map: Option<Arc<SharedMap>>,
     home: Home,
 }
 
 impl Table {
-    /// Takes what a frame tells of. Of an order that was revoked nothing is copied, but the tray's file is kept.
-    pub(super) fn receive(&mut self, mut frame: Frame, is_wanted: bool) -> io::Result<Option<Received>> {
+    /// Takes what a frame tells of. Of an order that was revoked nothing is copied, but the tray's file is kept. The order has
+    /// been `taken` when nobody reads the tray for it any more.
+    pub(super) fn receive(&mut self, mut frame: Frame, taken: Option<Taking>) -> io::Result<Option<Received>> {
         if frame.kind & IN_TRAY == 0 {
-            return if is_wanted { Received::from_frame(frame).map(Some) } else { Ok(None) };
+            return taken.map(|_| Received::from_frame(frame)).transpose();
         }
         let (len, is_new) = match &frame.body {
             Body::Inline(notice) => read_notice(notice),
@@ -188,21 +252,15 @@ impl Table {
         if is_new {
             self.map = None;
             let file = (!frame.descriptors.is_empty()).then(|| frame.descriptors.remove(0));
-            self.map = Some(map_tray(&file.ok_or_else(|| invalid("a tray came without its file"))?)?);
+            self.map = Some(Arc::new(map_tray(&file.ok_or_else(|| invalid("a tray came without its file"))?)?));
         }
         let map = self.map.as_ref().ok_or_else(|| invalid("a body came by a tray that is not there"))?;
-        if !is_wanted {
-            return Ok(None);
+        let Some(taking) = taken else { return Ok(None) };
+        if len > map.len() {
+            return Err(invalid("a body is longer than the tray that it came by"));
         }
-        let mut bytes = std::mem::take(&mut *self.home.lock());
-        if bytes.len() < len {
-            // What is there need not be kept, nor be there at the same time.
-            drop(bytes);
-            bytes = map.read_vec(0, len)?;
-        } else {
-            map.read(0, &mut bytes[..len])?;
-        }
-        let body = Bytes::Lent(Lent { bytes, len, home: Arc::clone(&self.home) });
+        let place = Mutex::new(Some(Place { tray: Arc::clone(map), taking }));
+        let body = Bytes::Lent(Lent { place, len, bytes: OnceLock::new(), home: Arc::clone(&self.home) });
         Ok(Some(Received { body, descriptors: frame.descriptors }))
     }
 

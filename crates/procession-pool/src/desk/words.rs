@@ -170,14 +170,13 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
         }
     }
 
-    /// Offers an order whose bytes, and whose frame, are there, and wakes the worker.
+    /// Offers an order whose bytes, and whose frame, are there. The worker is to be woken after that.
     #[inline]
     pub(super) fn offer(self, world: &impl World<Word = W>, seq: Seq, size: Size) {
         let parcel = if size.has_parcel { HAS_PARCEL } else { 0 };
         self.order(seq, SIZE).store(size.bytes | parcel, Relaxed);
         self.order(seq, STATE).store(seq << STATE_BITS | OFFERED, Release);
         world.at("desk: offered");
-        self.wake(world);
     }
 
     /// Takes an order back, unless it has begun.
@@ -251,6 +250,9 @@ impl<'w, W: Word, const LINE: usize> Words<'w, W, LINE> {
     pub(super) fn listen(self, bell: u64) {
         let word = self.desk(LISTENER);
         let mut seen = word.load(Relaxed);
+        if seen == 0 && bell == 0 {
+            return; // Nobody else begins to listen, and who does not has nothing to see after this.
+        }
         for _ in 0..MARKS_MAX {
             match word.exchange(seen, bell, AcqRel, Relaxed) {
                 Ok(_) => return,

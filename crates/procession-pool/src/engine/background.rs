@@ -6,6 +6,7 @@ use std::time::Duration;
 use procession_sys::{Deadline, pid};
 
 use super::core::{BELL, Core, Rest};
+use super::member::LastWords;
 use super::{Engine, RECHECK};
 use crate::desk::Listener;
 use crate::error::TaskError;
@@ -33,6 +34,7 @@ impl Engine {
             }
             if core.wake.is_some_and(|wake| wake <= core.now()) {
                 core.wake = None;
+                core.look(); // Whoever is done, or ready, by now is so in time.
                 core.tell(Event::Tick);
             }
             if !core.is_driven {
@@ -98,11 +100,8 @@ impl Engine {
                 Ok(member) => core.started(worker, member),
                 Err(error) => {
                     tracing::warn!(%error, "a worker cannot be started");
-                    core.last_words = Some(TaskError::Refused {
-                        name: self.setup.name.clone(),
-                        pid: pid(),
-                        reason: error.to_string(),
-                    });
+                    let (name, reason) = (self.setup.name.as_str().into(), error.to_string().into());
+                    core.last_words = Some(LastWords::Died(TaskError::Refused { name, pid: pid(), reason }));
                     core.tell(Event::NotStarted { worker });
                 }
             }

@@ -14,7 +14,7 @@ use procession_boot::FunctionId;
 use procession_sys::{Epoll, Interest};
 
 use super::entries::{Entries, Entry};
-use super::member::{Member, Offer};
+use super::member::{LastWords, Member, Offer};
 use crate::call::{Call, Failure, Fault, Reply};
 use crate::cell::{Backend, Outcome, Promise};
 use crate::desk::{Desk, Listener, NotDrained, NotOffered, ORDER_BYTES_MAX, Parcel, Readiness};
@@ -23,7 +23,7 @@ use crate::map::CHUNK_BYTES_MAX;
 use crate::record::Log;
 use crate::supervisor::{Action, Config, Event, Supervisor, TaskId, Terms, Verdict, WorkerId};
 use crate::task::Task;
-use crate::worker::heading;
+use crate::worker::{AS_NUMBERS, heading};
 
 /// Arguments that are longer go as a parcel; a map's chunk does not, whose last item may be somewhat longer than the chunk.
 const INLINE_MAX: usize = 48 << 10;
@@ -62,8 +62,11 @@ pub(super) struct Core {
     pub(super) is_driven: bool,
     pub(super) has_ended: bool,
     /// What the last worker that could not work, or died, said.
-    pub(super) last_words: Option<TaskError>,
+    pub(super) last_words: Option<LastWords>,
     actions: Vec<Action>,
+    /// Workers that were offered something, and are to be woken when all is done that is to be done at once: one that is fast
+    /// would be through with each offer before the next, and sleep in between.
+    offered: Vec<WorkerId>,
     /// Memory for the workers that have something to tell.
     news: Vec<WorkerId>,
     /// What the supervisor was told and has said, if that is wanted.
@@ -74,6 +77,8 @@ pub(super) struct Core {
     finished: Option<Offer>,
     /// The pool's descriptors that wake the background thread: workers' lives.
     pub(super) watched: Arc<Epoll>,
+    /// How long a worker may take to be ready.
+    start_timeout: Option<Duration>,
 }
 
 /// How the background thread rests.
@@ -92,7 +97,9 @@ pub(super) const BELL: u64 = u64::MAX;
 
 impl Core {
     pub(super) fn new(config: Config, watched: Arc<Epoll>, processors: usize) -> Self {
+        let start_timeout = config.start_timeout;
         Self {
+            start_timeout,
             supervisor: Supervisor::new(config),
             begun: Instant::now(),
             entries: Entries::default(),
@@ -113,6 +120,7 @@ impl Core {
             has_ended: false,
             last_words: None,
             actions: Vec::new(),
+            offered: Vec::new(),
             news: Vec::new(),
             log: None,
             death: None,
@@ -134,7 +142,7 @@ impl Core {
         let mut at = 0;
         while let Some(action) = actions.get(at).cloned() {
             at += 1;
-            if let Some(answer) = self.act(action) {
+            if let Some(answer) = self.act(action, now) {
                 self.handle(now, answer, &mut actions);
             }
         }
@@ -155,13 +163,19 @@ impl Core {
     }
 
     /// Does what the supervisor says, and gives the answer that it wants.
-    fn act(&mut self, action: Action) -> Option<Event> {
+    fn act(&mut self, action: Action, now: Duration) -> Option<Event> {
         match action {
             Action::Start { worker } => self.starts.push(worker),
-            Action::Offer { worker, task } => return self.offer(worker, task),
+            Action::Offer { worker, task } => return self.offer(worker, task, now),
             Action::Revoke { worker, task } => return Some(self.revoke(worker, task)),
             Action::Kill { worker } => {
                 if let Some(member) = self.members.get(&worker) {
+                    let _ = member.process.kill(); // It has ended, then.
+                }
+            }
+            Action::GiveUp { worker } => {
+                if let Some(member) = self.members.get_mut(&worker) {
+                    member.is_late = true;
                     let _ = member.process.kill(); // It has ended, then.
                 }
             }
@@ -174,7 +188,7 @@ impl Core {
             Action::Wake { at } => self.wake = Some(at),
             Action::Storm { deaths } => {
                 let last = self.last_words.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::error!(deaths, last, "workers keep dying before they can work");
+                tracing::error!(deaths, last, "workers keep ending before they can work");
             }
             Action::AllEnded => self.has_ended = true,
         }
@@ -183,7 +197,7 @@ impl Core {
 
     /// Takes a new task.
     pub(super) fn submit(&mut self, task: Task, backend: Arc<dyn Backend>) -> TaskId {
-        let Task { call, options, promise } = task;
+        let Task { call, options, promise, .. } = task;
         let (priority, items, timeout) = (options.priority, options.items, options.timeout());
         let terms = Terms { priority, items, timeout, retries: options.retries(), backoff: options.backoff() };
         let id = self.entries.insert(Entry::new(call, promise));
@@ -209,21 +223,27 @@ impl Core {
         self.members.values().any(|member| offer(member).is_some_and(|seq| member.desk.has_begun(seq)))
     }
 
-    fn offer(&mut self, worker: WorkerId, task: TaskId) -> Option<Event> {
+    fn offer(&mut self, worker: WorkerId, task: TaskId, now: Duration) -> Option<Event> {
         let (Some(member), Some(entry)) = (self.members.get_mut(&worker), self.entries.get(task)) else {
             return Some(Event::NoRoom { worker, task });
         };
         let heading = heading(entry.function());
         let (arguments, descriptors) = entry.arguments();
+        let said_before = member.said(now);
         listen(&member.desk, self.listener); // Before it has anything to tell: it may be done at once.
-        let offered = if descriptors.is_empty() && arguments.len() <= INLINE_MAX {
+        let offered = if entry.has_numbers() {
+            member.desk.offer(&[&heading, AS_NUMBERS], Some(Parcel { body: arguments, descriptors: &[] }))
+        } else if descriptors.is_empty() && arguments.len() <= INLINE_MAX {
             member.desk.offer(&[&heading, arguments], None)
         } else {
             member.desk.offer(&[&heading], Some(Parcel { body: arguments, descriptors: &descriptors }))
         };
         match offered {
             Ok(seq) => {
-                member.offers.push_back(Offer { seq, task, reply: Reply::default() });
+                member.offers.push_back(Offer { seq, task, said_before, reply: Reply::default() });
+                if !self.offered.contains(&worker) {
+                    self.offered.push(worker);
+                }
                 self.let_spin(worker);
                 None
             }
@@ -240,6 +260,15 @@ impl Core {
                 let fault = Fault::here(Failure::Arguments(format!("they cannot be sent: {error}")));
                 self.finished = Some(Offer::refused(task, &fault));
                 Some(Event::Finished { worker, task, failed: true })
+            }
+        }
+    }
+
+    /// Wakes the workers that were offered something since the last time.
+    pub(super) fn wake_offered(&mut self) {
+        for worker in self.offered.drain(..) {
+            if let Some(member) = self.members.get(&worker) {
+                member.desk.wake();
             }
         }
     }
@@ -285,6 +314,7 @@ impl Core {
         let finished = self.finished.take_if(|offer| offer.task == task);
         let outcome = match (verdict, finished) {
             (Verdict::Completed, Some(offer)) => Outcome::Returned(offer.reply),
+            (Verdict::Failed { attempts }, Some(offer)) => Outcome::Returned(offer.reply.after(attempts)),
             (verdict, _) => self.failure(task, verdict, call),
         };
         self.settled.push((promise, outcome));
@@ -296,7 +326,7 @@ impl Core {
         let partial = interrupted.map(|offer| offer.reply);
         let pid = cause.as_ref().and_then(TaskError::pid).unwrap_or_default();
         let error = match verdict {
-            Verdict::Completed | Verdict::Terminated => TaskError::Terminated,
+            Verdict::Completed | Verdict::Failed { .. } | Verdict::Terminated => TaskError::Terminated,
             Verdict::Cancelled => TaskError::Cancelled,
             Verdict::Died { attempts } => cause.map_or(TaskError::Terminated, |cause| cause.after(attempts)),
             Verdict::TimedOut { after, attempts } => TaskError::TimedOut { after, pid, attempts },
@@ -455,10 +485,14 @@ impl Core {
         let _ = self.watched.remove(member.as_fd());
         let interrupted = member.interrupted();
         let running = interrupted.as_ref().map(|offer| offer.task);
-        let refusal = member.refusal();
-        let cause = member.cause_of_death();
-        let cause = refusal.unwrap_or(cause);
-        self.last_words = Some(cause.clone());
+        let (refusal, pid) = (member.refusal(), member.process.pid());
+        let (is_ready, is_late) = (member.is_ready, member.is_late);
+        let cause = member.cause_of_death(interrupted.as_ref().map_or(0, |offer| offer.said_before));
+        let cause = refusal.unwrap_or_else(|| if is_ready { cause } else { cause.after(0) });
+        self.last_words = Some(match (is_late, self.start_timeout) {
+            (true, Some(after)) => LastWords::Late { pid, after },
+            _ => LastWords::Died(cause.clone()),
+        });
         self.death = Some((cause, interrupted));
         self.tell(Event::Died { worker, running });
         self.death = None;

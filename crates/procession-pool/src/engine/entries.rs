@@ -6,8 +6,9 @@ use std::os::fd::BorrowedFd;
 
 use procession_boot::FunctionId;
 use procession_wire::Message;
+use procession_wire::bulk::RawNumbers;
 
-use crate::call::Call;
+use crate::call::{Call, Load};
 use crate::cell::Promise;
 use crate::supervisor::TaskId;
 
@@ -25,6 +26,7 @@ enum Arguments {
     Short { len: u8, bytes: [u8; SHORT_MAX] },
     Long(Box<[u8]>),
     WithDescriptors(Box<Message>),
+    Numbers(RawNumbers),
 }
 
 /// What fits beside the length, in the room that a box takes with what tells it from the others.
@@ -42,9 +44,15 @@ impl Entry {
         self.function
     }
 
+    /// True if the arguments are numbers as they are.
+    pub(super) fn has_numbers(&self) -> bool {
+        matches!(self.arguments, Arguments::Numbers(_))
+    }
+
     /// The arguments, and the descriptors that go with them.
     pub(super) fn arguments(&self) -> (&[u8], Vec<BorrowedFd<'_>>) {
         match &self.arguments {
+            Arguments::Numbers(numbers) => (numbers.as_ref(), Vec::new()),
             Arguments::Short { len, bytes } => (&bytes[..usize::from(*len)], Vec::new()),
             Arguments::Long(bytes) => (bytes, Vec::new()),
             Arguments::WithDescriptors(message) => (message.bytes(), message.descriptors().collect()),
@@ -54,16 +62,23 @@ impl Entry {
     /// The call as it was submitted, and who is to be told of its end.
     pub(super) fn into_parts(self) -> (Call, Promise) {
         let arguments = match self.arguments {
+            Arguments::Numbers(numbers) => {
+                return (Call { function: self.function, arguments: Load::Numbers(numbers) }, self.promise);
+            }
             Arguments::Short { len, bytes } => Message::from_parts(bytes[..usize::from(len)].to_vec(), Vec::new()),
             Arguments::Long(bytes) => Message::from_parts(bytes.into_vec(), Vec::new()),
             Arguments::WithDescriptors(message) => *message,
         };
-        (Call { function: self.function, arguments }, self.promise)
+        (Call { function: self.function, arguments: Load::Encoded(arguments) }, self.promise)
     }
 }
 
 impl Arguments {
-    fn of(message: Message) -> Self {
+    fn of(arguments: Load) -> Self {
+        let message = match arguments {
+            Load::Encoded(message) => message,
+            Load::Numbers(numbers) => return Self::Numbers(numbers),
+        };
         if message.descriptor_count() > 0 {
             return Self::WithDescriptors(Box::new(message));
         }
@@ -142,7 +157,7 @@ mod tests {
 
     fn entry() -> Entry {
         let function = name_single::<_, ()>(|| ()).unwrap();
-        Entry::new(Call { function, arguments: Message::default() }, Promise::default())
+        Entry::new(Call { function, arguments: Load::Encoded(Message::default()) }, Promise::default())
     }
 
     #[test]
@@ -161,10 +176,10 @@ mod tests {
         let function = name_single::<_, ()>(|| ()).unwrap();
         for len in [0, 1, SHORT_MAX, SHORT_MAX + 1, 100] {
             let bytes: Vec<u8> = (0..len as u8).collect();
-            let call = Call { function, arguments: Message::from_parts(bytes.clone(), Vec::new()) };
+            let call = Call { function, arguments: Load::Encoded(Message::from_parts(bytes.clone(), Vec::new())) };
             let entry = Entry::new(call, Promise::default());
             assert_eq!(entry.arguments().0, bytes);
-            assert_eq!(entry.into_parts().0.arguments.bytes(), bytes);
+            assert_eq!(entry.into_parts().0.arguments.into_message().bytes(), bytes);
         }
     }
 

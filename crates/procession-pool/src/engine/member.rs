@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::time::Duration;
 
 use procession_launch::{JoinError, Process};
 use procession_wire::frame::Frame;
@@ -10,6 +11,7 @@ use crate::call::{FAULT, Fault, Item, Parcel, Reply, tell_fault};
 use crate::desk::{Desk, NotDrained, Received, Seq};
 use crate::error::TaskError;
 use crate::supervisor::TaskId;
+use crate::text::Text;
 
 #[derive(Debug)]
 pub(super) struct Member {
@@ -18,8 +20,25 @@ pub(super) struct Member {
     /// What it was offered and has not reported all of, in order.
     pub(super) offers: VecDeque<Offer>,
     pub(super) is_ready: bool,
+    /// It was killed since it was not ready in time.
+    pub(super) is_late: bool,
     /// What it says of its initializer.
     beginning: Reply,
+    /// How much it had written to its standard error, and when that was asked.
+    said: (u64, Duration),
+}
+
+/// For how long it is not asked again how much a worker has written: a system call for each task would be felt where these take a
+/// few microseconds.
+const SAID_AGE_MAX: Duration = Duration::from_micros(100);
+
+/// What the last worker that ended says of why the next one may not do better.
+#[derive(Clone, Debug, thiserror::Error)]
+pub(super) enum LastWords {
+    #[error("{0}")]
+    Died(TaskError),
+    #[error("worker process {pid} was not ready within {after:?}, and was killed: see `start_timeout`")]
+    Late { pid: u32, after: Duration },
 }
 
 /// A task on a worker's desk.
@@ -27,13 +46,23 @@ pub(super) struct Member {
 pub(super) struct Offer {
     pub(super) seq: Seq,
     pub(super) task: TaskId,
+    /// How much its worker had written to its standard error before.
+    pub(super) said_before: u64,
     /// What it has reported.
     pub(super) reply: Reply,
 }
 
 impl Member {
     pub(super) fn new(desk: Desk, process: Process<()>) -> Self {
-        Self { desk, process, offers: VecDeque::new(), is_ready: false, beginning: Reply::default() }
+        Self {
+            desk,
+            process,
+            offers: VecDeque::new(),
+            is_ready: false,
+            is_late: false,
+            beginning: Reply::default(),
+            said: (0, Duration::ZERO),
+        }
     }
 
     /// True if something is to come from it.
@@ -102,28 +131,38 @@ impl Member {
         offer.reply.parcels.extend(parcels.into_iter().map(unpacked));
     }
 
-    /// What it died of, for the task that it was running.
-    pub(super) fn cause_of_death(self) -> TaskError {
-        let (name, pid) = (self.process.name().to_owned(), self.process.pid());
-        let died = |signal, exitcode, core_dumped, stderr| TaskError::WorkerDied {
+    /// How much it has written to its standard error, or had a moment ago.
+    pub(super) fn said(&mut self, now: Duration) -> u64 {
+        if now >= self.said.1 + SAID_AGE_MAX {
+            self.said = (self.process.stderr_position(), now);
+        }
+        self.said.0
+    }
+
+    /// What it died of, for the task that it was running, with what it said after a position.
+    pub(super) fn cause_of_death(self, said_before: u64) -> TaskError {
+        let _ = self.process.wait(); // If it cannot be waited for, `join` says so.
+        let stderr = self.process.stderr_tail_since(said_before);
+        let (name, pid) = (self.process.name().into(), self.process.pid());
+        let died = |signal, exitcode, core_dumped, stderr: Option<String>| TaskError::WorkerDied {
             name,
             pid,
             signal,
             exitcode,
             core_dumped,
-            stderr,
+            stderr: stderr.map(Text::from),
             attempts: 1,
         };
         match self.process.join() {
             Err(JoinError::Panicked { name, pid, message, location, backtrace, .. }) => {
-                TaskError::Panicked { name, pid, message, location, backtrace }
+                TaskError::panicked(name, pid, message, location, backtrace, 1)
             }
-            Err(JoinError::Signaled { signal, status, stderr, .. }) => {
+            Err(JoinError::Signaled { signal, status, .. }) => {
                 died(Some(signal), status.exitcode(), status.core_dumped(), stderr)
             }
-            Err(JoinError::Exited { code, stderr, .. }) => died(None, code, false, stderr),
+            Err(JoinError::Exited { code, .. }) => died(None, code, false, stderr),
             Err(error) => died(None, 1, false, Some(error.to_string())),
-            Ok(()) => died(None, 0, false, None),
+            Ok(()) => died(None, 0, false, stderr),
         }
     }
 }
@@ -139,7 +178,7 @@ impl Offer {
     pub(super) fn refused(task: TaskId, fault: &Fault) -> Self {
         let mut reply = Reply::default();
         tell_fault(&mut reply, fault, Vec::new());
-        Self { seq: 0, task, reply }
+        Self { seq: 0, task, said_before: 0, reply }
     }
 
     /// True if it is a single call that failed.

@@ -11,7 +11,7 @@ use procession_boot::FunctionId;
 use procession_launch::{Arguments, Target};
 use procession_wire::{EncodeError, Encoder};
 
-use crate::call::{Call, PARTS, name_chunk};
+use crate::call::{Call, Load, PARTS, name_chunk};
 use crate::error::SubmitError;
 
 /// The first arguments' room: most chunks need less or much more.
@@ -96,7 +96,7 @@ impl<A: Arguments, I: Iterator<Item = A>> Feed for Feeder<I> {
         let stop = panic::catch_unwind(write).unwrap_or_else(Stop::Panicked);
         let arguments = encoder.finish();
         self.room = arguments.bytes().len().max(ROOM_FIRST);
-        let call = (count > 0).then_some(Call { function: self.function, arguments });
+        let call = (count > 0).then_some(Call { function: self.function, arguments: Load::Encoded(arguments) });
         Filled { call, items: count, stop, is_slow: begun.elapsed() > FILL_TIME_MAX }
     }
 

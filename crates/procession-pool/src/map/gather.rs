@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use procession_launch::Passable;
+use procession_sys::Deadline;
 
 use crate::async_result::AsyncResult;
 use crate::call::Call;
-use crate::cell::{Cell, Chain, Chunk, End, Notice, Promise};
+use crate::cell::{Backend, Cell, Chain, Chunk, End, Notice, Promise};
 use crate::error::{SubmitError, TaskError};
 use crate::executor::Executor;
+use crate::intake::Hold;
 use crate::map::feed::{Feed, Filled, Stop};
 use crate::map::pace::CHUNK_BYTES_MAX;
 use crate::map::reading::Reading;
@@ -22,9 +24,39 @@ use crate::map::source::{resubmit, submit};
 /// How many chunks each worker gets, if nobody says how large they are to be: all are made before one has run.
 const CHUNKS_EACH: usize = 4;
 
+/// What drives the whole: the executor of the chunks.
+struct Chunks {
+    cells: Vec<Arc<Cell>>,
+    backend: Arc<dyn Backend>,
+}
+
+impl Backend for Chunks {
+    fn drive(&self, done: &mut dyn FnMut() -> bool, deadline: Deadline) {
+        if deadline.remaining().is_none() {
+            self.cells.iter().filter_map(|cell| cell.backend()).for_each(|backend| backend.help());
+        }
+        self.backend.drive(done, deadline);
+    }
+
+    /// What gathers is never cancelled.
+    fn cancel(&self, _: u64, _: bool) -> bool {
+        false
+    }
+
+    fn is_running(&self, _: u64) -> bool {
+        self.cells.iter().any(|cell| cell.is_running())
+    }
+
+    fn attend(&self) {
+        self.backend.attend();
+    }
+}
+
 /// Chunks that have not all ended.
 struct Gather {
     executor: Arc<dyn Executor>,
+    /// Keeps the executor open for what is lost with workers.
+    hold: Hold,
     state: Mutex<Gathered>,
 }
 
@@ -44,9 +76,10 @@ pub(super) fn map_async<R: Passable>(
     let calls = encode_all(feed, executor.parallelism(), chunk)?;
     let cell = Arc::<Cell>::default();
     let promise = Promise::of(&cell);
+    let hold = Hold::of_no_thread();
     let mut chunks = Vec::with_capacity(calls.len());
     for (call, items) in calls {
-        match submit(&*executor, call, items) {
+        match submit(&*executor, call, items, &hold) {
             Ok(cell) => chunks.push(Chunk { cell, items }),
             Err(error) => {
                 chunks.iter().for_each(|chunk| _ = chunk.cell.cancel(false));
@@ -54,7 +87,7 @@ pub(super) fn map_async<R: Passable>(
             }
         }
     }
-    gather(executor, chunks, promise);
+    gather(executor, chunks, promise, hold);
     Ok(AsyncResult::new(cell, read_all::<R>))
 }
 
@@ -80,19 +113,19 @@ fn encode_all(
 }
 
 /// Has the promise kept when all of these have ended.
-fn gather(executor: Arc<dyn Executor>, chunks: Vec<Chunk>, promise: Promise) {
-    let Some(first) = chunks.first() else {
+fn gather(executor: Arc<dyn Executor>, chunks: Vec<Chunk>, promise: Promise, hold: Hold) {
+    if chunks.is_empty() {
         // Nobody else has it yet.
         let _ = promise.end(End::Gathered(Box::default()));
         return;
-    };
-    if let Some(backend) = first.cell.backend() {
-        promise.set_backend(backend, u64::MAX); // To be driven by: what gathers is never cancelled.
     }
     let cells: Vec<Arc<Cell>> = chunks.iter().map(|chunk| Arc::clone(&chunk.cell)).collect();
+    if let Some(backend) = cells.iter().find_map(|cell| cell.backend()) {
+        promise.set_backend(Arc::new(Chunks { cells: cells.clone(), backend }), 0);
+    }
     let chains = chunks.into_iter().map(|chunk| vec![chunk]).collect();
     let state = Mutex::new(Gathered { chains, left: cells.len(), promise: Some(promise) });
-    let gather = Arc::new(Gather { executor, state });
+    let gather = Arc::new(Gather { executor, hold, state });
     for (token, cell) in cells.into_iter().enumerate() {
         if !cell.notify(Arc::clone(&gather) as Arc<dyn Notice>, token) {
             Arc::clone(&gather).chunk_ended(token);
@@ -109,7 +142,7 @@ impl Gather {
             let mut reading = Reading::new(last);
             reading.skip_all();
             let Some(again) = reading.again() else { break };
-            let chunk = resubmit(&*self.executor, again);
+            let chunk = resubmit(&*self.executor, again, &self.hold);
             let cell = Arc::clone(&chunk.cell);
             self.state.lock().chains[token].push(chunk);
             if cell.notify(Arc::clone(&self) as Arc<dyn Notice>, token) {

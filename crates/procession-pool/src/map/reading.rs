@@ -5,7 +5,7 @@
 
 use procession_launch::Passable;
 
-use crate::call::{self, Call, Item, Items, RAN};
+use crate::call::{self, Call, Item, Items, Load, RAN};
 use crate::cell::{Chunk, End};
 use crate::error::TaskError;
 use crate::future::{no_result, result_of};
@@ -110,12 +110,15 @@ impl Reading {
             return None;
         }
         let Some(End::Failed(failure)) = self.chunk.cell.end() else { return None };
-        let (bytes, descriptors) = failure.call.as_ref()?.arguments.clone().into_parts();
+        let (bytes, descriptors) = failure.call.as_ref()?.arguments.clone().into_message().into_parts();
         let rest = procession_wire::Message::from_parts(
             call::without_items(bytes, self.chunk.items - self.again)?,
             descriptors,
         );
-        Some(Again { call: Call { function: failure.call.as_ref()?.function, arguments: rest }, items: self.again })
+        Some(Again {
+            call: Call { function: failure.call.as_ref()?.function, arguments: Load::Encoded(rest) },
+            items: self.again,
+        })
     }
 
     /// Passes over the items without decoding them, for who wants to know what is to be submitted anew.

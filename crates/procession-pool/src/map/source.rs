@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crate::cell::{Cell, Chunk, Outcome, Promise};
 use crate::error::{SubmitError, TaskError};
 use crate::executor::Executor;
+use crate::intake::Hold;
 use crate::map::feed::{Feed, Filled, Stop};
 use crate::map::pace::Pace;
 use crate::map::reading::Again;
-use crate::task::{Options, Task};
+use crate::task::Task;
 
 /// What is left of the input.
 enum Input {
@@ -24,6 +25,8 @@ enum Input {
 /// An input on its way into an executor.
 pub(super) struct Source<'e> {
     executor: Arc<dyn Executor + 'e>,
+    /// Keeps the executor open for the rest of the input, and for what is lost with workers, until all results were taken.
+    hold: Option<Hold>,
     feed: Option<Box<dyn Feed + 'e>>,
     pace: Pace,
     input: Input,
@@ -44,7 +47,8 @@ impl<'e> Source<'e> {
             Ok(feed) => (Some(feed), None),
             Err(error) => (None, Some(error)),
         };
-        Self { executor, feed, pace, input: Input::Open, refused: None, closed, is_slow: false }
+        let hold = Some(Hold::of_this_thread());
+        Self { executor, hold, feed, pace, input: Input::Open, refused: None, closed, is_slow: false }
     }
 
     /// How many chunks may be under way.
@@ -80,7 +84,7 @@ impl<'e> Source<'e> {
             Stop::Panicked(panic) => self.input = Input::Panicked(panic),
         }
         let Some(call) = call else { return self.next() };
-        match submit(&*self.executor, call, items) {
+        match submit(&*self.executor, call, items, self.hold.as_ref()?) {
             Ok(cell) => Some(Chunk { cell, items }),
             Err(error) => {
                 self.closed = Some(error);
@@ -90,8 +94,8 @@ impl<'e> Source<'e> {
     }
 
     /// Submits what a dead worker had not begun.
-    pub(super) fn submit_again(&self, again: Again) -> Chunk {
-        resubmit(&*self.executor, again)
+    pub(super) fn submit_again(&mut self, again: Again) -> Chunk {
+        resubmit(&*self.executor, again, self.hold.get_or_insert_with(Hold::of_this_thread))
     }
 
     /// What is to be told after the last result: that the input was not submitted to its end.
@@ -99,6 +103,7 @@ impl<'e> Source<'e> {
     /// # Panics
     /// As the input did.
     pub(super) fn end(&mut self) -> Option<SubmitError> {
+        self.hold = None;
         if let Input::Panicked(panic) = std::mem::replace(&mut self.input, Input::Ended) {
             std::panic::resume_unwind(panic);
         }
@@ -108,8 +113,8 @@ impl<'e> Source<'e> {
 }
 
 /// Submits what is left of a chunk. If that fails, its items do.
-pub(super) fn resubmit(executor: &dyn Executor, Again { call, items }: Again) -> Chunk {
-    match submit(executor, call, items) {
+pub(super) fn resubmit(executor: &dyn Executor, Again { call, items }: Again, hold: &Hold) -> Chunk {
+    match submit(executor, call, items, hold) {
         Ok(cell) => Chunk { cell, items },
         Err(error) => failed(error.into(), items),
     }
@@ -119,8 +124,9 @@ pub(super) fn submit(
     executor: &(dyn Executor + '_),
     call: crate::call::Call,
     items: u32,
+    hold: &Hold,
 ) -> Result<Arc<Cell>, SubmitError> {
-    let (task, cell) = Task::new(call, Options::of_items(items));
+    let (task, cell) = Task::of_map(call, items, hold);
     executor.submit_raw(task)?;
     Ok(cell)
 }

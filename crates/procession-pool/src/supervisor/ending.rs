@@ -108,6 +108,9 @@ impl Supervisor {
         // While it is not known whether the task was taken back, there is nobody to kill; the answer leads here again.
         let is_unsure = it.orders().front().is_some_and(|order| order.asked.is_open());
         match it.deadline.filter(|_| !is_unsure) {
+            Some(deadline) if deadline <= step.now && it.phase() == Phase::Initializing => {
+                self.give_up(worker, step);
+            }
             Some(deadline) if deadline <= step.now => {
                 it.timed_out = it.orders().front().map(|order| order.task);
                 self.kill(worker, step);
@@ -115,5 +118,13 @@ impl Supervisor {
             Some(deadline) => self.alarm.want(deadline),
             None => {}
         }
+    }
+
+    /// Kills a worker that was not ready in time. Its death counts as that of one that could not work.
+    fn give_up(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+        let Some(it) = self.workers.get_mut(worker) else { return };
+        (it.deadline, it.is_late) = (None, true);
+        self.workers.set_phase(worker, Phase::Killed);
+        step.say(Action::GiveUp { worker });
     }
 }

@@ -15,8 +15,13 @@ impl Supervisor {
         self.workers.set_phase(worker, Phase::Initializing);
         if self.is_killed {
             // Everything was killed while there was no process to be killed.
-            self.kill(worker, step);
+            return self.kill(worker, step);
         }
+        let deadline = self.config.start_timeout.and_then(|timeout| step.now.checked_add(timeout));
+        if let Some(it) = self.workers.get_mut(worker) {
+            it.deadline = deadline;
+        }
+        deadline.inspect(|&at| self.alarm.want(at));
     }
 
     pub(super) fn not_started(&mut self, worker: WorkerId, step: &mut Step<'_>) {
@@ -29,6 +34,9 @@ impl Supervisor {
     pub(super) fn ready(&mut self, worker: WorkerId, step: &mut Step<'_>) {
         if self.is_in(worker, &[Phase::Starting, Phase::Initializing]) {
             self.workers.set_phase(worker, Phase::Ready);
+            if let Some(it) = self.workers.get_mut(worker) {
+                it.deadline = None;
+            }
             self.starts.ready();
             self.rest(worker, step);
         }
@@ -53,7 +61,8 @@ impl Supervisor {
         self.workers.remove_order(worker, position);
         self.starts.finished();
         if is_unwanted || !failed || !self.try_anew(task, step) {
-            self.resolve(task, Verdict::Completed, step);
+            let attempts = self.tasks.attempts(task);
+            self.resolve(task, if failed { Verdict::Failed { attempts } } else { Verdict::Completed }, step);
         }
         self.press(worker, step);
         self.rest(worker, step);
@@ -127,6 +136,7 @@ impl Supervisor {
     fn take_omen(&mut self, dead: &Worker, step: &mut Step<'_>) {
         match dead.phase() {
             Phase::Starting | Phase::Initializing => self.was_fruitless(step),
+            Phase::Killed if dead.is_late => self.was_fruitless(step),
             Phase::Ready if !dead.has_finished_any => self.starts.barren(step.now),
             Phase::Ready | Phase::Retiring | Phase::Overdue | Phase::Killed => {}
         }

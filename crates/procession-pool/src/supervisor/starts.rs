@@ -2,7 +2,7 @@
 //!
 //! | what ended | what follows |
 //! |---|---|
-//! | workers that were never ready, a few | the next ones wait, 10 ms at first, then twice as long each time, up to 1 s |
+//! | workers that were never ready, or not in time, a few | the next ones wait, 10 ms at first, then twice as long each time, up to 1 s |
 //! | as many of those in a row as the limit | a *storm*: from then on one at a time, while a task waits, until one is ready |
 //! | workers that were ready, but finished nothing, many in a row | so many more starts in a second, no more |
 //! | any other | nothing |

@@ -26,6 +26,8 @@ pub(crate) struct Config {
     pub(crate) prefetch_max: u32,
     /// How long a worker may take to end that was told to; then it is killed.
     pub(crate) retire_grace: Option<Duration>,
+    /// How long a process may take until its worker is ready; then it is given up.
+    pub(crate) start_timeout: Option<Duration>,
 }
 
 /// How a task is to be run.
@@ -91,6 +93,8 @@ pub(crate) enum Action {
     Revoke { worker: WorkerId, task: TaskId },
     /// End the worker's process at once, even if it is stopped; the answer is `Died`.
     Kill { worker: WorkerId },
+    /// The same to one that was not ready in time.
+    GiveUp { worker: WorkerId },
     /// Tell the worker, which has nothing to do, to end; the answer is `Died`.
     Retire { worker: WorkerId },
     /// This is what has become of a task: told exactly once for each. A `Finished` to whose task nothing is told here
@@ -109,8 +113,10 @@ pub(crate) enum Action {
 /// What has become of a task.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) enum Verdict {
-    /// The engine has its report, whether it failed or not.
+    /// The engine has its report.
     Completed,
+    /// The engine has its report, which is that it has failed, in as many attempts as it was given.
+    Failed { attempts: u32 },
     /// Its worker died of it, in as many attempts as it was given.
     Died { attempts: u32 },
     /// It took longer than `after`, in as many attempts as it was given.

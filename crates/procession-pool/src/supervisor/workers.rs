@@ -69,12 +69,14 @@ pub(super) struct Worker {
     pub(super) pace: Pace,
     /// Since when it has had the task in front.
     pub(super) busy_since: Duration,
-    /// When it is killed: for the task in front, or for not having ended.
+    /// When it is killed: for not being ready, for the task in front, or for not having ended.
     pub(super) deadline: Option<Duration>,
     /// Until when it is offered nothing, as its desk was full.
     pub(super) stuffed_until: Option<Duration>,
     /// The task for which it was killed, whose time was over.
     pub(super) timed_out: Option<TaskId>,
+    /// It was killed since it was not ready in time.
+    pub(super) is_late: bool,
 }
 
 impl Worker {
@@ -176,6 +178,7 @@ impl Workers {
             deadline: None,
             stuffed_until: None,
             timed_out: None,
+            is_late: false,
         });
         id
     }

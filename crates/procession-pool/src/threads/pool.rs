@@ -48,19 +48,22 @@ impl ThreadPool {
         Ok(Self { crew: Shared(Crew::new(builder, "ThreadPool")?) })
     }
 
-    /// Takes no more tasks.
+    /// Takes no more tasks but those of maps that have begun: these go on reading their input until it ends, they fail, or their
+    /// iterator is dropped.
     pub fn close(&self) {
         self.crew.close();
     }
 
     /// Takes no more tasks, and ends those that have not begun with [`TaskError::Terminated`].
     pub fn terminate(&self) {
-        self.crew.close();
         self.crew.empty(&TaskError::Terminated);
     }
 
     /// Waits until all tasks have ended, after [`close`](Self::close) or [`terminate`](Self::terminate).
     /// The threads end with it.
+    ///
+    /// Maps of other threads are waited for. An iterator that the calling thread has of results, and that can get no further
+    /// meanwhile, is not: what it has not submitted is lost. Take its results before.
     ///
     /// # Errors
     /// [`PoolError::Open`]: neither was called, and it would wait for ever.

@@ -154,6 +154,24 @@ pub(crate) fn an_executor_in_a_static_finishes_before_the_end_of_its_program(met
     assert_eq!((said.as_str(), child.wait().unwrap().exitcode()), ("done", 0));
 }
 
+pub(crate) fn an_iterator_that_is_kept_does_not_hold_up_the_end_of_its_program(method: StartMethod) {
+    static EXECUTOR: OnceLock<ProcessPoolExecutor> = OnceLock::new();
+    fn program(method: StartMethod) {
+        let executor = EXECUTOR.get_or_init(|| executor(1, method));
+        let (begins, begun) = std::sync::mpsc::channel();
+        thread::spawn(move || {
+            let _kept = executor.map(square, 0..);
+            begins.send(()).unwrap();
+            loop {
+                thread::park();
+            }
+        });
+        begun.recv().unwrap();
+    }
+    let child = Context::new(method).start(program, (method,)).unwrap();
+    assert_eq!(child.wait_timeout(SOON).unwrap().map(ExitStatus::exitcode), Some(0));
+}
+
 pub(crate) fn an_exit_hook_that_comes_too_late_is_told(method: StartMethod) {
     static EXECUTOR: OnceLock<ProcessPoolExecutor> = OnceLock::new();
     fn program(method: StartMethod, said: Descriptor) {

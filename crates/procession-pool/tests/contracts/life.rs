@@ -72,7 +72,10 @@ pub(crate) fn a_failing_initializer_is_an_error_from_construction(method: StartM
     let panics = pools(2, method).initializer(|| -> () { panic!("no map of the city") }, ()).build().unwrap_err();
     let text = panics.to_string();
     let PoolError::Initializer { error: TaskError::Panicked { message, .. }, .. } = panics else { panic!("{text}") };
-    assert!(message == "no map of the city" && text.contains("its initializer failed"), "{text}");
+    assert!(
+        message == "no map of the city" && text.contains("its initializer failed: the initializer panicked"),
+        "{text}"
+    );
     if method == StartMethod::Fork {
         return; // Threads of the one that failed have ended; whether the kernel has seen it, nobody tells.
     }

@@ -9,6 +9,7 @@ use procession_launch::StartMethod;
 use procession_pool::{
     Executor, ExecutorExt, InvalidState, Promise, RawCall, SubmitError, Task, TaskError, as_completed,
 };
+use procession_sys::{Ended, PidFd, set_variable};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -70,6 +71,7 @@ fn divide(by: u64) -> u64 {
 }
 
 pub(crate) fn a_panic_brings_its_place_and_its_frames(method: StartMethod) {
+    set_variable("RUST_BACKTRACE", "1").unwrap();
     let executor = executor(1, method);
     let error = executor.submit(divide, (0,)).unwrap().result().unwrap_err();
     let text = error.to_string();
@@ -78,6 +80,15 @@ pub(crate) fn a_panic_brings_its_place_and_its_frames(method: StartMethod) {
     assert!(location.is_some_and(|place| place.contains("tasks.rs:")));
     assert!(backtrace.is_some_and(|frames| frames.contains("divide")));
     assert!(text.contains("tasks.rs:") && text.ends_with("nothing is divided by nothing"), "{text}");
+}
+
+pub(crate) fn a_panic_has_no_frames_that_nobody_asks_for(method: StartMethod) {
+    set_variable("RUST_BACKTRACE", "0").unwrap();
+    let executor = executor(1, method);
+    let error = executor.submit(divide, (0,)).unwrap().result().unwrap_err();
+    let TaskError::Panicked { location, backtrace, .. } = error else { panic!("{error}") };
+    assert!(location.is_some_and(|place| place.contains("tasks.rs:")));
+    assert_eq!(backtrace, None, "to look up their names takes a second in a large program");
 }
 
 pub(crate) fn who_waits_for_an_error_wakes(method: StartMethod) {
@@ -91,6 +102,53 @@ pub(crate) fn who_waits_for_an_error_wakes(method: StartMethod) {
         assert!(future.kill());
         assert_eq!(waiter.join().unwrap(), Some(TaskError::Cancelled));
     });
+}
+
+/// Whoever drives the pool for a result of its own wakes those that wait for others.
+pub(crate) fn who_waits_while_another_drives_wakes(method: StartMethod) {
+    let executor = executor(2, method);
+    let (mut first, mut second) = (Door::new(), Door::new());
+    let drives = executor.submit(wait_at, first.place()).unwrap();
+    let sleeps = executor.submit(wait_at, second.place()).unwrap();
+    let killed = executor.submit(wait_at, second.place()).unwrap();
+    first.wait_for(1);
+    second.wait_for(1);
+    thread::scope(|scope| {
+        let driver = scope.spawn(|| drives.result());
+        thread::park_timeout(A_WHILE); // So that it is the one that drives; the promise holds in any case.
+        let (ends, told) = mpsc::channel();
+        for future in [&sleeps, &killed] {
+            let ends = ends.clone();
+            scope.spawn(move || ends.send(future.result()).unwrap());
+        }
+        thread::park_timeout(A_WHILE);
+        second.let_go(1);
+        assert!(told.recv_timeout(SOON / 10).unwrap().is_ok());
+        second.wait_for(1);
+        assert!(killed.kill());
+        assert_eq!(told.recv_timeout(SOON / 10).unwrap(), Err(TaskError::Cancelled));
+        assert!(!driver.is_finished());
+        first.let_go(1);
+        driver.join().unwrap().unwrap();
+    });
+}
+
+/// Forks behind the pool's back, and comes back twice; here when the copy has ended, and says whether as it should.
+fn fork_and_return(number: u64) -> (u64, bool) {
+    match procession_sys::fork_and_go_on().unwrap() {
+        0 => (1000 + number, false),
+        copy => (number, PidFd::open(copy).unwrap().reap().unwrap() == Ended::Exited(1)),
+    }
+}
+
+pub(crate) fn a_copy_that_a_task_forks_ends_where_it_comes_back(method: StartMethod) {
+    let pool = pool(1, method);
+    for number in 0..3 {
+        assert_eq!(pool.apply(fork_and_return, (number,)), Ok((number, true)));
+    }
+    let each = pool.chunked(4).map(fork_and_return, 0..8);
+    assert_eq!(each, Ok((0..8).map(|number| (number, true)).collect()));
+    assert_eq!(pool.map(square, 0..100), Ok((0..100).map(square).collect()), "nobody else sits at the desk");
 }
 
 pub(crate) fn what_a_task_was_given_is_let_go_when_it_has_ended(method: StartMethod) {

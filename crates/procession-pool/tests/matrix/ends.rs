@@ -104,10 +104,16 @@ impl End {
     /// Sees that whoever had the task is told of this and of nothing else, and gives the process that it happened in.
     #[track_caller]
     pub(crate) fn check(self, outcome: &Result<u64, TaskError>, keeps_tail: bool) -> Option<u32> {
+        self.check_with(outcome, keeps_tail, 1)
+    }
+
+    /// The same after so many attempts: none for an initializer.
+    #[track_caller]
+    pub(crate) fn check_with(self, outcome: &Result<u64, TaskError>, keeps_tail: bool, tried: u32) -> Option<u32> {
         match (self, outcome) {
             (Self::Descriptors, Ok(RESULT)) => None,
-            (Self::Panic, Err(TaskError::Panicked { pid, message, .. })) => {
-                assert_eq!(message, MESSAGE);
+            (Self::Panic, Err(TaskError::Panicked { pid, message, attempts, .. })) => {
+                assert_eq!((message.as_str(), *attempts), (MESSAGE, tried));
                 Some(*pid)
             }
             (Self::Stop, Err(TaskError::TimedOut { pid, after, attempts })) => {
@@ -115,7 +121,7 @@ impl End {
                 Some(*pid)
             }
             (_, Err(TaskError::WorkerDied { pid, signal, exitcode, attempts, stderr, .. })) => {
-                assert_eq!((*signal, *exitcode, *attempts), (self.signal(), self.exitcode(), 1), "{outcome:?}");
+                assert_eq!((*signal, *exitcode, *attempts), (self.signal(), self.exitcode(), tried), "{outcome:?}");
                 self.check_tail(stderr.as_deref(), keeps_tail);
                 Some(*pid)
             }

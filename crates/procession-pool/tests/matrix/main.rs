@@ -8,9 +8,8 @@
 //! | `workers.rs` | the pool or the executor, and the tasks that must not notice |
 //! | `fuse.rs` | what makes an end come once |
 //!
-//! All 8 × 7 × 3 × 2 = 336 cells are there. Two halves of cells are not: a thread that panics ends no idle worker, so what is
-//! seen there is that nothing happens; and an initializer that is stopped is never an error of the construction, which has no
-//! timeout, so only a replacement is stopped there.
+//! All 8 × 7 × 3 × 2 = 336 cells are there. Half of a cell is not: a thread that panics ends no idle worker, so what is seen
+//! there is that nothing happens.
 //!
 //! The testkit runs each cell in a process tree of its own, and sees that nothing is left of it.
 

@@ -10,7 +10,7 @@ use procession_sys::{Deadline, Interest, PidFd, pid, poll_one, send_signal};
 
 use crate::ends::{ABORTED, End, EndsWhenRead, EndsWhenWritten, KILLED, RESULT, STOPPED, TIMEOUT};
 use crate::fuse::Fuse;
-use crate::workers::{Cell, Workers, until};
+use crate::workers::{Cell, START_TIMEOUT, Workers, until};
 
 /// Longer than anything takes here.
 const SOON: Duration = Duration::from_secs(10);
@@ -142,22 +142,19 @@ fn starting(cell: Cell) {
     until("a worker has started", || !fuse.is_lit());
     first.check();
     workers.submit_neighbors().check();
-    if cell.end == End::Stop {
-        workers.end();
-    } else {
-        workers.check_complete(None);
-        workers.finish();
-    }
+    workers.check_complete(None); // Who is stopped is given up in its time.
+    workers.finish();
 }
 
 /// While it runs the initializer: the first ones' ends are errors of the construction, and that of one that comes later
 /// nobody notices.
 fn initializing(cell: Cell) {
     let fuse = Fuse::new(cell.end);
-    if cell.end != End::Stop {
-        fuse.light();
-        let Err(PoolError::Initializer { error, .. }) = cell.initialized(&fuse) else { panic!("it was made") };
-        check_initializer(cell, error);
+    fuse.light();
+    match cell.initialized(&fuse).map(drop) {
+        Err(PoolError::StartTimeout { after, .. }) if cell.end == End::Stop => assert_eq!(after, START_TIMEOUT),
+        Err(PoolError::Initializer { error, .. }) => check_initializer(cell, error),
+        other => panic!("{other:?}"),
     }
     let workers = cell.initialized(&fuse).unwrap();
     workers.all_at_work();
@@ -166,19 +163,16 @@ fn initializing(cell: Cell) {
     workers.submit_neighbors().check();
     until("another worker has started", || !fuse.is_lit());
     workers.submit_neighbors().check();
-    if cell.end == End::Stop {
-        workers.end();
-    } else {
-        workers.check_complete(None);
-        workers.finish();
-    }
+    workers.check_complete(None);
+    workers.finish();
 }
 
 fn check_initializer(cell: Cell, error: TaskError) {
     match (cell.end, error) {
         (End::Descriptors, TaskError::Refused { reason, .. }) => assert!(reason.contains("descriptor"), "{reason}"),
         (end, error) => {
-            end.check(&Err(error), cell.keeps_tails);
+            assert!(!error.to_string().contains("task "), "there was none: {error}");
+            end.check_with(&Err(error), cell.keeps_tails, 0);
         }
     }
 }

@@ -20,6 +20,9 @@ const NEIGHBORS: u64 = 20;
 /// What does not fit a desk's inline part, in either direction.
 const LARGE: usize = 100_000;
 
+/// How long a worker may take to start where one is stopped that does: the others do it, also on a busy machine.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Longer than anything takes here.
 const SOON: Duration = Duration::from_secs(10);
 
@@ -69,9 +72,11 @@ impl Cell {
 
     fn build(self, context: Context, fuse: Option<&Fuse>) -> Result<Workers, PoolError> {
         let burn = |fuse: Fuse| fuse.burn();
+        let start_timeout = if self.end == End::Stop { START_TIMEOUT } else { Duration::MAX };
         match self.front {
             Front::Pool => {
                 let builder = Pool::builder().processes(SIZE).context(context).stderr_tail(self.keeps_tails);
+                let builder = builder.start_timeout(start_timeout);
                 let builder = match fuse {
                     Some(fuse) => builder.initializer(burn, (fuse.clone(),)),
                     None => builder,
@@ -80,7 +85,7 @@ impl Cell {
             }
             Front::Executor => {
                 let builder = ProcessPoolExecutor::builder().max_workers(SIZE).context(context);
-                let builder = builder.stderr_tail(self.keeps_tails);
+                let builder = builder.stderr_tail(self.keeps_tails).start_timeout(start_timeout);
                 let builder = match fuse {
                     Some(fuse) => builder.initializer(burn, (fuse.clone(),)),
                     None => builder,
@@ -174,15 +179,6 @@ impl Workers {
                 pool.join().unwrap();
             }
             Self::Executor(executor) => executor.shutdown(),
-        }
-        assert_eq!(self.pids(), []);
-    }
-
-    /// The same where one of them may be stopped.
-    pub(crate) fn end(self) {
-        match &self {
-            Self::Pool(pool) => pool.terminate(),
-            Self::Executor(executor) => executor.kill_workers(),
         }
         assert_eq!(self.pids(), []);
     }

@@ -6,8 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use procession_sys::{PidFd, Signal, send_signal};
-
-use crate::random::Random;
+use procession_testkit::Random;
 
 /// The longest time between two of its deeds.
 const PAUSE_MAX: Duration = Duration::from_millis(20);

@@ -12,12 +12,12 @@ use std::time::Duration;
 use procession_launch::{Context, StartMethod};
 use procession_pool::{Executor, ExecutorExt, Future, Pool, ProcessPoolExecutor, TaskError};
 use procession_sys::{Deadline, pid, set_variable};
+use procession_testkit::Random;
 use procession_testkit::{children_of, open_descriptors};
 
 use crate::board::{Board, TASKS};
 use crate::job::{Answer, Asked, Job, TIMEOUT, Terms};
 use crate::maps;
-use crate::random::Random;
 use crate::report::{Report, Verdict};
 use crate::subject::Subject;
 

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use procession_pool::TaskError;
 use procession_sys::{fail_points, pid, send_signal};
+use procession_testkit::Random;
 use serde::{Deserialize, Serialize};
 
 use crate::board::{Board, TASKS};
-use crate::random::Random;
 
 /// Where a worker may be killed: all steps of its side of a desk.
 pub(crate) const PLACES: [&str; 8] = [

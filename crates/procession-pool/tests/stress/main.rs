@@ -9,7 +9,6 @@ mod job; // What a task is, and how it may end. Read this first.
 mod chaos; // Who is killed from outside.
 mod chase; // The loop.
 mod maps;
-mod random;
 mod report;
 mod subject;
 #[path = "../../../procession-sync/tests/stress/suite.rs"]

@@ -5,11 +5,11 @@ use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::SeqCst;
 
 use procession_pool::{ExecutorExt, TaskError};
+use procession_testkit::Random;
 
 use crate::board::{Board, ITEMS, TASKS};
 use crate::chase::Front;
 use crate::job::{self, Item};
-use crate::random::Random;
 
 /// Items of a chunk, at most.
 const CHUNK_MAX: u64 = 12;

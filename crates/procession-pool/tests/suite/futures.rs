@@ -159,6 +159,21 @@ pub(crate) fn a_waiting_thread_wakes_at_the_cancellation(make: Make) {
     guest.let_go();
 }
 
+/// Those that are kept as they are, and shorter ones; several at once, for which there is no room in the same place.
+pub(crate) fn many_numbers_arrive_as_they_were(make: Make) {
+    let executor = make(1);
+    for len in [0, 1, 1000, 131_071, 131_072, 1 << 20] {
+        let numbers = |seed: usize| (0..len / 8).map(|n| (seed * n) as f64).collect::<Vec<f64>>();
+        let sum = |numbers: Vec<f64>| (numbers.len(), numbers.iter().sum::<f64>());
+        let sums: Vec<_> = (1..5).map(|seed| executor.submit(sum, (numbers(seed),)).unwrap()).collect();
+        for (seed, sum) in (1..).zip(sums) {
+            assert_eq!(sum.result().unwrap(), (len / 8, numbers(seed).iter().sum()), "{len}");
+        }
+        let bytes: Box<[u8]> = (0..len).map(|n| n as u8).collect();
+        assert_eq!(executor.submit(|bytes: Box<[u8]>| bytes, (bytes.clone(),)).unwrap().result().unwrap(), bytes);
+    }
+}
+
 pub(crate) fn many_tasks_have_each_its_own_result(make: Make) {
     let executor = make(3);
     let futures: Vec<_> = (0..2000).map(|n| executor.submit(square, (n,)).unwrap()).collect();

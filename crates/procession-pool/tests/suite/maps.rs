@@ -249,3 +249,66 @@ pub(crate) fn a_closed_executor_maps_nothing(make: Make) {
     assert!(matches!(results.next(), Some(Err(TaskError::NotSubmitted { .. }))));
     assert_eq!(results.next(), None);
 }
+
+/// More than a map ever submits before it is given results back.
+const MANY: u64 = 2000;
+
+/// A call that waits at a gate if it is to, as some of a map's.
+fn square_or_visit((port, number): (Option<u16>, u64)) -> u64 {
+    port.map_or(number, |port| visit(port, number)).pow(2)
+}
+
+/// The first of many calls waits, and the others do not.
+fn first_waits(port: u16) -> impl Iterator<Item = (Option<u16>, u64)> {
+    (0..MANY).map(move |number| ((number == 0).then_some(port), number))
+}
+
+pub(crate) fn a_map_that_has_begun_goes_on_after_close(make: Make) {
+    let squares: Vec<u64> = (0..MANY).map(square).collect();
+    for form in 0..3 {
+        let executor = make(2);
+        let gate = Gate::new();
+        let port = gate.port();
+        std::thread::scope(|scope| {
+            let mapper = executor.chunked(1);
+            let run = move || match form {
+                0 => mapper.map(square_or_visit, first_waits(port)),
+                1 => mapper.map_results(square_or_visit, first_waits(port)).unwrap().into_iter().collect(),
+                _ => mapper.imap(square_or_visit, first_waits(port)).collect(),
+            };
+            let results = scope.spawn(run);
+            let guest = gate.guest();
+            executor.close();
+            assert!(executor.submit(square, (1,)).is_err(), "what is new is not taken");
+            assert!(matches!(executor.chunked(1).map(square, 0..3), Err(TaskError::NotSubmitted { .. })));
+            guest.let_go();
+            assert_eq!(results.join().unwrap(), Ok(squares.clone()));
+        });
+        assert!(matches!(executor.chunked(1).map(square, 0..3), Err(TaskError::NotSubmitted { .. })));
+    }
+}
+
+pub(crate) fn results_that_are_taken_after_close_are_all_there(make: Make) {
+    let squares: Vec<u64> = (0..MANY).map(square).collect();
+    let executor = make(2);
+    let (ordered, mut rest) = (executor.chunked(1).imap(square, 0..MANY), executor.map(square, 0..));
+    let unordered = executor.chunked(1).imap_unordered(square, 0..MANY);
+    executor.close();
+    assert_eq!(ordered.collect::<Result<Vec<_>, _>>(), Ok(squares.clone()));
+    let mut unordered = unordered.collect::<Result<Vec<_>, _>>().unwrap();
+    unordered.sort_unstable();
+    assert_eq!(unordered, squares);
+    assert_eq!(rest.nth(5000), Some(Ok(5000 * 5000)), "an endless one goes on until it is dropped");
+}
+
+pub(crate) fn an_executor_that_was_closed_during_a_map_ends_with_it(make: Make) {
+    let executor = make(1);
+    let mut results = executor.chunked(1).imap(square, 0..);
+    executor.close();
+    assert_eq!(results.next(), Some(Ok(0)));
+    drop(results);
+    let mut failing = executor.chunked(1).imap(square, 0..);
+    assert!(matches!(failing.next(), Some(Err(TaskError::NotSubmitted { .. }))));
+    drop(failing);
+    drop(executor); // Waits for workers, where they are waited for.
+}

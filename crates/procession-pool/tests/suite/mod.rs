@@ -109,6 +109,7 @@ macro_rules! with_cases {
             chunk_sizes_do_not_matter
             a_map_of_nothing_is_nothing
             tuples_are_arguments
+            many_numbers_arrive_as_they_were
             a_map_gives_the_first_error_after_all
             each_item_has_its_own_end
             an_item_that_cannot_be_written_is_lost_alone
@@ -119,6 +120,9 @@ macro_rules! with_cases {
             a_result_of_a_map_can_be_waited_for_with_a_limit
             a_map_that_is_dropped_cancels_the_rest
             a_closed_executor_maps_nothing
+            a_map_that_has_begun_goes_on_after_close
+            results_that_are_taken_after_close_are_all_there
+            an_executor_that_was_closed_during_a_map_ends_with_it
         }
     };
 }

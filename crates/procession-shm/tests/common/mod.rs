@@ -13,6 +13,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::Command;
 
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
+use procession_sys::fail_points;
 use procession_wire::Descriptor;
 
 /// Every start method with the label of its cases.
@@ -55,6 +56,12 @@ pub(crate) fn tell(to: &Descriptor) {
 /// Waits for a byte, which `tell` writes.
 pub(crate) fn hear(from: &Descriptor) {
     File::from(again(from)).read_exact(&mut [0]).expect("a byte");
+}
+
+/// Has this thread write a byte when it next goes to sleep because it has to wait: who hears it knows that it waits.
+pub(crate) fn tell_when_asleep(to: &Descriptor) {
+    let to = again(to).into();
+    fail_points::arm("park: sleeps", 0, move || tell(&to));
 }
 
 /// The processes that hold this file, as an open descriptor or mapped.

@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, JoinError, Process, StartMethod};
 use procession_sys::{Deadline, monotonic_nanos, poll_readable};
+use procession_testkit::Random;
 
 use crate::board::{Board, Common, Own, WORKERS_MAX};
-use crate::plan::{Fate, Random};
+use crate::plan::Fate;
 use crate::report::{Report, Verdict};
 use crate::subject::Subject;
 use crate::worker::{Worker, places};

@@ -2,36 +2,9 @@
 
 use std::time::Duration;
 
+use procession_testkit::Random;
+
 use crate::subject::{Place, Where};
-
-/// Numbers that a seed gives, always the same.
-#[derive(Clone, Debug)]
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// The numbers of one purpose.
-    pub(crate) fn new(seed: u64, purpose: u64) -> Self {
-        let mut random = Self(seed ^ purpose.wrapping_mul(0xd134_2543_de82_ef95));
-        random.next();
-        random
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ mixed >> 31
-    }
-
-    /// One of the first `end` numbers.
-    pub(crate) fn below(&mut self, end: u64) -> u64 {
-        self.next() % end
-    }
-
-    fn choose<'a, T>(&mut self, of: &[&'a T]) -> &'a T {
-        of[self.below(of.len() as u64) as usize]
-    }
-}
 
 /// What becomes of a worker.
 #[derive(Clone, Copy, Debug)]
@@ -86,7 +59,7 @@ impl Fate {
 
     /// At one of these places.
     fn at(random: &mut Random, places: &[&Place]) -> Self {
-        let place = random.choose(places);
+        let place = random.choose(places).expect("a subject has such places");
         let visits = if place.is_rare { 1 } else { VISITS_MAX };
         Self::At { place: place.name, before: random.below(visits) as u32 }
     }

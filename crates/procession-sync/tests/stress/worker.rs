@@ -8,9 +8,10 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 use procession_sys::{fail_point, fail_points, monotonic_nanos};
+use procession_testkit::Random;
 
 use crate::board::{Board, Common, Own};
-use crate::plan::{Fate, Random};
+use crate::plan::Fate;
 use crate::subject::{Place, Subject, Where};
 
 /// Places of every subject: the worker's own, and those of a sleep.

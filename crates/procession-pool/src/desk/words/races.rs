@@ -77,6 +77,7 @@ impl Streams {
     fn offer(&self, kernel: &Kernel, seq: Seq) {
         self.orders.write(seq, seq);
         words(kernel).offer(kernel, seq, Size { bytes: seq, has_parcel: false });
+        words(kernel).wake(kernel);
     }
 
     /// Starts who works: it does all orders, reports on each, and says which it has done.

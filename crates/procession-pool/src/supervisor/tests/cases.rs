@@ -15,7 +15,7 @@ struct Case {
 }
 
 fn config(size: u32) -> Config {
-    Config { size, eager: false, tasks_per_child: None, prefetch_max: 0, retire_grace: None }
+    Config { size, eager: false, tasks_per_child: None, prefetch_max: 0, retire_grace: None, start_timeout: None }
 }
 
 impl Case {
@@ -306,7 +306,7 @@ fn a_failed_task_is_tried_again_after_ever_longer_waits() {
         assert_eq!(case.supervisor.counts().delayed, 1);
         assert_eq!(case.wait(wait), [offer(0, 0)]);
     }
-    assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Completed)]);
+    assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Failed { attempts: 10 })]);
 }
 
 #[test]
@@ -652,4 +652,42 @@ fn a_worker_that_is_not_ready_does_not_keep_a_closed_pool() {
     case.tell(Event::Started { worker: 0 });
     assert_eq!(case.tell(Event::Closed), [Action::Kill { worker: 0 }]);
     assert_eq!(case.tell(Event::Died { worker: 0, running: None }), [Action::AllEnded]);
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_given_up_and_counts_as_one_that_could_not_work() {
+    let mut case = Case::new(Config { eager: true, start_timeout: Some(50 * MS), ..config(1) });
+    assert_eq!(case.tell(Event::Tick), [START(0)]);
+    case.submit(7);
+    for worker in 0..8 {
+        // Its time begins with its process.
+        case.now += 100 * MS;
+        assert_eq!(case.tell(Event::Tick), []);
+        let until = case.now + 50 * MS;
+        assert_eq!(case.tell(Event::Started { worker }), [Action::Wake { at: until }]);
+        assert_eq!(case.wait(49 * MS), []);
+        assert_eq!(case.wait(MS), [Action::GiveUp { worker }]);
+        // What it says now comes too late.
+        assert_eq!(case.tell(Event::Ready { worker }), []);
+        let told = case.die(worker, None);
+        if worker == 7 {
+            assert_eq!(told, [Action::Storm { deaths: 8 }, resolved(7, Verdict::NoWorkers { deaths: 8 })]);
+        } else {
+            let [Action::Wake { at }] = told[..] else { panic!("{told:?}") };
+            case.now = at;
+            assert_eq!(case.tell(Event::Tick), [START(worker + 1)]);
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_is_ready_in_time_has_all_the_time_that_it_wants() {
+    let mut case = Case::new(Config { eager: true, start_timeout: Some(50 * MS), ..config(1) });
+    case.tell(Event::Tick);
+    case.tell(Event::Started { worker: 0 });
+    case.now = 49 * MS;
+    assert_eq!(case.tell(Event::Ready { worker: 0 }), []);
+    assert_eq!(case.wait(60_000 * MS), []);
+    assert_eq!(case.submit(0), [offer(0, 0)]);
+    assert_eq!(case.wait(60_000 * MS), []);
 }

@@ -66,7 +66,7 @@ fn path(history: &[(usize, Option<Move>)], mut at: usize) -> Vec<Move> {
 }
 
 fn config(size: u32, eager: bool, prefetch_max: u32) -> Config {
-    Config { size, eager, tasks_per_child: None, prefetch_max, retire_grace: None }
+    Config { size, eager, tasks_per_child: None, prefetch_max, retire_grace: None, start_timeout: None }
 }
 
 fn plain(tasks: usize) -> Vec<Terms> {
@@ -126,4 +126,21 @@ fn a_storm_ends_with_tasks_that_say_so() {
         let states = explore(&config(1, eager, 0), &plain(2), &budget, 26);
         println!("{states} states");
     }
+}
+
+#[test]
+fn workers_that_hang_while_they_start_are_given_up() {
+    let budget = Budget { deaths: 1, failed_starts: 1, may_close: true, may_kill_all: true, ..QUIET };
+    for (size, eager, depth) in [(1, false, 14), (1, true, 14), (2, true, 9)] {
+        let config = Config { start_timeout: Some(Duration::from_millis(5)), ..config(size, eager, 0) };
+        let states = explore(&config, &plain(2), &budget, depth);
+        println!("{states} states");
+    }
+}
+
+#[test]
+fn a_storm_of_starts_that_hang_ends_with_tasks_that_say_so() {
+    let config = Config { start_timeout: Some(Duration::from_millis(5)), ..config(1, true, 0) };
+    let states = explore(&config, &plain(2), &QUIET, 50);
+    println!("{states} states");
 }

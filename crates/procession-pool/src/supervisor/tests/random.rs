@@ -9,13 +9,15 @@ use super::world::{Budget, World};
 
 fn configs() -> impl Strategy<Value = Config> {
     let grace = prop::option::of(Just(Duration::from_millis(3)));
-    (1u32..5, any::<bool>(), prop::option::weighted(0.3, 1u64..5), 0u32..5, grace).prop_map(
-        |(size, eager, tasks_per_child, prefetch_max, retire_grace)| Config {
+    let start = prop::option::of((1u64..20).prop_map(Duration::from_millis));
+    (1u32..5, any::<bool>(), prop::option::weighted(0.3, 1u64..5), 0u32..5, grace, start).prop_map(
+        |(size, eager, tasks_per_child, prefetch_max, retire_grace, start_timeout)| Config {
             size,
             eager,
             tasks_per_child,
             prefetch_max,
             retire_grace,
+            start_timeout,
         },
     )
 }

@@ -89,6 +89,9 @@ struct Process {
     is_ready_told: bool,
     is_retired: bool,
     is_killed: bool,
+    /// When the process was made, and whether it was given up since it was not ready in time.
+    started_at: Duration,
+    is_late: bool,
     /// What was offered and has no report, in front what was begun if anything was.
     desk: VecDeque<TaskId>,
     has_begun: bool,
@@ -331,7 +334,9 @@ impl World {
     fn apply_seen(&mut self, a_move: Move) -> Result<(), Broken> {
         match a_move {
             Move::Start { worker, is_made: true } => {
-                self.process(worker).stage = Stage::Booting;
+                let now = self.now;
+                let process = self.process(worker);
+                (process.stage, process.started_at) = (Stage::Booting, now);
                 self.tell(Event::Started { worker })
             }
             Move::Start { worker, .. } => {
@@ -344,7 +349,10 @@ impl World {
                 let process = self.process(worker);
                 process.stage = Stage::Ready;
                 process.is_ready_told = true;
-                self.fruitless = 0;
+                // Who was given up just before is not heard any more.
+                if !process.is_late {
+                    self.fruitless = 0;
+                }
                 self.tell(Event::Ready { worker })
             }
             Move::Deliver { worker } => {
@@ -387,7 +395,7 @@ impl World {
         if let Some(task) = running.filter(|_| !dead.is_killed) {
             self.tasks[task as usize].deaths += 1;
         }
-        self.fruitless += u32::from(!dead.is_ready_told && !dead.is_killed);
+        self.fruitless += u32::from(dead.is_late || (!dead.is_ready_told && !dead.is_killed));
         self.tell(Event::Died { worker, running })
     }
 
@@ -408,6 +416,7 @@ impl World {
             Action::Offer { worker, task } => self.offer(worker, task),
             Action::Revoke { worker, task } => self.revoke(worker, task),
             Action::Kill { worker } => self.kill(worker),
+            Action::GiveUp { worker } => self.give_up(worker),
             Action::Retire { worker } => {
                 let process = self.processes.get_mut(&worker).ok_or("there is no such worker")?;
                 promise!(process.is_ready_told && !process.is_retired && !process.is_killed, "it is not ready");
@@ -443,6 +452,8 @@ impl World {
             is_ready_told: false,
             is_retired: false,
             is_killed: false,
+            started_at: Duration::ZERO,
+            is_late: false,
             desk: VecDeque::new(),
             has_begun: false,
             reports: VecDeque::new(),
@@ -512,6 +523,16 @@ impl World {
         Ok(())
     }
 
+    fn give_up(&mut self, worker: WorkerId) -> Result<(), Broken> {
+        let process = self.processes.get_mut(&worker).ok_or("there is no such worker")?;
+        promise!(!process.is_killed && !process.is_ready_told, "it was killed or ready before");
+        promise!(process.stage != Stage::Wanted, "there is no process yet");
+        let timeout = self.config.start_timeout.ok_or("it has all the time that it needs")?;
+        promise!(self.now >= process.started_at + timeout, "its time is not over");
+        (process.is_killed, process.is_late) = (true, true);
+        Ok(())
+    }
+
     fn resolve(&mut self, task: TaskId, verdict: &Verdict) -> Result<(), Broken> {
         let terms = &self.plan[task as usize];
         let known = &mut self.tasks[task as usize];
@@ -520,6 +541,13 @@ impl World {
             Verdict::Completed => {
                 promise!(known.is_report_told, "there is no report");
                 0
+            }
+            Verdict::Failed { attempts } => {
+                promise!(known.is_report_told && known.failures > 0, "it has not failed");
+                let is_unwanted = known.is_kill_asked || terms.timeout.is_some();
+                promise!(is_unwanted || attempts == terms.retries + 1, "attempts are left after {attempts}");
+                promise!(attempts > 0, "it was begun");
+                attempts
             }
             Verdict::Died { attempts } => {
                 promise!(known.deaths > 0, "nobody died of it");
@@ -575,8 +603,8 @@ impl World {
         Ok(())
     }
 
-    /// From now on everything goes well, but for tasks that hang whoever is to kill them; whatever is left must come to its
-    /// end.
+    /// From now on everything goes well, but for tasks and starts that hang which somebody is to kill; whatever is left must
+    /// come to its end.
     pub(super) fn settle(&self, do_hang: bool) -> Result<(), Broken> {
         self.clone().come_to_an_end(do_hang)
     }
@@ -605,6 +633,7 @@ impl World {
             let is_wanted = |a_move: &&Move| match a_move {
                 Move::Submit | Move::Close => false,
                 Move::Complete { worker, .. } if do_hang => !self.is_to_be_killed(*worker),
+                Move::Ready { .. } if do_hang => self.config.start_timeout.is_none(),
                 Move::Die { worker } => self.processes[worker].is_killed || self.processes[worker].is_retired,
                 _ => true,
             };
