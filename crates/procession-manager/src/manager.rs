@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use procession_ipc::{Address, Listener, RecvError, Sender, ToAddress, pipe_simplex};
 use procession_launch::{AuthKey, Context, Process, current_process};
+use procession_sys::{Disposition, Signal, set_disposition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -390,6 +391,8 @@ impl Plan {
 
 /// The server's process.
 fn serve(plan: Plan, started: Sender<Started>) {
+    // Ctrl-C is for who started it: what clients do when they end must still find its objects.
+    set_disposition(Signal::INT, Disposition::Ignore);
     match plan.listen() {
         Ok(server) => {
             let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, CallError, DictProxy, LockProxy, ManagerError, MethodName, Proxy, QueueProxy, Refusal, Shared,
-    SyncManager, shared,
+    BaseManager, CallError, DictProxy, JoinableQueueProxy, LockProxy, ManagerError, MethodName, Proxy, QueueProxy,
+    Refusal, Shared, SyncManager, shared,
 };
 use procession_wire::Fault;
 use serde::{Deserialize, Serialize};
@@ -44,31 +44,31 @@ fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
 
 /// A shared type.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Account {
+pub(crate) struct Account {
     balance: i64,
 }
 
 #[shared]
 impl Account {
     /// Opens an account.
-    pub fn new(balance: i64) -> Result<Self, Fault> {
+    pub(crate) fn new(balance: i64) -> Result<Self, Fault> {
         if balance < 0 { Err(Fault::new("nobody begins with debts")) } else { Ok(Self { balance }) }
     }
 
     /// Adds something, and tells how much that makes.
-    pub fn deposit(&mut self, amount: i64) -> i64 {
+    pub(crate) fn deposit(&mut self, amount: i64) -> i64 {
         self.balance += amount;
         self.balance
     }
 
     /// Waits until the test goes on.
-    pub fn wait(&self, port: u16) {
+    pub(crate) fn wait(&self, port: u16) {
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let _ = std::io::Read::read(&mut stream, &mut [0]);
     }
 
     /// Panics.
-    pub fn fail(&mut self) {
+    pub(crate) fn fail(&mut self) {
         panic!("no such luck")
     }
 }
@@ -206,13 +206,13 @@ fn a_lock_is_one_processs(method: StartMethod) {
 
 fn proxies_live_in_objects(method: StartMethod) {
     let manager = manager(method);
-    let outer: DictProxy<u8, DictProxy<String, i64>> = manager.dict().unwrap();
-    let inner = manager.dict().unwrap();
-    inner.insert("kept".into(), 1).unwrap();
+    let outer: DictProxy<u8, QueueProxy<i64>> = manager.dict().unwrap();
+    let inner = manager.queue().unwrap();
+    inner.put(&1).unwrap();
     outer.insert(0, inner).unwrap();
     assert_eq!(manager.number_of_objects().unwrap(), 2, "the outer one keeps the inner one");
     let again = outer.get(&0).unwrap().unwrap();
-    assert_eq!(again.get(&"kept".into()).unwrap(), Some(1));
+    assert_eq!(again.get().unwrap(), 1);
     drop(outer);
     assert_eq!(manager.number_of_objects().unwrap(), 1);
     drop(again);
@@ -320,6 +320,47 @@ fn a_call_that_is_given_up_loses_nothing(method: StartMethod) {
     drop(lock.try_lock().unwrap());
 }
 
+fn a_manager_ends_with_its_handle(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Account>("Account");
+    let first = builder.address("127.0.0.1:0").start().unwrap();
+    let (address, account) = (first.address().clone(), first.create::<Account>((0,)).unwrap());
+    drop(first);
+    assert!(matches!(account.deposit(1), Err(CallError::Disconnected { .. })));
+    // Its address is free at once.
+    for _ in 0..10 {
+        let again = BaseManager::builder().context(Context::new(method)).address(address.clone()).start();
+        again.unwrap().shutdown().unwrap();
+    }
+}
+
+fn what_a_dead_worker_had_is_done_by_another(method: StartMethod) {
+    let manager = manager(method);
+    let jobs = manager.joinable_queue::<u64>().unwrap();
+    let told = manager.queue::<u64>().unwrap();
+    (1..=3).for_each(|job| jobs.put(&job).unwrap());
+    let takes = |jobs: JoinableQueueProxy<u64>, told: QueueProxy<u64>| -> () {
+        jobs.get().unwrap();
+        jobs.task_done().unwrap();
+        told.put(&jobs.get().unwrap()).unwrap();
+        loop {
+            std::thread::park();
+        }
+    };
+    let worker = Context::new(method).start(takes, (jobs.clone(), told.clone())).unwrap();
+    assert_eq!(told.get().unwrap(), 2);
+    assert_eq!((jobs.len().unwrap(), jobs.is_empty().unwrap(), jobs.is_full().unwrap()), (1, false, false));
+    assert_eq!(refusal(jobs.join_timeout(Duration::from_millis(20))), Refusal::TimedOut);
+    worker.kill().unwrap();
+    let _ = worker.join();
+    let mut left = [jobs.get_timeout(SOON).unwrap(), jobs.get_timeout(SOON).unwrap()];
+    left.sort_unstable(); // The server may hear of the death after the first of them.
+    assert_eq!(left, [2, 3]);
+    assert_eq!(refusal(jobs.join_timeout(Duration::from_millis(20))), Refusal::TimedOut);
+    (jobs.task_done().unwrap(), jobs.task_done().unwrap());
+    jobs.join().unwrap();
+    assert_eq!(refusal(jobs.task_done()), Refusal::NotHeld);
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
@@ -337,5 +378,7 @@ procession_testkit::main! {
         a_reference_on_its_way_keeps_its_object,
         a_killed_client_gives_back_what_it_had,
         a_call_that_is_given_up_loses_nothing,
+        a_manager_ends_with_its_handle,
+        what_a_dead_worker_had_is_done_by_another,
     ];
 }

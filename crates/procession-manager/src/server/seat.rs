@@ -13,6 +13,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+use procession_ipc::wait::Source;
 use procession_ipc::{AcceptError, Connection, Listener, RecvError, Waitable};
 use procession_sys::{Deadline, Epoll, Interest};
 
@@ -297,9 +298,9 @@ impl Lead {
                 Ok(frame) => {
                     let next = (Arc::clone(&client), burst + 1);
                     if burst < BURST {
-                        self.ready.push_front(next)
+                        self.ready.push_front(next);
                     } else {
-                        self.ready.push_back((next.0, 0))
+                        self.ready.push_back((next.0, 0));
                     }
                     self.busy = Instant::now();
                     self.looks = 0;
@@ -330,7 +331,7 @@ impl Lead {
     /// Those whose memory says that they have written.
     fn take_those_in_memory(&mut self) {
         for client in self.clients.values() {
-            if client.connection.watch().source.is_some_and(|source| source.is_ready()) {
+            if client.connection.watch().source.is_some_and(Source::is_ready) {
                 self.ready.push_back((Arc::clone(client), 0));
             }
         }
@@ -341,7 +342,7 @@ impl Lead {
         let mut deadline = Deadline::NOW;
         if sleeps {
             let sources = self.clients.values().filter_map(|client| client.connection.watch().source);
-            sources.for_each(|source| source.arm());
+            sources.for_each(Source::arm);
             self.take_those_in_memory();
             if self.ready.is_empty() {
                 let due = server.tick().map(|wake| wake.saturating_duration_since(Instant::now()));

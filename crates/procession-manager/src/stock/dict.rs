@@ -426,11 +426,12 @@ where
     type Item = Result<(K, V), CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.batch.len() == 0 && !self.is_over {
-            if let Err(error) = self.fetch() {
-                self.is_over = true;
-                return Some(Err(error));
-            }
+        if self.batch.len() == 0
+            && !self.is_over
+            && let Err(error) = self.fetch()
+        {
+            self.is_over = true;
+            return Some(Err(error));
         }
         let (key, value) = self.batch.next().zip(self.batch.next())?;
         let method = Method::Batch.name();
