@@ -16,6 +16,8 @@
 //! | [`RAN`] | for how long a chunk ran, in nanoseconds; its last item |
 //! | [`NUMBER`] and a width | instead of a part so many bytes: a number as it is in memory |
 
+mod number;
+
 use std::cell::RefCell;
 use std::io;
 use std::mem;
@@ -31,6 +33,7 @@ use procession_wire::bulk::RawNumbers;
 use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, bulk, decode_slice};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::number::NumberItem;
 use crate::desk::Received;
 use crate::threads::runner_name;
 
@@ -185,31 +188,6 @@ pub(crate) trait Report {
     /// # Errors
     /// As above.
     fn number(&mut self, item: NumberItem) -> io::Result<()>;
-}
-
-/// An item that is a number of up to eight bytes, as the processor's registers hold it on the way: what is written in parts
-/// and read as a whole would wait until it has arrived in memory.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NumberItem(u128);
-
-impl NumberItem {
-    /// Room for the tag and the number.
-    pub(crate) const ROOM: usize = size_of::<u128>();
-
-    /// The item that a number with these bytes is; `None` for a longer one.
-    #[inline]
-    fn of(number: &[u8]) -> Option<Self> {
-        let mut bytes = [0; size_of::<u64>()];
-        bytes.get_mut(..number.len())?.copy_from_slice(number);
-        let tag = NUMBER | number.len() as u8;
-        Some(Self(u128::from(u64::from_le_bytes(bytes)) << u8::BITS | u128::from(tag)))
-    }
-
-    /// Its bytes, and how many of them there are.
-    #[inline]
-    pub(crate) fn bytes(self) -> ([u8; Self::ROOM], usize) {
-        (self.0.to_le_bytes(), 1 + usize::from(self.0 as u8 & !NUMBER))
-    }
 }
 
 /// Why an item has no value.
