@@ -89,6 +89,12 @@ pub enum Refusal {
         /// The name.
         name: String,
     },
+    /// Something else has that name already.
+    #[error("another object is named {name:?} already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
     /// The object has no such method, or one with other arguments or another result.
     #[error(
         "an object of type {object} has no method {method} of that form: are client and server built from the same sources?"

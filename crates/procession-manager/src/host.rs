@@ -12,7 +12,7 @@ use procession_launch::calls::{CaughtPanic, catch_call};
 use crate::error::Refusal;
 use crate::identity::ObjectId;
 use crate::proxy::MethodName;
-use crate::server::{Caller, Given, Taken};
+use crate::server::{Caller, Given, Taken, is_in_place};
 
 /// How many calls may stand in one object's line.
 pub const CALLS_WAITING_MAX: usize = 65_536;
@@ -190,6 +190,7 @@ impl<T: Object> Host<T> {
     /// Does it, or has it done by whoever uses the value now.
     fn submit(&self, pending: Pending<MethodOf<T>>) -> Option<Instant> {
         let entered = self.line.lock().enter(pending);
+        is_in_place();
         match entered {
             Ok(pending) => return self.run(pending),
             Err(Some(Pending { what: What::Call(_, _, caller), .. })) => {

@@ -44,7 +44,9 @@ pub use crate::hosted::Hosted;
 pub use crate::identity::ObjectId;
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
-pub use crate::server::{CLIENTS_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
+pub use crate::server::{
+    CLIENTS_MAX, NAMES_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
+};
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::stock::{
     DictIter, DictProxy, ITEMS_A_BATCH, JoinableQueueProxy, LockProxy, LockProxyGuard, QueueProxy, WAITING_MAX,

@@ -78,13 +78,25 @@ impl BaseManager {
         self.ask(asks::CREATE, arguments.into()).map(T::Proxy::from_raw)
     }
 
-    /// A proxy of the object that is registered under this name.
+    /// A proxy of the object that is registered, or was published, under this name.
     ///
     /// # Errors
     /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName); and what every call may end with.
     pub fn get<P: Proxy>(&self, name: &str) -> Result<P, CallError> {
         let name = self.pack(asks::GET, &name.to_owned())?;
         self.ask(asks::GET, vec![name]).map(P::from_raw)
+    }
+
+    /// Gives an object of this server a name, under which every client gets it. It lives as long as the server then.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NameTaken`](crate::Refusal::NameTaken); and what every call may end with.
+    ///
+    /// # Python
+    /// `register` with a `callable` that returns one object.
+    pub fn publish<P: Proxy>(&self, name: &str, object: &P) -> Result<(), CallError> {
+        let arguments = vec![self.pack(asks::PUBLISH, &name.to_owned())?, self.pack(asks::PUBLISH, object.as_raw())?];
+        self.ask(asks::PUBLISH, arguments)
     }
 
     /// How many objects the server has.

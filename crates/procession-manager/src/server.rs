@@ -25,8 +25,8 @@ pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
-pub(crate) use self::seat::own_server;
 pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
+pub(crate) use self::seat::{is_in_place, own_server};
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
 use crate::error::{CallError, ManagerError, Refusal};
@@ -37,6 +37,9 @@ use crate::proxy::{MethodName, RawProxy};
 use crate::scope;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
+
+/// How many objects of a server have names.
+pub const NAMES_MAX: usize = 65_536;
 
 /// A value that a server has been given, with what it refers to.
 #[derive(Debug, Default)]
@@ -104,6 +107,7 @@ pub(crate) mod asks {
     pub(crate) const CREATE: MethodName = MethodName::internal("create");
     pub(crate) const MAKE: MethodName = MethodName::internal("make");
     pub(crate) const GET: MethodName = MethodName::internal("get");
+    pub(crate) const PUBLISH: MethodName = MethodName::internal("publish");
     pub(crate) const REDEEM: MethodName = MethodName::internal("redeem");
     pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
     pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
@@ -249,6 +253,8 @@ impl Server {
             next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next())?))
         } else if method == asks::GET.signature {
             next().read::<String>().and_then(|name| self.single(&name))
+        } else if method == asks::PUBLISH.signature {
+            next().read::<String>().and_then(|name| self.publish(name, next()))
         } else if method == asks::REDEEM.signature {
             next()
                 .read::<(ObjectId, Ticket)>()
@@ -306,6 +312,22 @@ impl Server {
         let entry = self.host(self.registry.object(name)?)?;
         singles.insert(name.to_owned(), Arc::clone(&entry));
         Taken::of(self.id, &RawProxy::local(entry))
+    }
+
+    /// Gives an object a name, if that is free.
+    fn publish(&self, name: String, object: Given) -> Result<Taken, Refusal> {
+        let object: RawProxy = object.read()?;
+        let entry =
+            object.into_entry().ok_or_else(|| Refusal::Arguments { reason: "it is another server's".into() })?;
+        let mut singles = self.singles.lock();
+        if singles.contains_key(&name) || self.registry.has_object(&name) {
+            return Err(Refusal::NameTaken { name });
+        }
+        if singles.len() >= NAMES_MAX {
+            return Err(Refusal::Limit { of: "names".into(), limit: NAMES_MAX as u64 });
+        }
+        singles.insert(name, entry);
+        Taken::of(self.id, &())
     }
 
     /// Gives references to what a client says that it refers to, as one that was forked does.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::error::{CallError, ManagerError, Refusal};
-use crate::manager::BaseManager;
+use crate::manager::{BaseManager, ManagerBuilder};
 use crate::server::asks;
 use crate::stock::{DictProxy, JoinableQueueProxy, LockProxy, QueueProxy, Stock, keys_of};
 
@@ -22,6 +22,12 @@ use crate::stock::{DictProxy, JoinableQueueProxy, LockProxy, QueueProxy, Stock, 
 pub struct SyncManager(BaseManager);
 
 impl SyncManager {
+    /// A manager to be given an address, a key and more before it is started: `SyncManager::from` what `start` gives.
+    #[must_use]
+    pub fn builder() -> ManagerBuilder {
+        BaseManager::builder()
+    }
+
     /// Starts a server in a process of its own.
     ///
     /// # Errors

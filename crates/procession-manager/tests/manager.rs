@@ -99,6 +99,11 @@ fn mistakes_are_told(method: StartMethod) {
     let refused = refusal(bank.create::<Account>((-1,)));
     assert!(matches!(&refused, Refusal::Construct { reason } if reason == "nobody begins with debts"), "{refused}");
     let account = bank.create::<Account>((0,)).unwrap();
+    bank.publish("vault", &account).unwrap();
+    assert!(bank.get::<AccountProxy>("vault").unwrap() == account);
+    for taken in ["vault", "treasury"] {
+        assert!(matches!(refusal(bank.publish(taken, &account)), Refusal::NameTaken { name } if name == taken));
+    }
     let unknown = MethodName { name: "Account::unknown", signature: 77 };
     assert!(matches!(refusal(account.as_raw().call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
     let deposit = Account::methods().into_iter().find(|method| method.name == "deposit").unwrap();

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
@@ -37,6 +37,8 @@ pub(crate) struct Client {
     outbox: Mutex<Outbox>,
     /// Set when it is to be put out.
     is_out: AtomicBool,
+    /// The request of it that is carried out, and that another one could still overtake; 0 for none.
+    request: AtomicU64,
 }
 
 #[derive(Default)]
@@ -50,7 +52,8 @@ struct Outbox {
 impl Client {
     pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: ObjectId) -> Self {
         let (held, outbox, is_out) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        Self { number, hello, connection, server, held, outbox, is_out }
+        let request = AtomicU64::new(0);
+        Self { number, hello, connection, server, held, outbox, is_out, request }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -59,6 +62,19 @@ impl Client {
 
     pub(super) fn is_out(&self) -> bool {
         self.is_out.load(Ordering::Relaxed)
+    }
+
+    /// Nothing else that it asks is looked at before [`let_go_on`](Self::let_go_on) with the same number.
+    pub(super) fn hold_up(&self, request: u64) {
+        self.request.store(request, Ordering::SeqCst);
+    }
+
+    pub(super) fn let_go_on(&self, request: u64) {
+        let _ = self.request.compare_exchange(request, 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_held_up(&self) -> bool {
+        self.request.load(Ordering::SeqCst) != 0
     }
 
     /// Notes that it was given a reference.

@@ -115,6 +115,11 @@ impl Registry {
         make(arguments)
     }
 
+    /// True if a single object is registered under this name, and was not asked for yet.
+    pub(crate) fn has_object(&self, name: &str) -> bool {
+        self.objects.lock().contains_key(name)
+    }
+
     /// Makes a single object, once.
     pub(crate) fn object(&self, name: &str) -> Result<Arc<dyn Hosting>, Refusal> {
         let found = self.objects.lock().remove(name);

@@ -62,6 +62,8 @@ pub(super) struct Seat {
     turn: AtomicU64,
     standby: Mutex<Standby>,
     called: Condvar,
+    /// Told when the server ends.
+    ended: Condvar,
     timekeeper: Mutex<Option<Thread>>,
     /// Whether the thread that keeps the time is to be woken.
     rests: AtomicBool,
@@ -81,6 +83,16 @@ struct Lead {
     /// How often nobody had anything to say since.
     looks: u32,
     next_number: u64,
+    /// How many requests have come.
+    requests: u64,
+}
+
+/// A request that is to be carried out.
+struct Next {
+    client: Arc<Client>,
+    frame: Frame,
+    /// Its number.
+    number: u64,
 }
 
 struct Stranger {
@@ -108,6 +120,18 @@ thread_local! {
     static SERVER: RefCell<Option<Arc<Server>>> = const { RefCell::new(None) };
 }
 
+thread_local! {
+    /// Whose request this thread carries out, and its number, until the request has its place in an object's line.
+    static REQUEST: RefCell<Option<(Arc<Client>, u64)>> = const { RefCell::new(None) };
+}
+
+/// Says that the request which this thread carries out has its place: what its client asks next cannot overtake it any more.
+pub(crate) fn is_in_place() {
+    if let Some((client, request)) = REQUEST.take() {
+        client.let_go_on(request);
+    }
+}
+
 /// The server that this thread works for.
 pub(crate) fn own_server() -> Option<Arc<Server>> {
     SERVER.with_borrow(Clone::clone)
@@ -130,6 +154,7 @@ impl Seat {
             turn: AtomicU64::new(0),
             standby: Mutex::default(),
             called: Condvar::new(),
+            ended: Condvar::new(),
             timekeeper: Mutex::default(),
             rests: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
@@ -147,7 +172,7 @@ impl Seat {
         // Another thread may lead by now.
         let mut standby = self.standby.lock();
         while !self.has_ended() {
-            self.called.wait(&mut standby);
+            self.ended.wait(&mut standby);
         }
         drop(standby);
         SERVER.set(None);
@@ -164,14 +189,15 @@ impl Seat {
         self.has_ended.store(true, Ordering::Release);
         drop(self.standby.lock()); // Whoever looked before this was set waits by now.
         self.called.notify_all();
+        self.ended.notify_all();
     }
 
     /// Reads requests and carries them out, until another thread leads or the server ends.
     fn lead(&self, server: &Arc<Server>) {
         while !server.is_ending() {
             let next = self.lead.lock().next(server);
-            if let Some((client, frame)) = next
-                && !self.carry_out(server, &client, frame)
+            if let Some(next) = next
+                && !self.carry_out(server, next)
             {
                 return;
             }
@@ -180,17 +206,19 @@ impl Seat {
     }
 
     /// Carries out a request; false if another thread leads when it is done.
-    fn carry_out(&self, server: &Arc<Server>, client: &Arc<Client>, frame: Frame) -> bool {
+    fn carry_out(&self, server: &Arc<Server>, Next { client, frame, number }: Next) -> bool {
         let turn = self.turn.fetch_add(1, Ordering::SeqCst) + 1;
         if self.rests.load(Ordering::SeqCst)
             && let Some(timekeeper) = &*self.timekeeper.lock()
         {
             timekeeper.unpark();
         }
+        REQUEST.set(Some((Arc::clone(&client), number)));
         match Request::read(frame) {
-            Ok(request) => server.handle(client, request),
+            Ok(request) => server.handle(&client, request),
             Err(malformed) => client.expel(&malformed),
         }
+        is_in_place();
         self.turn.compare_exchange(turn, turn + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
@@ -285,15 +313,19 @@ impl Lead {
             busy: Instant::now(),
             looks: 0,
             next_number: LISTENER + 1,
+            requests: 0,
         })
     }
 
     /// The next request; none if there is none for a moment.
-    fn next(&mut self, server: &Arc<Server>) -> Option<(Arc<Client>, Frame)> {
+    fn next(&mut self, server: &Arc<Server>) -> Option<Next> {
         if self.ready.is_empty() {
             self.gather(server);
         }
         while let Some((client, burst)) = self.ready.pop_front() {
+            if client.is_held_up() {
+                continue; // Whoever led before is not through with its last request.
+            }
             match client.connection.try_recv() {
                 Ok(frame) => {
                     let next = (Arc::clone(&client), burst + 1);
@@ -304,7 +336,10 @@ impl Lead {
                     }
                     self.busy = Instant::now();
                     self.looks = 0;
-                    return Some((client, frame));
+                    self.requests += 1;
+                    // Before this thread lets go of the lead, from when on another one may have it.
+                    client.hold_up(self.requests);
+                    return Some(Next { client, frame, number: self.requests });
                 }
                 Err(RecvError::WouldBlock | RecvError::Busy) => {}
                 Err(error) => self.part(server, &client, &error),
