@@ -157,10 +157,10 @@ fn a_wait_that_is_too_long_for_the_clock_is_for_ever() {
     }
 }
 
-/// How often two processes take turns at a time by events, and before by a cache line; and how many times at most.
+/// How often two processes take turns at a time by events, and before by a cache line; and for how long at most: others may have the processors.
 const TURNS: u64 = 500;
 const LINE_TURNS: u64 = 10;
-const BATCHES: u64 = 40;
+const BATCHES_TIME: Duration = Duration::from_secs(15);
 
 fn by_events(events: &[Event; 2], who: usize) {
     for _ in 0..TURNS {
@@ -219,7 +219,8 @@ fn two_that_take_turns_stay_awake() {
     // cache line, which neither can without, they are likely to.
     // On one processor the kernel may have one of them sleep and never the other.
     let sleeps = || sleeps(procession_sys::pid()) + sleeps(child.pid());
-    let awake = (0..BATCHES).any(|batch| {
+    let begun = Instant::now();
+    let awake = (0..).take_while(|_| begun.elapsed() < BATCHES_TIME).any(|batch| {
         tell(&tells);
         by_a_cache_line(&lines, 0, batch);
         let before = sleeps();
