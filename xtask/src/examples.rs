@@ -4,8 +4,8 @@
 //! added that nobody runs. [`interrupt`] presses Ctrl-C.
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::Duration;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use crate::confined::executables;
 use crate::count::Tally;
@@ -25,10 +25,16 @@ const ARGUMENTS: &[(&str, &[&str])] = &[
     ("shared_array", &["64"]),
     ("shared_state", &[]),
     ("start_methods", &[]),
+    ("task_master", &["--address", "127.0.0.1:0", "--tasks", "40", "--workers", "2"]),
+    ("task_worker", &["--address", "@procession-example-tasks"]),
     ("thumbnails", &[]),
     ("tour", &[]),
     ("wordcount", &["docs"]),
 ];
+
+/// The examples that are nothing without another one, which is started before them and ends with them.
+const BESIDE: &[(&str, &str, &[&str])] =
+    &[("task_worker", "task_master", &["--address", "@procession-example-tasks", "--tasks", "20"])];
 
 /// The examples that Ctrl-C may stop at any time, with arguments that give them work for minutes; `TEXTS` is a directory of
 /// text.
@@ -91,6 +97,14 @@ fn run_each(mut built: Vec<(String, PathBuf)>, arguments: &[(&str, &[&str])], ti
     built.sort();
     let mut total = Tally::default();
     for (name, path) in &built {
+        let beside = match start_beside(name, &built) {
+            Ok(beside) => beside,
+            Err(error) => {
+                failures::say(&error.to_string());
+                total += Tally::one(false);
+                continue;
+            }
+        };
         let listed = arguments.iter().find(|(listed, _)| listed == name);
         let passed = match listed {
             Some((_, arguments)) => run(path, arguments, time_max),
@@ -102,12 +116,40 @@ fn run_each(mut built: Vec<(String, PathBuf)>, arguments: &[(&str, &[&str])], ti
             failures::say(&error.to_string());
         }
         total += Tally::one(passed.is_ok());
+        total += end_beside(beside, time_max);
     }
     for (name, _) in arguments.iter().filter(|(name, _)| !built.iter().any(|(built, _)| built == name)) {
         failures::say(&format!("xtask/src/examples.rs lists `{name}`, which is no example any more: take it out"));
         total += Tally::one(false);
     }
     total
+}
+
+/// Starts what an example needs beside it.
+fn start_beside(name: &str, built: &[(String, PathBuf)]) -> Result<Option<Child>> {
+    let Some((_, beside, arguments)) = BESIDE.iter().find(|(needs, ..)| *needs == name) else { return Ok(None) };
+    let Some((_, path)) = built.iter().find(|(built, _)| built == beside) else {
+        return Err(format!("{name} needs `{beside}`, which is no example any more").into());
+    };
+    Ok(Some(Command::new(path).args(*arguments).current_dir(tree::root()).spawn()?))
+}
+
+/// Waits for what an example needed, which ends by itself.
+fn end_beside(beside: Option<Child>, time_max: Duration) -> Tally {
+    let Some(mut beside) = beside else { return Tally::default() };
+    let end = Instant::now() + time_max;
+    while Instant::now() < end {
+        match beside.try_wait() {
+            Ok(Some(status)) => return Tally::one(status.success()),
+            // Nobody tells when a child of the standard library ends.
+            Ok(None) => std::thread::sleep(Duration::from_millis(10)),
+            Err(_) => break,
+        }
+    }
+    failures::say("what was started beside an example does not end");
+    let _ = beside.kill();
+    let _ = beside.wait();
+    Tally::one(false)
 }
 
 /// Runs one example in the root of the repository.

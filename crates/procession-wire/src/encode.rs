@@ -121,6 +121,30 @@ impl Encoder {
         if bulk::is_number::<T>() {
             return self.output.primitive(value);
         }
+        self.lent(value)
+    }
+
+    /// Writes one more value that may borrow, for whoever reads its owned form: a `&str` for a `String`, a tuple of references
+    /// for a tuple of values.
+    ///
+    /// Numbers do not travel raw this way, so what is read as a `Vec` or boxed slice of numbers by itself is for
+    /// [`value`](Self::value).
+    ///
+    /// # Errors
+    ///
+    /// As [`value`](Self::value).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// let (mut lent, mut owned) = (procession_wire::Encoder::new(), procession_wire::Encoder::new());
+    /// lent.lent(&("text", &[1, 2][..]))?;
+    /// owned.value(&("text".to_owned(), vec![1, 2]))?;
+    /// assert_eq!(lent.finish().bytes(), owned.finish().bytes());
+    /// # Ok::<(), procession_wire::EncodeError>(())
+    /// ```
+    #[inline]
+    pub fn lent<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         let before = self.output.len();
         let scope = SendScope::enter(&mut self.descriptors);
         let mut attempt = Attempt { output: &mut self.output, before, keep: false };

@@ -34,6 +34,7 @@ pages! {
     executors: "../../../docs/src/guide/executors.md",
     task_errors: "../../../docs/src/guide/task-errors.md",
     worker_death: "../../../docs/src/guide/worker-death.md",
+    managers: "../../../docs/src/guide/managers.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",

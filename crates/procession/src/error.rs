@@ -7,6 +7,7 @@ use procession_ipc::{
     UnfinishedError, WaitError,
 };
 use procession_launch::{AuthKeyError, ControlError, JoinError, LogError, StartError};
+use procession_manager::{CallError, ManagerError};
 use procession_pool::{InvalidState, PoolError, SubmitError, TaskError, TimeoutError};
 use procession_shm::{FreezeError, ShmError};
 use procession_sync::{BarrierError, LockError};
@@ -78,6 +79,12 @@ pub enum Error {
     /// A client is not connected.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// There is no manager, or none that can be reached.
+    #[error(transparent)]
+    Manager(Box<ManagerError>),
+    /// A call of a manager's object has no result.
+    #[error(transparent)]
+    Call(Box<CallError>),
     /// A pool or an executor could not be made, or cannot be joined.
     #[error(transparent)]
     Pool(Box<PoolError>), // The largest by far.
@@ -125,6 +132,18 @@ impl<T> From<PutError<T>> for Error {
     /// The item that was not put is dropped: whoever wants it takes it out of the [`PutError`].
     fn from(error: PutError<T>) -> Self {
         Error::Put(error.map(drop))
+    }
+}
+
+impl From<ManagerError> for Error {
+    fn from(error: ManagerError) -> Self {
+        Self::Manager(Box::new(error))
+    }
+}
+
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        Self::Call(Box::new(error))
     }
 }
 

@@ -50,6 +50,13 @@ pub use procession_launch::{
     set_start_method,
 };
 #[doc(no_inline)]
+pub use procession_manager as manager; // Written code finds what it calls under this path.
+#[doc(no_inline)]
+pub use procession_manager::{
+    BaseManager, CallError, Data, DictProxy, Hosted, JoinableQueueProxy, LockProxy, LockProxyGuard, ManagerBuilder,
+    ManagerError, ManagerServer, Proxy, QueueProxy, Refusal, Shared, SyncManager, shared,
+};
+#[doc(no_inline)]
 pub use procession_pool::{
     AsCompleted, AsCompletedTimeout, AsyncResult, CHUNK_BYTES_MAX, CHUNK_ITEMS_MAX, CHUNK_TIME, Executor, ExecutorExt,
     Future, Imap, ImapUnordered, Intake, InvalidState, Mapper, PREFETCH_MAX, Pool, PoolBuilder, PoolError,

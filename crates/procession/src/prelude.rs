@@ -19,6 +19,10 @@ pub use procession_launch::{
     Resource, StartError, StartMethod, Stdio, active_children, cpu_count, current_process, get_start_method, log_level,
     log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
 };
+pub use procession_manager::{
+    BaseManager, CallError, DictProxy, Hosted, JoinableQueueProxy, LockProxy, ManagerError, Proxy, QueueProxy, Refusal,
+    Shared, SyncManager, shared,
+};
 pub use procession_pool::{
     AsyncResult, Executor, ExecutorExt, Pool, PoolError, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError,
     ThreadPool, ThreadPoolExecutor, TimeoutError, as_completed, as_completed_timeout, wait_futures,

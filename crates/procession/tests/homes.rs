@@ -7,22 +7,31 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::{env, fs};
 
-/// A package: its name, its dependencies, and under which path it finds the derive.
+/// A package: its name, its dependencies, and under which path it finds what it uses.
 struct Package {
     name: &'static str,
+    edition: &'static str,
     dependencies: &'static [&'static str],
     path: &'static str,
     attribute: &'static str,
+    source: &'static str,
 }
 
-/// A package that needs no attribute.
+/// A package that derives `Shareable` and needs no attribute.
 const fn package(name: &'static str, dependencies: &'static [&'static str], path: &'static str) -> Package {
-    Package { name, dependencies, path, attribute: "" }
+    Package { name, edition: "2024", dependencies, path, attribute: "", source: SOURCE }
+}
+
+/// A package of an older edition that has a shared type.
+const fn sharing(name: &'static str, dependencies: &'static [&'static str], path: &'static str) -> Package {
+    Package { edition: "2021", source: SHARING, ..package(name, dependencies, path) }
 }
 
 const SHM: &str = "procession-shm = { path = \"CRATES/procession-shm\" }";
 const SHM_AS_MEMORY: &str = "memory = { package = \"procession-shm\", path = \"CRATES/procession-shm\" }";
 const SHM_INHERITED: &str = "procession-shm.workspace = true";
+const MANAGER: &str = "procession-manager = { path = \"CRATES/procession-manager\" }";
+const MANAGER_AS_OBJECTS: &str = "objects = { package = \"procession-manager\", path = \"CRATES/procession-manager\" }";
 const FACADE: &str = "procession = { path = \"CRATES/procession\" }";
 const FACADE_AS_MP: &str = "mp = { package = \"procession\", path = \"CRATES/procession\" }";
 const MIDDLE: &str = "middle = { path = \"../middle\" }";
@@ -36,11 +45,13 @@ const COMPILE: &[Package] = &[
     package("both", &[SHM_AS_MEMORY, FACADE_AS_MP], "mp::prelude"),
     package("middle", &[FACADE], "procession::shm"),
     Package {
-        name: "named-by-attribute",
-        dependencies: &[MIDDLE],
-        path: "middle::again",
         attribute: "#[shareable(crate = middle::again)]",
+        ..package("named-by-attribute", &[MIDDLE], "middle::again")
     },
+    sharing("sharing", &[MANAGER], "procession_manager"),
+    sharing("sharing-renamed", &[MANAGER_AS_OBJECTS], "objects"),
+    sharing("sharing-by-the-facade", &[FACADE], "procession::prelude"),
+    sharing("sharing-by-the-facade-renamed", &[FACADE_AS_MP], "mp"),
 ];
 
 /// Has the derive, and no crate of ours under a name of its own.
@@ -79,6 +90,43 @@ pub fn pairs() -> Option<SharedArray<Pair<State>>> {
 pub use PATH as again;
 "#;
 
+/// What packages with a shared type have: neither serde nor anything else of ours.
+const SHARING: &str = r#"//! A fixture.
+#![forbid(unsafe_code)]
+#![deny(warnings, missing_docs, missing_debug_implementations)]
+
+use PATH::{shared, BaseManager, CallError};
+
+/// Items of one type.
+#[derive(Debug, Default)]
+pub struct Stack<T>(Vec<T>);
+
+#[shared]
+impl<T> Stack<T> {
+    /// An empty one.
+    pub fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Adds an item.
+    pub fn push(&mut self, item: T) {
+        self.0.push(item);
+    }
+
+    /// The last item.
+    pub fn last(&self) -> Option<&T> {
+        self.0.last()
+    }
+}
+
+/// The last item.
+pub fn last(manager: &BaseManager) -> Result<Option<String>, CallError> {
+    let stack: StackProxy<String> = manager.create::<Stack<String>>(())?;
+    stack.push("item".to_owned())?;
+    stack.last()
+}
+"#;
+
 #[test]
 fn derived_code_follows_the_dependencies_of_the_package_that_it_is_in() {
     let workspace = Workspace::write();
@@ -113,10 +161,10 @@ impl Workspace {
         let members: Vec<_> = packages().map(|package| package.name).collect();
         let members = format!("[workspace]\nresolver = \"3\"\nmembers = {members:?}\n");
         write("Cargo.toml".into(), &format!("{members}[workspace.dependencies]\n{SHM}\n"));
-        for Package { name, dependencies, path, attribute } in packages() {
-            let head = format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n[dependencies]\n");
+        for Package { name, edition, dependencies, path, attribute, source } in packages() {
+            let head = format!("[package]\nname = \"{name}\"\nedition = \"{edition}\"\n[dependencies]\n");
             write(format!("{name}/Cargo.toml"), &(head + &dependencies.join("\n") + "\n"));
-            write(format!("{name}/src/lib.rs"), &SOURCE.replace("PATH", path).replace("ATTRIBUTE", attribute));
+            write(format!("{name}/src/lib.rs"), &source.replace("PATH", path).replace("ATTRIBUTE", attribute));
         }
         fs::copy(crates.parent().unwrap().join("Cargo.lock"), root.join("Cargo.lock")).unwrap();
         Self { root }

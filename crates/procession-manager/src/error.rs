@@ -1,0 +1,249 @@
+//! What can go wrong with a call, and why a server does not carry one out.
+//!
+//! Relies on nothing of this crate but names.
+
+use std::time::Duration;
+
+use procession_ipc::{AddressError, ConnectError, ListenError, SendError};
+use procession_launch::StartError;
+use procession_wire::{DecodeError, EncodeError};
+use serde::{Deserialize, Serialize};
+
+use crate::identity::ObjectId;
+
+/// Why a call through a proxy has no result. The proxy stays usable but for [`CallError::Disconnected`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CallError {
+    /// The server has ended, was killed, or cannot be reached any more: what it had is lost. Start it again, and make new objects.
+    #[error("{method} was not answered: the server at {server} is gone ({reason})")]
+    Disconnected {
+        /// The method.
+        method: &'static str,
+        /// Its address.
+        server: String,
+        /// How that was noticed.
+        reason: String,
+    },
+    /// No answer came in the time that calls of this client have. Whether the method runs, or has run, is not known.
+    #[error("{method} was not answered by the server at {server} within {after:?}")]
+    TimedOut {
+        /// The method.
+        method: &'static str,
+        /// Its address.
+        server: String,
+        /// The client's `call_timeout`.
+        after: Duration,
+    },
+    /// An argument cannot be sent.
+    #[error("the arguments of {method} cannot be sent: {error}")]
+    Arguments {
+        /// The method.
+        method: &'static str,
+        /// Why.
+        error: EncodeError,
+    },
+    /// What came back is not what the method returns.
+    #[error("the result of {method} cannot be read: {error}")]
+    Result {
+        /// The method.
+        method: &'static str,
+        /// Why.
+        error: DecodeError,
+    },
+    /// The call could not be sent; the connection is as before.
+    #[error("{method} could not be sent to the server at {server}: {error}")]
+    Unsent {
+        /// The method.
+        method: &'static str,
+        /// The server's address.
+        server: String,
+        /// Why.
+        error: SendError,
+    },
+    /// The server did not do it.
+    #[error("{method} was refused by the server at {server}: {refusal}")]
+    Refused {
+        /// The method.
+        method: &'static str,
+        /// Its address.
+        server: String,
+        /// Why.
+        refusal: Refusal,
+    },
+}
+
+/// Why a server does not carry out a call, as it tells its clients.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The object is not there: all that referred to it were dropped, or it was another server's.
+    #[error("it has no object {object}: whoever had it has let it go, or it was of a server that has ended")]
+    NoObject {
+        /// Its name.
+        object: ObjectId,
+    },
+    /// Nothing is registered under that name.
+    #[error("nothing is registered as {name:?}")]
+    NoName {
+        /// The name.
+        name: String,
+    },
+    /// Something else has that name already.
+    #[error("another object is named {name:?} already")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+    /// The object has no such method, or one with other arguments or another result.
+    #[error(
+        "an object of type {object} has no method {method} of that form: are client and server built from the same sources?"
+    )]
+    NoMethod {
+        /// The object's type.
+        object: String,
+        /// The method, by its name or the hash of its signature.
+        method: String,
+    },
+    /// The arguments could not be read in the server.
+    #[error("the arguments cannot be read there: {reason}")]
+    Arguments {
+        /// Why.
+        reason: String,
+    },
+    /// The method has run, and its result cannot be sent.
+    #[error("it ran, and its result cannot be sent: {reason}")]
+    Result {
+        /// Why.
+        reason: String,
+    },
+    /// The constructor refused.
+    #[error("it cannot be made: {reason}")]
+    Construct {
+        /// What it said.
+        reason: String,
+    },
+    /// The method panicked. If it could have changed the object, that is poisoned now.
+    #[error("it panicked{}: {message}", at(location.as_deref()))]
+    Panicked {
+        /// What it said.
+        message: String,
+        /// File and line.
+        location: Option<String>,
+    },
+    /// A method of the object has panicked while it could change it.
+    #[error(
+        "a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy"
+    )]
+    Poisoned,
+    /// It could not be done without a wait, and the caller did not want to wait.
+    #[error("it would have to wait")]
+    WouldBlock,
+    /// It could not be done in the time that the caller had.
+    #[error("it was waited for as long as was said")]
+    TimedOut,
+    /// What was to be given back is not held, or not any more.
+    #[error("it is not held by who would give it back")]
+    NotHeld,
+    /// A function was named that the server's program does not have in that form: the server runs another program than its client.
+    #[error("the server runs another program, which has no such function: {reason}")]
+    NoFunction {
+        /// Which.
+        reason: String,
+    },
+    /// A limit of the server was reached.
+    #[error("the server's limit of {limit} {of} is reached")]
+    Limit {
+        /// Of what.
+        of: String,
+        /// How many there may be.
+        limit: u64,
+    },
+    /// The server is about to end.
+    #[error("the server is shutting down")]
+    ShuttingDown,
+}
+
+fn at(location: Option<&str>) -> String {
+    location.map(|location| format!(" at {location}")).unwrap_or_default()
+}
+
+/// Why there is no manager, or none that can be reached.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ManagerError {
+    /// What was given is no address.
+    #[error(transparent)]
+    Address {
+        /// Why.
+        #[from]
+        error: AddressError,
+    },
+    /// To connect, an address is needed.
+    #[error("a manager can only connect to an address: give one by `address`")]
+    NoAddress,
+    /// The server cannot listen.
+    #[error("the server of manager {name:?} cannot listen: {error}")]
+    Listen {
+        /// The manager's name.
+        name: String,
+        /// Why.
+        error: ListenError,
+    },
+    /// The server's process cannot be started.
+    #[error("the server of manager {name:?} cannot be started: {error}")]
+    Start {
+        /// The manager's name.
+        name: String,
+        /// Why.
+        #[source]
+        error: Box<StartError>,
+    },
+    /// The server's process has ended before it served.
+    #[error("the server of manager {name:?} has ended before it served: {reason}")]
+    Ended {
+        /// The manager's name.
+        name: String,
+        /// What became of it.
+        reason: String,
+    },
+    /// Nobody listens there, or does not know the key.
+    #[error("cannot connect to the manager at {address}: {error}")]
+    Connect {
+        /// The address.
+        address: String,
+        /// Why.
+        error: ConnectError,
+    },
+    /// Who listens there is no manager, or one of another version.
+    #[error("at {address} is no manager that this program can talk to: {reason}")]
+    NoManager {
+        /// The address.
+        address: String,
+        /// What it said.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("the server of manager {name:?} cannot {step}: {error}")]
+    System {
+        /// The manager's name.
+        name: String,
+        /// What it was to do.
+        step: &'static str,
+        /// Why.
+        error: std::io::Error,
+    },
+    /// What is registered cannot be sent to the server's process.
+    #[error("what is registered as {registered:?} cannot be sent to the server of manager {name:?}: {reason}")]
+    Registration {
+        /// The manager's name.
+        name: String,
+        /// Under which name.
+        registered: String,
+        /// Why.
+        reason: String,
+    },
+    /// The server did not answer as it has to.
+    #[error(transparent)]
+    Call(#[from] CallError),
+}

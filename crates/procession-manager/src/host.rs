@@ -1,0 +1,329 @@
+//! Values in the server: which calls of one run at once, and which one after the other.
+//!
+//! Relies on what a value says of its methods. No thread waits for an object: a call that cannot run yet stands in its line,
+//! and whoever ends the call before it runs it.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use parking_lot::{Mutex, RwLock};
+use procession_launch::calls::{CaughtPanic, catch_call};
+
+use crate::error::Refusal;
+use crate::identity::ObjectId;
+use crate::proxy::MethodName;
+use crate::server::{Caller, Given, Taken, is_in_place};
+
+/// How many calls may stand in one object's line.
+pub const CALLS_WAITING_MAX: usize = 65_536;
+
+/// Clears the poison of an object after a panic; every object has it.
+pub(crate) const CLEAR_POISON: MethodName = MethodName::internal("clear_poison");
+
+/// What a call returns: some values, or why there are none.
+pub(crate) type Answer = Result<Vec<Taken>, Refusal>;
+
+/// Whether a method may run beside others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Beside others of the same kind.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
+/// A call that is carried out.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) arguments: std::vec::IntoIter<Given>,
+    /// The server whose object it is.
+    pub(crate) server: ObjectId,
+    caller: Option<Caller>,
+    /// What others are told because of it.
+    pub(crate) answers: Vec<(Caller, Answer)>,
+    /// When the object is to be told that time has passed.
+    pub(crate) wake: Option<Instant>,
+}
+
+impl Ask {
+    /// The next thing that the method is called with.
+    pub(crate) fn next(&mut self) -> Given {
+        self.arguments.next().unwrap_or_default()
+    }
+
+    /// The same as a value.
+    pub(crate) fn read<T: serde::de::DeserializeOwned + 'static>(&mut self) -> Result<T, Refusal> {
+        self.next().read()
+    }
+
+    /// What the method returns, as one value.
+    pub(crate) fn value<T: serde::Serialize + 'static>(&self, value: &T) -> Answer {
+        Taken::of(self.server, value).map(|taken| vec![taken])
+    }
+
+    /// Whose call it is, by the client's number and the call's; none if it comes from within the server.
+    pub(crate) fn call(&self) -> Option<(u64, u64)> {
+        self.caller.as_ref().and_then(Caller::call)
+    }
+
+    /// Whom the object keeps, to answer later.
+    pub(crate) fn keep_caller(&mut self, until: Option<Instant>) -> Option<Caller> {
+        self.wake = until;
+        self.caller.take()
+    }
+}
+
+/// What became of a call.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It has an answer.
+    Done(Answer),
+    /// The object keeps whom it is to answer, and will.
+    Later,
+}
+
+/// What all values of a type have in common.
+pub(crate) trait Kind: Send + Sync + 'static {
+    /// What names a method once it was found.
+    type Method: Copy + Send + Sync + 'static;
+
+    /// The type's name.
+    fn type_name(&self) -> &str;
+
+    /// A method, by its signature.
+    fn find(&self, signature: u64) -> Option<(Self::Method, Access)>;
+}
+
+/// A value with methods.
+pub(crate) trait Object: Send + Sync + 'static {
+    /// Which there are.
+    type Kind: Kind;
+
+    /// Calls one that may run beside others.
+    fn read(&self, method: MethodOf<Self>, ask: &mut Ask) -> Step;
+
+    /// Calls one that runs alone.
+    fn write(&mut self, method: MethodOf<Self>, ask: &mut Ask) -> Step;
+
+    /// A client has what a call, by its number and the call's, gave it; or does not want it any more.
+    fn settle(&mut self, _call: (u64, u64), _is_received: bool, _answers: &mut Vec<(Caller, Answer)>) {}
+
+    /// Gives up what a client has here that is gone.
+    fn part(&mut self, _client: u64, _answers: &mut Vec<(Caller, Answer)>) {}
+
+    /// Answers those whose time is over; when to call it next.
+    fn tick(&mut self, _now: Instant, _answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
+        None
+    }
+}
+
+type MethodOf<T> = <<T as Object>::Kind as Kind>::Method;
+
+/// An object, whatever it is. What returns a time wants to be told when that has come.
+pub(crate) trait Hosting: Send + Sync {
+    /// Its type's name.
+    fn type_name(&self) -> &str;
+
+    /// Runs a call, now or as soon as those before it are done.
+    fn call(&self, method: u64, arguments: Vec<Given>, caller: Caller) -> Option<Instant>;
+
+    /// A client has the answer to a call, or does not want it any more.
+    fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant>;
+
+    /// A client is gone.
+    fn part(&self, client: u64) -> Option<Instant>;
+
+    /// A time has come.
+    fn tick(&self, now: Instant) -> Option<Instant>;
+}
+
+/// A value, and who uses it.
+pub(crate) struct Host<T: Object> {
+    kind: T::Kind,
+    /// Not waited for by calls: the line says who may have it.
+    value: RwLock<T>,
+    line: Mutex<Line<MethodOf<T>>>,
+}
+
+struct Line<M> {
+    users: Users,
+    waiting: VecDeque<Pending<M>>,
+    is_poisoned: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Users {
+    None,
+    Readers(usize),
+    Writer,
+}
+
+/// Something to be done with the value.
+struct Pending<M> {
+    access: Access,
+    what: What<M>,
+}
+
+enum What<M> {
+    Call(M, Vec<Given>, Caller),
+    Settle((u64, u64), bool),
+    Part(u64),
+    Tick(Instant),
+}
+
+impl<T: Object> Host<T> {
+    pub(crate) fn new(kind: T::Kind, value: T) -> Self {
+        let line = Line { users: Users::None, waiting: VecDeque::new(), is_poisoned: false };
+        Self { kind, value: RwLock::new(value), line: Mutex::new(line) }
+    }
+
+    /// Looks at the value, past the line.
+    pub(crate) fn with<R>(&self, look: impl FnOnce(&T) -> R) -> R {
+        look(&self.value.read())
+    }
+
+    /// Changes the value, past the line.
+    pub(crate) fn with_mut<R>(&self, change: impl FnOnce(&mut T) -> R) -> R {
+        change(&mut self.value.write())
+    }
+
+    /// Does it, or has it done by whoever uses the value now.
+    fn submit(&self, pending: Pending<MethodOf<T>>) -> Option<Instant> {
+        let entered = self.line.lock().enter(pending);
+        is_in_place();
+        match entered {
+            Ok(pending) => return self.run(pending),
+            Err(Some(Pending { what: What::Call(_, _, caller), .. })) => {
+                let limit = CALLS_WAITING_MAX as u64;
+                caller.give(Err(Refusal::Limit { of: "calls that wait for one object".into(), limit }));
+            }
+            Err(_) => {}
+        }
+        None
+    }
+
+    /// Does what may be done, and then what may be done after it.
+    fn run(&self, first: Pending<MethodOf<T>>) -> Option<Instant> {
+        let (mut next, mut wake) = (Some(first), None);
+        while let Some(Pending { access, what }) = next {
+            let done = self.carry_out(access, what);
+            next = self.line.lock().leave(done.has_panicked && access == Access::Exclusive);
+            wake = [wake, done.wake].into_iter().flatten().min();
+            done.answers.into_iter().for_each(|(caller, answer)| caller.give(answer));
+        }
+        wake
+    }
+
+    fn carry_out(&self, access: Access, what: What<MethodOf<T>>) -> Done {
+        let mut answers = Vec::new();
+        let (method, arguments, caller) = match what {
+            What::Call(method, arguments, caller) => (method, arguments, caller),
+            What::Settle(call, is_received) => {
+                self.value.write().settle(call, is_received, &mut answers);
+                return Done { answers, ..Done::default() };
+            }
+            What::Part(client) => {
+                self.value.write().part(client, &mut answers);
+                return Done { answers, ..Done::default() };
+            }
+            What::Tick(now) => {
+                let wake = self.value.write().tick(now, &mut answers);
+                return Done { answers, wake, ..Done::default() };
+            }
+        };
+        if self.line.lock().is_poisoned {
+            answers.push((caller, Err(Refusal::Poisoned)));
+            return Done { answers, ..Done::default() };
+        }
+        let (server, arguments) = (caller.server(), arguments.into_iter());
+        let mut ask = Ask { arguments, server, caller: Some(caller), answers, wake: None };
+        let caught = catch_call(|| match access {
+            Access::Shared => self.value.read().read(method, &mut ask),
+            Access::Exclusive => self.value.write().write(method, &mut ask),
+        });
+        let has_panicked = caught.is_err();
+        let answer = match caught {
+            Ok(Step::Done(answer)) => Some(answer),
+            Ok(Step::Later) => None,
+            Err(CaughtPanic { message, location, .. }) => Some(Err(Refusal::Panicked { message, location })),
+        };
+        let Ask { caller, mut answers, wake, .. } = ask;
+        answers.extend(caller.zip(answer));
+        Done { answers, wake, has_panicked }
+    }
+}
+
+/// What came of something that was done.
+#[derive(Default)]
+struct Done {
+    answers: Vec<(Caller, Answer)>,
+    wake: Option<Instant>,
+    has_panicked: bool,
+}
+
+impl<T: Object> Hosting for Host<T> {
+    fn type_name(&self) -> &str {
+        self.kind.type_name()
+    }
+
+    fn call(&self, method: u64, arguments: Vec<Given>, caller: Caller) -> Option<Instant> {
+        if let Some((method, access)) = self.kind.find(method) {
+            return self.submit(Pending { access, what: What::Call(method, arguments, caller) });
+        }
+        if method == CLEAR_POISON.signature {
+            self.line.lock().is_poisoned = false;
+            caller.give(Ok(Vec::new()));
+        } else {
+            let (object, method) = (self.type_name().to_owned(), format!("{method:016x}"));
+            caller.give(Err(Refusal::NoMethod { object, method }));
+        }
+        None
+    }
+
+    fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant> {
+        self.submit(Pending { access: Access::Exclusive, what: What::Settle(call, is_received) })
+    }
+
+    fn part(&self, client: u64) -> Option<Instant> {
+        self.submit(Pending { access: Access::Exclusive, what: What::Part(client) })
+    }
+
+    fn tick(&self, now: Instant) -> Option<Instant> {
+        self.submit(Pending { access: Access::Exclusive, what: What::Tick(now) })
+    }
+}
+
+impl<M> Line<M> {
+    /// It, if it may be done now; otherwise it stands in line, or comes back because that is full.
+    fn enter(&mut self, pending: Pending<M>) -> Result<Pending<M>, Option<Pending<M>>> {
+        if self.waiting.is_empty() && self.admit(pending.access) {
+            return Ok(pending);
+        }
+        if self.waiting.len() >= CALLS_WAITING_MAX && matches!(pending.what, What::Call(..)) {
+            return Err(Some(pending));
+        }
+        self.waiting.push_back(pending);
+        Err(None)
+    }
+
+    fn admit(&mut self, access: Access) -> bool {
+        self.users = match (self.users, access) {
+            (Users::None, Access::Exclusive) => Users::Writer,
+            (Users::None, Access::Shared) => Users::Readers(1),
+            (Users::Readers(n), Access::Shared) => Users::Readers(n + 1),
+            _ => return false,
+        };
+        true
+    }
+
+    /// Notes that something is done; the next thing, if that may be done now.
+    fn leave(&mut self, is_poisoned: bool) -> Option<Pending<M>> {
+        self.is_poisoned |= is_poisoned;
+        self.users = match self.users {
+            Users::Readers(n) if n > 1 => Users::Readers(n - 1),
+            _ => Users::None,
+        };
+        let access = self.waiting.front()?.access;
+        if self.admit(access) { self.waiting.pop_front() } else { None }
+    }
+}

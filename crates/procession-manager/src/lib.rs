@@ -1,0 +1,55 @@
+//! Objects that live in a server process, and typed proxies that call them from anywhere.
+//!
+//! Layer 6. Uses `procession-sys`, `procession-wire`, `procession-boot`, `procession-launch` and `procession-ipc`.
+//!
+//! **Invariant:** knows objects and requests, not how other programs write them down: that is a codec's.
+//! **Invariant:** nothing that a peer sends can have code run that the server's own image has not registered for just that.
+//! **Invariant:** a client that dies gives back all that it had; a server that dies is an error at each of its proxies, at once.
+
+#![doc(test(attr(deny(warnings))))]
+
+extern crate self as procession_manager; // What `#[shared]` writes calls this crate by its name, also in here.
+
+pub mod data; // Values without a type.
+#[doc(hidden)] // Called by what `#[shared]` writes, and not meant for anybody else.
+pub mod derived;
+mod error;
+mod identity; // What objects and servers are called.
+
+mod frame; // What clients and servers say to each other. Pure.
+mod scope; // What one value refers to.
+
+mod hosted;
+mod shared; // Users' types as objects,
+
+mod stock; // Those that every manager has.
+
+mod host; // Which calls of an object run when.
+mod server;
+
+mod link; // A process's connection to a server.
+mod remote; // What it refers to there.
+
+mod proxy; // Each reference,
+mod travel; // also on its way.
+
+mod manager;
+mod sync_manager;
+
+pub use crate::data::{Data, from_data, to_data};
+pub use crate::error::{CallError, ManagerError, Refusal};
+pub use crate::frame::REFERENCES_MAX;
+pub use crate::host::CALLS_WAITING_MAX;
+pub use crate::hosted::Hosted;
+pub use crate::identity::ObjectId;
+pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
+pub use crate::proxy::{MethodName, Proxy, RawProxy};
+pub use crate::server::{
+    CLIENTS_MAX, NAMES_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
+};
+pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
+pub use crate::stock::{
+    DictIter, DictProxy, ITEMS_A_BATCH, JoinableQueueProxy, LockProxy, LockProxyGuard, QueueProxy, WAITING_MAX,
+};
+pub use crate::sync_manager::SyncManager;
+pub use procession_macros::shared;

@@ -1,0 +1,232 @@
+//! One reference to an object: what every proxy is made of.
+//!
+//! Relies on [`Remote`] for calls, and on `scope.rs` to travel within values.
+
+use std::fmt;
+use std::sync::Arc;
+
+use procession_wire::{EncodeError, Message};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+
+use crate::error::CallError;
+use crate::identity::ObjectId;
+use crate::remote::Remote;
+use crate::scope;
+use crate::server::{self, Entry, Given, Taken};
+use crate::travel::{self, Traveling};
+
+/// What every proxy has.
+///
+/// `#[shared]` writes this for the proxies that it makes.
+pub trait Proxy: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// A proxy that is this reference. Of which type the object is, is told by the first call.
+    fn from_raw(raw: RawProxy) -> Self;
+
+    /// The reference.
+    fn as_raw(&self) -> &RawProxy;
+}
+
+/// What a call names its method by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MethodName {
+    /// For people: type and method.
+    pub name: &'static str,
+    /// A hash of name, receiver, arguments and result: what the server knows it by.
+    pub signature: u64,
+}
+
+impl MethodName {
+    /// A method of the server itself, or of an object that it brings.
+    pub(crate) const fn internal(name: &'static str) -> Self {
+        Self { name, signature: fnv1a(name) }
+    }
+}
+
+/// FNV-1a (Fowler, Noll, Vo), 64 bits.
+const fn fnv1a(text: &str) -> u64 {
+    let (bytes, mut hash, mut at) = (text.as_bytes(), 0xcbf2_9ce4_8422_2325_u64, 0);
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+}
+
+/// A reference to an object in a server, which keeps it alive. A clone is another reference to the same object.
+///
+/// It may be an argument, an item, a result, and a value in an object of the server: then that keeps the other one alive.
+pub struct RawProxy {
+    home: Home,
+    object: ObjectId,
+}
+
+/// Where its object is.
+enum Home {
+    /// In a server that this process is a client of.
+    Remote(Arc<Remote>),
+    /// In this process, which is the server.
+    Local(Arc<Entry>),
+}
+
+impl RawProxy {
+    /// One that has been counted.
+    pub(crate) fn adopted(remote: Arc<Remote>, object: ObjectId) -> Self {
+        Self { home: Home::Remote(remote), object }
+    }
+
+    /// One in the server itself.
+    pub(crate) fn local(entry: Arc<Entry>) -> Self {
+        Self { object: entry.id(), home: Home::Local(entry) }
+    }
+
+    /// What it refers to, in the server itself.
+    pub(crate) fn into_entry(self) -> Option<Arc<Entry>> {
+        match &self.home {
+            Home::Remote(_) => None,
+            Home::Local(entry) => Some(Arc::clone(entry)),
+        }
+    }
+
+    /// The object's name.
+    #[must_use]
+    pub fn object(&self) -> ObjectId {
+        self.object
+    }
+
+    /// Its server's.
+    pub(crate) fn server(&self) -> ObjectId {
+        match &self.home {
+            Home::Remote(remote) => remote.server,
+            Home::Local(entry) => entry.server(),
+        }
+    }
+
+    /// Where its server is, for people.
+    pub(crate) fn server_address(&self) -> String {
+        match &self.home {
+            Home::Remote(remote) => remote.address().to_string(),
+            Home::Local(_) => "this process".to_owned(),
+        }
+    }
+
+    /// Calls a method of the object with arguments, a tuple, and waits for its result. A reference in the tuple is sent as
+    /// what it refers to.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn call<A, R>(&self, method: MethodName, arguments: &A) -> Result<R, CallError>
+    where
+        A: Serialize,
+        R: DeserializeOwned + 'static,
+    {
+        // A tuple is no vector of numbers, which alone would be written in another form.
+        let argument = given(method, scope::pack_lent(self.server(), arguments))?;
+        let result = self.call_packed(method, vec![argument])?.pop().unwrap_or_default();
+        result.result(method)
+    }
+
+    /// Calls a method that takes nothing, and returns one value.
+    pub(crate) fn ask<R: DeserializeOwned + 'static>(&self, method: MethodName) -> Result<R, CallError> {
+        self.call_packed(method, Vec::new())?.pop().unwrap_or_default().result(method)
+    }
+
+    /// A value for the object's server.
+    pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
+        given(method, scope::pack(self.server(), value))
+    }
+
+    /// Calls a method with values that are written already; gives what it returns.
+    pub(crate) fn call_packed(&self, method: MethodName, arguments: Vec<Given>) -> Result<Vec<Given>, CallError> {
+        match &self.home {
+            Home::Remote(remote) => remote.call(self.object, method, arguments),
+            Home::Local(entry) => {
+                let taken = entry.call_here(method, arguments)?;
+                let given = |Taken { message, references }| Given { message: Some(message), references };
+                Ok(taken.into_iter().map(given).collect())
+            }
+        }
+    }
+}
+
+/// An argument that has been written.
+fn given(method: MethodName, packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Given, CallError> {
+    let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
+    Ok(Given { message: Some(message), references })
+}
+
+impl Clone for RawProxy {
+    fn clone(&self) -> Self {
+        let home = match &self.home {
+            Home::Remote(remote) => {
+                remote.keep(self.object);
+                Home::Remote(Arc::clone(remote))
+            }
+            Home::Local(entry) => Home::Local(Arc::clone(entry)),
+        };
+        Self { home, object: self.object }
+    }
+}
+
+impl Drop for RawProxy {
+    fn drop(&mut self) {
+        if let Home::Remote(remote) = &self.home {
+            remote.let_go(self.object);
+        }
+    }
+}
+
+/// The same object.
+impl PartialEq for RawProxy {
+    fn eq(&self, other: &Self) -> bool {
+        self.object == other.object
+    }
+}
+
+impl Eq for RawProxy {}
+
+impl fmt::Debug for RawProxy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RawProxy").field("object", &self.object).finish_non_exhaustive()
+    }
+}
+
+/// How a reference is written.
+#[derive(Serialize, Deserialize)]
+enum Written {
+    /// In a call to its server, or in what that returns.
+    Within(ObjectId),
+    /// Anywhere else.
+    Traveling(Traveling),
+}
+
+impl Serialize for RawProxy {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if scope::refer(self).map_err(ser::Error::custom)? {
+            return Written::Within(self.object).serialize(serializer);
+        }
+        let traveling = match &self.home {
+            Home::Remote(remote) => remote.send_off(self.object),
+            Home::Local(entry) => entry.send_off(),
+        };
+        let cannot = |error| ser::Error::custom(format!("a proxy cannot be sent: {error}"));
+        Written::Traveling(traveling.map_err(cannot)?).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for RawProxy {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let traveling = match Written::deserialize(deserializer)? {
+            Written::Within(object) => {
+                let missing = || de::Error::custom(format!("object {object} was not sent with it"));
+                return scope::claim(object).ok_or_else(missing);
+            }
+            Written::Traveling(traveling) => traveling,
+        };
+        if let Some(entry) = server::redeem_here(&traveling) {
+            return Ok(Self::local(entry.map_err(de::Error::custom)?));
+        }
+        let remote = travel::remote_of(&traveling).map_err(de::Error::custom)?;
+        remote.receive(&traveling).map_err(de::Error::custom)
+    }
+}

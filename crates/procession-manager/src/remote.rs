@@ -1,0 +1,276 @@
+//! A server as a process knows it: where it is, the connection, and which of its objects are referred to here.
+//!
+//! Relies on [`Link`] for calls. The server counts how often it has given a reference to this process; this process counts its
+//! proxies, and with the last one of an object gives all of its references back at once.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use procession_ipc::{Address, Client, Connection};
+use procession_launch::AuthKey;
+use procession_sys::Deadline;
+use procession_wire::{decode_slice, encode};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{CallError, ManagerError};
+use crate::frame::{Frame, GREETING, Packed, Request, Response};
+use crate::identity::ObjectId;
+use crate::link::{Link, Unanswered};
+use crate::proxy::{MethodName, RawProxy};
+use crate::scope;
+use crate::server::{Given, asks};
+use crate::travel::{self, Ticket, Traveling};
+
+/// How long a server that has accepted a connection may take to greet.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a client says first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+    pub(crate) image: String,
+}
+
+/// What a server answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) server: ObjectId,
+    pub(crate) is_same_image: bool,
+    /// The client's number.
+    pub(crate) client: u64,
+}
+
+/// What is needed to connect.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) address: Address,
+    pub(crate) key: Option<AuthKey>,
+    /// How long a call may take.
+    pub(crate) call_timeout: Option<Duration>,
+}
+
+/// A server.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    pub(crate) server: ObjectId,
+    place: Place,
+    link: Mutex<Arc<Link>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    objects: HashMap<ObjectId, Count>,
+    /// What could not be given back at once.
+    drops: Vec<(ObjectId, u32)>,
+}
+
+#[derive(Debug, Default)]
+struct Count {
+    proxies: u32,
+    /// How often the server has given a reference.
+    given: u32,
+}
+
+impl Remote {
+    pub(crate) fn connect(place: Place) -> Result<Arc<Self>, ManagerError> {
+        let (link, welcome) = meet(&place)?;
+        let link = Mutex::new(Arc::new(link));
+        let remote = Arc::new(Self { server: welcome.server, place, link, held: Mutex::default() });
+        travel::note(&remote);
+        Ok(remote)
+    }
+
+    pub(crate) fn address(&self) -> &Address {
+        &self.place.address
+    }
+
+    pub(crate) fn key(&self) -> Option<&AuthKey> {
+        self.place.key.as_ref()
+    }
+
+    /// A reference that is about to be sent to somebody, of which the server is told first.
+    pub(crate) fn send_off(&self, object: ObjectId) -> Result<Traveling, String> {
+        let link = self.link()?;
+        let number = link.next_number();
+        if !link.tell_surely(Request::Ticket { ticket: number, object }) {
+            return Err("the server is gone, or takes nothing".to_owned());
+        }
+        let ticket = Ticket { client: link.client, number };
+        Ok(Traveling { server: self.server, address: self.place.address.clone(), object, ticket })
+    }
+
+    /// The reference that somebody has sent.
+    pub(crate) fn receive(self: &Arc<Self>, traveling: &Traveling) -> Result<RawProxy, CallError> {
+        let method = asks::REDEEM;
+        let packed = scope::pack(self.server, &(traveling.object, traveling.ticket));
+        let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
+        let given = Given { message: Some(message), references };
+        self.call(ObjectId::SERVER, method, vec![given])?.pop().unwrap_or_default().result(method)
+    }
+
+    /// The connection. A forked child makes one of its own, and tells the server what it refers to.
+    fn link(&self) -> Result<Arc<Link>, String> {
+        let mut link = self.link.lock();
+        if link.is_own() {
+            return Ok(Arc::clone(&link));
+        }
+        let (own, welcome) = meet(&self.place).map_err(|error| error.to_string())?;
+        if welcome.server != self.server {
+            return Err("another server is at its address now".into());
+        }
+        let mut held = self.held.lock();
+        held.drops.clear();
+        let objects: Vec<ObjectId> = held.objects.keys().copied().collect();
+        let kept = pack_plain(&objects)?;
+        let attached =
+            own.call(ObjectId::SERVER, asks::ATTACH.signature, vec![kept], Deadline::after(GREETING_TIMEOUT));
+        if !matches!(attached, Ok(Response::Return { .. })) {
+            return Err("it did not take over the references of a forked process".into());
+        }
+        held.objects.values_mut().for_each(|count| count.given = 1);
+        drop(held);
+        *link = Arc::new(own);
+        Ok(Arc::clone(&link))
+    }
+
+    /// Calls a method; each value that comes back has its references.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        object: ObjectId,
+        method: MethodName,
+        arguments: Vec<Given>,
+    ) -> Result<Vec<Given>, CallError> {
+        // What the arguments refer to is kept until the server has them.
+        let (arguments, _referred): (Vec<Packed>, Vec<Vec<RawProxy>>) =
+            arguments.into_iter().map(Given::into_packed).unzip();
+        let server = || self.place.address.to_string();
+        let gone = |reason| CallError::Disconnected { method: method.name, server: server(), reason };
+        let link = self.link().map_err(gone)?;
+        self.give_back_later(&link);
+        let deadline = self.place.call_timeout.map_or(Deadline::NEVER, Deadline::after);
+        let response = link.call(object, method.signature, arguments, deadline).map_err(|why| match why {
+            Unanswered::Gone(reason) => gone(reason),
+            Unanswered::Late => CallError::TimedOut {
+                method: method.name,
+                server: server(),
+                after: self.place.call_timeout.unwrap_or_default(),
+            },
+            Unanswered::Unsent(error) => CallError::Unsent { method: method.name, server: server(), error },
+        })?;
+        match response {
+            Response::Return { results, .. } => Ok(results.into_iter().map(|packed| self.adopt(packed)).collect()),
+            Response::Refuse { refusal, .. } => {
+                let refusal = decode_slice(&refusal, Vec::new());
+                Err(match refusal {
+                    Ok(refusal) => CallError::Refused { method: method.name, server: server(), refusal },
+                    Err(error) => CallError::Result { method: method.name, error },
+                })
+            }
+        }
+    }
+
+    /// Makes proxies of the references that came with a value.
+    fn adopt(self: &Arc<Self>, mut packed: Packed) -> Given {
+        let names = std::mem::take(&mut packed.references);
+        let message = Some(packed.into_message());
+        if names.is_empty() {
+            return Given { message, references: Vec::new() };
+        }
+        let mut held = self.held.lock();
+        let adopted = names.into_iter().map(|object| {
+            let count = held.objects.entry(object).or_default();
+            (count.proxies, count.given) = (count.proxies + 1, count.given + 1);
+            RawProxy::adopted(Arc::clone(self), object)
+        });
+        Given { message, references: adopted.collect() }
+    }
+
+    /// Counts one more proxy of an object that there are proxies of.
+    pub(crate) fn keep(&self, object: ObjectId) {
+        self.held.lock().objects.entry(object).or_default().proxies += 1;
+    }
+
+    /// Counts one less.
+    pub(crate) fn let_go(&self, object: ObjectId) {
+        let mut held = self.held.lock();
+        let Some(count) = held.objects.get_mut(&object) else { return };
+        count.proxies -= 1;
+        if count.proxies > 0 {
+            return;
+        }
+        let given = count.given;
+        held.objects.remove(&object);
+        held.drops.push((object, given));
+        // In a forked child that has not connected itself there is nobody to tell: it has been given nothing.
+        if let Some(link) = self.link.try_lock().filter(|link| link.is_own()) {
+            held.tell(&link);
+        }
+    }
+
+    fn give_back_later(&self, link: &Link) {
+        let mut held = self.held.lock();
+        if !held.drops.is_empty() {
+            held.tell(link);
+        }
+    }
+}
+
+impl Held {
+    /// Gives back what is to be given back, if that can be said without a wait.
+    fn tell(&mut self, link: &Link) {
+        while !self.drops.is_empty() {
+            let some = self.drops.len().min(crate::frame::DROPS_MAX);
+            let drops = self.drops[..some].to_vec();
+            if !link.tell(Request::Drop(drops)) {
+                return;
+            }
+            self.drops.drain(..some);
+        }
+    }
+}
+
+fn pack_plain<T: Serialize + 'static>(value: &T) -> Result<Packed, String> {
+    encode(value).map(|message| Packed::of(message, Vec::new())).map_err(|error| error.to_string())
+}
+
+/// Connects and greets.
+fn meet(place: &Place) -> Result<(Link, Welcome), ManagerError> {
+    let Place { address, key, .. } = place;
+    let builder = Client::builder(address.clone())
+        .map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
+    let builder = match key {
+        Some(key) => builder.authkey(key.as_bytes()),
+        None => builder.without_authkey(),
+    };
+    let connection: Connection<Frame, Frame> =
+        builder.connect().map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
+    let greeted =
+        greet(&connection).map_err(|reason| ManagerError::NoManager { address: address.to_string(), reason })?;
+    Ok((Link::new(connection, greeted.client), greeted))
+}
+
+fn greet(connection: &Connection<Frame, Frame>) -> Result<Welcome, String> {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let image = procession_boot::ImageId::own().map(ToString::to_string).unwrap_or_default();
+    let name = procession_launch::current_process().name().to_owned();
+    let hello = Hello { pid: procession_sys::pid(), name, image };
+    connection.send(&greeting(&hello)?).map_err(|error| text(&error))?;
+    let answer = connection.recv_timeout(GREETING_TIMEOUT).map_err(|error| text(&error))?;
+    read_greeting(&answer).ok_or_else(|| "it does not speak as managers of this version do".to_owned())
+}
+
+/// A first frame.
+pub(crate) fn greeting<T: Serialize + 'static>(value: &T) -> Result<Frame, String> {
+    let message = encode(value).map_err(|error| error.to_string())?;
+    Ok(Frame { bytes: [&GREETING, message.bytes()].concat(), descriptors: Vec::new() })
+}
+
+/// What a first frame says, if it is one.
+pub(crate) fn read_greeting<T: serde::de::DeserializeOwned + 'static>(frame: &Frame) -> Option<T> {
+    let bytes = frame.bytes.strip_prefix(&GREETING)?;
+    decode_slice(bytes, Vec::new()).ok()
+}

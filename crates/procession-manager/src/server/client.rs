@@ -1,0 +1,283 @@
+//! A client as its server knows it: what it holds, and how it is answered.
+//!
+//! Relies on a connection. What a client does not read does not hold up others: its answers wait in line, up to a limit, and
+//! a thread aside sends them.
+
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use procession_ipc::{Connection, SendError};
+
+use super::{Entry, Taken};
+use crate::error::Refusal;
+use crate::frame::{Frame, Malformed, Packed, Response};
+use crate::host::Answer;
+use crate::identity::ObjectId;
+use crate::proxy::RawProxy;
+use crate::remote::Hello;
+
+/// How many bytes of answers may wait for a client that does not read them. One that has more waiting is put out.
+pub const UNREAD_BYTES_MAX: usize = 256 << 20;
+
+/// How long a client may read nothing while answers wait for it before it is put out.
+pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Somebody who is connected.
+pub(crate) struct Client {
+    number: u64,
+    pub(super) hello: Hello,
+    pub(super) connection: Connection<Frame, Frame>,
+    server: ObjectId,
+    /// What it refers to, and how often it was given that.
+    held: Mutex<HashMap<ObjectId, (Arc<Entry>, u32)>>,
+    outbox: Mutex<Outbox>,
+    /// Set when it is to be put out.
+    is_out: AtomicBool,
+    /// The request of it that is carried out, and that another one could still overtake; 0 for none.
+    request: AtomicU64,
+}
+
+#[derive(Default)]
+struct Outbox {
+    waiting: VecDeque<Frame>,
+    bytes: usize,
+    /// Whether a thread is sending.
+    is_sent: bool,
+}
+
+impl Client {
+    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: ObjectId) -> Self {
+        let (held, outbox, is_out) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
+        let request = AtomicU64::new(0);
+        Self { number, hello, connection, server, held, outbox, is_out, request }
+    }
+
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    pub(super) fn is_out(&self) -> bool {
+        self.is_out.load(Ordering::Relaxed)
+    }
+
+    /// Nothing else that it asks is looked at before [`let_go_on`](Self::let_go_on) with the same number.
+    pub(super) fn hold_up(&self, request: u64) {
+        self.request.store(request, Ordering::SeqCst);
+    }
+
+    pub(super) fn let_go_on(&self, request: u64) {
+        let _ = self.request.compare_exchange(request, 0, Ordering::SeqCst, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_held_up(&self) -> bool {
+        self.request.load(Ordering::SeqCst) != 0
+    }
+
+    /// Notes that it was given a reference.
+    pub(super) fn hold(&self, entry: Arc<Entry>) {
+        self.held.lock().entry(entry.id()).or_insert((entry, 0)).1 += 1;
+    }
+
+    /// Takes references back. What nobody refers to any more goes, when the lock is not held.
+    pub(super) fn let_go(&self, drops: &[(ObjectId, u32)]) {
+        let mut gone = Vec::new();
+        let mut held = self.held.lock();
+        for (object, count) in drops {
+            let Some((_, given)) = held.get_mut(object) else { continue };
+            *given = given.saturating_sub(*count);
+            if *given == 0 {
+                gone.extend(held.remove(object));
+            }
+        }
+        drop(held);
+        drop(gone);
+    }
+
+    /// Takes all back.
+    pub(super) fn let_all_go(&self) {
+        drop(std::mem::take(&mut *self.held.lock()));
+    }
+
+    /// Has it put out, because of what it sent.
+    pub(super) fn expel(&self, malformed: &Malformed) {
+        tracing::warn!(client = self.hello.pid, %malformed, "a client is put out");
+        self.is_out.store(true, Ordering::Relaxed);
+    }
+
+    /// Sends a frame, now or as soon as those before it have gone; false if another thread is to see to that.
+    fn send(&self, frame: Frame) -> bool {
+        let mut outbox = self.outbox.lock();
+        if outbox.is_sent || !outbox.waiting.is_empty() {
+            return self.queue(&mut outbox, frame);
+        }
+        if !self.connection.carries_descriptors() {
+            // A stream takes a part of a message, and then must take the rest.
+            return self.queue(&mut outbox, frame);
+        }
+        match self.connection.try_send(&frame) {
+            Ok(()) => true,
+            Err(SendError::WouldBlock | SendError::Busy) => self.queue(&mut outbox, frame),
+            Err(error) => self.put_out(&error),
+        }
+    }
+
+    fn queue(&self, outbox: &mut Outbox, frame: Frame) -> bool {
+        outbox.bytes += frame.bytes.len();
+        if outbox.bytes > UNREAD_BYTES_MAX {
+            self.is_out.store(true, Ordering::Relaxed);
+            tracing::warn!(client = self.hello.pid, limit = UNREAD_BYTES_MAX, "a client that does not read is put out");
+            return true;
+        }
+        outbox.waiting.push_back(frame);
+        outbox.is_sent
+    }
+
+    fn put_out(&self, error: &SendError) -> bool {
+        if let SendError::Descriptors { .. } | SendError::TooLarge { .. } = error {
+            tracing::warn!(client = self.hello.pid, %error, "an answer cannot be sent");
+        }
+        self.is_out.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// Sends what waits; may take as long as the client takes to read.
+    pub(super) fn flush(&self) {
+        let mut outbox = self.outbox.lock();
+        if outbox.is_sent {
+            return;
+        }
+        outbox.is_sent = true;
+        while let Some(frame) = outbox.waiting.pop_front() {
+            outbox.bytes = outbox.bytes.saturating_sub(frame.bytes.len());
+            drop(outbox);
+            let sent = self.connection.send_timeout(&frame, UNREAD_TIME_MAX);
+            outbox = self.outbox.lock();
+            if let Err(error) = sent {
+                self.put_out(&error);
+                outbox.waiting.clear();
+            }
+        }
+        outbox.is_sent = false;
+    }
+
+    fn answer(self: &Arc<Self>, call: u64, is_claimed: bool, answer: Answer) {
+        let response = match answer {
+            Ok(results) => Response::Return {
+                call,
+                is_claimed,
+                results: results.into_iter().map(|taken| self.pack(taken)).collect(),
+            },
+            Err(refusal) => refused(call, &refusal),
+        };
+        if !self.send(response.write()) {
+            super::seat::aside(self);
+        }
+    }
+
+    /// A value for it, whose references it holds from now on.
+    fn pack(&self, Taken { message, references }: Taken) -> Packed {
+        let names = references.iter().map(RawProxy::object).collect();
+        references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
+        Packed::of(message, names)
+    }
+
+    pub(super) fn server(&self) -> ObjectId {
+        self.server
+    }
+}
+
+fn refused(call: u64, refusal: &Refusal) -> Response {
+    let refusal = procession_wire::encode(refusal).map(|message| message.into_parts().0).unwrap_or_default();
+    Response::Refuse { call, refusal }
+}
+
+/// Who is to be told what a call returns.
+#[derive(Debug)]
+pub(crate) enum Caller {
+    /// A client, its call, and whether it is to say that it has the answer.
+    Client(Arc<Client>, u64, bool),
+    /// A thread of the server itself.
+    Here(ObjectId, Arc<Reply>),
+}
+
+/// Where a thread of the server itself waits.
+#[derive(Debug, Default)]
+pub(crate) struct Reply {
+    answer: Mutex<Option<Answer>>,
+    told: Condvar,
+}
+
+impl Reply {
+    pub(crate) fn wait(&self) -> Answer {
+        let mut answer = self.answer.lock();
+        loop {
+            if let Some(answer) = answer.take() {
+                return answer;
+            }
+            self.told.wait(&mut answer);
+        }
+    }
+}
+
+impl Caller {
+    pub(super) fn of_client(client: &Arc<Client>, call: u64) -> Self {
+        Self::Client(Arc::clone(client), call, false)
+    }
+
+    pub(super) fn here(server: ObjectId) -> (Self, Arc<Reply>) {
+        let reply = Arc::<Reply>::default();
+        (Self::Here(server, Arc::clone(&reply)), reply)
+    }
+
+    /// The server whose object is called.
+    pub(crate) fn server(&self) -> ObjectId {
+        match self {
+            Self::Client(client, ..) => client.server(),
+            Self::Here(server, _) => *server,
+        }
+    }
+
+    /// The client's number; none within the server.
+    pub(crate) fn client(&self) -> Option<u64> {
+        match self {
+            Self::Client(client, ..) => Some(client.number()),
+            Self::Here(..) => None,
+        }
+    }
+
+    /// The client's number and its call's; none within the server.
+    pub(crate) fn call(&self) -> Option<(u64, u64)> {
+        match self {
+            Self::Client(client, call, _) => Some((client.number(), *call)),
+            Self::Here(..) => None,
+        }
+    }
+
+    /// Gives something that is the client's only when it says that it has it.
+    pub(crate) fn claiming(self) -> Self {
+        match self {
+            Self::Client(client, call, _) => Self::Client(client, call, true),
+            here @ Self::Here(..) => here,
+        }
+    }
+
+    pub(crate) fn give(self, answer: Answer) {
+        match self {
+            Self::Client(client, call, is_claimed) => client.answer(call, is_claimed, answer),
+            Self::Here(_, reply) => {
+                *reply.answer.lock() = Some(answer);
+                reply.told.notify_one();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("number", &self.number).field("hello", &self.hello).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,177 @@
+//! The objects that every manager can make: containers, queues and locks.
+//!
+//! Relies on [`Object`](crate::host::Object): each is a state that answers now, or keeps whom it is to answer. Values stay as
+//! they came, and are read by whoever takes them.
+
+mod dict;
+mod lock;
+mod queue;
+mod waiting;
+
+use std::fmt;
+use std::sync::Arc;
+
+use procession_sys::Deadline;
+use procession_wire::{Descriptor, Message};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::dict::keys_of;
+pub use self::dict::{DictIter, DictProxy, ITEMS_A_BATCH};
+pub use self::lock::{LockProxy, LockProxyGuard};
+pub use self::queue::{JoinableQueueProxy, QueueProxy};
+pub use self::waiting::WAITING_MAX;
+use crate::error::Refusal;
+use crate::host::{Access, Host, Hosting};
+use crate::proxy::{MethodName, RawProxy};
+use crate::server::{Given, Taken};
+
+/// What there is to be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Stock {
+    Dict,
+    Queue,
+    Lock,
+}
+
+/// Makes one of them of what it is made of.
+pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refusal> {
+    Ok(match stock {
+        Stock::Dict => Arc::new(Host::new(dict::Kind, dict::Dict::make(given)?)),
+        Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
+        Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),
+    })
+}
+
+/// The methods of a type: what they are called, and whether they run alone.
+macro_rules! methods {
+    ($type:literal: $($method:ident = $name:literal $access:ident,)*) => {
+        /// A method.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Method {
+            $($method),*
+        }
+
+        impl Method {
+            const ALL: &[(Self, $crate::proxy::MethodName, $crate::host::Access)] = &[
+                $((
+                    Self::$method,
+                    $crate::proxy::MethodName::internal(concat!($type, ".", $name)),
+                    $crate::host::Access::$access,
+                )),*
+            ];
+
+            fn name(self) -> $crate::proxy::MethodName {
+                Self::ALL[self as usize].1
+            }
+        }
+
+        /// What all of its type have in common.
+        pub(crate) struct Kind;
+
+        impl $crate::host::Kind for Kind {
+            type Method = Method;
+
+            fn type_name(&self) -> &str {
+                $type
+            }
+
+            fn find(&self, signature: u64) -> Option<(Method, $crate::host::Access)> {
+                $crate::stock::find(Method::ALL, signature)
+            }
+        }
+    };
+}
+use methods;
+
+fn find<M: Copy>(all: &[(M, MethodName, Access)], signature: u64) -> Option<(M, Access)> {
+    all.iter().find(|(_, name, _)| name.signature == signature).map(|&(method, _, access)| (method, access))
+}
+
+/// A proxy's common part: one reference, and the types of what the object holds.
+macro_rules! proxy {
+    ($(#[$doc:meta])* $name:ident<$($parameter:ident),*>) => {
+        $(#[$doc])*
+        #[derive(::serde::Serialize, ::serde::Deserialize)]
+        #[serde(transparent, bound = "")]
+        pub struct $name<$($parameter),*> {
+            raw: $crate::proxy::RawProxy,
+            #[serde(skip)]
+            of: ::std::marker::PhantomData<fn() -> ($($parameter,)*)>,
+        }
+
+        impl<$($parameter: 'static),*> $crate::proxy::Proxy for $name<$($parameter),*> {
+            fn from_raw(raw: $crate::proxy::RawProxy) -> Self {
+                Self { raw, of: ::std::marker::PhantomData }
+            }
+
+            fn as_raw(&self) -> &$crate::proxy::RawProxy {
+                &self.raw
+            }
+        }
+
+        impl<$($parameter),*> Clone for $name<$($parameter),*> {
+            fn clone(&self) -> Self {
+                Self { raw: self.raw.clone(), of: ::std::marker::PhantomData }
+            }
+        }
+
+        impl<$($parameter),*> ::std::fmt::Debug for $name<$($parameter),*> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.raw).finish()
+            }
+        }
+    };
+}
+use proxy;
+
+/// A value as it lies in an object.
+#[derive(Default)]
+pub(crate) struct Stored {
+    bytes: Box<[u8]>,
+    /// Most values have none.
+    more: Option<Box<More>>,
+}
+
+/// What a value has besides bytes.
+struct More {
+    descriptors: Vec<Descriptor>,
+    references: Vec<RawProxy>,
+}
+
+impl Stored {
+    pub(crate) fn new(given: Given) -> Self {
+        let (packed, references) = given.into_packed();
+        let (bytes, descriptors) = (packed.bytes.into_boxed_slice(), packed.descriptors);
+        let is_plain = descriptors.is_empty() && references.is_empty();
+        Self { bytes, more: (!is_plain).then(|| Box::new(More { descriptors, references })) }
+    }
+
+    /// The value for somebody, while it stays.
+    pub(crate) fn copy(&self) -> Taken {
+        let (descriptors, references) =
+            self.more.as_ref().map(|more| (more.descriptors.clone(), more.references.clone())).unwrap_or_default();
+        Taken { message: Message::from_parts(self.bytes.to_vec(), descriptors), references }
+    }
+
+    /// The value for somebody.
+    pub(crate) fn take(self) -> Taken {
+        let (descriptors, references) = self.more.map(|more| (more.descriptors, more.references)).unwrap_or_default();
+        Taken { message: Message::from_parts(self.bytes.into_vec(), descriptors), references }
+    }
+
+    /// How many bytes it has.
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes", self.bytes.len())
+    }
+}
+
+/// How long a call of a client may wait in the server, as it is sent.
+pub(crate) fn patience(deadline: Deadline) -> Option<u64> {
+    deadline.remaining().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,336 @@
+//! A queue in a server: items in order, taken by whoever comes first, also by those who wait.
+//!
+//! Relies on `waiting.rs` for those.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use procession_sys::Deadline;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::waiting::Waiting;
+use super::{Stored, methods, patience, proxy};
+use crate::error::{CallError, Refusal};
+use crate::host::{Answer, Ask, Object, Step};
+use crate::server::{Caller, Given};
+
+methods! { "queue":
+    Put = "put" Exclusive,
+    Get = "get" Exclusive,
+    Len = "len" Shared,
+    IsFull = "is_full" Shared,
+    TaskDone = "task_done" Exclusive,
+    Join = "join" Exclusive,
+}
+
+/// The queue.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    items: VecDeque<Stored>,
+    /// None is as many as there is memory for.
+    items_max: Option<u64>,
+    takers: Waiting<()>,
+    /// Those who wait for room, with their items.
+    putters: Waiting<Stored>,
+    /// What was given to a client's call that has not said yet that it has it, in order.
+    claimed: BTreeMap<(u64, u64), Stored>,
+    /// Whether what was taken is to be done as well: until then it is kept, for somebody else if who took it is gone.
+    is_joinable: bool,
+    /// What was taken and is not done, by the client and its call.
+    taken: BTreeMap<(u64, u64), Stored>,
+    /// Those who wait until everything is done.
+    joiners: Waiting<()>,
+}
+
+impl Queue {
+    pub(super) fn make(given: Given) -> Result<Self, Refusal> {
+        let (items_max, is_joinable) = given.read()?;
+        Ok(Self { items_max, is_joinable, ..Self::default() })
+    }
+
+    fn is_full(&self) -> bool {
+        self.items_max.is_some_and(|max| self.items.len() as u64 >= max)
+    }
+
+    fn put(&mut self, ask: &mut Ask) -> Step {
+        let patience = match ask.read::<Option<u64>>() {
+            Ok(patience) => patience,
+            Err(refusal) => return Step::Done(Err(refusal)),
+        };
+        let item = Stored::new(ask.next());
+        if let Some(taker) = self.takers.first() {
+            let given = self.give(taker.caller, item);
+            ask.answers.push(given);
+            return Step::Done(Ok(Vec::new()));
+        }
+        if self.is_full() {
+            return self.putters.join(ask, item, patience);
+        }
+        self.items.push_back(item);
+        Step::Done(Ok(Vec::new()))
+    }
+
+    fn get(&mut self, ask: &mut Ask) -> Step {
+        let patience = match ask.read::<Option<u64>>() {
+            Ok(patience) => patience,
+            Err(refusal) => return Step::Done(Err(refusal)),
+        };
+        let Some(item) = self.items.pop_front() else { return self.takers.join(ask, (), patience) };
+        if let Some(putter) = self.putters.first() {
+            self.items.push_back(putter.wants);
+            ask.answers.push((putter.caller, Ok(Vec::new())));
+        }
+        let given = ask.keep_caller(None).map(|caller| self.give(caller, item));
+        ask.answers.extend(given);
+        Step::Later
+    }
+
+    /// Gives an item to somebody, which is his when he says that he has it.
+    fn give(&mut self, caller: Caller, item: Stored) -> (Caller, Answer) {
+        match caller.call() {
+            Some(call) => {
+                let copy = item.copy();
+                self.claimed.insert(call, item);
+                (caller.claiming(), Ok(vec![copy]))
+            }
+            None => (caller, Ok(vec![item.take()])),
+        }
+    }
+
+    /// Somebody is done with the item that it has had longest.
+    fn task_done(&mut self, ask: &mut Ask) -> Answer {
+        let (client, _) = ask.call().unwrap_or_default();
+        let taken = self.taken.range((client, 0)..=(client, u64::MAX)).next().map(|(&call, _)| call);
+        let taken = taken.ok_or(Refusal::NotHeld)?;
+        self.taken.remove(&taken);
+        self.tell_joiners(&mut ask.answers);
+        Ok(Vec::new())
+    }
+
+    fn is_done(&self) -> bool {
+        self.items.is_empty() && self.putters.is_empty() && self.claimed.is_empty() && self.taken.is_empty()
+    }
+
+    fn tell_joiners(&mut self, answers: &mut Vec<(Caller, Answer)>) {
+        while self.is_done() {
+            let Some(joiner) = self.joiners.first() else { return };
+            answers.push((joiner.caller, Ok(Vec::new())));
+        }
+    }
+
+    fn join(&mut self, ask: &mut Ask) -> Step {
+        match ask.read::<Option<u64>>() {
+            Ok(_) if self.is_done() => Step::Done(Ok(Vec::new())),
+            Ok(patience) => self.joiners.join(ask, (), patience),
+            Err(refusal) => Step::Done(Err(refusal)),
+        }
+    }
+
+    /// Puts an item first that somebody did not get.
+    fn put_back(&mut self, item: Stored, answers: &mut Vec<(Caller, Answer)>) {
+        match self.takers.first() {
+            Some(taker) => answers.push(self.give(taker.caller, item)),
+            None => self.items.push_front(item),
+        }
+    }
+}
+
+impl Object for Queue {
+    type Kind = Kind;
+
+    fn read(&self, method: Method, ask: &mut Ask) -> Step {
+        Step::Done(match method {
+            Method::Len => ask.value(&(self.items.len() as u64)),
+            Method::IsFull => ask.value(&self.is_full()),
+            Method::Put | Method::Get | Method::TaskDone | Method::Join => unreachable!("they run alone"),
+        })
+    }
+
+    fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
+        match method {
+            Method::Put => self.put(ask),
+            Method::Get => self.get(ask),
+            Method::TaskDone => Step::Done(self.task_done(ask)),
+            Method::Join => self.join(ask),
+            Method::Len | Method::IsFull => self.read(method, ask),
+        }
+    }
+
+    fn settle(&mut self, call: (u64, u64), is_received: bool, answers: &mut Vec<(Caller, Answer)>) {
+        match self.claimed.remove(&call) {
+            Some(item) if !is_received => self.put_back(item, answers),
+            Some(item) if self.is_joinable => drop(self.taken.insert(call, item)),
+            Some(_) => {}
+            None => {
+                self.takers.abandon(call);
+                self.putters.abandon(call);
+                self.joiners.abandon(call);
+            }
+        }
+    }
+
+    fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
+        self.takers.part(client);
+        self.putters.part(client);
+        self.joiners.part(client);
+        let all = (client, 0)..=(client, u64::MAX);
+        // The one that it took first is to be the first again.
+        let had =
+            [&mut self.taken, &mut self.claimed].map(|items| items.extract_if(all.clone(), |_, _| true).collect());
+        let [taken, claimed]: [Vec<((u64, u64), Stored)>; 2] = had;
+        for (_, item) in taken.into_iter().chain(claimed).rev() {
+            self.put_back(item, answers);
+        }
+        self.tell_joiners(answers);
+    }
+
+    fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
+        let ticks = [self.takers.tick(now, answers), self.putters.tick(now, answers), self.joiners.tick(now, answers)];
+        ticks.into_iter().flatten().min()
+    }
+}
+
+proxy! {
+    /// A queue in a manager's server: any number of processes, on any machine, put items and take them.
+    ///
+    /// # Python
+    /// The proxy of `SyncManager.Queue`.
+    QueueProxy<T>
+}
+
+proxy! {
+    /// A queue in a manager's server whose items are to be done, too: what a client has taken and is not done with goes to
+    /// somebody else when that client is gone, however it ended.
+    ///
+    /// # Python
+    /// The proxy of `SyncManager.JoinableQueue`, which loses what a dead client has taken.
+    JoinableQueueProxy<T>
+}
+
+/// What both queues do.
+macro_rules! verbs {
+    ($name:ident) => {
+        impl<T: Serialize + DeserializeOwned + 'static> $name<T> {
+            /// Puts an item at the end; waits while the queue is full.
+            ///
+            /// # Errors
+            /// [`CallError`].
+            pub fn put(&self, item: &T) -> Result<(), CallError> {
+                self.put_until(item, Deadline::NEVER)
+            }
+
+            /// As [`put`](Self::put), without a wait.
+            ///
+            /// # Errors
+            /// [`CallError::Refused`] with [`Refusal::WouldBlock`] when it is full.
+            pub fn try_put(&self, item: &T) -> Result<(), CallError> {
+                self.put_until(item, Deadline::NOW)
+            }
+
+            /// As [`put`](Self::put), for so long at most.
+            ///
+            /// # Errors
+            /// [`CallError::Refused`] with [`Refusal::TimedOut`] when it was full all the time.
+            pub fn put_timeout(&self, item: &T, timeout: Duration) -> Result<(), CallError> {
+                self.put_until(item, Deadline::after(timeout))
+            }
+
+            fn put_until(&self, item: &T, deadline: Deadline) -> Result<(), CallError> {
+                let method = Method::Put.name();
+                let arguments = vec![self.raw.pack(method, &patience(deadline))?, self.raw.pack(method, item)?];
+                self.raw.call_packed(method, arguments).map(drop)
+            }
+
+            /// Takes the first item; waits while there is none.
+            ///
+            /// # Errors
+            /// [`CallError`].
+            pub fn get(&self) -> Result<T, CallError> {
+                self.get_until(Deadline::NEVER)
+            }
+
+            /// As [`get`](Self::get), without a wait.
+            ///
+            /// # Errors
+            /// [`CallError::Refused`] with [`Refusal::WouldBlock`] when there is none.
+            pub fn try_get(&self) -> Result<T, CallError> {
+                self.get_until(Deadline::NOW)
+            }
+
+            /// As [`get`](Self::get), for so long at most.
+            ///
+            /// # Errors
+            /// [`CallError::Refused`] with [`Refusal::TimedOut`] when there was none all the time.
+            pub fn get_timeout(&self, timeout: Duration) -> Result<T, CallError> {
+                self.get_until(Deadline::after(timeout))
+            }
+
+            fn get_until(&self, deadline: Deadline) -> Result<T, CallError> {
+                let method = Method::Get.name();
+                let patience = self.raw.pack(method, &patience(deadline))?;
+                self.raw.call_packed(method, vec![patience])?.pop().unwrap_or_default().result(method)
+            }
+
+            /// How many items it has.
+            ///
+            /// # Errors
+            /// [`CallError`].
+            pub fn len(&self) -> Result<usize, CallError> {
+                let len: u64 = self.raw.ask(Method::Len.name())?;
+                Ok(usize::try_from(len).unwrap_or(usize::MAX))
+            }
+
+            /// True if it has none.
+            ///
+            /// # Errors
+            /// [`CallError`].
+            pub fn is_empty(&self) -> Result<bool, CallError> {
+                self.len().map(|len| len == 0)
+            }
+
+            /// True if the next item would have to wait for room.
+            ///
+            /// # Errors
+            /// [`CallError`].
+            pub fn is_full(&self) -> Result<bool, CallError> {
+                self.raw.ask(Method::IsFull.name())
+            }
+        }
+    };
+}
+
+verbs!(QueueProxy);
+verbs!(JoinableQueueProxy);
+
+impl<T: Serialize + DeserializeOwned + 'static> JoinableQueueProxy<T> {
+    /// Says that this process is done with the item that it took, or with the first of those that it took.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NotHeld`] when it has none.
+    pub fn task_done(&self) -> Result<(), CallError> {
+        self.raw.call_packed(Method::TaskDone.name(), Vec::new()).map(drop)
+    }
+
+    /// Waits until everything that was put was taken and is done.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn join(&self) -> Result<(), CallError> {
+        self.join_until(Deadline::NEVER)
+    }
+
+    /// As [`join`](Self::join), for so long at most.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::TimedOut`].
+    pub fn join_timeout(&self, timeout: Duration) -> Result<(), CallError> {
+        self.join_until(Deadline::after(timeout))
+    }
+
+    fn join_until(&self, deadline: Deadline) -> Result<(), CallError> {
+        let method = Method::Join.name();
+        let patience = self.raw.pack(method, &patience(deadline))?;
+        self.raw.call_packed(method, vec![patience]).map(drop)
+    }
+}

@@ -1,0 +1,80 @@
+//! Those who wait for an object to change, in the order in which they came.
+//!
+//! Relies on nothing: an object answers them when it changes, when their time is over, and forgets those that are gone.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use crate::error::Refusal;
+use crate::host::{Answer, Ask, Step};
+use crate::server::Caller;
+
+/// How many may wait for one object.
+pub const WAITING_MAX: usize = 65_536;
+
+/// Some who wait, each with what it wants.
+#[derive(Debug)]
+pub(crate) struct Waiting<W>(VecDeque<Waiter<W>>);
+
+#[derive(Debug)]
+pub(crate) struct Waiter<W> {
+    pub(crate) caller: Caller,
+    pub(crate) wants: W,
+    until: Option<Instant>,
+}
+
+impl<W> Default for Waiting<W> {
+    fn default() -> Self {
+        Self(VecDeque::new())
+    }
+}
+
+impl<W> Waiting<W> {
+    /// Has the caller wait for so many nanoseconds, or as long as it takes.
+    pub(crate) fn join(&mut self, ask: &mut Ask, wants: W, patience: Option<u64>) -> Step {
+        if patience == Some(0) {
+            return Step::Done(Err(Refusal::WouldBlock));
+        }
+        if self.0.len() >= WAITING_MAX {
+            let of = "calls that wait for one object to change".into();
+            return Step::Done(Err(Refusal::Limit { of, limit: WAITING_MAX as u64 }));
+        }
+        let until = patience.and_then(|nanos| Instant::now().checked_add(Duration::from_nanos(nanos)));
+        if let Some(caller) = ask.keep_caller(until) {
+            self.0.push_back(Waiter { caller, wants, until });
+        }
+        Step::Later
+    }
+
+    /// The one that has waited longest.
+    pub(crate) fn first(&mut self) -> Option<Waiter<W>> {
+        self.0.pop_front()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Forgets a call that is not wanted any more.
+    pub(crate) fn abandon(&mut self, call: (u64, u64)) {
+        self.0.retain(|waiter| waiter.caller.call() != Some(call));
+    }
+
+    /// Forgets those of a client that is gone.
+    pub(crate) fn part(&mut self, client: u64) {
+        self.0.retain(|waiter| waiter.caller.client() != Some(client));
+    }
+
+    /// Answers those whose time is over; when the next one's is.
+    pub(crate) fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
+        let mut rest = VecDeque::with_capacity(self.0.len());
+        for waiter in self.0.drain(..) {
+            match waiter.until {
+                Some(until) if until <= now => answers.push((waiter.caller, Err(Refusal::TimedOut))),
+                _ => rest.push_back(waiter),
+            }
+        }
+        self.0 = rest;
+        self.0.iter().filter_map(|waiter| waiter.until).min()
+    }
+}

@@ -1,0 +1,123 @@
+//! The manager of everyday objects: dictionaries, queues and locks.
+//!
+//! Relies on [`BaseManager`] for all but what it makes.
+
+use std::hash::Hash;
+use std::ops::Deref;
+
+use procession_ipc::ToAddress;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{CallError, ManagerError, Refusal};
+use crate::manager::{BaseManager, ManagerBuilder};
+use crate::server::asks;
+use crate::stock::{DictProxy, JoinableQueueProxy, LockProxy, QueueProxy, Stock, keys_of};
+
+/// A manager that makes dictionaries, queues and locks; and whatever was registered, as it is a [`BaseManager`] otherwise.
+///
+/// # Python
+/// `multiprocessing.managers.SyncManager`, which `multiprocessing.Manager()` starts.
+#[derive(Debug)]
+pub struct SyncManager(BaseManager);
+
+impl SyncManager {
+    /// A manager to be given an address, a key and more before it is started: `SyncManager::from` what `start` gives.
+    #[must_use]
+    pub fn builder() -> ManagerBuilder {
+        BaseManager::builder()
+    }
+
+    /// Starts a server in a process of its own.
+    ///
+    /// # Errors
+    /// [`ManagerError`].
+    pub fn start() -> Result<Self, ManagerError> {
+        BaseManager::builder().start().map(Self)
+    }
+
+    /// Connects to the server of another program's `SyncManager`, or of any manager.
+    ///
+    /// # Errors
+    /// [`ManagerError::Connect`], [`ManagerError::NoManager`].
+    pub fn connect(address: impl ToAddress, authkey: impl AsRef<[u8]>) -> Result<Self, ManagerError> {
+        BaseManager::connect(address, authkey).map(Self)
+    }
+
+    /// Makes a dictionary.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`Refusal::NoFunction`] from a server that runs another program.
+    pub fn dict<K, V>(&self) -> Result<DictProxy<K, V>, CallError>
+    where
+        K: Eq + Hash + Serialize + DeserializeOwned + 'static,
+        V: Serialize + DeserializeOwned + 'static,
+    {
+        let keys = keys_of::<K>().map_err(|error| CallError::Refused {
+            method: asks::MAKE.name,
+            server: self.address().to_string(),
+            refusal: Refusal::NoFunction { reason: error.to_string() },
+        })?;
+        self.0.make(Stock::Dict, &keys)
+    }
+
+    /// Makes a queue that takes any number of items.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<QueueProxy<T>, CallError> {
+        self.0.make(Stock::Queue, &(None::<u64>, false))
+    }
+
+    /// Makes a queue of so many items at most, 1 at least.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn bounded_queue<T>(&self, items: usize) -> Result<QueueProxy<T>, CallError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.0.make(Stock::Queue, &(Some(items.max(1) as u64), false))
+    }
+
+    /// Makes a queue whose items are to be done as well as taken.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn joinable_queue<T>(&self) -> Result<JoinableQueueProxy<T>, CallError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.0.make(Stock::Queue, &(None::<u64>, true))
+    }
+
+    /// Makes a lock.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn lock(&self) -> Result<LockProxy, CallError> {
+        self.0.make(Stock::Lock, &())
+    }
+
+    /// Ends the server, as [`BaseManager::shutdown`] does.
+    ///
+    /// # Errors
+    /// As that.
+    pub fn shutdown(self) -> Result<(), CallError> {
+        self.0.shutdown()
+    }
+}
+
+impl Deref for SyncManager {
+    type Target = BaseManager;
+
+    fn deref(&self) -> &BaseManager {
+        &self.0
+    }
+}
+
+impl From<BaseManager> for SyncManager {
+    fn from(manager: BaseManager) -> Self {
+        Self(manager)
+    }
+}
