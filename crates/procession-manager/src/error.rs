@@ -45,7 +45,7 @@ pub enum CallError {
     },
     /// What came back is not what the method returns.
     #[error("the result of {method} cannot be read: {error}")]
-    Result {
+    Output {
         /// The method.
         method: &'static str,
         /// Why.
@@ -113,7 +113,7 @@ pub enum Refusal {
     },
     /// The method has run, and its result cannot be sent.
     #[error("it ran, and its result cannot be sent: {reason}")]
-    Result {
+    Output {
         /// Why.
         reason: String,
     },

@@ -116,7 +116,7 @@ fn a_namespace_has_values_of_all_types() {
     space.set("name", "text".to_owned()).unwrap();
     assert_eq!((space.get::<u64>("n").unwrap(), space.get::<String>("name").unwrap()), (Some(5), Some("text".into())));
     assert!(space.get::<u64>("other").unwrap().is_none());
-    assert!(matches!(space.get::<Vec<String>>("n"), Err(CallError::Result { .. })), "of another type");
+    assert!(matches!(space.get::<Vec<String>>("n"), Err(CallError::Output { .. })), "of another type");
     assert_eq!(space.names().unwrap(), ["n", "name"]);
     assert!(space.remove("n").unwrap() && !space.remove("n").unwrap());
 }

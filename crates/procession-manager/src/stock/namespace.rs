@@ -73,7 +73,7 @@ impl NamespaceProxy {
     /// What stands under a name, if something does.
     ///
     /// # Errors
-    /// [`CallError::Result`] for a value of another type.
+    /// [`CallError::Output`] for a value of another type.
     pub fn get<T: DeserializeOwned + 'static>(&self, name: &str) -> Result<Option<T>, CallError> {
         let method = Method::Get.name();
         self.raw.option(method, vec![self.raw.pack(method, &name.to_owned())?])
