@@ -45,7 +45,7 @@ pub enum CallError {
     },
     /// What came back is not what the method returns.
     #[error("the result of {method} cannot be read: {error}")]
-    Result {
+    Output {
         /// The method.
         method: &'static str,
         /// Why.
@@ -113,7 +113,7 @@ pub enum Refusal {
     },
     /// The method has run, and its result cannot be sent.
     #[error("it ran, and its result cannot be sent: {reason}")]
-    Result {
+    Output {
         /// Why.
         reason: String,
     },
@@ -142,6 +142,14 @@ pub enum Refusal {
     /// It could not be done in the time that the caller had.
     #[error("it was waited for as long as was said")]
     TimedOut,
+    /// There is no such place.
+    #[error("it has no place {index}: it has {len} values")]
+    OutOfRange {
+        /// The place.
+        index: u64,
+        /// How many values it has.
+        len: u64,
+    },
     /// What was to be given back is not held, or not any more.
     #[error("it is not held by who would give it back")]
     NotHeld,

@@ -102,14 +102,6 @@ impl RawProxy {
         }
     }
 
-    /// Where its server is, for people.
-    pub(crate) fn server_address(&self) -> String {
-        match &self.home {
-            Home::Remote(remote) => remote.address().to_string(),
-            Home::Local(_) => "this process".to_owned(),
-        }
-    }
-
     /// Calls a method of the object with arguments, a tuple, and waits for its result. A reference in the tuple is sent as
     /// what it refers to.
     ///
@@ -129,6 +121,23 @@ impl RawProxy {
     /// Calls a method that takes nothing, and returns one value.
     pub(crate) fn ask<R: DeserializeOwned + 'static>(&self, method: MethodName) -> Result<R, CallError> {
         self.call_packed(method, Vec::new())?.pop().unwrap_or_default().result(method)
+    }
+
+    /// Calls a method with values that are written already, which returns one.
+    pub(crate) fn one<R: DeserializeOwned + 'static>(
+        &self,
+        method: MethodName,
+        arguments: Vec<Given>,
+    ) -> Result<R, CallError> {
+        self.call_packed(method, arguments)?.pop().unwrap_or_default().result(method)
+    }
+
+    /// The same for one that returns a value or none.
+    pub(crate) fn option<R>(&self, method: MethodName, arguments: Vec<Given>) -> Result<Option<R>, CallError>
+    where
+        R: DeserializeOwned + 'static,
+    {
+        self.call_packed(method, arguments)?.pop().map(|value| value.result(method)).transpose()
     }
 
     /// A value for the object's server.

@@ -167,7 +167,7 @@ impl Remote {
                 let refusal = decode_slice(&refusal, Vec::new());
                 Err(match refusal {
                     Ok(refusal) => CallError::Refused { method: method.name, server: server(), refusal },
-                    Err(error) => CallError::Result { method: method.name, error },
+                    Err(error) => CallError::Output { method: method.name, error },
                 })
             }
         }

@@ -60,7 +60,7 @@ impl Given {
     /// The value that a call has returned.
     pub(crate) fn result<T: DeserializeOwned + 'static>(self, method: MethodName) -> Result<T, CallError> {
         let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
-        scope::unpack(message, self.references).map_err(|error| CallError::Result { method: method.name, error })
+        scope::unpack(message, self.references).map_err(|error| CallError::Output { method: method.name, error })
     }
 
     /// What goes in a frame, and what it refers to, which is to be kept until it has arrived.
@@ -89,7 +89,7 @@ impl Taken {
     }
 
     fn packed(packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Self, Refusal> {
-        let (message, references) = packed.map_err(|error| Refusal::Result { reason: error.to_string() })?;
+        let (message, references) = packed.map_err(|error| Refusal::Output { reason: error.to_string() })?;
         Ok(Self { message, references })
     }
 }

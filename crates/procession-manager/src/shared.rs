@@ -99,7 +99,7 @@ impl Call<'_> {
     /// The method's result, for the caller.
     ///
     /// # Errors
-    /// [`Refusal::Result`].
+    /// [`Refusal::Output`].
     pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
         Taken::of(self.0.server, result).map(Answer)
     }
@@ -107,7 +107,7 @@ impl Call<'_> {
     /// The same of a result that borrows from the object, and is no vector of numbers: as `answer` of its owned form.
     ///
     /// # Errors
-    /// [`Refusal::Result`].
+    /// [`Refusal::Output`].
     pub fn answer_lent<R: Serialize + ?Sized>(&self, result: &R) -> Result<Answer, Refusal> {
         Taken::of_lent(self.0.server, result).map(Answer)
     }

@@ -3,9 +3,17 @@
 //! Relies on [`Object`](crate::host::Object): each is a state that answers now, or keeps whom it is to answer. Values stay as
 //! they came, and are read by whoever takes them.
 
+mod batches;
+mod functions;
+mod table;
+
 mod dict;
+mod list;
 mod lock;
+mod namespace;
 mod queue;
+mod set;
+mod value;
 mod waiting;
 
 use std::fmt;
@@ -15,20 +23,35 @@ use procession_sys::Deadline;
 use procession_wire::{Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::dict::keys_of;
-pub use self::dict::{DictIter, DictProxy, ITEMS_A_BATCH};
+pub use self::dict::{DictIter, DictProxy};
+pub(crate) use self::functions::named;
+pub use self::list::{ListIter, ListProxy};
 pub use self::lock::{LockProxy, LockProxyGuard};
+pub use self::namespace::NamespaceProxy;
 pub use self::queue::{JoinableQueueProxy, QueueProxy};
+pub use self::set::{SetIter, SetProxy};
+pub(crate) use self::table::keys_of;
+pub use self::value::ValueProxy;
 pub use self::waiting::WAITING_MAX;
 use crate::error::Refusal;
 use crate::host::{Access, Host, Hosting};
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
 
+/// How many items an iteration asks the server for at once.
+pub const ITEMS_A_BATCH: usize = 1024;
+
+/// How many bytes such a batch has at most, but for its last item.
+const BATCH_BYTES: usize = 1 << 20;
+
 /// What there is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stock {
     Dict,
+    List,
+    Set,
+    Value,
+    Namespace,
     Queue,
     Lock,
 }
@@ -37,6 +60,10 @@ pub(crate) enum Stock {
 pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refusal> {
     Ok(match stock {
         Stock::Dict => Arc::new(Host::new(dict::Kind, dict::Dict::make(given)?)),
+        Stock::List => Arc::new(Host::new(list::Kind, list::List::default())),
+        Stock::Set => Arc::new(Host::new(set::Kind, set::Set::make(given)?)),
+        Stock::Value => Arc::new(Host::new(value::Kind, value::Value(Stored::new(given)))),
+        Stock::Namespace => Arc::new(Host::new(namespace::Kind, namespace::Namespace::default())),
         Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
         Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),
     })
@@ -159,9 +186,8 @@ impl Stored {
         Taken { message: Message::from_parts(self.bytes.into_vec(), descriptors), references }
     }
 
-    /// How many bytes it has.
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -174,4 +200,13 @@ impl fmt::Debug for Stored {
 /// How long a call of a client may wait in the server, as it is sent.
 pub(crate) fn patience(deadline: Deadline) -> Option<u64> {
     deadline.remaining().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// A value that is nothing but these bytes.
+fn plain(bytes: &[u8]) -> Taken {
+    Taken { message: Message::from_parts(bytes.to_vec(), Vec::new()), references: Vec::new() }
+}
+
+fn given(Taken { message, references }: Taken) -> Given {
+    Given { message: Some(message), references }
 }

@@ -9,10 +9,13 @@ use procession_ipc::ToAddress;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{CallError, ManagerError, Refusal};
+use crate::error::{CallError, ManagerError};
 use crate::manager::{BaseManager, ManagerBuilder};
 use crate::server::asks;
-use crate::stock::{DictProxy, JoinableQueueProxy, LockProxy, QueueProxy, Stock, keys_of};
+use crate::stock::{
+    DictProxy, JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy, QueueProxy, SetProxy, Stock, ValueProxy,
+    keys_of, named,
+};
 
 /// A manager that makes dictionaries, queues and locks; and whatever was registered, as it is a [`BaseManager`] otherwise.
 ///
@@ -47,18 +50,49 @@ impl SyncManager {
     /// Makes a dictionary.
     ///
     /// # Errors
-    /// [`CallError`]; [`Refusal::NoFunction`] from a server that runs another program.
+    /// [`CallError`]; [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
     pub fn dict<K, V>(&self) -> Result<DictProxy<K, V>, CallError>
     where
         K: Eq + Hash + Serialize + DeserializeOwned + 'static,
         V: Serialize + DeserializeOwned + 'static,
     {
-        let keys = keys_of::<K>().map_err(|error| CallError::Refused {
-            method: asks::MAKE.name,
-            server: self.address().to_string(),
-            refusal: Refusal::NoFunction { reason: error.to_string() },
-        })?;
+        let keys = named(asks::MAKE, keys_of::<K>())?;
         self.0.make(Stock::Dict, &keys)
+    }
+
+    /// Makes a list.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn list<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<ListProxy<T>, CallError> {
+        self.0.make(Stock::List, &())
+    }
+
+    /// Makes a set.
+    ///
+    /// # Errors
+    /// [`CallError`]; [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
+    pub fn set<T>(&self) -> Result<SetProxy<T>, CallError>
+    where
+        T: Eq + Hash + Serialize + DeserializeOwned + 'static,
+    {
+        self.0.make(Stock::Set, &named(asks::MAKE, keys_of::<T>())?)
+    }
+
+    /// Makes a value.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn value<T: Serialize + DeserializeOwned + 'static>(&self, value: T) -> Result<ValueProxy<T>, CallError> {
+        self.0.make(Stock::Value, &value)
+    }
+
+    /// Makes a namespace.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn namespace(&self) -> Result<NamespaceProxy, CallError> {
+        self.0.make(Stock::Namespace, &())
     }
 
     /// Makes a queue that takes any number of items.

@@ -1,33 +1,22 @@
 //! A dictionary in a server: keys with a value each, in the order in which they were inserted.
 //!
-//! Relies on functions of the keys' type, which the server's own image has and the creator names: two keys are the same when
-//! their type says so, however they are written. Values stay as they came.
+//! Relies on [`Table`]. Values stay as they came.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::collections::HashMap;
+use std::hash::Hash;
 use std::marker::PhantomData;
-use std::ops::Bound;
-use std::sync::Arc;
 
-use procession_boot::{Entry as Function, FunctionId, function_id, resolve};
 use procession_launch::Captureless;
-use procession_launch::calls::{Caller as CallerOf, catch_call, name_call};
-use procession_wire::{Message, decode_slice};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Stored, methods, proxy};
+use super::batches::Batches;
+use super::functions::{changed_next, name_change};
+use super::table::{Batch, Table};
+use super::{Stored, methods, plain, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
-use crate::proxy::RawProxy;
 use crate::server::{Given, Taken};
-
-/// How many items an iteration asks the server for at once.
-pub const ITEMS_A_BATCH: usize = 1024;
-
-/// How many bytes such a batch has at most, but for its last item.
-const BATCH_BYTES: usize = 1 << 20;
 
 methods! { "dict":
     Get = "get" Shared,
@@ -39,185 +28,68 @@ methods! { "dict":
     PopItem = "pop_item" Exclusive,
     Batch = "batch" Shared,
     Update = "update" Exclusive,
+    SetDefault = "get_or_insert" Exclusive,
 }
-
-/// What the type of a dictionary's keys can do with their bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Keys {
-    hash: fn(&[u8], &RandomState) -> Option<u64>,
-    equal: fn(&[u8], &[u8]) -> bool,
-}
-
-/// The function that tells what `K` can do.
-struct KeysOf<K>(PhantomData<K>);
-
-impl<K: Eq + Hash + DeserializeOwned + 'static> Function for KeysOf<K> {
-    type Input = ();
-    type Output = Keys;
-
-    fn enter((): ()) -> Keys {
-        Keys { hash: hash::<K>, equal: equal::<K> }
-    }
-}
-
-fn hash<K: Hash + DeserializeOwned + 'static>(bytes: &[u8], state: &RandomState) -> Option<u64> {
-    let key: K = decode_slice(bytes, Vec::new()).ok()?;
-    Some(state.hash_one(key))
-}
-
-fn equal<K: Eq + DeserializeOwned + 'static>(one: &[u8], other: &[u8]) -> bool {
-    let key = |bytes| decode_slice::<K>(bytes, Vec::new()).ok();
-    one == other || key(one).zip(key(other)).is_some_and(|(one, other)| one == other)
-}
-
-/// Changes a value.
-struct Changes;
-
-impl<V, F> CallerOf<F, (Option<V>,)> for Changes
-where
-    V: Serialize + DeserializeOwned + 'static,
-    F: Fn(Option<V>) -> V + Captureless,
-{
-    type Input = Change;
-    type Output = Result<Taken, Refusal>;
-
-    fn call(function: F, Change { value, server }: Change) -> Self::Output {
-        let value = value.map(Given::read::<V>).transpose()?;
-        Taken::of(server, &function(value))
-    }
-}
-
-/// What a value is changed from.
-pub(crate) struct Change {
-    value: Option<Given>,
-    server: crate::ObjectId,
-}
-
-/// A key, and how it is compared.
-struct Key {
-    bytes: Arc<[u8]>,
-    hash: u64,
-    equal: fn(&[u8], &[u8]) -> bool,
-}
-
-impl Hash for Key {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-impl PartialEq for Key {
-    fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && (self.equal)(&self.bytes, &other.bytes)
-    }
-}
-
-impl Eq for Key {}
 
 /// The dictionary.
-pub(crate) struct Dict {
-    keys: Keys,
-    state: RandomState,
-    /// Where each key is.
-    places: HashMap<Key, u64>,
-    /// The items, by when they were inserted.
-    items: BTreeMap<u64, (Arc<[u8]>, Stored)>,
-    next: u64,
-}
-
-impl fmt::Debug for Dict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Dict").field("len", &self.items.len()).finish_non_exhaustive()
-    }
-}
+#[derive(Debug)]
+pub(crate) struct Dict(Table);
 
 impl Dict {
     pub(super) fn make(given: Given) -> Result<Self, Refusal> {
-        let no_function = |error: procession_boot::BootError| Refusal::NoFunction { reason: error.to_string() };
-        let keys = resolve::<(), Keys>(given.read::<FunctionId>()?).map_err(no_function)?(());
-        let (places, items, state) = (HashMap::new(), BTreeMap::new(), RandomState::new());
-        Ok(Self { keys, state, places, items, next: 0 })
-    }
-
-    /// A key that was sent.
-    fn key(&self, ask: &mut Ask) -> Result<Key, Refusal> {
-        let (packed, references) = ask.next().into_packed();
-        if !packed.descriptors.is_empty() || !references.is_empty() {
-            return Err(Refusal::Arguments { reason: "a key cannot hold descriptors or proxies".into() });
-        }
-        let hash = catch_call(|| (self.keys.hash)(&packed.bytes, &self.state)).ok().flatten();
-        let hash = hash.ok_or_else(|| Refusal::Arguments { reason: "the key cannot be read".into() })?;
-        Ok(Key { bytes: packed.bytes.into(), hash, equal: self.keys.equal })
+        Table::make(given).map(Self)
     }
 
     fn find(&self, ask: &mut Ask) -> Result<Option<&Stored>, Refusal> {
-        let key = self.key(ask)?;
-        Ok(self.places.get(&key).and_then(|place| self.items.get(place)).map(|(_, value)| value))
+        let key = self.0.key(ask)?;
+        Ok(self.0.get(&key))
     }
 
-    fn insert(&mut self, key: Key, value: Stored) -> Option<Stored> {
-        if let Some((_, old)) = self.places.get(&key).and_then(|place| self.items.get_mut(place)) {
-            return Some(std::mem::replace(old, value));
-        }
-        self.items.insert(self.next, (Arc::clone(&key.bytes), value));
-        self.places.insert(key, self.next);
-        self.next += 1;
-        None
+    fn insert(&mut self, ask: &mut Ask) -> Answer {
+        let key = self.0.key(ask)?;
+        let value = Stored::new(ask.next());
+        Ok(self.0.insert(key, value).map(Stored::take).into_iter().collect())
     }
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
-        let key = self.key(ask)?;
-        let removed = self.places.remove(&key).and_then(|place| self.items.remove(&place));
-        Ok(removed.into_iter().map(|(_, value)| value.take()).collect())
+        let key = self.0.key(ask)?;
+        Ok(self.0.remove(&key).map(Stored::take).into_iter().collect())
     }
 
     fn pop_item(&mut self) -> Answer {
-        let Some((_, (key, value))) = self.items.pop_last() else { return Ok(Vec::new()) };
-        let hash = catch_call(|| (self.keys.hash)(&key, &self.state)).ok().flatten().unwrap_or_default();
-        self.places.remove(&Key { bytes: Arc::clone(&key), hash, equal: self.keys.equal });
-        Ok(vec![plain(&key), value.take()])
+        let popped = self.0.pop();
+        Ok(popped.map(|(key, value)| vec![plain(&key), value.take()]).unwrap_or_default())
     }
 
-    /// Some items after the place that is asked for; first where the last of them is.
+    /// Some items after the place that is asked for; last where they end.
     fn batch(&self, ask: &mut Ask) -> Answer {
-        let after: Option<u64> = ask.read()?;
-        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let (mut last, mut bytes, mut results) = (after, 0, Vec::new());
-        for (&place, (key, value)) in self.items.range(range).take(ITEMS_A_BATCH) {
-            if bytes > BATCH_BYTES {
-                break;
-            }
-            bytes += key.len() + value.len();
-            last = Some(place);
-            results.extend([plain(key), value.copy()]);
-        }
+        let Batch { items, last } = self.0.batch(ask.read()?);
+        let mut results: Vec<Taken> = items.into_iter().flat_map(|(key, value)| [plain(key), value.copy()]).collect();
         results.push(Taken::of(ask.server, &last)?);
         Ok(results)
     }
 
     fn update(&mut self, ask: &mut Ask) -> Answer {
-        let key = self.key(ask)?;
-        let no_function = |error: procession_boot::BootError| Refusal::NoFunction { reason: error.to_string() };
-        let function = resolve::<Change, Result<Taken, Refusal>>(ask.read::<FunctionId>()?).map_err(no_function)?;
-        let old = self.places.get(&key).and_then(|place| self.items.get(place));
-        let value = old.map(|(_, value)| given(value.copy()));
-        // A panic leaves the item as it was, so it is no reason to poison the others.
-        let changed = catch_call(|| function(Change { value, server: ask.server }));
-        let changed =
-            changed.map_err(|panic| Refusal::Panicked { message: panic.message, location: panic.location })??;
-        let new = Stored::new(given(changed));
+        let key = self.0.key(ask)?;
+        let new = changed_next(ask, self.0.get(&key))?;
         let told = new.copy();
-        self.insert(key, new);
+        self.0.insert(key, new);
         Ok(vec![told])
     }
-}
 
-fn plain(bytes: &[u8]) -> Taken {
-    Taken { message: Message::from_parts(bytes.to_vec(), Vec::new()), references: Vec::new() }
-}
-
-fn given(Taken { message, references }: Taken) -> Given {
-    Given { message: Some(message), references }
+    fn set_default(&mut self, ask: &mut Ask) -> Answer {
+        let key = self.0.key(ask)?;
+        let value = match self.0.get(&key) {
+            Some(value) => value.copy(),
+            None => {
+                let value = Stored::new(ask.next());
+                let told = value.copy();
+                self.0.insert(key, value);
+                told
+            }
+        };
+        Ok(vec![value])
+    }
 }
 
 impl Object for Dict {
@@ -227,26 +99,20 @@ impl Object for Dict {
         Step::Done(match method {
             Method::Get => self.find(ask).map(|found| found.map(Stored::copy).into_iter().collect()),
             Method::Contains => self.find(ask).map(|found| found.is_some()).and_then(|found| ask.value(&found)),
-            Method::Len => ask.value(&(self.items.len() as u64)),
-            Method::Batch => self.batch(ask),
-            Method::Insert | Method::Remove | Method::Clear | Method::PopItem | Method::Update => {
-                unreachable!("they run alone")
-            }
+            Method::Len => ask.value(&(self.0.len() as u64)),
+            _ => self.batch(ask),
         })
     }
 
     fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Insert => self.key(ask).map(|key| {
-                let value = Stored::new(ask.next());
-                self.insert(key, value).map(Stored::take).into_iter().collect()
-            }),
+            Method::Insert => self.insert(ask),
             Method::Remove => self.remove(ask),
             Method::PopItem => self.pop_item(),
             Method::Update => self.update(ask),
+            Method::SetDefault => self.set_default(ask),
             Method::Clear => {
-                self.places.clear();
-                self.items.clear();
+                self.0.clear();
                 Ok(Vec::new())
             }
             Method::Get | Method::Contains | Method::Len | Method::Batch => return self.read(method, ask),
@@ -263,11 +129,6 @@ proxy! {
     /// # Python
     /// The proxy of `SyncManager.dict`.
     DictProxy<K, V>
-}
-
-/// What makes a dictionary with keys of this type.
-pub(crate) fn keys_of<K: Eq + Hash + DeserializeOwned + 'static>() -> Result<FunctionId, procession_boot::BootError> {
-    function_id::<KeysOf<K>>()
 }
 
 impl<K, V> DictProxy<K, V>
@@ -365,22 +226,30 @@ where
         F: Fn(Option<V>) -> V + Captureless,
     {
         let method = Method::Update.name();
-        let server = self.raw.server_address();
-        let function = name_call::<Changes, F, (Option<V>,)>(function).map_err(|error| CallError::Refused {
-            method: method.name,
-            server,
-            refusal: Refusal::NoFunction { reason: error.to_string() },
-        })?;
+        let function = name_change(method, function)?;
         let arguments = vec![self.raw.pack(method, &key)?, self.raw.pack(method, &function)?];
         self.raw.call_packed(method, arguments)?.pop().unwrap_or_default().result(method)
     }
 
-    /// All items, in the order in which they were inserted, asked for in batches of [`ITEMS_A_BATCH`].
+    /// A key's value; if it has none, this one from now on.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Python
+    /// `dict.setdefault`.
+    pub fn get_or_insert(&self, key: K, value: V) -> Result<V, CallError> {
+        let method = Method::SetDefault.name();
+        let arguments = vec![self.raw.pack(method, &key)?, self.raw.pack(method, &value)?];
+        self.raw.call_packed(method, arguments)?.pop().unwrap_or_default().result(method)
+    }
+
+    /// All items, in the order in which they were inserted, asked for in batches of [`ITEMS_A_BATCH`](crate::ITEMS_A_BATCH).
     ///
     /// What is inserted meanwhile comes at the end; what is taken out before its batch is asked for does not come.
     #[must_use]
     pub fn iter(&self) -> DictIter<K, V> {
-        DictIter { raw: self.raw.clone(), after: None, batch: Vec::new().into_iter(), is_over: false, of: PhantomData }
+        DictIter { batches: Batches::new(&self.raw, Method::Batch.name(), None), of: PhantomData }
     }
 
     /// All items.
@@ -398,24 +267,8 @@ where
 /// The items of a dictionary, in order.
 #[derive(Debug)]
 pub struct DictIter<K, V> {
-    raw: RawProxy,
-    after: Option<u64>,
-    batch: std::vec::IntoIter<Given>,
-    is_over: bool,
+    batches: Batches<Option<u64>>,
     of: PhantomData<fn() -> (K, V)>,
-}
-
-impl<K, V> DictIter<K, V> {
-    /// Asks for the next batch.
-    fn fetch(&mut self) -> Result<(), CallError> {
-        let method = Method::Batch.name();
-        let after = self.raw.pack(method, &self.after)?;
-        let mut results = self.raw.call_packed(method, vec![after])?;
-        self.after = results.pop().unwrap_or_default().result(method)?;
-        self.is_over = results.is_empty();
-        self.batch = results.into_iter();
-        Ok(())
-    }
 }
 
 impl<K, V> Iterator for DictIter<K, V>
@@ -426,15 +279,11 @@ where
     type Item = Result<(K, V), CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.batch.len() == 0
-            && !self.is_over
-            && let Err(error) = self.fetch()
-        {
-            self.is_over = true;
-            return Some(Err(error));
-        }
-        let (key, value) = self.batch.next().zip(self.batch.next())?;
-        let method = Method::Batch.name();
-        Some(key.result(method).and_then(|key| Ok((key, value.result(method)?))))
+        let key = match self.batches.next()? {
+            Ok(key) => key,
+            Err(error) => return Some(Err(error)),
+        };
+        // Both are in the same batch.
+        Some(self.batches.next()?.map(|value| (key, value)))
     }
 }

@@ -76,5 +76,5 @@ pub(crate) fn work(address: &str, key: &str) -> procession::Result<u64> {
 }
 
 fn is_prime(n: u64) -> bool {
-    n > 1 && (2..).take_while(|divisor| divisor * divisor <= n).all(|divisor| n % divisor != 0)
+    n > 1 && (2..).take_while(|divisor| divisor * divisor <= n).all(|divisor| !n.is_multiple_of(divisor))
 }

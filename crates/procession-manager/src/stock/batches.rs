@@ -1,0 +1,55 @@
+//! What an object holds, asked for in batches.
+//!
+//! Relies on a method that takes where the last batch has ended, and gives some values and where they end.
+
+use std::fmt;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::CallError;
+use crate::proxy::{MethodName, RawProxy};
+use crate::server::Given;
+
+/// Values one after the other.
+pub(super) struct Batches<C> {
+    raw: RawProxy,
+    method: MethodName,
+    /// Where the last batch has ended.
+    at: C,
+    batch: std::vec::IntoIter<Given>,
+    is_over: bool,
+}
+
+impl<C: Serialize + DeserializeOwned + 'static> Batches<C> {
+    pub(super) fn new(raw: &RawProxy, method: MethodName, at: C) -> Self {
+        Self { raw: raw.clone(), method, at, batch: Vec::new().into_iter(), is_over: false }
+    }
+
+    fn fetch(&mut self) -> Result<(), CallError> {
+        let at = self.raw.pack(self.method, &self.at)?;
+        let mut results = self.raw.call_packed(self.method, vec![at])?;
+        self.at = results.pop().unwrap_or_default().result(self.method)?;
+        self.is_over = results.is_empty();
+        self.batch = results.into_iter();
+        Ok(())
+    }
+
+    /// The next value, asked for if need be; after an error there is none.
+    pub(super) fn next<T: DeserializeOwned + 'static>(&mut self) -> Option<Result<T, CallError>> {
+        if self.batch.len() == 0
+            && !self.is_over
+            && let Err(error) = self.fetch()
+        {
+            self.is_over = true;
+            return Some(Err(error));
+        }
+        self.batch.next().map(|value| value.result(self.method))
+    }
+}
+
+impl<C> fmt::Debug for Batches<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches").field("raw", &self.raw).field("is_over", &self.is_over).finish_non_exhaustive()
+    }
+}

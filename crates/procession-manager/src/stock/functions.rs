@@ -1,0 +1,169 @@
+//! What the server does with values whose types it does not know: functions of its own image, which clients name.
+//!
+//! Relies on the image's table: a name from a client is looked up with the signature that is needed, and everything else is
+//! refused. Values that hold descriptors or proxies are equal to nothing, as they cannot be read without them.
+
+use std::cmp::Ordering;
+use std::marker::PhantomData;
+
+use procession_boot::{BootError, Entry as Function, FunctionId, function_id, resolve};
+use procession_launch::Captureless;
+use procession_launch::calls::{Caller as CallerOf, catch_call, name_call};
+use procession_wire::decode_slice;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Stored, given};
+use crate::ObjectId;
+use crate::error::{CallError, Refusal};
+use crate::host::Ask;
+use crate::proxy::MethodName;
+use crate::server::{Given, Taken};
+
+/// Whether two values are the same, as bytes.
+pub(crate) type Equal = fn(&[u8], &[u8]) -> bool;
+
+/// How values are to be ordered, as bytes: where each is to come from.
+type Order = fn(&[&[u8]]) -> Option<Vec<usize>>;
+
+/// Tells whether values of `T` are equal.
+struct EqualOf<T>(PhantomData<T>);
+
+impl<T: PartialEq + DeserializeOwned + 'static> Function for EqualOf<T> {
+    type Input = ();
+    type Output = Equal;
+
+    fn enter((): ()) -> Equal {
+        equal::<T>
+    }
+}
+
+pub(crate) fn equal<T: PartialEq + DeserializeOwned + 'static>(one: &[u8], other: &[u8]) -> bool {
+    let value = |bytes| decode_slice::<T>(bytes, Vec::new()).ok();
+    value(one).zip(value(other)).is_some_and(|(one, other)| one == other)
+}
+
+/// Puts values of `T` in order.
+struct OrderOf<T>(PhantomData<T>);
+
+impl<T: Ord + DeserializeOwned + 'static> Function for OrderOf<T> {
+    type Input = ();
+    type Output = Order;
+
+    fn enter((): ()) -> Order {
+        |values| {
+            let values = values.iter().map(|bytes| decode_slice::<T>(bytes, Vec::new()).ok());
+            let values: Vec<T> = values.collect::<Option<_>>()?;
+            let mut places: Vec<usize> = (0..values.len()).collect();
+            places.sort_by(|&one, &other| values[one].cmp(&values[other]).then(Ordering::Equal));
+            Some(places)
+        }
+    }
+}
+
+/// What a value is changed from.
+pub(crate) struct Change {
+    value: Option<Given>,
+    server: ObjectId,
+}
+
+/// Changes a value, or makes the first one.
+struct Changes;
+
+impl<V, F> CallerOf<F, (Option<V>,)> for Changes
+where
+    V: Serialize + DeserializeOwned + 'static,
+    F: Fn(Option<V>) -> V + Captureless,
+{
+    type Input = Change;
+    type Output = Result<Taken, Refusal>;
+
+    fn call(function: F, Change { value, server }: Change) -> Self::Output {
+        let value = value.map(Given::read::<V>).transpose()?;
+        Taken::of(server, &function(value))
+    }
+}
+
+/// Changes a value that is there.
+struct Alters;
+
+impl<V, F> CallerOf<F, (V,)> for Alters
+where
+    V: Serialize + DeserializeOwned + 'static,
+    F: Fn(V) -> V + Captureless,
+{
+    type Input = Change;
+    type Output = Result<Taken, Refusal>;
+
+    fn call(function: F, Change { value, server }: Change) -> Self::Output {
+        let value = value.unwrap_or_default().read::<V>()?;
+        Taken::of(server, &function(value))
+    }
+}
+
+/// Names a function for the server; an error of the call says that this program has none.
+pub(crate) fn named(method: MethodName, id: Result<FunctionId, BootError>) -> Result<FunctionId, CallError> {
+    let refusal = |error: BootError| Refusal::NoFunction { reason: error.to_string() };
+    let server = "this program".to_owned();
+    id.map_err(|error| CallError::Refused { method: method.name, server, refusal: refusal(error) })
+}
+
+pub(crate) fn name_equal<T: PartialEq + DeserializeOwned + 'static>(
+    method: MethodName,
+) -> Result<FunctionId, CallError> {
+    named(method, function_id::<EqualOf<T>>())
+}
+
+pub(crate) fn name_order<T: Ord + DeserializeOwned + 'static>(method: MethodName) -> Result<FunctionId, CallError> {
+    named(method, function_id::<OrderOf<T>>())
+}
+
+pub(crate) fn name_change<V, F>(method: MethodName, function: F) -> Result<FunctionId, CallError>
+where
+    V: Serialize + DeserializeOwned + 'static,
+    F: Fn(Option<V>) -> V + Captureless,
+{
+    named(method, name_call::<Changes, F, (Option<V>,)>(function))
+}
+
+pub(crate) fn name_alter<V, F>(method: MethodName, function: F) -> Result<FunctionId, CallError>
+where
+    V: Serialize + DeserializeOwned + 'static,
+    F: Fn(V) -> V + Captureless,
+{
+    named(method, name_call::<Alters, F, (V,)>(function))
+}
+
+/// The function that a client names next, if this image has it in this form.
+pub(crate) fn named_next<I: 'static, O: 'static>(ask: &mut Ask) -> Result<fn(I) -> O, Refusal> {
+    resolve(ask.read::<FunctionId>()?).map_err(|error| Refusal::NoFunction { reason: error.to_string() })
+}
+
+/// How the client's values are compared: the next thing that it says. Equal bytes are equal values.
+pub(crate) fn equal_next(ask: &mut Ask) -> Result<impl Fn(&Stored, &Stored) -> bool + use<>, Refusal> {
+    let equal = named_next::<(), Equal>(ask)?(());
+    Ok(move |one: &Stored, other: &Stored| {
+        let (one, other) = (one.bytes(), other.bytes());
+        one == other || catch_call(|| equal(one, other)).unwrap_or(false)
+    })
+}
+
+/// In which order values are to come, by the function that the client names next.
+pub(crate) fn order_next(ask: &mut Ask, values: &[Stored]) -> Result<Vec<usize>, Refusal> {
+    let order = named_next::<(), Order>(ask)?(());
+    let values: Vec<&[u8]> = values.iter().map(Stored::bytes).collect();
+    let places = catch_call(|| order(&values)).map_err(panicked)?;
+    places.ok_or_else(|| Refusal::Arguments { reason: "an item cannot be read there".into() })
+}
+
+/// What a value is changed to, by the function that the client names next. A panic changes nothing.
+pub(crate) fn changed_next(ask: &mut Ask, value: Option<&Stored>) -> Result<Stored, Refusal> {
+    let function = named_next::<Change, Result<Taken, Refusal>>(ask)?;
+    let change = Change { value: value.map(|value| given(value.copy())), server: ask.server };
+    let changed = catch_call(|| function(change)).map_err(panicked)??;
+    Ok(Stored::new(given(changed)))
+}
+
+fn panicked(panic: procession_launch::calls::CaughtPanic) -> Refusal {
+    Refusal::Panicked { message: panic.message, location: panic.location }
+}

@@ -1,0 +1,393 @@
+//! A list in a server: values in order.
+//!
+//! Relies on the functions that clients name to compare, order and change values; they stay as they came otherwise.
+
+use std::marker::PhantomData;
+
+use procession_launch::Captureless;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::batches::Batches;
+use super::functions::{changed_next, equal_next, name_alter, name_equal, name_order, order_next};
+use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, methods, proxy};
+use crate::error::{CallError, Refusal};
+use crate::host::{Answer, Ask, Object, Step};
+use crate::server::Taken;
+
+methods! { "list":
+    Get = "get" Shared,
+    Set = "set" Exclusive,
+    Push = "push" Exclusive,
+    Pop = "pop" Exclusive,
+    Insert = "insert" Exclusive,
+    Remove = "remove" Exclusive,
+    Len = "len" Shared,
+    Clear = "clear" Exclusive,
+    Extend = "extend" Exclusive,
+    Reverse = "reverse" Exclusive,
+    Truncate = "truncate" Exclusive,
+    Sort = "sort" Exclusive,
+    Positions = "positions" Shared,
+    Update = "update" Exclusive,
+    Batch = "batch" Shared,
+}
+
+/// The list.
+#[derive(Debug, Default)]
+pub(crate) struct List(Vec<Stored>);
+
+impl List {
+    fn place(&self, ask: &mut Ask) -> Result<usize, Refusal> {
+        let index: u64 = ask.read()?;
+        let place = usize::try_from(index).ok().filter(|&place| place < self.0.len());
+        place.ok_or(Refusal::OutOfRange { index, len: self.0.len() as u64 })
+    }
+
+    fn get(&self, ask: &mut Ask) -> Answer {
+        let index: u64 = ask.read()?;
+        let found = usize::try_from(index).ok().and_then(|place| self.0.get(place));
+        Ok(found.map(Stored::copy).into_iter().collect())
+    }
+
+    fn set(&mut self, ask: &mut Ask) -> Answer {
+        let place = self.place(ask)?;
+        Ok(vec![std::mem::replace(&mut self.0[place], Stored::new(ask.next())).take()])
+    }
+
+    fn insert(&mut self, ask: &mut Ask) -> Answer {
+        let (index, len): (u64, usize) = (ask.read()?, self.0.len());
+        let place = usize::try_from(index).ok().filter(|&place| place <= len);
+        let place = place.ok_or(Refusal::OutOfRange { index, len: len as u64 })?;
+        self.0.insert(place, Stored::new(ask.next()));
+        Ok(Vec::new())
+    }
+
+    fn sort(&mut self, ask: &mut Ask) -> Answer {
+        let order = order_next(ask, &self.0)?;
+        let mut before: Vec<Option<Stored>> = std::mem::take(&mut self.0).into_iter().map(Some).collect();
+        self.0 = order.into_iter().filter_map(|place| before.get_mut(place).and_then(Option::take)).collect();
+        Ok(Vec::new())
+    }
+
+    /// Where values are that are equal to one, so many of them at most.
+    fn positions(&self, ask: &mut Ask) -> Answer {
+        let most: u64 = ask.read()?;
+        let is_equal = equal_next(ask)?;
+        let wanted = Stored::new(ask.next());
+        let places = self.0.iter().enumerate().filter(|(_, value)| is_equal(value, &wanted));
+        let places: Vec<u64> =
+            places.map(|(place, _)| place as u64).take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
+        ask.value(&places)
+    }
+
+    fn update(&mut self, ask: &mut Ask) -> Answer {
+        let place = self.place(ask)?;
+        let new = changed_next(ask, Some(&self.0[place]))?;
+        let told = new.copy();
+        self.0[place] = new;
+        Ok(vec![told])
+    }
+
+    /// Some values from a place on; last where they end.
+    fn batch(&self, ask: &mut Ask) -> Answer {
+        let from: u64 = ask.read()?;
+        let (mut bytes, mut results) = (0, Vec::new());
+        let rest = self.0.iter().skip(usize::try_from(from).unwrap_or(usize::MAX));
+        for value in rest.take(ITEMS_A_BATCH) {
+            if bytes > BATCH_BYTES {
+                break;
+            }
+            bytes += value.bytes().len();
+            results.push(value.copy());
+        }
+        let end = from + results.len() as u64;
+        results.push(Taken::of(ask.server, &end)?);
+        Ok(results)
+    }
+}
+
+/// Nothing to tell.
+const DONE: Answer = Ok(Vec::new());
+
+impl Object for List {
+    type Kind = Kind;
+
+    fn read(&self, method: Method, ask: &mut Ask) -> Step {
+        Step::Done(match method {
+            Method::Get => self.get(ask),
+            Method::Len => ask.value(&(self.0.len() as u64)),
+            Method::Positions => self.positions(ask),
+            _ => self.batch(ask),
+        })
+    }
+
+    fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
+        Step::Done(match method {
+            Method::Set => self.set(ask),
+            Method::Insert => self.insert(ask),
+            Method::Remove => self.place(ask).map(|place| vec![self.0.remove(place).take()]),
+            Method::Pop => Ok(self.0.pop().map(Stored::take).into_iter().collect()),
+            Method::Sort => self.sort(ask),
+            Method::Update => self.update(ask),
+            Method::Push => {
+                self.0.push(Stored::new(ask.next()));
+                DONE
+            }
+            Method::Extend => {
+                self.0.extend(ask.arguments.by_ref().map(Stored::new));
+                DONE
+            }
+            Method::Truncate => ask.read::<u64>().map(|len| {
+                self.0.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+                Vec::new()
+            }),
+            Method::Reverse => {
+                self.0.reverse();
+                DONE
+            }
+            Method::Clear => {
+                self.0.clear();
+                DONE
+            }
+            Method::Get | Method::Len | Method::Positions | Method::Batch => return self.read(method, ask),
+        })
+    }
+}
+
+proxy! {
+    /// A list in a manager's server.
+    ///
+    /// What is taken out is a copy: changing it changes nothing in the server. [`ListProxy::update`] does, at once; or put
+    /// proxies of other objects in.
+    ///
+    /// # Python
+    /// The proxy of `SyncManager.list`. A slice of it is one of [`ListProxy::to_vec`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let list = manager.list::<i64>()?;
+    /// list.push(3)?;
+    /// list.extend([1, 2])?;
+    /// list.sort()?;
+    /// assert_eq!(list.update(0, |n| n * 10)?, 10); // Runs in the server.
+    /// assert_eq!(list.to_vec()?, [10, 2, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ListProxy<T>
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
+    /// The value at a place; none beyond the end.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn get(&self, index: usize) -> Result<Option<T>, CallError> {
+        let method = Method::Get.name();
+        self.raw.option(method, vec![self.raw.pack(method, &(index as u64))?])
+    }
+
+    /// Puts a value in the place of another one, and gives that.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::OutOfRange`].
+    pub fn set(&self, index: usize, value: T) -> Result<T, CallError> {
+        let method = Method::Set.name();
+        self.raw.one(method, vec![self.raw.pack(method, &(index as u64))?, self.raw.pack(method, &value)?])
+    }
+
+    /// Puts a value at the end.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Python
+    /// `list.append`.
+    pub fn push(&self, value: T) -> Result<(), CallError> {
+        let method = Method::Push.name();
+        self.raw.call_packed(method, vec![self.raw.pack(method, &value)?]).map(drop)
+    }
+
+    /// Takes the last value.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn pop(&self) -> Result<Option<T>, CallError> {
+        self.raw.option(Method::Pop.name(), Vec::new())
+    }
+
+    /// Puts a value before the one at a place, or at the end.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::OutOfRange`].
+    pub fn insert(&self, index: usize, value: T) -> Result<(), CallError> {
+        let method = Method::Insert.name();
+        let arguments = vec![self.raw.pack(method, &(index as u64))?, self.raw.pack(method, &value)?];
+        self.raw.call_packed(method, arguments).map(drop)
+    }
+
+    /// Takes the value at a place.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::OutOfRange`].
+    ///
+    /// # Python
+    /// `list.pop(index)`.
+    pub fn remove(&self, index: usize) -> Result<T, CallError> {
+        let method = Method::Remove.name();
+        self.raw.one(method, vec![self.raw.pack(method, &(index as u64))?])
+    }
+
+    /// How many values it has.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn len(&self) -> Result<usize, CallError> {
+        let len: u64 = self.raw.ask(Method::Len.name())?;
+        Ok(usize::try_from(len).unwrap_or(usize::MAX))
+    }
+
+    /// True if it has none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn is_empty(&self) -> Result<bool, CallError> {
+        self.len().map(|len| len == 0)
+    }
+
+    /// Takes all values out.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn clear(&self) -> Result<(), CallError> {
+        self.raw.call_packed(Method::Clear.name(), Vec::new()).map(drop)
+    }
+
+    /// Puts values at the end, all of them with one call.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn extend(&self, values: impl IntoIterator<Item = T>) -> Result<(), CallError> {
+        let method = Method::Extend.name();
+        let values = values.into_iter().map(|value| self.raw.pack(method, &value));
+        self.raw.call_packed(method, values.collect::<Result<_, _>>()?).map(drop)
+    }
+
+    /// Takes out what is beyond a length.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn truncate(&self, len: usize) -> Result<(), CallError> {
+        let method = Method::Truncate.name();
+        self.raw.call_packed(method, vec![self.raw.pack(method, &(len as u64))?]).map(drop)
+    }
+
+    /// Turns the order around.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn reverse(&self) -> Result<(), CallError> {
+        self.raw.call_packed(Method::Reverse.name(), Vec::new()).map(drop)
+    }
+
+    /// Puts the values in order; equal ones stay in theirs.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NoFunction`] from a server that runs another program.
+    pub fn sort(&self) -> Result<(), CallError>
+    where
+        T: Ord,
+    {
+        let method = Method::Sort.name();
+        self.raw.call_packed(method, vec![self.raw.pack(method, &name_order::<T>(method)?)?]).map(drop)
+    }
+
+    /// True if a value is in it.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NoFunction`] from a server that runs another program.
+    pub fn contains(&self, value: &T) -> Result<bool, CallError>
+    where
+        T: PartialEq,
+    {
+        self.positions(value, 1).map(|places| !places.is_empty())
+    }
+
+    /// Where a value is first.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NoFunction`] from a server that runs another program.
+    ///
+    /// # Python
+    /// `list.index`.
+    pub fn position(&self, value: &T) -> Result<Option<usize>, CallError>
+    where
+        T: PartialEq,
+    {
+        self.positions(value, 1).map(|places| places.first().map(|&place| usize::try_from(place).unwrap_or(usize::MAX)))
+    }
+
+    /// How often a value is in it.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NoFunction`] from a server that runs another program.
+    pub fn count(&self, value: &T) -> Result<usize, CallError>
+    where
+        T: PartialEq,
+    {
+        self.positions(value, u64::MAX).map(|places| places.len())
+    }
+
+    fn positions(&self, value: &T, most: u64) -> Result<Vec<u64>, CallError>
+    where
+        T: PartialEq,
+    {
+        let method = Method::Positions.name();
+        let equal = self.raw.pack(method, &name_equal::<T>(method)?)?;
+        self.raw.one(method, vec![self.raw.pack(method, &most)?, equal, self.raw.pack(method, value)?])
+    }
+
+    /// Puts in the place of a value what a function makes of it, and gives that. The function runs in the server, where
+    /// nothing else happens to the list meanwhile. It is as that of [`DictProxy::update`](crate::DictProxy::update).
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::OutOfRange`], [`Refusal::Panicked`] or [`Refusal::NoFunction`].
+    pub fn update<F: Fn(T) -> T + Captureless>(&self, index: usize, function: F) -> Result<T, CallError> {
+        let method = Method::Update.name();
+        let function = self.raw.pack(method, &name_alter(method, function)?)?;
+        self.raw.one(method, vec![self.raw.pack(method, &(index as u64))?, function])
+    }
+
+    /// All values in order, asked for in batches of [`ITEMS_A_BATCH`](crate::ITEMS_A_BATCH), by their places: who
+    /// inserts or removes before them meanwhile has some come twice, or not at all.
+    #[must_use]
+    pub fn iter(&self) -> ListIter<T> {
+        ListIter { batches: Batches::new(&self.raw, Method::Batch.name(), 0), of: PhantomData }
+    }
+
+    /// All values.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn to_vec(&self) -> Result<Vec<T>, CallError> {
+        self.iter().collect()
+    }
+}
+
+/// The values of a list, in order.
+#[derive(Debug)]
+pub struct ListIter<T> {
+    batches: Batches<u64>,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned + 'static> Iterator for ListIter<T> {
+    type Item = Result<T, CallError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.batches.next()
+    }
+}

@@ -1,0 +1,108 @@
+//! A namespace in a server: values of any types, each under a name.
+//!
+//! Relies on nothing: which type a name's value has, its users agree on.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Stored, methods, proxy};
+use crate::error::CallError;
+use crate::host::{Ask, Object, Step};
+
+methods! { "namespace":
+    Get = "get" Shared,
+    Set = "set" Exclusive,
+    Remove = "remove" Exclusive,
+    Names = "names" Shared,
+}
+
+/// The namespace.
+#[derive(Debug, Default)]
+pub(crate) struct Namespace(BTreeMap<String, Stored>);
+
+impl Object for Namespace {
+    type Kind = Kind;
+
+    fn read(&self, method: Method, ask: &mut Ask) -> Step {
+        Step::Done(match method {
+            Method::Get => {
+                let found = |name: String| self.0.get(&name).map(Stored::copy);
+                ask.read::<String>().map(|name| found(name).into_iter().collect())
+            }
+            _ => ask.value(&self.0.keys().cloned().collect::<Vec<String>>()),
+        })
+    }
+
+    fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
+        Step::Done(match method {
+            Method::Set => ask.read::<String>().map(|name| {
+                self.0.insert(name, Stored::new(ask.next()));
+                Vec::new()
+            }),
+            Method::Remove => ask.read::<String>().and_then(|name| ask.value(&self.0.remove(&name).is_some())),
+            Method::Get | Method::Names => return self.read(method, ask),
+        })
+    }
+}
+
+proxy! {
+    /// A namespace in a manager's server: values of any types, each under a name.
+    ///
+    /// # Python
+    /// The proxy of `SyncManager.Namespace`, where the names are attributes, and those that begin with an underscore are the
+    /// proxy's own. Here no name is.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let settings = manager.namespace()?;
+    /// settings.set("depth", 3_u32)?;
+    /// settings.set("title", "Persuasion".to_owned())?;
+    /// assert_eq!(settings.get::<u32>("depth")?, Some(3));
+    /// assert_eq!(settings.names()?, ["depth", "title"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    NamespaceProxy<>
+}
+
+impl NamespaceProxy {
+    /// What stands under a name, if something does.
+    ///
+    /// # Errors
+    /// [`CallError::Output`] for a value of another type.
+    pub fn get<T: DeserializeOwned + 'static>(&self, name: &str) -> Result<Option<T>, CallError> {
+        let method = Method::Get.name();
+        self.raw.option(method, vec![self.raw.pack(method, &name.to_owned())?])
+    }
+
+    /// Puts a value under a name, in the place of what stood there.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn set<T: Serialize + 'static>(&self, name: &str, value: T) -> Result<(), CallError> {
+        let method = Method::Set.name();
+        let arguments = vec![self.raw.pack(method, &name.to_owned())?, self.raw.pack(method, &value)?];
+        self.raw.call_packed(method, arguments).map(drop)
+    }
+
+    /// Takes a name away; false if there is none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn remove(&self, name: &str) -> Result<bool, CallError> {
+        let method = Method::Remove.name();
+        self.raw.one(method, vec![self.raw.pack(method, &name.to_owned())?])
+    }
+
+    /// All names, in order.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn names(&self) -> Result<Vec<String>, CallError> {
+        self.raw.ask(Method::Names.name())
+    }
+}

@@ -1,0 +1,175 @@
+//! Keys with a value each, in the order in which they were inserted: what dictionaries and sets are made of.
+//!
+//! Relies on functions of the keys' type, which the server's own image has and the creator names: two keys are the same when
+//! their type says so, however they are written.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::marker::PhantomData;
+use std::ops::Bound;
+use std::sync::Arc;
+
+use procession_boot::{BootError, Entry as Function, FunctionId, function_id, resolve};
+use procession_launch::calls::catch_call;
+use procession_wire::decode_slice;
+use serde::de::DeserializeOwned;
+
+use super::functions::{Equal, equal};
+use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored};
+use crate::error::Refusal;
+use crate::host::Ask;
+use crate::server::Given;
+
+/// What a type of keys can do with their bytes.
+#[derive(Clone, Copy)]
+struct Keys {
+    hash: fn(&[u8], &RandomState) -> Option<u64>,
+    equal: Equal,
+}
+
+/// The function that tells what `K` can do.
+struct KeysOf<K>(PhantomData<K>);
+
+impl<K: Eq + Hash + DeserializeOwned + 'static> Function for KeysOf<K> {
+    type Input = ();
+    type Output = Keys;
+
+    fn enter((): ()) -> Keys {
+        Keys { hash: hash::<K>, equal: equal::<K> }
+    }
+}
+
+fn hash<K: Hash + DeserializeOwned + 'static>(bytes: &[u8], state: &RandomState) -> Option<u64> {
+    let key: K = decode_slice(bytes, Vec::new()).ok()?;
+    Some(state.hash_one(key))
+}
+
+/// What makes a table with keys of this type.
+pub(crate) fn keys_of<K: Eq + Hash + DeserializeOwned + 'static>() -> Result<FunctionId, BootError> {
+    function_id::<KeysOf<K>>()
+}
+
+/// A key, and how it is compared.
+pub(super) struct Key {
+    bytes: Arc<[u8]>,
+    hash: u64,
+    equal: Equal,
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        let is_equal = || catch_call(|| (self.equal)(&self.bytes, &other.bytes)).unwrap_or(false);
+        self.hash == other.hash && (self.bytes == other.bytes || is_equal())
+    }
+}
+
+impl Eq for Key {}
+
+/// The table.
+pub(super) struct Table {
+    keys: Keys,
+    state: RandomState,
+    /// Where each key is.
+    places: HashMap<Key, u64>,
+    /// The items, by when they were inserted.
+    items: BTreeMap<u64, (Arc<[u8]>, Stored)>,
+    next: u64,
+}
+
+/// Some items in a row.
+pub(super) struct Batch<'a> {
+    pub(super) items: Vec<(&'a [u8], &'a Stored)>,
+    /// Where the last one is, which the next batch begins after.
+    pub(super) last: Option<u64>,
+}
+
+impl Table {
+    pub(super) fn make(given: Given) -> Result<Self, Refusal> {
+        let no_function = |error: BootError| Refusal::NoFunction { reason: error.to_string() };
+        let keys = resolve::<(), Keys>(given.read::<FunctionId>()?).map_err(no_function)?(());
+        let (places, items, state) = (HashMap::new(), BTreeMap::new(), RandomState::new());
+        Ok(Self { keys, state, places, items, next: 0 })
+    }
+
+    /// A key that was sent.
+    pub(super) fn key(&self, ask: &mut Ask) -> Result<Key, Refusal> {
+        let (packed, references) = ask.next().into_packed();
+        if !packed.descriptors.is_empty() || !references.is_empty() {
+            return Err(Refusal::Arguments { reason: "a key cannot hold descriptors or proxies".into() });
+        }
+        let key = self.key_of(packed.bytes.into());
+        key.ok_or_else(|| Refusal::Arguments { reason: "the key cannot be read".into() })
+    }
+
+    fn key_of(&self, bytes: Arc<[u8]>) -> Option<Key> {
+        let hash = catch_call(|| (self.keys.hash)(&bytes, &self.state)).ok().flatten()?;
+        Some(Key { bytes, hash, equal: self.keys.equal })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(super) fn get(&self, key: &Key) -> Option<&Stored> {
+        let place = self.places.get(key)?;
+        self.items.get(place).map(|(_, value)| value)
+    }
+
+    /// Gives back what the key had.
+    pub(super) fn insert(&mut self, key: Key, value: Stored) -> Option<Stored> {
+        if let Some((_, old)) = self.places.get(&key).and_then(|place| self.items.get_mut(place)) {
+            return Some(std::mem::replace(old, value));
+        }
+        self.items.insert(self.next, (Arc::clone(&key.bytes), value));
+        self.places.insert(key, self.next);
+        self.next += 1;
+        None
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) -> Option<Stored> {
+        let place = self.places.remove(key)?;
+        self.items.remove(&place).map(|(_, value)| value)
+    }
+
+    /// Takes out what was inserted last.
+    pub(super) fn pop(&mut self) -> Option<(Arc<[u8]>, Stored)> {
+        let (_, (bytes, value)) = self.items.pop_last()?;
+        if let Some(key) = self.key_of(Arc::clone(&bytes)) {
+            self.places.remove(&key);
+        }
+        Some((bytes, value))
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.places.clear();
+        self.items.clear();
+    }
+
+    /// Some items after a place.
+    pub(super) fn batch(&self, after: Option<u64>) -> Batch<'_> {
+        let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        let (mut batch, mut bytes) = (Batch { items: Vec::new(), last: after }, 0);
+        for (&place, (key, value)) in self.items.range(range).take(ITEMS_A_BATCH) {
+            if bytes > BATCH_BYTES {
+                break;
+            }
+            bytes += key.len() + value.bytes().len();
+            batch.items.push((key, value));
+            batch.last = Some(place);
+        }
+        batch
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Table").field("len", &self.items.len()).finish_non_exhaustive()
+    }
+}

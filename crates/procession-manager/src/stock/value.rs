@@ -1,0 +1,140 @@
+//! A value in a server, which is changed as a whole.
+//!
+//! Relies on the functions that clients name to compare and change it.
+
+use procession_launch::Captureless;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::functions::{changed_next, equal_next, name_alter, name_equal};
+use super::{Stored, methods, proxy};
+use crate::error::CallError;
+use crate::host::{Answer, Ask, Object, Step};
+
+methods! { "value":
+    Get = "get" Shared,
+    Set = "set" Exclusive,
+    Replace = "replace" Exclusive,
+    Update = "update" Exclusive,
+    CompareExchange = "compare_exchange" Exclusive,
+}
+
+/// The value.
+#[derive(Debug)]
+pub(crate) struct Value(pub(super) Stored);
+
+impl Value {
+    fn update(&mut self, ask: &mut Ask) -> Answer {
+        let new = changed_next(ask, Some(&self.0))?;
+        let told = new.copy();
+        self.0 = new;
+        Ok(vec![told])
+    }
+
+    /// Nothing if it was exchanged, or else what it is.
+    fn compare_exchange(&mut self, ask: &mut Ask) -> Answer {
+        let is_equal = equal_next(ask)?;
+        let current = Stored::new(ask.next());
+        if !is_equal(&self.0, &current) {
+            return Ok(vec![self.0.copy()]);
+        }
+        self.0 = Stored::new(ask.next());
+        Ok(Vec::new())
+    }
+}
+
+impl Object for Value {
+    type Kind = Kind;
+
+    fn read(&self, _: Method, _: &mut Ask) -> Step {
+        Step::Done(Ok(vec![self.0.copy()]))
+    }
+
+    fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
+        Step::Done(match method {
+            Method::Set => {
+                self.0 = Stored::new(ask.next());
+                Ok(Vec::new())
+            }
+            Method::Replace => Ok(vec![std::mem::replace(&mut self.0, Stored::new(ask.next())).take()]),
+            Method::Update => self.update(ask),
+            Method::CompareExchange => self.compare_exchange(ask),
+            Method::Get => return self.read(method, ask),
+        })
+    }
+}
+
+proxy! {
+    /// A value in a manager's server, of any type.
+    ///
+    /// # Python
+    /// The proxy of `SyncManager.Value`; what is changed by several at once is changed by [`ValueProxy::update`], so that no
+    /// change is lost.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let counter = manager.value(0_i64)?;
+    /// assert_eq!(counter.update(|n| n + 1)?, 1);
+    /// assert_eq!(counter.compare_exchange(&0, 5)?, Err(1)); // It was no 0 any more.
+    /// assert_eq!(counter.compare_exchange(&1, 5)?, Ok(()));
+    /// assert_eq!(counter.get()?, 5);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ValueProxy<T>
+}
+
+impl<T: Serialize + DeserializeOwned + 'static> ValueProxy<T> {
+    /// What it is.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn get(&self) -> Result<T, CallError> {
+        self.raw.one(Method::Get.name(), Vec::new())
+    }
+
+    /// Makes it another one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn set(&self, value: T) -> Result<(), CallError> {
+        let method = Method::Set.name();
+        self.raw.call_packed(method, vec![self.raw.pack(method, &value)?]).map(drop)
+    }
+
+    /// Makes it another one, and gives what it was.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn replace(&self, value: T) -> Result<T, CallError> {
+        let method = Method::Replace.name();
+        self.raw.one(method, vec![self.raw.pack(method, &value)?])
+    }
+
+    /// Makes it what a function makes of it, and gives that. The function runs in the server; it is as that of
+    /// [`DictProxy::update`](crate::DictProxy::update).
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Panicked`](crate::Refusal::Panicked) or [`NoFunction`](crate::Refusal::NoFunction).
+    pub fn update<F: Fn(T) -> T + Captureless>(&self, function: F) -> Result<T, CallError> {
+        let method = Method::Update.name();
+        let function = self.raw.pack(method, &name_alter(method, function)?)?;
+        self.raw.one(method, vec![function])
+    }
+
+    /// Makes it another one if it is what is expected; what it is otherwise.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
+    pub fn compare_exchange(&self, current: &T, new: T) -> Result<Result<(), T>, CallError>
+    where
+        T: PartialEq,
+    {
+        let method = Method::CompareExchange.name();
+        let equal = self.raw.pack(method, &name_equal::<T>(method)?)?;
+        let arguments = vec![equal, self.raw.pack(method, current)?, self.raw.pack(method, &new)?];
+        Ok(self.raw.option(method, arguments)?.map_or(Ok(()), Err))
+    }
+}

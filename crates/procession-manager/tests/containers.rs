@@ -1,0 +1,158 @@
+//! What managers hold for their clients: lists, sets, values, namespaces.
+//!
+//! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
+
+use std::collections::HashSet;
+
+use procession_launch::{Context, StartMethod};
+use procession_manager::{
+    BaseManager, CallError, ListProxy, NamespaceProxy, Refusal, SetProxy, SyncManager, ValueProxy,
+};
+
+fn methods() -> Vec<(&'static str, StartMethod)> {
+    StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
+}
+
+fn warm_up() {
+    for (_, method) in methods() {
+        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
+    }
+}
+
+fn manager() -> SyncManager {
+    SyncManager::start().unwrap()
+}
+
+fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
+    match result {
+        Err(CallError::Refused { refusal, .. }) => refusal,
+        other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+fn a_list_is_one() {
+    let manager = manager();
+    let list: ListProxy<String> = manager.list().unwrap();
+    let text = |text: &str| text.to_owned();
+    list.push(text("b")).unwrap();
+    list.extend(["d", "a", "a"].map(text)).unwrap();
+    list.insert(1, text("c")).unwrap();
+    assert_eq!(list.to_vec().unwrap(), ["b", "c", "d", "a", "a"]);
+    assert_eq!((list.len().unwrap(), list.get(1).unwrap(), list.get(9).unwrap()), (5, Some(text("c")), None));
+    assert_eq!((list.position(&text("a")).unwrap(), list.count(&text("a")).unwrap()), (Some(3), 2));
+    assert!(list.contains(&text("d")).unwrap() && !list.contains(&text("z")).unwrap());
+    list.sort().unwrap();
+    list.reverse().unwrap();
+    assert_eq!(list.to_vec().unwrap(), ["d", "c", "b", "a", "a"]);
+    assert_eq!(list.set(0, text("e")).unwrap(), "d");
+    assert_eq!(list.update(0, |text: String| text + "!").unwrap(), "e!");
+    assert_eq!((list.remove(1).unwrap(), list.pop().unwrap()), (text("c"), Some(text("a"))));
+    list.truncate(1).unwrap();
+    assert_eq!(list.to_vec().unwrap(), ["e!"]);
+    list.clear().unwrap();
+    assert!(list.is_empty().unwrap() && list.pop().unwrap().is_none());
+    list.extend((0..5000).map(|n| n.to_string())).unwrap();
+    assert!(list.iter().map(Result::unwrap).eq((0..5000).map(|n| n.to_string())), "in several batches");
+}
+
+fn what_a_list_cannot_do_changes_nothing() {
+    let manager = manager();
+    let list: ListProxy<i64> = manager.list().unwrap();
+    list.extend([3, 1, 2]).unwrap();
+    assert_eq!(refusal(list.set(3, 0)), Refusal::OutOfRange { index: 3, len: 3 });
+    assert_eq!(refusal(list.insert(4, 0)), Refusal::OutOfRange { index: 4, len: 3 });
+    assert_eq!(refusal(list.remove(usize::MAX)), Refusal::OutOfRange { index: u64::MAX, len: 3 });
+    let panicked = refusal(list.update(0, |n| if n == 3 { panic!("no threes") } else { n }));
+    assert!(matches!(&panicked, Refusal::Panicked { message, .. } if message == "no threes"), "{panicked}");
+    assert_eq!(list.to_vec().unwrap(), [3, 1, 2], "and the list is not poisoned");
+}
+
+fn lists_in_lists_stay_alive() {
+    let manager = manager();
+    let outer: ListProxy<ListProxy<i64>> = manager.list().unwrap();
+    let inner = manager.list().unwrap();
+    outer.push(inner.clone()).unwrap();
+    inner.push(1).unwrap();
+    drop(inner);
+    let inner = outer.get(0).unwrap().unwrap();
+    assert_eq!(inner.to_vec().unwrap(), [1], "a change of the inner one is seen through the outer one");
+    outer.clear().unwrap();
+    drop(outer);
+    assert_eq!((inner.len().unwrap(), manager.number_of_objects().unwrap()), (1, 1));
+}
+
+fn a_set_has_each_value_once() {
+    let manager = manager();
+    let set: SetProxy<u64> = manager.set().unwrap();
+    assert!((0..3000).all(|n| set.insert(n % 1500).unwrap() == (n < 1500)));
+    assert_eq!(set.len().unwrap(), 1500);
+    assert!(set.remove(&7).unwrap() && !set.remove(&7).unwrap() && !set.contains(&7).unwrap());
+    assert_eq!(set.pop().unwrap(), Some(1499));
+    assert_eq!(set.to_set().unwrap(), (0..1499).filter(|&n| n != 7).collect::<HashSet<_>>());
+    set.clear().unwrap();
+    assert!(set.is_empty().unwrap());
+}
+
+fn a_value_is_changed_at_once(method: StartMethod) {
+    let manager: SyncManager = BaseManager::builder().context(Context::new(method)).start().unwrap().into();
+    let value: ValueProxy<u64> = manager.value(1).unwrap();
+    assert_eq!((value.replace(2).unwrap(), value.get().unwrap()), (1, 2));
+    assert_eq!(value.compare_exchange(&1, 9).unwrap(), Err(2));
+    assert_eq!(value.compare_exchange(&2, 0).unwrap(), Ok(()));
+    let adds = |value: ValueProxy<u64>| {
+        for _ in 0..100 {
+            value.update(|n| n + 1).unwrap();
+        }
+    };
+    let children: Vec<_> = (0..4).map(|_| Context::new(method).start(adds, (value.clone(),)).unwrap()).collect();
+    children.into_iter().for_each(|child| child.join().unwrap());
+    assert_eq!(value.get().unwrap(), 400, "no update is lost");
+}
+
+fn a_namespace_has_values_of_all_types() {
+    let manager = manager();
+    let space: NamespaceProxy = manager.namespace().unwrap();
+    space.set("n", 5_u64).unwrap();
+    space.set("name", "text".to_owned()).unwrap();
+    assert_eq!((space.get::<u64>("n").unwrap(), space.get::<String>("name").unwrap()), (Some(5), Some("text".into())));
+    assert!(space.get::<u64>("other").unwrap().is_none());
+    assert!(matches!(space.get::<Vec<String>>("n"), Err(CallError::Output { .. })), "of another type");
+    assert_eq!(space.names().unwrap(), ["n", "name"]);
+    assert!(space.remove("n").unwrap() && !space.remove("n").unwrap());
+}
+
+type Containers = (ListProxy<i64>, ValueProxy<i64>, NamespaceProxy, SetProxy<i64>);
+
+fn children_use_all_containers(method: StartMethod) {
+    let manager: SyncManager = BaseManager::builder().context(Context::new(method)).start().unwrap().into();
+    let (list, value) = (manager.list().unwrap(), manager.value(1).unwrap());
+    let (space, set) = (manager.namespace().unwrap(), manager.set().unwrap());
+    list.extend([3, 1, 2, 1]).unwrap();
+    space.set("seen", false).unwrap();
+    let uses = |(list, value, space, set): Containers| {
+        assert_eq!((list.count(&1).unwrap(), list.position(&2).unwrap()), (2, Some(2)));
+        list.sort().unwrap();
+        list.reverse().unwrap();
+        let sum = list.iter().map(Result::unwrap).sum();
+        assert_eq!((list.len().unwrap(), list.pop().unwrap()), (4, Some(1)));
+        value.set(value.get().unwrap() + sum).unwrap();
+        space.set("seen", !space.get::<bool>("seen").unwrap().unwrap()).unwrap();
+        set.insert(sum).unwrap();
+    };
+    let containers = (list.clone(), value.clone(), space.clone(), set.clone());
+    Context::new(method).start(uses, (containers,)).unwrap().join().unwrap();
+    assert_eq!((list.to_vec().unwrap(), value.get().unwrap()), (vec![3, 2, 1], 8));
+    assert_eq!((space.get::<bool>("seen").unwrap(), set.contains(&7).unwrap()), (Some(true), true));
+}
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases for methods(), [a_value_is_changed_at_once, children_use_all_containers];
+    cases: [
+        a_list_is_one,
+        what_a_list_cannot_do_changes_nothing,
+        lists_in_lists_stay_alive,
+        a_set_has_each_value_once,
+        a_namespace_has_values_of_all_types,
+    ];
+}
