@@ -45,5 +45,6 @@ pages! {
     architecture: "../../../docs/src/design/architecture.md",
     ring: "../../../docs/src/design/ring.md",
     pool: "../../../docs/src/design/pool.md",
+    manager: "../../../docs/src/design/manager.md",
     decisions: "../../../docs/src/design/decisions.md",
 }
