@@ -253,7 +253,9 @@ fn shutting_down_finishes_all_and_callbacks_follow() {
     executor.shutdown();
     let results: Vec<_> = (0..50).map(|_| told.recv_timeout(SOON).unwrap()).collect();
     assert!(results.iter().all(Result::is_ok));
-    assert!(matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name == "ThreadPoolExecutor"));
+    assert!(
+        matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name == "ThreadPoolExecutor")
+    );
     executor.shutdown();
 }
 
@@ -423,8 +425,42 @@ fn an_iterator_that_nobody_can_advance_does_not_hold_up_a_join() {
             pool.join().unwrap();
         }
     };
-    let results = pool.chunked(1).map_results(square, (0..1000).inspect(joins));
-    assert!(matches!(results, Err(SubmitError::Closed { .. })), "{results:?}");
+    let results = pool.chunked(1).map_results(square, (0..1000).inspect(joins)).unwrap();
+    assert!((0..500).zip(&results).all(|(n, result)| *result == Ok(n * n)), "{results:?}");
+    assert!(results.len() == 1000 && results[500..].iter().all(was_not_submitted), "{results:?}");
+}
+
+fn was_not_submitted(result: &Result<u64, TaskError>) -> bool {
+    matches!(result, Err(TaskError::NotSubmitted { .. }))
+}
+
+#[test]
+fn a_map_whose_pool_is_terminated_tells_of_each_item() {
+    let gate = Gate::new();
+    let port = gate.port();
+    let call = |(port, id): (u16, u64)| visit(port, id);
+    let terminated_at_two = |pool: &ThreadPool, id: u64| {
+        if id == 2 {
+            let guest = gate.guest();
+            pool.terminate();
+            guest.let_go();
+        }
+        (port, id)
+    };
+    let pool = ThreadPool::new(1).unwrap();
+    let items = (0..20).map(|id| terminated_at_two(&pool, id));
+    let results = pool.chunked(1).map_results(call, items).unwrap();
+    assert_eq!(results[..2], [Ok(0), Err(TaskError::Terminated)]);
+    assert!(results.len() == 20 && results[2..].iter().all(was_not_submitted), "{results:?}");
+    // Nobody knows how long this one is.
+    let pool = ThreadPool::new(1).unwrap();
+    let items = (0..20).filter(|id| *id < 10).map(|id| terminated_at_two(&pool, id));
+    let results = pool.chunked(1).map_results(call, items).unwrap();
+    assert_eq!(results[..2], [Ok(0), Err(TaskError::Terminated)]);
+    assert!(results.len() == 3 && was_not_submitted(&results[2]), "{results:?}");
+    let pool = ThreadPool::new(1).unwrap();
+    let items = (0..20).map(|id| terminated_at_two(&pool, id));
+    assert_eq!(pool.chunked(1).map(call, items), Err(TaskError::Terminated), "the error of the lowest index");
 }
 
 #[test]
