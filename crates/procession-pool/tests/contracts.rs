@@ -143,6 +143,7 @@ procession_testkit::main! {
         a_pool_that_has_ended_takes_nothing,
         a_pool_that_is_dropped_ends_its_workers,
         a_map_whose_pool_ends_tells_of_each_item,
+        a_join_with_a_limit_lets_go_of_what_nobody_can_advance,
         an_executor_that_is_dropped_finishes,
         workers_are_replaced_after_their_number_of_tasks,
         workers_of_one_task_finish_what_is_left,

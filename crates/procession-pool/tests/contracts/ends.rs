@@ -88,6 +88,33 @@ pub(crate) fn a_map_whose_pool_ends_tells_of_each_item(method: StartMethod) {
     }
 }
 
+pub(crate) fn a_join_with_a_limit_lets_go_of_what_nobody_can_advance(method: StartMethod) {
+    let taken = |mut results: procession_pool::Imap<'_, u64>| {
+        let good = results.by_ref().take_while(Result::is_ok).count();
+        assert!((1..1000).contains(&good), "{good} were submitted before");
+        assert_eq!(results.next(), None);
+    };
+    let ended = pool(1, method);
+    let results = ended.chunked(1).imap(square, 0..1000);
+    ended.close();
+    assert!(ended.join_timeout(SOON).unwrap());
+    taken(results);
+    let ended = executor(1, method);
+    let results = ended.map(square, 0..1000);
+    assert!(ended.shutdown_timeout(SOON));
+    taken(results);
+    // In the middle of reading its input.
+    let ended = pool(1, method);
+    let joins = |n: &u64| {
+        if *n == 500 {
+            ended.close();
+            assert!(ended.join_timeout(SOON).unwrap());
+        }
+    };
+    let results = ended.chunked(1).imap(square, (0..1000).inspect(joins));
+    assert_eq!(results.filter(Result::is_ok).count(), 500);
+}
+
 pub(crate) fn an_executor_that_is_dropped_finishes(method: StartMethod) {
     let executor = executor(2, method);
     let futures: Vec<_> = (0..20_u64).map(|n| executor.submit(square, (n,)).unwrap()).collect();
