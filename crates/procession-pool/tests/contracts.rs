@@ -164,6 +164,7 @@ procession_testkit::main! {
     cases: [
         a_result_is_given_once,
         an_error_is_given_once,
+        a_copy_that_a_thread_forks_ends_where_it_comes_back,
         without_descriptors_a_pool_is_not_made,
     ];
 }
