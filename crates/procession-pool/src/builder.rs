@@ -123,7 +123,8 @@ fn needs_nursery(context: &Context) -> bool {
     context.start_method() == StartMethod::Fork && !context.is_nursery()
 }
 
-fn next_name(kind: &str) -> String {
+/// The name of one that was given none: no two of a process have the same.
+pub(crate) fn next_name(kind: &str) -> String {
     static LAST: AtomicU32 = AtomicU32::new(0);
     format!("{kind}-{}", LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }

@@ -104,6 +104,17 @@ fn no_threads_are_an_error_and_too_many_are_not_started() {
 }
 
 #[test]
+fn threads_have_names_that_tell_their_executors_apart() {
+    let name = || thread::current().name().unwrap_or_default().to_owned();
+    let executors = [(); 2].map(|()| ThreadPoolExecutor::new(1).unwrap());
+    let names = executors.each_ref().map(|executor| executor.submit(name).unwrap().result().unwrap());
+    assert!(names.iter().all(|name| name.starts_with("ThreadPoolExecutor-") && name.ends_with("_0")), "{names:?}");
+    assert_ne!(names[0], names[1]);
+    let name = ThreadPool::new(1).unwrap().apply(name, ()).unwrap();
+    assert!(name.starts_with("ThreadPool-"), "{name}");
+}
+
+#[test]
 fn an_idle_thread_is_used_again() {
     let executor = ThreadPoolExecutor::builder().max_workers(8).thread_name_prefix("idle").build().unwrap();
     let name = || thread::current().name().unwrap_or_default().to_owned();
@@ -254,7 +265,7 @@ fn shutting_down_finishes_all_and_callbacks_follow() {
     let results: Vec<_> = (0..50).map(|_| told.recv_timeout(SOON).unwrap()).collect();
     assert!(results.iter().all(Result::is_ok));
     assert!(
-        matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name == "ThreadPoolExecutor")
+        matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name.starts_with("ThreadPoolExecutor-"))
     );
     executor.shutdown();
 }
