@@ -323,8 +323,8 @@ impl Executor for Shared<Crew> {
 /// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout. Dropping the executor waits until
 /// all tasks have ended, as [`shutdown`](Self::shutdown) does.
 ///
-/// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread that waits without
-/// a timeout for a task that has not begun runs it itself. Only whoever awaits it as a future of a runtime waits for
+/// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread of this executor that
+/// waits without a timeout for a task of it that has not begun runs it itself, and no other thread does. Only whoever awaits it as a future of a runtime waits for
 /// another thread.
 ///
 /// # Python
