@@ -123,7 +123,8 @@ fn needs_nursery(context: &Context) -> bool {
     context.start_method() == StartMethod::Fork && !context.is_nursery()
 }
 
-fn next_name(kind: &str) -> String {
+/// The name of one that was given none: no two of a process have the same.
+pub(crate) fn next_name(kind: &str) -> String {
     static LAST: AtomicU32 = AtomicU32::new(0);
     format!("{kind}-{}", LAST.fetch_add(1, Ordering::Relaxed) + 1)
 }
@@ -188,7 +189,8 @@ macro_rules! settings_verbs {
         }
 
         /// Calls a function in each worker before its first task. It returns nothing or a `Result<(), E>`; what it builds it
-        /// keeps in a `static`. If it fails, or takes longer than [`start_timeout`](Self::start_timeout), `build` does.
+        /// keeps in a `static`. If it fails, or takes longer than [`start_timeout`](Self::start_timeout), `build` does: an executor
+        /// starts one worker then to see that, a pool all.
         ///
         /// Python's `initializer` and `initargs`.
         pub fn initializer<F, A>(mut self, function: F, arguments: A) -> Self

@@ -29,11 +29,13 @@ use std::time::Instant;
 use procession_boot::{BootError, FunctionId, resolve};
 use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, Passable, Target};
+use procession_sys::Origin;
 use procession_wire::bulk::RawNumbers;
 use procession_wire::{DecodeError, Decoder, Descriptor, EncodeError, Encoder, Message, bulk, decode_slice};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use self::number::NumberItem;
+use crate::copy::end_a_copy;
 use crate::desk::Received;
 use crate::threads::runner_name;
 
@@ -443,34 +445,42 @@ impl Report for Reply {
     }
 }
 
-/// A reply that whoever makes the call keeps a hand on.
-struct Kept(Rc<RefCell<Reply>>);
+/// A reply that whoever makes the call keeps a hand on, in the process that makes it.
+struct Kept {
+    reply: Rc<RefCell<Reply>>,
+    origin: Origin,
+}
 
 impl Report for Kept {
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
-        self.0.borrow_mut().item(item)
+        end_a_copy(self.origin);
+        self.reply.borrow_mut().item(item)
     }
 
     #[inline]
     fn number(&mut self, item: NumberItem) -> io::Result<()> {
-        self.0.borrow_mut().number(item)
+        end_a_copy(self.origin);
+        self.reply.borrow_mut().number(item)
     }
 }
 
 /// What comes of a call that is made here.
 pub(crate) fn run_here(call: Call) -> Reply {
     let reply = Rc::default();
-    drop(call.run(Box::new(Kept(Rc::clone(&reply)))));
+    drop(call.run(Box::new(Kept { reply: Rc::clone(&reply), origin: Origin::here() })));
     reply.take()
 }
 
 /// What comes of a closure that is called here: the reply of a single call.
 pub(crate) fn run_closure<R: Passable>(closure: impl FnOnce() -> R) -> Reply {
     let mut reply = Reply::default();
+    let origin = Origin::here();
     let item = catch_call(|| {
         let output = closure();
+        end_a_copy(origin);
         item(Vec::new(), VALUE, |part| part.value(&output)).map_err(|error| Failure::Output(error.to_string()))
     });
+    end_a_copy(origin);
     let failure = match item.map_err(Failure::Panicked).and_then(|item| item) {
         Ok(item) => reply.item(item).err().map(|error| Failure::Output(error.to_string())),
         Err(failure) => Some(failure),

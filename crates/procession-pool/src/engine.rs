@@ -161,7 +161,9 @@ impl Engine {
         match failure {
             None => Ok(()),
             Some(LastWords::Died(error)) => Err(PoolError::Initializer { name: name(), error }),
-            Some(LastWords::Late { pid, after }) => Err(PoolError::StartTimeout { name: name(), pid, after }),
+            Some(LastWords::Late { pid, after, stderr }) => {
+                Err(PoolError::StartTimeout { name: name(), pid, after, stderr })
+            }
         }
     }
 

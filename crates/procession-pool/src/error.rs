@@ -13,6 +13,7 @@ use procession_wire::EncodeError;
 use serde::{Deserialize, Serialize};
 
 use crate::call::{Failure, Fault};
+use crate::supervisor::POISON_DEATHS_MAX;
 use crate::text::Text;
 
 /// Why there is no result of a task, or not yet.
@@ -49,10 +50,11 @@ pub enum TaskError {
     },
     /// The worker's process ended while it ran the task. The pool has another one by now.
     #[error(
-        "worker {name:?} (pid {pid}) {} {}{}{}",
+        "worker {name:?} (pid {pid}) {} {}{}{}{}",
         ended(*signal, *exitcode, *core_dumped),
         if *attempts > 0 { "while it ran the task" } else { "before it was ready for tasks" },
         tries(*attempts),
+        surrender(*given_up),
         said(stderr.as_deref())
     )]
     WorkerDied {
@@ -71,6 +73,9 @@ pub enum TaskError {
         stderr: Option<Text>,
         /// How often the task was begun; 0 if there was none, as the worker was not ready yet.
         attempts: u32,
+        /// True if retries were left, and the task was given up all the same: so many workers have died of it as
+        /// [`POISON_DEATHS_MAX`] says.
+        given_up: bool,
     },
     /// The task ran for longer than its timeout, and was killed with its worker. The pool has another one by now.
     #[error("the task ran for longer than its timeout of {after:?}{}, and its worker was killed", tries(*attempts))]
@@ -170,6 +175,22 @@ impl TaskError {
         }
     }
 
+    /// The same of a task that was given up, if it was.
+    pub(crate) fn given_up(mut self, is_given_up: bool) -> Self {
+        if let Self::WorkerDied { given_up, .. } = &mut self {
+            *given_up = is_given_up;
+        }
+        self
+    }
+
+    /// What a worker that died said last.
+    pub(crate) const fn stderr(&self) -> Option<&Text> {
+        match self {
+            Self::WorkerDied { stderr, .. } => stderr.as_ref(),
+            _ => None,
+        }
+    }
+
     /// The same at the end of so many attempts.
     pub(crate) fn after(mut self, tried: u32) -> Self {
         if let Self::WorkerDied { attempts, .. } | Self::Panicked { attempts, .. } = &mut self {
@@ -215,8 +236,13 @@ fn tries(attempts: u32) -> String {
     if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() }
 }
 
+/// Why a task was not tried any more, if it could have been.
+fn surrender(given_up: bool) -> String {
+    if given_up { format!(": it is given up, as {POISON_DEATHS_MAX} workers have died of it") } else { String::new() }
+}
+
 /// What a process said last, in a sentence.
-fn said(stderr: Option<&str>) -> String {
+pub(crate) fn said(stderr: Option<&str>) -> String {
     procession_launch::shown(stderr)
 }
 
@@ -309,7 +335,8 @@ pub enum PoolError {
     /// A worker was not ready in time: its initializer takes long, or does not end.
     #[error(
         "cannot make {name:?}: worker process {pid} had not run its initializer within {after:?}, and was killed: \
-         have it do less, or give it more time with `start_timeout`"
+         have it do less, or give it more time with `start_timeout`{}",
+        said(stderr.as_deref())
     )]
     StartTimeout {
         /// The pool's name.
@@ -318,6 +345,8 @@ pub enum PoolError {
         pid: u32,
         /// How long it was given.
         after: Duration,
+        /// What it said last on its standard error, if the pool keeps that.
+        stderr: Option<Text>,
     },
     /// A setting that no pool could have.
     #[error("cannot make {name:?}: {setting}: {problem}")]

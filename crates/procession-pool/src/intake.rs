@@ -165,12 +165,11 @@ impl Intake {
         self.await_end_until(Deadline::NEVER);
     }
 
-    /// The same until a deadline, until which also this thread's own maps are waited for; true if none is under way.
+    /// The same until a deadline; true if no map is under way.
     pub(crate) fn await_end_until(&self, deadline: Deadline) -> bool {
-        if deadline.remaining().is_none() {
-            let me = thread::current().id();
-            self.0.forget(|map| map.thread == Some(me));
-        }
+        // However long it may be: nothing can come of them before this returns.
+        let me = thread::current().id();
+        self.0.forget(|map| map.thread == Some(me));
         let complains = Deadline::after(PATIENCE);
         let mut has_complained = false;
         let mut maps = self.0.maps.lock();

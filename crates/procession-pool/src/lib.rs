@@ -10,6 +10,7 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod call; // What is done, wherever.
+mod copy; // And what is not.
 
 mod cell; // Where a task's end is kept. Read this first.
 mod error;

@@ -14,6 +14,7 @@ mod ordered; // How results are had: in order,
 mod unordered; // as they come, // or all at once, later.
 
 use std::fmt;
+use std::iter;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ use crate::error::{SubmitError, TaskError};
 use crate::executor::Executor;
 use crate::map::feed::{Feed, Feeder};
 use crate::map::pace::Pace;
-use crate::map::source::Source;
+use crate::map::source::{Source, Unsubmitted};
 
 /// The verbs that call one function for many items, with chunks of a size. Made by `chunked` of a pool.
 ///
@@ -97,14 +98,18 @@ impl<'e> Mapper<'e> {
             Ok(_) => {}
             Err(error) => _ = failure.get_or_insert(error),
         };
-        Imap::new(self.source(function, items)).for_all(take)?;
-        failure.map_or(Ok(results), Err)
+        let rest = Imap::new(self.source(function, items)).for_all(take);
+        failure.or_else(|| rest.map(|rest| rest.error.into())).map_or(Ok(results), Err)
     }
 
     /// What has come of each item, in their order.
     ///
+    /// If the pool ends meanwhile, items that were submitted and not done are [`TaskError::Terminated`], and the others
+    /// [`TaskError::NotSubmitted`]. The input is not read any further then: what is left of one that says how many items it has
+    /// left, as ranges and vectors do, is counted (up to 16,777,216); of another one the items are told that were read.
+    ///
     /// # Errors
-    /// The pool takes no more tasks.
+    /// The pool took no more tasks before the first item was submitted.
     ///
     /// # Panics
     /// As [`map`](Self::map).
@@ -116,7 +121,14 @@ impl<'e> Mapper<'e> {
         let items = items.into_iter();
         let mut results = Vec::with_capacity(room(&items));
         let source = self.source(function, items.map(|item| (item,)));
-        Imap::new(source).for_all(|result| results.push(result))?;
+        match Imap::new(source).for_all(|result| results.push(result)) {
+            Some(Unsubmitted { error, is_all: true, .. }) => return Err(error),
+            Some(Unsubmitted { error, items, .. }) => {
+                let error = TaskError::from(error);
+                results.extend(iter::repeat_with(|| Err(error.clone())).take(items.min(ROOM_MAX)));
+            }
+            None => {}
+        }
         Ok(results)
     }
 
@@ -185,7 +197,8 @@ impl Mapper<'static> {
     }
 }
 
-/// How many results memory is got for before the first one is there: more come by and by.
+/// How many results memory is got for before the first one is there: more come by and by. And how many items are told at most
+/// that they were not submitted, and not even read.
 const ROOM_MAX: usize = 1 << 24;
 
 fn room(items: &impl Iterator) -> usize {

@@ -114,7 +114,8 @@ impl Pool {
         self.join_until(Deadline::NEVER).map(drop)
     }
 
-    /// The same for at most so long; true if they have. The calling thread's own iterators can go on when the time is up.
+    /// The same for at most so long; true if they have. The calling thread's own iterators get no further in any case, also if
+    /// they have not.
     ///
     /// # Errors
     /// As [`join`](Self::join).

@@ -140,7 +140,8 @@ impl ProcessPoolExecutor {
         self.engine.finish();
     }
 
-    /// The same for at most so long; true if it is done, and otherwise it goes on in the background.
+    /// The same for at most so long; true if it is done, and otherwise it goes on in the background. The calling thread's own
+    /// iterators get no further in any case.
     #[must_use]
     pub fn shutdown_timeout(&self, timeout: Duration) -> bool {
         self.close();

@@ -21,6 +21,7 @@ use procession_sys::{Deadline, Origin};
 pub use crate::threads::pool::ThreadPool;
 pub(crate) use crate::threads::slot::runner_name;
 
+use crate::builder::next_name;
 use crate::call::{Call, FAULT, Reply, run_closure, run_here};
 use crate::cell::{Cell, Outcome, Promise};
 use crate::error::{PoolError, SubmitError, TaskError};
@@ -81,8 +82,8 @@ struct State {
 }
 
 impl Crew {
-    pub(crate) fn new(builder: ThreadPoolBuilder, default_name: &str) -> Result<Arc<Self>, PoolError> {
-        let name = builder.thread_name_prefix.unwrap_or_else(|| default_name.to_owned());
+    pub(crate) fn new(builder: ThreadPoolBuilder, kind: &str) -> Result<Arc<Self>, PoolError> {
+        let name = builder.thread_name_prefix.unwrap_or_else(|| next_name(kind));
         if name.contains('\0') {
             let problem = "a name has no NUL in it".to_owned();
             return Err(PoolError::Setting { name, setting: "thread_name_prefix", problem });
@@ -322,8 +323,8 @@ impl Executor for Shared<Crew> {
 /// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout. Dropping the executor waits until
 /// all tasks have ended, as [`shutdown`](Self::shutdown) does.
 ///
-/// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread that waits without
-/// a timeout for a task that has not begun runs it itself. Only whoever awaits it as a future of a runtime waits for
+/// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread of this executor that
+/// waits without a timeout for a task of it that has not begun runs it itself, and no other thread does. Only whoever awaits it as a future of a runtime waits for
 /// another thread.
 ///
 /// # Python
@@ -444,7 +445,7 @@ impl ThreadPoolBuilder {
         self
     }
 
-    /// What the names of its threads begin with; `_0`, `_1` … follow.
+    /// What the names of its threads begin with, and what errors call it; `_0`, `_1` … follow. By default its kind and a number.
     pub fn thread_name_prefix(mut self, prefix: impl Into<String>) -> Self {
         self.thread_name_prefix = Some(prefix.into());
         self

@@ -89,8 +89,14 @@ macro_rules! pool_verbs {
 
             /// What has come of each item, in their order.
             ///
+            /// If the pool ends meanwhile, items that were submitted and not done are
+            /// [`TaskError::Terminated`](crate::TaskError::Terminated), and the others
+            /// [`TaskError::NotSubmitted`](crate::TaskError::NotSubmitted). The input is not read any further then: what is left
+            /// of one that says how many items it has left, as ranges and vectors do, is counted (up to 16,777,216); of another
+            /// one the items are told that were read.
+            ///
             /// # Errors
-            /// The pool takes no more tasks.
+            /// The pool took no more tasks before the first item was submitted.
             ///
             /// # Panics
             /// As [`map`](Self::map).

@@ -2,10 +2,10 @@
 //!
 //! Relies on `desk.rs` for how calls come and replies go. It ends by its parent's word, or with its parent: an interrupt from
 //! the terminal, which all processes of its group get, is the parent's to deal with. A copy of it that a task has forked ends
-//! when it comes back from the task: two processes at one desk would be nobody's to tell apart.
+//! when it comes back from the task.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write};
+use std::io;
 use std::rc::Rc;
 
 use procession_boot::FunctionId;
@@ -16,6 +16,7 @@ use procession_wire::{Decoder, Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
 use crate::call::{self, Failure, Fault, Given, NumberItem, PARCEL, Report};
+use crate::copy::end_a_copy;
 use crate::desk::{INITIALIZER, Order, Parcel, Seat, Seq, WorkerKit};
 
 /// An item of a reply that is longer goes as a parcel, so that a few of them do not fill the desk.
@@ -107,14 +108,6 @@ struct Place {
 }
 
 impl Place {
-    /// Ends this process if it is a copy of the worker.
-    #[inline]
-    fn end_a_copy(&self) {
-        if !self.origin.is_here() {
-            end_this_copy(self.origin.pid());
-        }
-    }
-
     /// Whether the worker has what it was started with.
     fn check(&self) -> Result<(), Fault> {
         let closed = "it has closed descriptors that it did not open, among them those of its worker";
@@ -140,28 +133,13 @@ impl Place {
     }
 }
 
-/// Ends a copy of the worker without anything that ends a process: hooks and buffers are the worker's.
-#[cold]
-fn end_this_copy(worker: u32) -> ! {
-    let pid = procession_sys::pid();
-    // Standard error may be a pipe that nobody reads.
-    let _ = writeln!(
-        io::stderr(),
-        "a task in worker {worker} has forked, and its copy {pid} came back from it: it ends here"
-    );
-    exit_now(COPY_EXIT_CODE)
-}
-
-/// The exit code of a copy that came back: that of a panic, so that whoever waits for it sees that it was no good.
-const COPY_EXIT_CODE: i32 = 1;
-
 /// A worker's reports go to its seat.
 struct AtSeat(Rc<Place>);
 
 impl Report for AtSeat {
     #[inline]
     fn item(&mut self, item: Message) -> io::Result<Vec<u8>> {
-        self.0.end_a_copy();
+        end_a_copy(self.0.origin);
         let Place { seat, seq, .. } = &*self.0;
         let mut seat = seat.borrow_mut();
         // Without a link, what is large takes the longer way.
@@ -178,7 +156,7 @@ impl Report for AtSeat {
 
     #[inline]
     fn number(&mut self, item: NumberItem) -> io::Result<()> {
-        self.0.end_a_copy();
+        end_a_copy(self.0.origin);
         let (bytes, len) = item.bytes();
         self.0.seat.borrow_mut().append_short(&bytes, len)
     }

@@ -142,6 +142,8 @@ procession_testkit::main! {
         settings_that_make_no_sense_are_refused,
         a_pool_that_has_ended_takes_nothing,
         a_pool_that_is_dropped_ends_its_workers,
+        a_map_whose_pool_ends_tells_of_each_item,
+        a_join_with_a_limit_lets_go_of_what_nobody_can_advance,
         an_executor_that_is_dropped_finishes,
         workers_are_replaced_after_their_number_of_tasks,
         workers_of_one_task_finish_what_is_left,
@@ -159,5 +161,10 @@ procession_testkit::main! {
         an_iterator_that_is_kept_does_not_hold_up_the_end_of_its_program,
         an_exit_hook_that_comes_too_late_is_told,
     ];
-    cases: [a_result_is_given_once, an_error_is_given_once, without_descriptors_a_pool_is_not_made];
+    cases: [
+        a_result_is_given_once,
+        an_error_is_given_once,
+        a_copy_that_a_thread_forks_ends_where_it_comes_back,
+        without_descriptors_a_pool_is_not_made,
+    ];
 }

@@ -49,7 +49,7 @@ procession_testkit::main! {
         an_idle_pool_costs_nothing,
         a_worker_costs_a_few_descriptors_and_a_task_none,
     ];
-    cases: [what_an_error_quotes_was_said_during_its_task];
+    cases: [what_an_error_quotes_was_said_during_its_task, what_a_worker_said_that_hangs_is_quoted];
     programs: [has_pool];
 }
 
@@ -153,7 +153,7 @@ fn an_initializer_that_hangs_is_an_error_of_the_construction(method: StartMethod
     let hangs = builder.initializer(wait_for_ever, ()).start_timeout(START_TIMEOUT).build().unwrap_err();
     assert!((START_TIMEOUT..SOON).contains(&begun.elapsed()));
     let text = hangs.to_string();
-    let PoolError::StartTimeout { name, pid, after: START_TIMEOUT } = hangs else { panic!("{hangs:?}") };
+    let PoolError::StartTimeout { name, pid, after: START_TIMEOUT, .. } = hangs else { panic!("{hangs:?}") };
     assert_eq!(name, "slow");
     assert!(PidFd::open(pid).is_err(), "it was killed, and nobody is left");
     let told = ["\"slow\"", &pid.to_string(), "300ms", "`start_timeout`"];
@@ -293,6 +293,32 @@ fn a_timeout_kills_its_own_task(method: StartMethod) {
     finish(pool);
 }
 
+/// By way of a new process, as below.
+fn what_a_worker_said_that_hangs_is_quoted() {
+    let program = || {
+        let hangs = |hangs: Event| {
+            eprintln!("this is the beginning");
+            if hangs.is_set() {
+                wait_for_ever();
+            }
+        };
+        let event = Event::new().unwrap();
+        let build = |keeps| {
+            let builder = Pool::builder().processes(1).initializer(hangs, (event.clone(),));
+            builder.start_timeout(START_TIMEOUT).stderr_tail(keeps).build()
+        };
+        let pool = build(true).unwrap();
+        event.set();
+        kill(pool.worker_pids()[0]);
+        let told = pool.apply(pid, ()).unwrap_err().to_string();
+        [told, build(true).unwrap_err().to_string(), build(false).unwrap_err().to_string()]
+    };
+    let [task, made, silent] = Context::forkserver().start(program, ()).unwrap().join().unwrap();
+    assert!(task.contains("workers in a row") && task.contains("this is the beginning"), "{task}");
+    assert!(made.contains("`start_timeout`") && made.contains("this is the beginning"), "{made}");
+    assert!(silent.contains("`start_timeout`") && !silent.contains("this is the beginning"), "{silent}");
+}
+
 /// What the errors quote of a worker, which says something at every task and before, by way of a new process: what keeps tails
 /// stays in it.
 fn what_an_error_quotes_was_said_during_its_task() {
@@ -337,6 +363,10 @@ fn a_task_is_tried_again_as_often_as_it_may_be(method: StartMethod) {
     let error = poisoned.result().unwrap_err();
     assert!(matches!(error, TaskError::WorkerDied { signal: Some(6), attempts: 3, .. }), "{error:?}");
     assert_eq!(poison.get().unwrap(), 3, "it has killed enough");
+    assert!(error.to_string().ends_with("(attempt 3): it is given up, as 3 workers have died of it"), "{error}");
+    let tried = ExecutorExt::task(&pool, dies, (counter(), 1000)).retries(2).submit().unwrap();
+    let error = tried.result().unwrap_err();
+    assert!(error.to_string().ends_with("(attempt 3)"), "no retry was left: {error}");
     let panicked = ExecutorExt::task(&pool, panics, (panicking.clone(),)).retries(4).submit().unwrap();
     let error = panicked.result().unwrap_err();
     assert!(matches!(&error, TaskError::Panicked { message, attempts: 5, .. } if message == "5"), "{error:?}");

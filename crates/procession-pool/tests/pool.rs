@@ -267,7 +267,6 @@ fn an_iterator_that_nobody_can_advance_does_not_hold_up_a_join(method: StartMeth
     };
     let executor = executor(2, method);
     let results = executor.map(|n: u64| n, 0..1000);
-    assert!(!executor.shutdown_timeout(A_WHILE), "it is waited for so long");
     executor.shutdown();
     check(results);
     if method == StartMethod::Fork {

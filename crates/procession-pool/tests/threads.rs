@@ -104,6 +104,17 @@ fn no_threads_are_an_error_and_too_many_are_not_started() {
 }
 
 #[test]
+fn threads_have_names_that_tell_their_executors_apart() {
+    let name = || thread::current().name().unwrap_or_default().to_owned();
+    let executors = [(); 2].map(|()| ThreadPoolExecutor::new(1).unwrap());
+    let names = executors.each_ref().map(|executor| executor.submit(name).unwrap().result().unwrap());
+    assert!(names.iter().all(|name| name.starts_with("ThreadPoolExecutor-") && name.ends_with("_0")), "{names:?}");
+    assert_ne!(names[0], names[1]);
+    let name = ThreadPool::new(1).unwrap().apply(name, ()).unwrap();
+    assert!(name.starts_with("ThreadPool-"), "{name}");
+}
+
+#[test]
 fn an_idle_thread_is_used_again() {
     let executor = ThreadPoolExecutor::builder().max_workers(8).thread_name_prefix("idle").build().unwrap();
     let name = || thread::current().name().unwrap_or_default().to_owned();
@@ -253,7 +264,9 @@ fn shutting_down_finishes_all_and_callbacks_follow() {
     executor.shutdown();
     let results: Vec<_> = (0..50).map(|_| told.recv_timeout(SOON).unwrap()).collect();
     assert!(results.iter().all(Result::is_ok));
-    assert!(matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name == "ThreadPoolExecutor"));
+    assert!(
+        matches!(executor.submit(|| ()), Err(SubmitError::Closed { name }) if name.starts_with("ThreadPoolExecutor-"))
+    );
     executor.shutdown();
 }
 
@@ -423,8 +436,42 @@ fn an_iterator_that_nobody_can_advance_does_not_hold_up_a_join() {
             pool.join().unwrap();
         }
     };
-    let results = pool.chunked(1).map_results(square, (0..1000).inspect(joins));
-    assert!(matches!(results, Err(SubmitError::Closed { .. })), "{results:?}");
+    let results = pool.chunked(1).map_results(square, (0..1000).inspect(joins)).unwrap();
+    assert!((0..500).zip(&results).all(|(n, result)| *result == Ok(n * n)), "{results:?}");
+    assert!(results.len() == 1000 && results[500..].iter().all(was_not_submitted), "{results:?}");
+}
+
+fn was_not_submitted(result: &Result<u64, TaskError>) -> bool {
+    matches!(result, Err(TaskError::NotSubmitted { .. }))
+}
+
+#[test]
+fn a_map_whose_pool_is_terminated_tells_of_each_item() {
+    let gate = Gate::new();
+    let port = gate.port();
+    let call = |(port, id): (u16, u64)| visit(port, id);
+    let terminated_at_two = |pool: &ThreadPool, id: u64| {
+        if id == 2 {
+            let guest = gate.guest();
+            pool.terminate();
+            guest.let_go();
+        }
+        (port, id)
+    };
+    let pool = ThreadPool::new(1).unwrap();
+    let items = (0..20).map(|id| terminated_at_two(&pool, id));
+    let results = pool.chunked(1).map_results(call, items).unwrap();
+    assert_eq!(results[..2], [Ok(0), Err(TaskError::Terminated)]);
+    assert!(results.len() == 20 && results[2..].iter().all(was_not_submitted), "{results:?}");
+    // Nobody knows how long this one is.
+    let pool = ThreadPool::new(1).unwrap();
+    let items = (0..20).filter(|id| *id < 10).map(|id| terminated_at_two(&pool, id));
+    let results = pool.chunked(1).map_results(call, items).unwrap();
+    assert_eq!(results[..2], [Ok(0), Err(TaskError::Terminated)]);
+    assert!(results.len() == 3 && was_not_submitted(&results[2]), "{results:?}");
+    let pool = ThreadPool::new(1).unwrap();
+    let items = (0..20).map(|id| terminated_at_two(&pool, id));
+    assert_eq!(pool.chunked(1).map(call, items), Err(TaskError::Terminated), "the error of the lowest index");
 }
 
 #[test]

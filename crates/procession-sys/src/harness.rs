@@ -3,8 +3,8 @@
 //! # Safety
 //! Of the handlers installed here one does nothing, so it is async-signal-safe; the other is the test's, which is there to
 //! show that what it does may be done in a handler. The one descriptor closed by number is a
-//! standard stream, which std's handles take for an end of file. The environment is changed, and a copy made, only in a
-//! process that was seen to have one thread.
+//! standard stream, which std's handles take for an end of file. The environment is changed only in a process that was seen to
+//! have one thread; a copy is made in such a one, or where the test has the other threads wait.
 
 #![expect(unsafe_code, reason = "installs a signal handler, closes a standard stream, forks, sets a variable")]
 
@@ -164,6 +164,19 @@ pub fn fork_and_go_on() -> io::Result<u32> {
         return Err(io::ErrorKind::WouldBlock.into());
     }
     // SAFETY: takes no pointer, and in a process of one thread the copy may run what it likes.
+    match unsafe { libc::fork() } {
+        -1 => Err(io::Error::last_os_error()),
+        copy => Ok(copy.unsigned_abs()),
+    }
+}
+
+/// The same in a process with threads, of which the copy has the one that forks. A lock that another one had is never let go
+/// there: to be called while the others sleep in a wait.
+///
+/// # Errors
+/// `EAGAIN` at the limit of processes.
+pub fn fork_beside_threads() -> io::Result<u32> {
+    // SAFETY: takes no pointer. The copy may run what the threads that it lacks were not in the middle of, and these wait.
     match unsafe { libc::fork() } {
         -1 => Err(io::Error::last_os_error()),
         copy => Ok(copy.unsigned_abs()),

@@ -82,8 +82,8 @@ pub use crate::flags::{bytes_waiting, is_append, is_writable, set_nonblocking};
 pub use crate::fork::{Origin, around_fork, fork, on_fork};
 pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{
-    Scarcity, close_standard_stream, fork_and_go_on, interrupt_waits, keep_on_exec, limit, processor_time, processors,
-    run_in_handler, run_on, send_signal, send_signal_to_group, set_variable, take_signal,
+    Scarcity, close_standard_stream, fork_and_go_on, fork_beside_threads, interrupt_waits, keep_on_exec, limit,
+    processor_time, processors, run_in_handler, run_on, send_signal, send_signal_to_group, set_variable, take_signal,
 };
 pub use crate::identity::{
     ProcessIdentity, command_name, credentials, effective_user, has_borrowed_rights, parent_pid, pid, pid_namespace,

@@ -328,7 +328,9 @@ impl Core {
         let error = match verdict {
             Verdict::Completed | Verdict::Failed { .. } | Verdict::Terminated => TaskError::Terminated,
             Verdict::Cancelled => TaskError::Cancelled,
-            Verdict::Died { attempts } => cause.map_or(TaskError::Terminated, |cause| cause.after(attempts)),
+            Verdict::Died { attempts, given_up } => {
+                cause.map_or(TaskError::Terminated, |cause| cause.after(attempts).given_up(given_up))
+            }
             Verdict::TimedOut { after, attempts } => TaskError::TimedOut { after, pid, attempts },
             Verdict::NoWorkers { deaths } => {
                 let last = self.last_words.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -490,7 +492,7 @@ impl Core {
         let cause = member.cause_of_death(interrupted.as_ref().map_or(0, |offer| offer.said_before));
         let cause = refusal.unwrap_or_else(|| if is_ready { cause } else { cause.after(0) });
         self.last_words = Some(match (is_late, self.start_timeout) {
-            (true, Some(after)) => LastWords::Late { pid, after },
+            (true, Some(after)) => LastWords::Late { pid, after, stderr: cause.stderr().cloned() },
             _ => LastWords::Died(cause.clone()),
         });
         self.death = Some((cause, interrupted));

@@ -9,7 +9,7 @@ use procession_wire::frame::Frame;
 
 use crate::call::{FAULT, Fault, Item, Parcel, Reply, tell_fault};
 use crate::desk::{Desk, NotDrained, Received, Seq};
-use crate::error::TaskError;
+use crate::error::{TaskError, said};
 use crate::supervisor::TaskId;
 use crate::text::Text;
 
@@ -37,8 +37,11 @@ const SAID_AGE_MAX: Duration = Duration::from_micros(100);
 pub(super) enum LastWords {
     #[error("{0}")]
     Died(TaskError),
-    #[error("worker process {pid} was not ready within {after:?}, and was killed: see `start_timeout`")]
-    Late { pid: u32, after: Duration },
+    #[error(
+        "worker process {pid} was not ready within {after:?}, and was killed: see `start_timeout`{}",
+        said(stderr.as_deref())
+    )]
+    Late { pid: u32, after: Duration, stderr: Option<Text> },
 }
 
 /// A task on a worker's desk.
@@ -152,6 +155,7 @@ impl Member {
             core_dumped,
             stderr: stderr.map(Text::from),
             attempts: 1,
+            given_up: false,
         };
         match self.process.join() {
             Err(JoinError::Panicked { name, pid, message, location, backtrace, .. }) => {

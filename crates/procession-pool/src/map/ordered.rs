@@ -11,14 +11,15 @@ use procession_launch::Passable;
 use procession_sys::Deadline;
 
 use crate::cell::Chunk;
-use crate::error::{SubmitError, TaskError};
+use crate::error::TaskError;
 use crate::map::reading::Reading;
-use crate::map::source::Source;
+use crate::map::source::{Source, Unsubmitted};
 
 /// The results of a function for the items of an input, in their order: `imap` of a pool, `map` of an executor.
 ///
 /// The input is read as results are taken, some chunks ahead, so that it may be endless. An item that fails is an error in
-/// its place, and the next ones follow. If the input panics, the results of the items before it come out first; then the panic
+/// its place, and the next ones follow. If the executor ends meanwhile, what was submitted has its results or is
+/// [`TaskError::Terminated`], one [`TaskError::NotSubmitted`] stands for all the rest, and is the last. If the input panics, the results of the items before it come out first; then the panic
 /// goes on in whoever takes them. Dropping it cancels what has not begun.
 ///
 /// # Python
@@ -61,7 +62,7 @@ impl<'e, R: Passable> Imap<'e, R> {
             match self.next_chunk(deadline) {
                 Some(true) => {}
                 Some(false) => return Some(Err(late())),
-                None => return self.source.end().map(|error| Err(error.into())),
+                None => return self.source.end().map(|rest| Err(rest.error.into())),
             }
         }
     }
@@ -102,14 +103,14 @@ impl<'e, R: Passable> Imap<'e, R> {
         }
     }
 
-    /// Hands all results to `take`, in order.
-    pub(super) fn for_all(mut self, mut take: impl FnMut(Result<R, TaskError>)) -> Result<(), SubmitError> {
+    /// Hands all results to `take`, in order, and gives what was not submitted.
+    pub(super) fn for_all(mut self, mut take: impl FnMut(Result<R, TaskError>)) -> Option<Unsubmitted> {
         while self.next_chunk(Deadline::NEVER).is_some() {
             if let Some(reading) = &mut self.reading {
                 reading.read_all(&mut take);
             }
         }
-        self.source.end().map_or(Ok(()), Err)
+        self.source.end()
     }
 }
 

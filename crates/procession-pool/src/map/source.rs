@@ -32,9 +32,20 @@ pub(super) struct Source<'e> {
     input: Input,
     /// What comes after the chunk that was made last: an item that cannot be encoded.
     refused: Option<TaskError>,
-    /// Why no more can be submitted, until somebody is told.
-    closed: Option<SubmitError>,
+    /// True once there was a chunk.
+    has_begun: bool,
+    /// What cannot be submitted any more, until somebody is told.
+    unsubmitted: Option<Unsubmitted>,
     is_slow: bool,
+}
+
+/// The end of an input that was not submitted.
+pub(super) struct Unsubmitted {
+    pub(super) error: SubmitError,
+    /// How many items it is: those that were read, and those that are left if the input says how many.
+    pub(super) items: usize,
+    /// Nothing was submitted before.
+    pub(super) is_all: bool,
 }
 
 impl<'e> Source<'e> {
@@ -43,12 +54,12 @@ impl<'e> Source<'e> {
         feed: Result<Box<dyn Feed + 'e>, SubmitError>,
         pace: Pace,
     ) -> Self {
-        let (feed, closed) = match feed {
+        let (feed, unsubmitted) = match feed {
             Ok(feed) => (Some(feed), None),
-            Err(error) => (None, Some(error)),
+            Err(error) => (None, Some(Unsubmitted { error, items: 0, is_all: true })),
         };
-        let hold = Some(Hold::of_this_thread());
-        Self { executor, hold, feed, pace, input: Input::Open, refused: None, closed, is_slow: false }
+        let (hold, input) = (Some(Hold::of_this_thread()), Input::Open);
+        Self { executor, hold, feed, pace, input, refused: None, has_begun: false, unsubmitted, is_slow: false }
     }
 
     /// How many chunks may be under way.
@@ -68,9 +79,10 @@ impl<'e> Source<'e> {
     /// Submits the next chunk; `None` when there is none.
     pub(super) fn next(&mut self) -> Option<Chunk> {
         if let Some(error) = self.refused.take() {
+            self.has_begun = true;
             return Some(failed(error, 1));
         }
-        if self.closed.is_some() || !matches!(self.input, Input::Open) {
+        if self.unsubmitted.is_some() || !matches!(self.input, Input::Open) {
             return None;
         }
         let feed = self.feed.as_mut()?;
@@ -85,12 +97,27 @@ impl<'e> Source<'e> {
         }
         let Some(call) = call else { return self.next() };
         match submit(&*self.executor, call, items, self.hold.as_ref()?) {
-            Ok(cell) => Some(Chunk { cell, items }),
+            Ok(cell) => {
+                self.has_begun = true;
+                Some(Chunk { cell, items })
+            }
             Err(error) => {
-                self.closed = Some(error);
+                self.give_up(error, items);
                 None
             }
         }
+    }
+
+    /// Reads no more: so many items were read that cannot be submitted. The input may have no end, or be waiting for something
+    /// that does not come any more, so what is left of it is counted by what it says itself.
+    fn give_up(&mut self, error: SubmitError, items: u32) {
+        let refused = usize::from(self.refused.take().is_some());
+        let left = match (&self.input, &self.feed) {
+            (Input::Open, Some(feed)) => feed.left().unwrap_or(0),
+            _ => 0,
+        };
+        let items = (items as usize + refused).saturating_add(left);
+        self.unsubmitted = Some(Unsubmitted { error, items, is_all: !self.has_begun });
     }
 
     /// Submits what a dead worker had not begun.
@@ -102,13 +129,13 @@ impl<'e> Source<'e> {
     ///
     /// # Panics
     /// As the input did.
-    pub(super) fn end(&mut self) -> Option<SubmitError> {
+    pub(super) fn end(&mut self) -> Option<Unsubmitted> {
         self.hold = None;
         if let Input::Panicked(panic) = std::mem::replace(&mut self.input, Input::Ended) {
             std::panic::resume_unwind(panic);
         }
         self.input = Input::Ended;
-        self.closed.take()
+        self.unsubmitted.take()
     }
 }
 

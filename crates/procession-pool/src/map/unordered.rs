@@ -61,7 +61,7 @@ impl<'e, R: Passable> ImapUnordered<'e, R> {
             self.end_reading();
             self.top_up();
             if self.free.len() == self.slots.len() {
-                return self.source.end().map(|error| Err(error.into()));
+                return self.source.end().map(|rest| Err(rest.error.into()));
             }
             let Some(token) = self.inbox.take().or_else(|| self.inbox.wait(self.backend(), deadline)) else {
                 return Some(Err(late()));

@@ -97,9 +97,11 @@ impl Supervisor {
             care.deaths += 1;
             care.deaths
         });
-        if deaths >= POISON_DEATHS_MAX || !self.try_anew(task, step) {
+        let is_poison = deaths >= POISON_DEATHS_MAX;
+        if is_poison || !self.try_anew(task, step) {
             let attempts = self.tasks.attempts(task);
-            self.resolve(task, Verdict::Died { attempts }, step);
+            let given_up = is_poison && self.tasks.care_mut(task).is_some_and(|care| care.retries > 0);
+            self.resolve(task, Verdict::Died { attempts, given_up }, step);
         }
     }
 

@@ -117,8 +117,8 @@ pub(crate) enum Verdict {
     Completed,
     /// The engine has its report, which is that it has failed, in as many attempts as it was given.
     Failed { attempts: u32 },
-    /// Its worker died of it, in as many attempts as it was given.
-    Died { attempts: u32 },
+    /// Its worker died of it, in as many attempts as it was given; or it was given up before, as it has killed enough workers.
+    Died { attempts: u32, given_up: bool },
     /// It took longer than `after`, in as many attempts as it was given.
     TimedOut { after: Duration, attempts: u32 },
     /// It was canceled before it was finished.

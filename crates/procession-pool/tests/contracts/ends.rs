@@ -41,6 +41,80 @@ pub(crate) fn a_pool_that_is_dropped_ends_its_workers(method: StartMethod) {
     assert!(pids.len() == 2 && are_gone(&pids));
 }
 
+/// A call that waits at a door if it is given one.
+fn square_or_wait((number, place): (u64, Option<(Descriptor, Descriptor)>)) -> u64 {
+    if let Some((door, passing)) = place {
+        wait_at(door, passing);
+    }
+    square(number)
+}
+
+/// The item that waits, and the one before which the pool ends.
+const WAITS: u64 = 20;
+const ENDS: u64 = 23;
+
+pub(crate) fn a_map_whose_pool_ends_tells_of_each_item(method: StartMethod) {
+    let run = |end: fn(&Pool, &mut Door), is_of_known_length: bool| {
+        let (pool, mut door) = (pool(1, method), Door::new());
+        let numbers: Box<dyn Iterator<Item = u64>> =
+            if is_of_known_length { Box::new(0..100) } else { Box::new((0..100).take_while(|_| true)) };
+        let items = numbers.map(|n| {
+            if n == ENDS {
+                door.wait_for(1);
+                end(&pool, &mut door);
+            }
+            (n, (n == WAITS).then(|| door.place()))
+        });
+        pool.chunked(1).map_results(square_or_wait, items).unwrap()
+    };
+    let was_not_submitted =
+        |results: &[Result<u64, TaskError>]| results.iter().all(|it| matches!(it, Err(TaskError::NotSubmitted { .. })));
+    let submitted = ENDS as usize;
+    for (is_of_known_length, count) in [(true, 100), (false, submitted + 1)] {
+        // What a worker has just finished may be lost with it.
+        let results = run(|pool, _| pool.terminate(), is_of_known_length);
+        let done = results.iter().take_while(|result| result.is_ok()).count();
+        assert!(done <= WAITS as usize, "{results:?}");
+        assert!(results[done..submitted].iter().all(|result| *result == Err(TaskError::Terminated)), "{results:?}");
+        assert!(results.len() == count && was_not_submitted(&results[submitted..]), "{results:?}");
+        let close_and_join = |pool: &Pool, door: &mut Door| {
+            door.let_go(1);
+            pool.close();
+            pool.join().unwrap();
+        };
+        let results = run(close_and_join, is_of_known_length);
+        assert!((0..ENDS).zip(&results).all(|(n, result)| *result == Ok(square(n))), "{results:?}");
+        assert!(results.len() == count && was_not_submitted(&results[submitted..]), "{results:?}");
+    }
+}
+
+pub(crate) fn a_join_with_a_limit_lets_go_of_what_nobody_can_advance(method: StartMethod) {
+    let taken = |mut results: procession_pool::Imap<'_, u64>| {
+        let good = results.by_ref().take_while(Result::is_ok).count();
+        assert!((1..1000).contains(&good), "{good} were submitted before");
+        assert_eq!(results.next(), None);
+    };
+    let ended = pool(1, method);
+    let results = ended.chunked(1).imap(square, 0..1000);
+    ended.close();
+    assert!(ended.join_timeout(SOON).unwrap());
+    taken(results);
+    let ended = executor(1, method);
+    let results = ended.map(square, 0..1000);
+    assert!(ended.shutdown_timeout(SOON));
+    taken(results);
+    // In the middle of reading its input.
+    let ended = pool(1, method);
+    let joins = |n: &u64| {
+        if *n == 500 {
+            ended.close();
+            assert!(ended.join_timeout(SOON).unwrap());
+        }
+    };
+    let results = ended.chunked(1).imap(square, (0..1000).inspect(joins));
+    assert_eq!(results.filter(Result::is_ok).count(), 500);
+}
+
 pub(crate) fn an_executor_that_is_dropped_finishes(method: StartMethod) {
     let executor = executor(2, method);
     let futures: Vec<_> = (0..20_u64).map(|n| executor.submit(square, (n,)).unwrap()).collect();

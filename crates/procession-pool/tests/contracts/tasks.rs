@@ -7,9 +7,10 @@ use std::thread;
 
 use procession_launch::StartMethod;
 use procession_pool::{
-    Executor, ExecutorExt, InvalidState, Promise, RawCall, SubmitError, Task, TaskError, as_completed,
+    Executor, ExecutorExt, InvalidState, Promise, RawCall, SubmitError, Task, TaskError, ThreadPool,
+    ThreadPoolExecutor, as_completed,
 };
-use procession_sys::{Ended, PidFd, set_variable};
+use procession_sys::{Deadline, Ended, PidFd, Signal, set_variable};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -149,6 +150,59 @@ pub(crate) fn a_copy_that_a_task_forks_ends_where_it_comes_back(method: StartMet
     let each = pool.chunked(4).map(fork_and_return, 0..8);
     assert_eq!(each, Ok((0..8).map(|number| (number, true)).collect()));
     assert_eq!(pool.map(square, 0..100), Ok((0..100).map(square).collect()), "nobody else sits at the desk");
+}
+
+/// The same in a process with threads, which wait meanwhile.
+fn fork_beside_and_return(number: u64) -> (u64, bool) {
+    thread::park_timeout(A_WHILE); // Whoever is to wait for this does.
+    match procession_sys::fork_beside_threads().unwrap() {
+        0 => (1000 + number, false),
+        copy => {
+            let copy = PidFd::open(copy).unwrap();
+            let has_ended = copy.wait_ended(Deadline::after(SOON / 4)).unwrap();
+            if !has_ended {
+                copy.send(Signal::KILL).unwrap();
+            }
+            (number, copy.reap().unwrap() == Ended::Exited(1))
+        }
+    }
+}
+
+/// Makes every call where it is submitted.
+struct Here;
+
+impl Executor for Here {
+    fn submit_raw(&self, task: Task) -> Result<(), SubmitError> {
+        let (call, promise) = task.into_parts();
+        promise.set_reply(call.run()).unwrap();
+        Ok(())
+    }
+
+    fn parallelism(&self) -> usize {
+        1
+    }
+
+    fn close(&self) {}
+}
+
+pub(crate) fn a_copy_that_a_thread_forks_ends_where_it_comes_back() {
+    assert_eq!(ExecutorExt::submit(&Here, fork_and_return, (1,)).unwrap().result(), Ok((1, true)));
+    let pool = ThreadPool::new(1).unwrap();
+    assert_eq!(pool.apply(fork_beside_and_return, (1,)), Ok((1, true)));
+    let each = pool.chunked(4).map(fork_beside_and_return, 0..8);
+    assert_eq!(each, Ok((0..8).map(|number| (number, true)).collect()));
+    let panics_in_a_copy = || {
+        let own = std::process::id();
+        let told = fork_beside_and_return(1);
+        assert_eq!(std::process::id(), own, "this is the copy");
+        told
+    };
+    assert_eq!(pool.apply(panics_in_a_copy, ()), Ok((1, true)));
+    let forks_first = || assert!(fork_beside_and_return(1).1);
+    let executor = ThreadPoolExecutor::builder().max_workers(1).initializer(forks_first).build().unwrap();
+    let captured = 2;
+    assert_eq!(executor.submit(move || fork_beside_and_return(captured)).unwrap().result(), Ok((2, true)));
+    assert_eq!(executor.task(fork_beside_and_return, (3,)).retries(2).submit().unwrap().result(), Ok((3, true)));
 }
 
 pub(crate) fn what_a_task_was_given_is_let_go_when_it_has_ended(method: StartMethod) {

@@ -288,6 +288,25 @@ pub(crate) fn a_map_that_has_begun_goes_on_after_close(make: Make) {
     }
 }
 
+pub(crate) fn an_input_may_close_its_own_executor(make: Make) {
+    for at in [0, 1, MANY / 2] {
+        let executor = make(2);
+        let closes = |n: &u64| {
+            if *n == at {
+                executor.close();
+            }
+        };
+        match executor.chunked(1).map_results(square, (0..MANY).inspect(closes)) {
+            Err(_) => assert_eq!(at, 0, "the map has begun before"),
+            Ok(results) => {
+                assert_ne!(at, 0, "nothing has begun");
+                assert!((0..MANY).zip(&results).all(|(n, result)| *result == Ok(square(n))));
+                assert_eq!(results.len() as u64, MANY);
+            }
+        }
+    }
+}
+
 pub(crate) fn results_that_are_taken_after_close_are_all_there(make: Make) {
     let squares: Vec<u64> = (0..MANY).map(square).collect();
     let executor = make(2);

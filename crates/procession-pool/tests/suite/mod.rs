@@ -121,6 +121,7 @@ macro_rules! with_cases {
             a_map_that_is_dropped_cancels_the_rest
             a_closed_executor_maps_nothing
             a_map_that_has_begun_goes_on_after_close
+            an_input_may_close_its_own_executor
             results_that_are_taken_after_close_are_all_there
             an_executor_that_was_closed_during_a_map_ends_with_it
         }

@@ -98,7 +98,10 @@ fn a_worker_that_dies_costs_the_task_that_it_was_running() {
     case.submit(0);
     case.submit(1);
     let died = Event::Died { worker: 0, running: Some(0) };
-    assert_eq!(case.tell(died), [resolved(0, Verdict::Died { attempts: 1 }), Action::Start { worker: 1 }]);
+    assert_eq!(
+        case.tell(died),
+        [resolved(0, Verdict::Died { attempts: 1, given_up: false }), Action::Start { worker: 1 }]
+    );
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 1)]);
 }
 
@@ -256,7 +259,7 @@ fn a_storm_costs_nothing_while_other_workers_are_ready() {
     case.submit(0);
     case.submit(1);
     case.submit(2);
-    assert_eq!(case.die(0, Some(1)), [resolved(1, Verdict::Died { attempts: 1 }), START(2)]);
+    assert_eq!(case.die(0, Some(1)), [resolved(1, Verdict::Died { attempts: 1, given_up: false }), START(2)]);
     let mut deaths = 0;
     for worker in 2..10 {
         deaths += 1;
@@ -293,7 +296,7 @@ fn a_task_that_kills_its_workers_is_given_up_whatever_retries_are_left() {
         assert_eq!(case.die(worker, Some(0)), [START(worker + 1)]);
         assert_eq!(case.tell(Event::Ready { worker: worker + 1 }), [offer(worker + 1, 0)]);
     }
-    assert_eq!(case.die(2, Some(0)), [resolved(0, Verdict::Died { attempts: 3 }), START(3)]);
+    assert_eq!(case.die(2, Some(0)), [resolved(0, Verdict::Died { attempts: 3, given_up: true }), START(3)]);
 }
 
 #[test]
@@ -473,7 +476,7 @@ fn a_closed_pool_starts_workers_only_for_tasks_that_are_left() {
     case.submit(1);
     case.submit(2);
     assert_eq!(case.tell(Event::Closed), []);
-    assert_eq!(case.die(1, Some(0)), [resolved(0, Verdict::Died { attempts: 1 }), START(2)]);
+    assert_eq!(case.die(1, Some(0)), [resolved(0, Verdict::Died { attempts: 1, given_up: false }), START(2)]);
     assert_eq!(case.finish(0, 1), [resolved(1, Verdict::Completed), offer(0, 2)]);
     assert_eq!(case.die(2, None), []);
     assert_eq!(case.finish(0, 2), [resolved(2, Verdict::Completed), Action::Retire { worker: 0 }]);
@@ -516,7 +519,7 @@ fn what_was_given_ahead_keeps_its_order_when_a_worker_dies() {
     for task in 0..3 {
         case.submit(task);
     }
-    assert_eq!(case.die(0, Some(100)), [resolved(100, Verdict::Died { attempts: 1 }), START(1)]);
+    assert_eq!(case.die(0, Some(100)), [resolved(100, Verdict::Died { attempts: 1, given_up: false }), START(1)]);
     assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 0)]);
     case.now += 10 * MS;
     assert_eq!(case.finish(1, 0), [resolved(0, Verdict::Completed), offer(1, 1)]);

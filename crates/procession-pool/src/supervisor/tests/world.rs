@@ -549,10 +549,10 @@ impl World {
                 promise!(attempts > 0, "it was begun");
                 attempts
             }
-            Verdict::Died { attempts } => {
+            Verdict::Died { attempts, given_up } => {
                 promise!(known.deaths > 0, "nobody died of it");
-                let is_last = attempts == terms.retries + 1 || known.deaths == POISON_DEATHS_MAX;
-                promise!(is_last, "attempts are left after {attempts}");
+                promise!(given_up == (attempts < terms.retries + 1), "attempts are left after {attempts}: {given_up}");
+                promise!(!given_up || known.deaths == POISON_DEATHS_MAX, "it has killed {} only", known.deaths);
                 attempts
             }
             Verdict::TimedOut { after, attempts } => {
