@@ -3,9 +3,15 @@
 //! Relies on [`Object`](crate::host::Object): each is a state that answers now, or keeps whom it is to answer. Values stay as
 //! they came, and are read by whoever takes them.
 
+mod barrier;
+mod condition;
 mod dict;
+mod event;
+mod hold;
 mod lock;
 mod queue;
+mod rlock;
+mod semaphore;
 mod waiting;
 
 use std::fmt;
@@ -15,12 +21,17 @@ use procession_sys::Deadline;
 use procession_wire::{Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
+pub use self::barrier::BarrierProxy;
+pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub(crate) use self::dict::keys_of;
 pub use self::dict::{DictIter, DictProxy, ITEMS_A_BATCH};
+pub use self::event::EventProxy;
 pub use self::lock::{LockProxy, LockProxyGuard};
 pub use self::queue::{JoinableQueueProxy, QueueProxy};
+pub use self::rlock::{RLOCK_LEVELS_MAX, RLockProxy, RLockProxyGuard};
+pub use self::semaphore::{SemaphoreProxy, SemaphoreProxyPermit};
 pub use self::waiting::WAITING_MAX;
-use crate::error::Refusal;
+use crate::error::{CallError, Refusal};
 use crate::host::{Access, Host, Hosting};
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
@@ -31,6 +42,11 @@ pub(crate) enum Stock {
     Dict,
     Queue,
     Lock,
+    RLock,
+    Semaphore,
+    Condition,
+    Event,
+    Barrier,
 }
 
 /// Makes one of them of what it is made of.
@@ -39,6 +55,11 @@ pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refus
         Stock::Dict => Arc::new(Host::new(dict::Kind, dict::Dict::make(given)?)),
         Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
         Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),
+        Stock::RLock => Arc::new(Host::new(rlock::Kind, rlock::RLock::default())),
+        Stock::Semaphore => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::make(given)?)),
+        Stock::Condition => Arc::new(Host::new(condition::Kind, condition::Condition::default())),
+        Stock::Event => Arc::new(Host::new(event::Kind, event::Event::default())),
+        Stock::Barrier => Arc::new(Host::new(barrier::Kind, barrier::Barrier::make(given)?)),
     })
 }
 
@@ -174,4 +195,22 @@ impl fmt::Debug for Stored {
 /// How long a call of a client may wait in the server, as it is sent.
 pub(crate) fn patience(deadline: Deadline) -> Option<u64> {
     deadline.remaining().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
+}
+
+/// Calls a method with arguments, a tuple, that returns nothing.
+fn command<A: Serialize + 'static>(raw: &RawProxy, method: MethodName, arguments: &A) -> Result<(), CallError> {
+    raw.call_packed(method, vec![raw.pack(method, arguments)?]).map(drop)
+}
+
+/// False if the object has waited for as long as it was to.
+fn in_time(waited: Result<(), CallError>) -> Result<bool, CallError> {
+    match waited {
+        Err(CallError::Refused { refusal: Refusal::TimedOut | Refusal::WouldBlock, .. }) => Ok(false),
+        waited => waited.map(|()| true),
+    }
+}
+
+/// How many there are, as a client counts.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }
