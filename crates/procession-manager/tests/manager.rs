@@ -361,7 +361,8 @@ fn what_a_dead_worker_had_is_done_by_another(method: StartMethod) {
     left.sort_unstable(); // The server may hear of the death after the first of them.
     assert_eq!(left, [2, 3]);
     assert_eq!(refusal(jobs.join_timeout(Duration::from_millis(20))), Refusal::TimedOut);
-    (jobs.task_done().unwrap(), jobs.task_done().unwrap());
+    jobs.task_done().unwrap();
+    jobs.task_done().unwrap();
     jobs.join().unwrap();
     assert_eq!(refusal(jobs.task_done()), Refusal::NotHeld);
 }

@@ -212,12 +212,15 @@ fn a_barrier_lets_all_pass(method: StartMethod) {
     assert!(matches!(refusal(manager.barrier(usize::MAX)), Refusal::Limit { .. }));
 }
 
+/// A way to break a barrier, and whether it stays broken.
+type Breaks = (fn(&BarrierProxy), bool);
+
 fn a_barrier_breaks_for_all(method: StartMethod) {
     let manager = manager(method);
     let barrier = manager.barrier(3).unwrap();
     assert_eq!(refusal(barrier.try_wait()), Refusal::WouldBlock);
     assert!(!barrier.is_broken().unwrap(), "who only asks breaks nothing");
-    let breaks: [(fn(&BarrierProxy), bool); 4] = [
+    let breaks: [Breaks; 4] = [
         (|barrier| assert_eq!(refusal(barrier.wait_timeout(SHORT)), Refusal::TimedOut), true),
         (|barrier| assert_eq!(refusal(barrier.wait_timeout(Duration::ZERO)), Refusal::TimedOut), true),
         (|barrier| barrier.abort().unwrap(), true),

@@ -53,8 +53,9 @@ pub use procession_launch::{
 pub use procession_manager as manager; // Written code finds what it calls under this path.
 #[doc(no_inline)]
 pub use procession_manager::{
-    BaseManager, CallError, Data, DictProxy, Hosted, JoinableQueueProxy, LockProxy, LockProxyGuard, ManagerBuilder,
-    ManagerError, ManagerServer, Proxy, QueueProxy, Refusal, Shared, SyncManager, shared,
+    BarrierProxy, BaseManager, CallError, ConditionProxy, ConditionProxyGuard, Data, DictProxy, EventProxy, Hosted,
+    JoinableQueueProxy, LockProxy, LockProxyGuard, ManagerBuilder, ManagerError, ManagerServer, Proxy, QueueProxy,
+    RLockProxy, RLockProxyGuard, Refusal, SemaphoreProxy, SemaphoreProxyPermit, Shared, SyncManager, shared,
 };
 #[doc(no_inline)]
 pub use procession_pool::{

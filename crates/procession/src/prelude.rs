@@ -20,8 +20,8 @@ pub use procession_launch::{
     log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
 };
 pub use procession_manager::{
-    BaseManager, CallError, DictProxy, Hosted, JoinableQueueProxy, LockProxy, ManagerError, Proxy, QueueProxy, Refusal,
-    Shared, SyncManager, shared,
+    BarrierProxy, BaseManager, CallError, ConditionProxy, DictProxy, EventProxy, Hosted, JoinableQueueProxy, LockProxy,
+    ManagerError, Proxy, QueueProxy, RLockProxy, Refusal, SemaphoreProxy, Shared, SyncManager, shared,
 };
 pub use procession_pool::{
     AsyncResult, Executor, ExecutorExt, Pool, PoolError, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError,

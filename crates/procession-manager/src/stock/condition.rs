@@ -184,7 +184,7 @@ proxy! {
     ///
     /// # Examples
     /// ```
-    /// use procession_manager::{CallError, SyncManager};
+    /// use procession_manager::SyncManager;
     ///
     /// let manager = SyncManager::start()?;
     /// let (condition, ready) = (manager.condition()?, manager.event()?);

@@ -91,10 +91,26 @@ impl Object for Lock {
 }
 
 proxy! {
-    /// A lock in a manager's server.
+    /// A lock in a manager's server. Those that wait for it are served in order.
+    ///
+    /// # When a client dies
+    /// The lock is free at once; the next holder finds [`owner_died`](LockProxyGuard::owner_died).
     ///
     /// # Python
-    /// The proxy of `SyncManager.Lock`.
+    /// The proxy of `SyncManager.Lock`, which is never free again when its holder dies.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let lock = manager.lock()?; // A handle: a child that gets it has the same lock.
+    /// let guard = lock.lock()?;
+    /// assert!(lock.try_lock().is_err());
+    /// drop(guard);
+    /// assert!(!lock.is_locked()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     LockProxy<>
 }
 
