@@ -165,9 +165,26 @@ fn a_condition_is_waited_for_under_its_lock(method: StartMethod) {
     drop(guard);
     children.into_iter().for_each(|child| child.join().unwrap());
     assert!(!condition.is_locked().unwrap());
-    let other = manager.condition().unwrap();
-    assert_eq!(refusal(condition.wait(other.lock().unwrap())), Refusal::NotHeld);
-    assert!(!other.is_locked().unwrap());
+    let (one, other) = (manager.condition().unwrap(), manager.condition().unwrap());
+    let (_guard, others) = (one.lock().unwrap(), other.lock().unwrap());
+    assert_eq!(refusal(one.wait_timeout(others, SHORT)), Refusal::NotHeld, "it is another condition's guard");
+    assert!(one.is_locked().unwrap() && !other.is_locked().unwrap());
+}
+
+fn who_waited_in_vain_wants_the_lock(method: StartMethod) {
+    let manager = manager(method);
+    let condition = manager.condition().unwrap();
+    let waits = |condition: ConditionProxy| {
+        let guard = condition.lock().unwrap();
+        condition.wait_timeout(guard, Duration::from_millis(300)).unwrap().1
+    };
+    let child = Context::new(method).start(waits, (condition.clone(),)).unwrap();
+    until(|| Ok(condition.waiters()? == 1));
+    let guard = condition.lock().unwrap();
+    until(|| Ok(condition.waiters()? == 0)); // Its time is over, and the lock is this process's.
+    let (guard, was_notified) = condition.wait_timeout(guard, Duration::ZERO).unwrap();
+    assert!(!was_notified && !guard.owner_died());
+    assert!(!child.join().unwrap());
 }
 
 fn notifications_go_to_so_many(method: StartMethod) {
@@ -381,6 +398,7 @@ procession_testkit::main! {
         an_rlock_is_one_threads,
         a_semaphore_counts,
         a_condition_is_waited_for_under_its_lock,
+        who_waited_in_vain_wants_the_lock,
         notifications_go_to_so_many,
         a_barrier_lets_all_pass,
         a_barrier_breaks_for_all,

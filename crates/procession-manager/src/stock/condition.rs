@@ -370,3 +370,21 @@ impl ConditionProxyGuard {
         self.owner_died
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ObjectId;
+
+    #[test]
+    fn a_notification_of_a_call_that_is_given_up_goes_to_the_next() {
+        for (why, goes_on) in [(Why::NotifiedAlone, 1), (Why::Notified, 0), (Why::Comes, 0)] {
+            let (mut condition, mut answers) = (Condition::default(), Vec::new());
+            condition.give(Some((1, 1)), ObjectId::SERVER, why).unwrap();
+            condition.waiters.push(Caller::Here(ObjectId::SERVER, Default::default()), ());
+            condition.settle((1, 1), false, &mut answers);
+            assert_eq!((answers.len(), condition.hold.is_held()), (goes_on, goes_on == 1), "{why:?}");
+            assert_eq!(condition.waiters.len(), 1 - goes_on);
+        }
+    }
+}

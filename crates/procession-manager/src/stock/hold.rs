@@ -98,3 +98,32 @@ impl Drop for Held {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_given_to_a_call_that_is_given_up_comes_back_with_its_news() {
+        let mut hold = Hold::default();
+        hold.give(Some((1, 1)));
+        assert!(!hold.abandon((1, 2)) && hold.is_held(), "another call of the same client");
+        assert!(hold.part(1));
+        assert_eq!(hold.give(Some((2, 1))), (2, true));
+        assert!(hold.abandon((2, 1)) && !hold.is_held());
+        assert_eq!(hold.give(Some((3, 1))), (3, true), "nobody has been told yet");
+        assert!(hold.release(3, Some((3, 9))).is_ok());
+        assert_eq!(hold.give(Some((3, 2))), (4, false));
+    }
+
+    #[test]
+    fn only_its_holder_gives_it_back_and_once() {
+        let mut hold = Hold::default();
+        let (acquired, _) = hold.give(Some((1, 1)));
+        for (acquired, caller) in [(acquired, Some((2, 1))), (acquired, None), (acquired + 1, Some((1, 2)))] {
+            assert_eq!(hold.release(acquired, caller), Err(Refusal::NotHeld));
+        }
+        assert_eq!(hold.release(acquired, Some((1, 2))), Ok(()));
+        assert_eq!(hold.release(acquired, Some((1, 2))), Err(Refusal::NotHeld));
+    }
+}

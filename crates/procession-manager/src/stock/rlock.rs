@@ -267,3 +267,23 @@ impl RLockProxyGuard {
         self.owner_died
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_level_of_a_call_that_is_given_up_goes_alone() {
+        let (mut lock, mut answers) = (RLock::default(), Vec::new());
+        lock.give(Some((1, 1)), 7);
+        lock.part(1, &mut answers);
+        assert_eq!(lock.give(Some((2, 1)), 7), (2, true));
+        assert_eq!(lock.give(Some((2, 2)), 7), (3, false));
+        lock.settle((2, 2), false, &mut answers);
+        assert_eq!(lock.holder.as_ref().unwrap().levels, [(2, Some((2, 1)))]);
+        lock.settle((2, 1), false, &mut answers);
+        assert!(lock.holder.is_none());
+        assert_eq!(lock.give(Some((3, 1)), 7), (4, true), "nobody has been told yet");
+        assert!(answers.is_empty());
+    }
+}

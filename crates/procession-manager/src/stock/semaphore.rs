@@ -253,3 +253,23 @@ impl SemaphoreProxyPermit {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ObjectId;
+
+    #[test]
+    fn a_permit_of_a_call_that_is_given_up_goes_to_the_next() {
+        let mut semaphore = Semaphore { available: 2, ..Semaphore::default() };
+        semaphore.give(Some((1, 1)), ObjectId::SERVER).unwrap();
+        semaphore.give(Some((1, 2)), ObjectId::SERVER).unwrap();
+        semaphore.waiting.push(Caller::Here(ObjectId::SERVER, Default::default()), ());
+        let mut answers = Vec::new();
+        semaphore.settle((1, 1), true, &mut answers);
+        assert!(answers.is_empty(), "it has it");
+        semaphore.settle((1, 2), false, &mut answers);
+        assert_eq!((answers.len(), semaphore.available), (1, 0));
+        assert_eq!(semaphore.taken.into_values().collect::<Vec<_>>(), [Some((1, 1)), None]);
+    }
+}
