@@ -153,6 +153,12 @@ pub enum Refusal {
     /// What was to be given back is not held, or not any more.
     #[error("it is not held by who would give it back")]
     NotHeld,
+    /// The barrier broke: a party died, gave up or had no more time, or somebody broke it or began it anew.
+    #[error(
+        "the barrier is broken: a party died or came too late, or it was aborted or reset; mend what the parties do \
+         together, and then `reset` it"
+    )]
+    Broken,
     /// A function was named that the server's program does not have in that form: the server runs another program than its client.
     #[error("the server runs another program, which has no such function: {reason}")]
     NoFunction {

@@ -49,8 +49,9 @@ pub use crate::server::{
 };
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::stock::{
-    DictIter, DictProxy, ITEMS_A_BATCH, JoinableQueueProxy, ListIter, ListProxy, LockProxy, LockProxyGuard,
-    NamespaceProxy, QueueProxy, SetIter, SetProxy, ValueProxy, WAITING_MAX,
+    BarrierProxy, ConditionProxy, ConditionProxyGuard, DictIter, DictProxy, EventProxy, ITEMS_A_BATCH,
+    JoinableQueueProxy, ListIter, ListProxy, LockProxy, LockProxyGuard, NamespaceProxy, QueueProxy, RLOCK_LEVELS_MAX,
+    RLockProxy, RLockProxyGuard, SemaphoreProxy, SemaphoreProxyPermit, SetIter, SetProxy, ValueProxy, WAITING_MAX,
 };
 pub use crate::sync_manager::SyncManager;
 pub use procession_macros::shared;

@@ -102,6 +102,14 @@ impl RawProxy {
         }
     }
 
+    /// Where its server is, for people.
+    pub(crate) fn server_address(&self) -> String {
+        match &self.home {
+            Home::Remote(remote) => remote.address().to_string(),
+            Home::Local(_) => "this process".to_owned(),
+        }
+    }
+
     /// Calls a method of the object with arguments, a tuple, and waits for its result. A reference in the tuple is sent as
     /// what it refers to.
     ///

@@ -7,11 +7,17 @@ mod batches;
 mod functions;
 mod table;
 
+mod barrier;
+mod condition;
 mod dict;
+mod event;
+mod hold;
 mod list;
 mod lock;
 mod namespace;
 mod queue;
+mod rlock;
+mod semaphore;
 mod set;
 mod value;
 mod waiting;
@@ -23,17 +29,22 @@ use procession_sys::Deadline;
 use procession_wire::{Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
+pub use self::barrier::BarrierProxy;
+pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub use self::dict::{DictIter, DictProxy};
+pub use self::event::EventProxy;
 pub(crate) use self::functions::named;
 pub use self::list::{ListIter, ListProxy};
 pub use self::lock::{LockProxy, LockProxyGuard};
 pub use self::namespace::NamespaceProxy;
 pub use self::queue::{JoinableQueueProxy, QueueProxy};
+pub use self::rlock::{RLOCK_LEVELS_MAX, RLockProxy, RLockProxyGuard};
+pub use self::semaphore::{SemaphoreProxy, SemaphoreProxyPermit};
 pub use self::set::{SetIter, SetProxy};
 pub(crate) use self::table::keys_of;
 pub use self::value::ValueProxy;
 pub use self::waiting::WAITING_MAX;
-use crate::error::Refusal;
+use crate::error::{CallError, Refusal};
 use crate::host::{Access, Host, Hosting};
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
@@ -54,6 +65,11 @@ pub(crate) enum Stock {
     Namespace,
     Queue,
     Lock,
+    RLock,
+    Semaphore,
+    Condition,
+    Event,
+    Barrier,
 }
 
 /// Makes one of them of what it is made of.
@@ -66,6 +82,11 @@ pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refus
         Stock::Namespace => Arc::new(Host::new(namespace::Kind, namespace::Namespace::default())),
         Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
         Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),
+        Stock::RLock => Arc::new(Host::new(rlock::Kind, rlock::RLock::default())),
+        Stock::Semaphore => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::make(given)?)),
+        Stock::Condition => Arc::new(Host::new(condition::Kind, condition::Condition::default())),
+        Stock::Event => Arc::new(Host::new(event::Kind, event::Event::default())),
+        Stock::Barrier => Arc::new(Host::new(barrier::Kind, barrier::Barrier::make(given)?)),
     })
 }
 
@@ -209,4 +230,22 @@ fn plain(bytes: &[u8]) -> Taken {
 
 fn given(Taken { message, references }: Taken) -> Given {
     Given { message: Some(message), references }
+}
+
+/// Calls a method with arguments, a tuple, that returns nothing.
+fn command<A: Serialize + 'static>(raw: &RawProxy, method: MethodName, arguments: &A) -> Result<(), CallError> {
+    raw.call_packed(method, vec![raw.pack(method, arguments)?]).map(drop)
+}
+
+/// False if the object has waited for as long as it was to.
+fn in_time(waited: Result<(), CallError>) -> Result<bool, CallError> {
+    match waited {
+        Err(CallError::Refused { refusal: Refusal::TimedOut | Refusal::WouldBlock, .. }) => Ok(false),
+        waited => waited.map(|()| true),
+    }
+}
+
+/// How many there are, as a client counts.
+fn count(number: u64) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

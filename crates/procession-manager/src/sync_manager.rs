@@ -13,8 +13,8 @@ use crate::error::{CallError, ManagerError};
 use crate::manager::{BaseManager, ManagerBuilder};
 use crate::server::asks;
 use crate::stock::{
-    DictProxy, JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy, QueueProxy, SetProxy, Stock, ValueProxy,
-    keys_of, named,
+    BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy,
+    QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, Stock, ValueProxy, keys_of, named,
 };
 
 /// A manager that makes dictionaries, queues and locks; and whatever was registered, as it is a [`BaseManager`] otherwise.
@@ -131,6 +131,55 @@ impl SyncManager {
     /// [`CallError`].
     pub fn lock(&self) -> Result<LockProxy, CallError> {
         self.0.make(Stock::Lock, &())
+    }
+
+    /// Makes a lock that the thread which holds it may take again.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn rlock(&self) -> Result<RLockProxy, CallError> {
+        self.0.make(Stock::RLock, &())
+    }
+
+    /// Makes a semaphore with so many permits.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn semaphore(&self, permits: u32) -> Result<SemaphoreProxy, CallError> {
+        self.0.make(Stock::Semaphore, &(permits, false))
+    }
+
+    /// Makes a semaphore that never has more permits than these.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn bounded_semaphore(&self, permits: u32) -> Result<SemaphoreProxy, CallError> {
+        self.0.make(Stock::Semaphore, &(permits, true))
+    }
+
+    /// Makes a condition with a lock of its own.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn condition(&self) -> Result<ConditionProxy, CallError> {
+        self.0.make(Stock::Condition, &())
+    }
+
+    /// Makes an event that is not set.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub fn event(&self) -> Result<EventProxy, CallError> {
+        self.0.make(Stock::Event, &())
+    }
+
+    /// Makes a barrier for so many parties.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::Construct`] for none, with [`Refusal::Limit`] for more than
+    /// [`WAITING_MAX`](crate::WAITING_MAX).
+    pub fn barrier(&self, parties: usize) -> Result<BarrierProxy, CallError> {
+        self.0.make(Stock::Barrier, &(parties as u64,))
     }
 
     /// Ends the server, as [`BaseManager::shutdown`] does.

@@ -53,9 +53,10 @@ pub use procession_launch::{
 pub use procession_manager as manager; // Written code finds what it calls under this path.
 #[doc(no_inline)]
 pub use procession_manager::{
-    BaseManager, CallError, Data, DictProxy, Hosted, JoinableQueueProxy, ListProxy, LockProxy, LockProxyGuard,
-    ManagerBuilder, ManagerError, ManagerServer, NamespaceProxy, Proxy, QueueProxy, Refusal, SetProxy, Shared,
-    SyncManager, ValueProxy, shared,
+    BarrierProxy, BaseManager, CallError, ConditionProxy, ConditionProxyGuard, Data, DictProxy, EventProxy, Hosted,
+    JoinableQueueProxy, ListProxy, LockProxy, LockProxyGuard, ManagerBuilder, ManagerError, ManagerServer,
+    NamespaceProxy, Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Refusal, SemaphoreProxy, SemaphoreProxyPermit,
+    SetProxy, Shared, SyncManager, ValueProxy, shared,
 };
 #[doc(no_inline)]
 pub use procession_pool::{

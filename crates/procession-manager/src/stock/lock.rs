@@ -1,14 +1,16 @@
 //! A lock in a server: held by one thread of one client, and given back when that client is gone.
 //!
-//! Relies on `waiting.rs` for those who wait for it.
+//! Relies on `hold.rs` for who has it, and on `waiting.rs` for those who wait for it.
 
+use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use procession_sys::Deadline;
 
+use super::hold::{Held, Hold};
 use super::waiting::Waiting;
 use super::{methods, patience, proxy};
-use crate::error::{CallError, Refusal};
+use crate::error::CallError;
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Caller, Taken};
 
@@ -21,46 +23,27 @@ methods! { "lock":
 /// The lock.
 #[derive(Debug, Default)]
 pub(crate) struct Lock {
-    holder: Option<Holder>,
-    /// How often it was acquired: what tells one holder from the next.
-    acquired: u64,
-    /// Whether who had it last has died with it, which the next one is told.
-    has_died: bool,
+    hold: Hold,
     waiting: Waiting<()>,
-}
-
-#[derive(Debug)]
-struct Holder {
-    /// The client and its call; none within the server.
-    call: Option<(u64, u64)>,
-    acquired: u64,
 }
 
 impl Lock {
     /// Gives it to somebody, who is told which acquisition that is, and whether the last holder has died.
     fn give(&mut self, call: Option<(u64, u64)>, server: crate::ObjectId) -> Answer {
-        self.acquired += 1;
-        self.holder = Some(Holder { call, acquired: self.acquired });
-        let told = (self.acquired, std::mem::take(&mut self.has_died));
-        Taken::of(server, &told).map(|taken| vec![taken])
+        Taken::of(server, &self.hold.give(call)).map(|taken| vec![taken])
     }
 
     fn acquire(&mut self, ask: &mut Ask) -> Step {
-        let patience = match ask.read::<Option<u64>>() {
-            Ok(patience) => patience,
-            Err(refusal) => return Step::Done(Err(refusal)),
-        };
-        if self.holder.is_some() {
-            return self.waiting.join(ask, (), patience);
+        match ask.read::<(Option<u64>,)>() {
+            Ok((patience,)) if self.hold.is_held() => self.waiting.join(ask, (), patience),
+            Ok(_) => Step::Done(self.give(ask.call(), ask.server)),
+            Err(refusal) => Step::Done(Err(refusal)),
         }
-        Step::Done(self.give(ask.call(), ask.server))
     }
 
     fn release(&mut self, ask: &mut Ask) -> Answer {
-        let acquired: u64 = ask.read()?;
-        if self.holder.take_if(|holder| holder.acquired == acquired).is_none() {
-            return Err(Refusal::NotHeld);
-        }
+        let (acquired,) = ask.read()?;
+        self.hold.release(acquired, ask.call())?;
         self.pass_on(&mut ask.answers);
         Ok(Vec::new())
     }
@@ -77,7 +60,7 @@ impl Object for Lock {
     type Kind = Kind;
 
     fn read(&self, _: Method, ask: &mut Ask) -> Step {
-        Step::Done(ask.value(&self.holder.is_some()))
+        Step::Done(ask.value(&self.hold.is_held()))
     }
 
     fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
@@ -90,15 +73,14 @@ impl Object for Lock {
 
     fn settle(&mut self, call: (u64, u64), is_received: bool, answers: &mut Vec<(Caller, Answer)>) {
         self.waiting.abandon(call);
-        if !is_received && self.holder.take_if(|holder| holder.call == Some(call)).is_some() {
+        if !is_received && self.hold.abandon(call) {
             self.pass_on(answers);
         }
     }
 
     fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
         self.waiting.part(client);
-        if self.holder.take_if(|holder| holder.call.is_some_and(|(holder, _)| holder == client)).is_some() {
-            self.has_died = true;
+        if self.hold.part(client) {
             self.pass_on(answers);
         }
     }
@@ -109,10 +91,26 @@ impl Object for Lock {
 }
 
 proxy! {
-    /// A lock in a manager's server.
+    /// A lock in a manager's server. Those that wait for it are served in order.
+    ///
+    /// # When a client dies
+    /// The lock is free at once; the next holder finds [`owner_died`](LockProxyGuard::owner_died).
     ///
     /// # Python
-    /// The proxy of `SyncManager.Lock`.
+    /// The proxy of `SyncManager.Lock`, which is never free again when its holder dies.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let lock = manager.lock()?; // A handle: a child that gets it has the same lock.
+    /// let guard = lock.lock()?;
+    /// assert!(lock.try_lock().is_err());
+    /// drop(guard);
+    /// assert!(!lock.is_locked()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     LockProxy<>
 }
 
@@ -128,7 +126,7 @@ impl LockProxy {
     /// Takes the lock if it is free.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::WouldBlock`] when it is not.
+    /// [`CallError::Refused`] with [`Refusal::WouldBlock`](crate::Refusal::WouldBlock) when it is not.
     pub fn try_lock(&self) -> Result<LockProxyGuard, CallError> {
         self.lock_until(Deadline::NOW)
     }
@@ -136,17 +134,15 @@ impl LockProxy {
     /// As [`LockProxy::lock`], for so long at most.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::TimedOut`].
+    /// [`CallError::Refused`] with [`Refusal::TimedOut`](crate::Refusal::TimedOut).
     pub fn lock_timeout(&self, timeout: Duration) -> Result<LockProxyGuard, CallError> {
         self.lock_until(Deadline::after(timeout))
     }
 
     fn lock_until(&self, deadline: Deadline) -> Result<LockProxyGuard, CallError> {
-        let method = Method::Acquire.name();
-        let patience = self.raw.pack(method, &patience(deadline))?;
-        let results = self.raw.call_packed(method, vec![patience])?;
-        let (acquired, owner_died) = results.into_iter().next().unwrap_or_default().result(method)?;
-        Ok(LockProxyGuard { lock: self.clone(), acquired, owner_died })
+        let (acquired, owner_died) = self.raw.call(Method::Acquire.name(), &(patience(deadline),))?;
+        let _held = Held::new(&self.raw, Method::Release.name(), acquired);
+        Ok(LockProxyGuard { _held, owner_died, _not_send: PhantomData })
     }
 
     /// True if somebody has it.
@@ -158,12 +154,13 @@ impl LockProxy {
     }
 }
 
-/// Gives the lock back when it is dropped; a client that dies gives back what it has.
+/// Gives the lock back when it is dropped; a client that dies gives back what it has. In a forked child its copy is inert.
 #[derive(Debug)]
+#[must_use = "the lock is free again as soon as its guard is dropped"]
 pub struct LockProxyGuard {
-    lock: LockProxy,
-    acquired: u64,
+    _held: Held,
     owner_died: bool,
+    _not_send: PhantomData<*const ()>,
 }
 
 impl LockProxyGuard {
@@ -171,14 +168,5 @@ impl LockProxyGuard {
     #[must_use]
     pub fn owner_died(&self) -> bool {
         self.owner_died
-    }
-}
-
-impl Drop for LockProxyGuard {
-    fn drop(&mut self) {
-        let method = Method::Release.name();
-        if let Ok(acquired) = self.lock.raw.pack(method, &self.acquired) {
-            let _ = self.lock.raw.call_packed(method, vec![acquired]); // A server that is gone has no locks.
-        }
     }
 }

@@ -51,30 +51,48 @@ impl<W> Waiting<W> {
         self.0.pop_front()
     }
 
+    /// Has somebody wait who is here already, as long as it takes.
+    pub(crate) fn push(&mut self, caller: Caller, wants: W) {
+        self.0.push_back(Waiter { caller, wants, until: None });
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Forgets a call that is not wanted any more.
-    pub(crate) fn abandon(&mut self, call: (u64, u64)) {
-        self.0.retain(|waiter| waiter.caller.call() != Some(call));
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
     }
 
-    /// Forgets those of a client that is gone.
-    pub(crate) fn part(&mut self, client: u64) {
-        self.0.retain(|waiter| waiter.caller.client() != Some(client));
+    /// Forgets a call that is not wanted any more; gives it back.
+    pub(crate) fn abandon(&mut self, call: (u64, u64)) -> VecDeque<Waiter<W>> {
+        self.extract(|waiter| waiter.caller.call() == Some(call))
+    }
+
+    /// Forgets those of a client that is gone; gives them back.
+    pub(crate) fn part(&mut self, client: u64) -> VecDeque<Waiter<W>> {
+        self.extract(|waiter| waiter.caller.client() == Some(client))
     }
 
     /// Answers those whose time is over; when the next one's is.
     pub(crate) fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
-        let mut rest = VecDeque::with_capacity(self.0.len());
-        for waiter in self.0.drain(..) {
-            match waiter.until {
-                Some(until) if until <= now => answers.push((waiter.caller, Err(Refusal::TimedOut))),
-                _ => rest.push_back(waiter),
-            }
+        let (late, next) = self.late(now);
+        answers.extend(late.into_iter().map(|waiter| (waiter.caller, Err(Refusal::TimedOut))));
+        next
+    }
+
+    /// Those whose time is over; when the next one's is.
+    pub(crate) fn late(&mut self, now: Instant) -> (VecDeque<Waiter<W>>, Option<Instant>) {
+        let late = self.extract(|waiter| waiter.until.is_some_and(|until| until <= now));
+        (late, self.0.iter().filter_map(|waiter| waiter.until).min())
+    }
+
+    fn extract(&mut self, is_it: impl Fn(&Waiter<W>) -> bool) -> VecDeque<Waiter<W>> {
+        if !self.0.iter().any(&is_it) {
+            return VecDeque::new();
         }
+        let (extracted, rest) = self.0.drain(..).partition(is_it);
         self.0 = rest;
-        self.0.iter().filter_map(|waiter| waiter.until).min()
+        extracted
     }
 }
