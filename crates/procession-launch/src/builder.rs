@@ -17,6 +17,7 @@ use crate::error::StartError;
 use crate::fork::Proof;
 use crate::forkserver::Source;
 use crate::passable::{Arguments, Passable};
+use crate::patience::Patience;
 use crate::process::Process;
 use crate::protocol::{Handover, Report, Setup, is_gone};
 use crate::settings::Settings;
@@ -71,6 +72,7 @@ pub(crate) struct Plan {
     pub(crate) directory: Option<PathBuf>,
     pub(crate) streams: Streams,
     pub(crate) settings: Settings,
+    pub(crate) patience: Patience,
     /// Whether the child's log comes here,
     pub(crate) forward_logs: bool,
     /// and the child's end of it.
@@ -234,6 +236,7 @@ impl Plan {
             directory: None,
             streams: Streams::default(),
             settings: Settings::default(),
+            patience: Patience::default(),
             forward_logs: false,
             log: None,
         }

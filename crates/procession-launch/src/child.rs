@@ -50,9 +50,23 @@ impl Listed {
 /// How many times the status of a served child that has ended is looked for before sleeping: some 50 us.
 const STATUS_LOOKS: u32 = 40;
 
-/// How many times in all before it is given up, which takes two seconds: the server is stopped. Counted, not timed, for
+/// How many times in all before it is given up, which takes two seconds: whatever keeps the server. Counted, not timed, for
 /// a whole program that is stopped and goes on (Ctrl-Z) has had no time to be told.
 const STATUS_LOOKS_MAX: u32 = STATUS_LOOKS + 200;
+
+/// The same of a server that is seen to be stopped, some 50 ms: a pool waits for the ends of many.
+const STOPPED_LOOKS_MAX: u32 = STATUS_LOOKS + 5;
+
+/// Whether a server says nothing any more of a child that has ended, after so many looks. One that was stopped for long
+/// enough, and is stopped again or still, is not waited for anew.
+fn is_given_up(server: &Server, looks: u32) -> bool {
+    let looks_max = if server.is_given_up() { STATUS_LOOKS } else { STOPPED_LOOKS_MAX };
+    if looks >= looks_max && server.is_stopped() {
+        server.give_up();
+        return true;
+    }
+    looks >= STATUS_LOOKS_MAX
+}
 
 /// How often a thread looks again for the status of a served child that has ended, if nothing wakes it.
 const STATUS_LOOK: Duration = Duration::from_millis(10);
@@ -466,7 +480,7 @@ impl Inner {
         loop {
             // Who could still write is looked at before what was written, so that nothing falls between the two.
             let ended = self.pidfd.wait_ended(Deadline::NOW)?;
-            let nothing_will_come = ended && (server.has_ended() || looks == STATUS_LOOKS_MAX);
+            let nothing_will_come = ended && (server.has_ended() || is_given_up(server, looks));
             let read = {
                 let mut state = self.state.lock();
                 let read = self.drain(&mut state);

@@ -1,6 +1,7 @@
 //! What can go wrong with a child: at its start, at its end, and in between.
 
 use std::io;
+use std::time::Duration;
 
 use procession_boot::BootError;
 use procession_wire::{DecodeError, EncodeError};
@@ -66,6 +67,24 @@ pub enum StartError {
         location: Option<String>,
         /// The frames at the panic.
         backtrace: Option<Box<str>>,
+    },
+    /// The server that is to fork the child does not answer, and the start waits for it no longer: starts that pools make
+    /// have such a limit, others wait.
+    #[error(
+        "cannot start process {name:?}: the {} (pid {server}) has not answered within {after:?}: it may be stopped, and goes \
+         on with `kill -CONT {server}`{}",
+        if *is_nursery { "nursery" } else { "forkserver" },
+        if *is_nursery { ", or take a new `Context::nursery()`" } else { "; the next start executes another one" }
+    )]
+    Unanswered {
+        /// The process's name.
+        name: String,
+        /// The server's number.
+        server: u32,
+        /// Whether it is a nursery, which nothing replaces.
+        is_nursery: bool,
+        /// How long it was waited for.
+        after: Duration,
     },
     /// The context's start method cannot do what the context asks for.
     #[error("cannot start process {name:?} by {method}: {problem}")]

@@ -39,6 +39,7 @@ mod tree; // Ends a child with all that is below it.
 
 mod fork; // The three ways to start one;
 mod forkserver;
+mod patience; // how long one waits for a server;
 mod spawn;
 
 mod protocol; // what all say to the child,

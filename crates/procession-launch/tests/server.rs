@@ -8,14 +8,15 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{SOON, again, assert_all_end, hear, hold, pipe, rest, server_of, start, tell, wait_for};
-use procession_launch::{Context, JoinError, Process, StartMethod, active_children};
+use procession_launch::{Context, JoinError, Process, StartError, StartMethod, active_children};
 use procession_sys::{
-    Deadline, Interest, Scarcity, Signal, SignalMask, close_standard_stream, limit, pid, poll_one, processors, run_on,
-    send_signal, set_umask, set_variable,
+    Bell, Deadline, Interest, Scarcity, Signal, SignalMask, close_standard_stream, limit, pid, poll_one, processors,
+    run_on, send_signal, set_umask, set_variable,
 };
 use procession_testkit::{ProcessInfo, children_of, open_descriptors_of};
 use procession_wire::Descriptor;
@@ -34,6 +35,9 @@ procession_testkit::main! {
         nothing_runs_twice_while_servers_are_killed within 60,
         a_server_that_is_killed_again_and_again_is_an_error_or_a_child within 60,
         a_stopped_server_delays_a_start_and_loses_nothing,
+        a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_another,
+        a_start_that_waits_for_a_server_or_its_preloading_can_be_called_off,
+        a_nursery_that_does_not_answer_is_told_and_stays,
         a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result,
         a_killed_server_is_reaped_by_the_next_start_of_any_kind,
         a_killed_server_is_reaped_by_active_children,
@@ -264,10 +268,99 @@ fn a_stopped_server_delays_a_start_and_loses_nothing() {
     assert_eq!(server().pid, stopped.pid);
 }
 
+/// How long a start waits that is not to wait for long.
+const LIMIT: Duration = Duration::from_millis(200);
+
+fn stop(server: u32) {
+    send_signal(server, common::SIGSTOP).unwrap();
+    common::wait_for_state(server, 'T');
+}
+
+fn a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_another() {
+    let (go, until) = pipe();
+    let child = served(|until: Descriptor| -> () { wait_and_exit(&until) }, (go,));
+    let (read, write) = pipe();
+    let stopped = server();
+    let held = hold(std::slice::from_ref(&stopped));
+    stop(stopped.pid);
+    let begun = Instant::now();
+    let builder = Context::forkserver().builder(mark, (write.clone(), 5)).name("hasty");
+    let error = builder.patience(Some(LIMIT), None).start().unwrap_err();
+    assert!((LIMIT..SOON).contains(&begun.elapsed()));
+    let text = error.to_string();
+    let told = ["\"hasty\"", &format!("forkserver (pid {})", stopped.pid), "200ms", "kill -CONT"];
+    assert!(told.iter().all(|told| text.contains(told)), "{text}");
+    assert!(matches!(error, StartError::Unanswered { after: LIMIT, is_nursery: false, .. }), "{error:?}");
+    assert_eq!(served(mark, (write, 6)).join().unwrap(), 6);
+    send_signal(stopped.pid, common::SIGCONT).unwrap();
+    tell(&until);
+    assert_eq!(child.wait().unwrap().exitcode(), 7, "the old server still tells of its children");
+    assert_all_end(&held);
+    assert!(active_children().is_empty()); // Reaps it as well.
+    assert_eq!(rest(read), "6\n", "what was given up never runs");
+}
+
+fn wait_and_exit(until: &Descriptor) {
+    wait_for(until.clone());
+    std::process::exit(7)
+}
+
+/// The server's functions: the first never ends.
+fn preload_for_ever() {
+    loop {
+        thread::park();
+    }
+}
+
+fn a_start_that_waits_for_a_server_or_its_preloading_can_be_called_off() {
+    let stopped = server();
+    stop(stopped.pid);
+    let hanging = Context::forkserver().preload(preload_for_ever);
+    let n_servers = children_of(pid()).len();
+    for context in [Context::forkserver(), hanging.clone()] {
+        let bell = Arc::new(Bell::new().unwrap());
+        thread::scope(|scope| {
+            let start = || context.builder(|| (), ()).patience(None, Some(Arc::clone(&bell))).start();
+            let starts = [scope.spawn(start), scope.spawn(start)];
+            assert!(starts.iter().all(|start| !start.is_finished()));
+            bell.ring();
+            for start in starts {
+                let error = start.join().unwrap().unwrap_err();
+                assert!(error.to_string().contains("called off"), "{error}");
+            }
+        });
+    }
+    assert_eq!(children_of(pid()).len(), n_servers, "a server that preloads for nobody is gone");
+    assert_eq!(server().pid, stopped.pid, "and one that nobody waits for stays");
+    send_signal(stopped.pid, common::SIGCONT).unwrap();
+    served(|| (), ()).join().unwrap();
+}
+
+fn a_nursery_that_does_not_answer_is_told_and_stays() {
+    let child = start(StartMethod::Spawn, has_a_stopped_nursery, ());
+    assert!(matches!(child.join(), Ok(true)));
+}
+
+/// In a process of one thread.
+fn has_a_stopped_nursery() -> bool {
+    let context = Context::nursery().unwrap();
+    let nursery = children_of(pid()).remove(0).pid;
+    stop(nursery);
+    for _ in 0..2 {
+        match context.builder(|| (), ()).patience(Some(LIMIT), None).start() {
+            Err(StartError::Unanswered { server, is_nursery: true, .. }) => assert_eq!(server, nursery),
+            other => panic!("{other:?}"),
+        }
+    }
+    send_signal(nursery, common::SIGCONT).unwrap();
+    context.start(procession_sys::parent_pid, ()).unwrap().join().unwrap() == nursery
+}
+
 fn a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result() {
     const STOP: i32 = 19;
     const CONTINUE: i32 = 18;
     let (read, write) = pipe();
+    let others: Vec<_> = (0..20).map(|_| served(wait_for, (read.clone(),))).collect();
     let child = served(wait_for, (read,));
     send_signal(server().pid, STOP).unwrap();
     drop(write);
@@ -276,6 +369,11 @@ fn a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result() {
     let status = child.wait().unwrap();
     assert_eq!((status.exitcode(), status.is_known()), (255, false));
     child.join().unwrap();
+    let begun = Instant::now();
+    for child in others {
+        assert_eq!(child.wait().unwrap().exitcode(), 255);
+    }
+    assert!(begun.elapsed() < Duration::from_secs(2), "once is enough: {:?}", begun.elapsed());
     send_signal(server().pid, CONTINUE).unwrap();
     served(|| (), ()).join().unwrap();
 }

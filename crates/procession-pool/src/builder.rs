@@ -208,6 +208,10 @@ macro_rules! settings_verbs {
         /// With an initializer, `build` then fails with [`PoolError::StartTimeout`](crate::PoolError::StartTimeout). A worker
         /// that is started later and takes too long is replaced, as one that died before it was ready:
         /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again.
+        ///
+        /// The forkserver, or nursery, may take as long to answer that it has forked a worker: one that is stopped (SIGSTOP)
+        /// does not. `build` fails with [`StartError::Unanswered`](procession_launch::StartError::Unanswered) then, and a start
+        /// that comes later is tried again by another forkserver. What the context preloads takes as long as it takes.
         pub fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.set_start_timeout(timeout);
             self

@@ -1,14 +1,15 @@
 //! What runs a pool: the core behind its lock, whoever drives it, and the thread that does when nobody else does.
 //!
 //! Relies on [`Core`] for all state. Whoever waits for a result drives, one thread at a time, so that a result takes no way
-//! through another thread. The background thread hears of deaths, starts workers and keeps the time, always; it takes reports
-//! in when nobody drives. Ends of tasks are told without the lock, for whoever is told may call back.
+//! through another thread. The background thread hears of deaths and keeps the time, always; it takes reports in when nobody
+//! drives. Workers are started by a thread that is there only meanwhile, for a start may take long. Ends of tasks are told without the lock, for whoever is told may call back.
 
 mod background;
 mod core;
 mod driving;
 mod entries;
 mod member;
+mod starting;
 
 use std::fmt;
 use std::sync::{Arc, Weak};
@@ -16,20 +17,20 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use procession_launch::{Context, ExitHook, Stdio, at_exit};
-use procession_sys::{Deadline, Epoll, Interest, Origin, processor_count};
+use procession_launch::{Context, ExitHook, at_exit};
+use procession_sys::{Bell, Deadline, Epoll, Interest, Origin, processor_count};
 
 use self::core::{BELL, Core};
-use self::member::{LastWords, Member};
+use self::member::LastWords;
 use crate::cell::Backend;
-use crate::desk::{Bells, Desk, Listener};
+use crate::desk::{Bells, Listener};
 use crate::error::{PoolError, SubmitError};
 use crate::executor::{Executor, Shared};
 use crate::intake::Intake;
 use crate::record::{Log, replay};
 use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
 use crate::task::{Options, Task, encode};
-use crate::worker::{Initializer, work};
+use crate::worker::Initializer;
 
 /// How long a thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it was
 /// to ring does not keep its pool waiting for longer.
@@ -65,6 +66,10 @@ pub(crate) struct Engine {
     /// Told when the core has ended.
     ended: Condvar,
     background: Mutex<Option<JoinHandle<()>>>,
+    /// The thread that starts workers, or has.
+    starter: Mutex<Option<JoinHandle<()>>>,
+    /// Rung when workers that are being started are not wanted any more, nor any later.
+    starts_end: Arc<Bell>,
 }
 
 impl Engine {
@@ -79,17 +84,18 @@ impl Engine {
             move |error| PoolError::System { name, step, error }
         };
         let bells = Bells::new().map_err(failed("make its bells"))?;
+        let starts_end = Arc::new(Bell::new().map_err(failed("make its bells"))?);
         let watched = Arc::new(Epoll::new().map_err(failed("make the set of its workers"))?);
         watched.add(bells.of(Listener::Background), BELL, Interest::Read).map_err(failed("watch its bell"))?;
         let processors = processor_count().unwrap_or(1);
         let mut core = Core::new(setup.config.clone(), Arc::clone(&watched), processors);
         core.log = setup.is_recorded.then(|| Log::new(setup.config.clone()));
         let core = Mutex::new(core);
-        let (ended, background) = (Condvar::new(), Mutex::new(None));
+        let (ended, background, starter) = (Condvar::new(), Mutex::new(None), Mutex::new(None));
         let make = |engine: &Weak<Self>| {
             let (engine, origin) = (Weak::clone(engine), Origin::here());
             let intake = Intake::new(move || _ = engine.upgrade().inspect(|engine| engine.wind_up()));
-            Self { setup, origin, intake, core, bells, watched, processors, ended, background }
+            Self { setup, origin, intake, core, bells, watched, processors, ended, background, starter, starts_end }
         };
         let engine = Arc::new_cyclic(make);
         engine.start_first()?;
@@ -122,23 +128,6 @@ impl Engine {
         }
         self.unlock(core);
         Ok(())
-    }
-
-    /// Starts a worker's process.
-    fn start_worker(&self, worker: WorkerId) -> Result<Member, PoolError> {
-        let Setup { name, context, initializer, affinity, keeps_tails, .. } = &self.setup;
-        let failed = |error| PoolError::System { name: name.clone(), step: "make a worker's desk", error };
-        let (desk, kit) = Desk::new(&self.bells).map_err(failed)?;
-        let mut builder = context.builder(work, (kit, initializer.clone())).name(format!("{name}-worker-{worker}"));
-        builder = builder.daemon(true); // At this process's end an executor is waited for; workers are not.
-        if *keeps_tails {
-            builder = builder.stderr(Stdio::tail());
-        }
-        if !affinity.is_empty() {
-            builder = builder.cpu_affinity([affinity[worker as usize % affinity.len()]]);
-        }
-        let process = builder.start()?;
-        Ok(Member::new(desk, process))
     }
 
     /// Waits until the first workers have run the initializer, if there is one.
@@ -329,8 +318,12 @@ impl Engine {
         core.wake_offered();
         let settled = std::mem::take(&mut core.settled);
         let (has_ended, listener) = (core.has_ended, core.listener);
-        let wants_background = !core.starts.is_empty() || has_ended || core.has_sooner_wake();
+        let wants_background = core.wants_background() || has_ended || core.has_sooner_wake();
+        let starts_in_vain = core.starts_in_vain();
         drop(core);
+        if starts_in_vain {
+            self.starts_end.ring();
+        }
         if wants_background {
             self.bells.of(Listener::Background).ring();
         }

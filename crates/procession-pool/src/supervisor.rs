@@ -164,6 +164,11 @@ impl Supervisor {
         step.say(Action::Resolve { task, verdict });
     }
 
+    /// False once a worker that is being started, or would be later, has nothing to do and never will.
+    pub(crate) fn wants_workers(&self) -> bool {
+        !(self.is_killed || self.is_closed && self.tasks.is_empty())
+    }
+
     /// How many tasks and workers there are in each state.
     pub(crate) fn counts(&self) -> PoolCounts {
         let phases = |wanted: &[Phase]| self.workers.iter().filter(|worker| wanted.contains(&worker.phase())).count();

@@ -54,6 +54,12 @@ impl ProcessRecord {
         matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 
+    /// True while a signal has stopped its first thread; a debugger's stop is none.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state == 'T'
+    }
+
     /// True when no thread of it runs: each is stopped, has ended, or sleeps so deeply that no signal wakes it, as
     /// one does that waits for its `vfork` child.
     ///

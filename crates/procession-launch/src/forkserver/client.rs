@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use procession_sys::{
-    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, current_dir, dup, poll, poll_one,
+    Deadline, Inherited, Interest, PacketSocket, PidFd, SPAWN_DESCRIPTOR_MIN, current_dir, dup, poll_one,
 };
 use procession_wire::frame::Frame;
 use procession_wire::{Descriptor, Message};
@@ -16,6 +16,7 @@ use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::context::StartMethod;
 use crate::error::StartError;
+use crate::patience::Patience;
 use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, is_gone, read_born};
 use crate::spin::{CHILD_TIME, spin};
 use crate::stdio::{ChildEnd, ChildEnds};
@@ -38,7 +39,11 @@ pub(crate) fn start(
     let ends = ends.map(Stream::from);
     for _ in 0..SERVERS_MAX {
         let server = source.server(plan)?;
-        if let Some((line, pidfd, number)) = request(plan, &server, call, &ends)? {
+        let asked = request(plan, &server, call, &ends);
+        if let Err(StartError::Unanswered { .. }) = asked {
+            source.replace(plan, &server);
+        }
+        if let Some((line, pidfd, number)) = asked? {
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));
         }
         // A process's sockets close a moment before its end is seen.
@@ -101,18 +106,42 @@ fn request(plan: &Plan, server: &Server, call: &Message, streams: &[Stream; 3]) 
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
     line.send(CALL, call).map_err(plan.failed("send its arguments"))?;
-    match server.control.socket().send([b"fork"], &[theirs.as_fd()]) {
+    let deadline = plan.patience.deadline();
+    match ask(plan, server, &theirs, deadline) {
         Err(error) if is_gone(&error) => return Ok(None),
-        other => other.map_err(plan.failed("ask the forkserver for it"))?,
+        other => other.map_err(|error| no_answer(plan, server, "ask the forkserver for it", error))?,
     }
     drop(theirs);
     let setup = setup(plan, server, streams)?; // Put together while the server forks.
-    let Some((pidfd, number)) = wait_born(plan, server, &line)? else { return Ok(None) };
+    let Some((pidfd, number)) = wait_born(plan, server, &line, deadline)? else { return Ok(None) };
     match line.send(SETUP, &setup) {
         Err(error) if is_gone(&error) => {} // It was killed: its status will tell.
         other => other.map_err(plan.failed("send its settings"))?,
     }
     Ok(Some((line, pidfd, number)))
+}
+
+/// Sends the request. A stopped server takes none, so that one more may find no room.
+fn ask(plan: &Plan, server: &Server, theirs: &PacketSocket, deadline: Deadline) -> io::Result<()> {
+    loop {
+        match server.control.socket().try_send([b"fork"], &[theirs.as_fd()]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            other => return other,
+        }
+        let room = (server.control.as_fd(), Interest::Write);
+        plan.patience.wait([room, (server.pidfd.as_fd(), Interest::Read)], deadline)?;
+    }
+}
+
+/// An error of waiting for a server, which is one of its own if the time is up.
+fn no_answer(plan: &Plan, server: &Server, step: &'static str, error: io::Error) -> StartError {
+    match plan.patience.limit() {
+        Some(after) if error.kind() == io::ErrorKind::TimedOut => {
+            let is_nursery = plan.method == StartMethod::Fork;
+            StartError::Unanswered { name: plan.name.clone(), server: server.number, is_nursery, after }
+        }
+        _ => plan.failed(step)(error),
+    }
 }
 
 /// Everything that the child must know about itself.
@@ -135,8 +164,14 @@ pub(super) fn settings(plan: &Plan) -> Result<Vec<u64>, StartError> {
 }
 
 /// Waits for the server's word about the child.
-fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd, u32)>, StartError> {
-    let frame = receive_or_end(server, line).map_err(plan.failed("hear from the forkserver"))?;
+fn wait_born(
+    plan: &Plan,
+    server: &Server,
+    line: &Line,
+    deadline: Deadline,
+) -> Result<Option<(PidFd, u32)>, StartError> {
+    let frame = receive_or_end(server, line, &plan.patience, deadline)
+        .map_err(|error| no_answer(plan, server, "hear from the forkserver", error))?;
     let Some(frame) = frame else { return Ok(None) };
     let broken = || plan.failed("understand the forkserver")(io::ErrorKind::InvalidData.into());
     match frame.kind {
@@ -152,8 +187,13 @@ fn wait_born(plan: &Plan, server: &Server, line: &Line) -> Result<Option<(PidFd,
     }
 }
 
-/// The next frame, or `None` when there is none and the server is gone.
-pub(super) fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<Frame>> {
+/// The next frame, or `None` when there is none and the server is gone. `TimedOut` at the deadline.
+pub(super) fn receive_or_end(
+    server: &Server,
+    line: &Line,
+    patience: &Patience,
+    deadline: Deadline,
+) -> io::Result<Option<Frame>> {
     let has_come = || poll_one(line, Interest::Read, Deadline::NOW).unwrap_or(true);
     spin(CHILD_TIME, has_come);
     loop {
@@ -163,6 +203,6 @@ pub(super) fn receive_or_end(server: &Server, line: &Line) -> io::Result<Option<
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => return other,
         }
-        poll([(line.as_fd(), Interest::Read), (server.pidfd.as_fd(), Interest::Read)], Deadline::NEVER)?;
+        patience.wait([(line.as_fd(), Interest::Read), (server.pidfd.as_fd(), Interest::Read)], deadline)?;
     }
 }

@@ -9,6 +9,7 @@
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
 
 use procession_boot::Boot;
 use procession_sys::{Deadline, Interest, PacketSocket, Signal, exit_now, fork, pid, poll};
@@ -45,7 +46,8 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
     drop((theirs, lifelines));
     let pidfd = plan.hold(number, "hold the nursery by a pidfd")?;
     let (owner, control, ended) = (pid(), Line::new(control), OnceLock::new());
-    let server = Server { owner, credentials, control, pidfd, environment, settings, ended };
+    let is_given_up = AtomicBool::new(false);
+    let server = Server { owner, number, credentials, control, pidfd, environment, settings, ended, is_given_up };
     wait_ready(&server).map_err(plan.failed("have the nursery begin"))?;
     Ok(Source::nursery(server))
 }

@@ -100,7 +100,8 @@ pub(super) fn request(plan: &Plan, server: &Server, functions: &[Preload]) -> Re
     let message =
         procession_wire::encode(&ids).map_err(|error| StartError::Arguments { name: plan.name.clone(), error })?;
     server.control.send(PRELOAD, &message).map_err(plan.failed("name the preloaded functions"))?;
-    let frame = receive_or_end(server, &server.control).map_err(plan.failed("hear of the preloading"))?;
+    let frame = receive_or_end(server, &server.control, &plan.patience, Deadline::NEVER)
+        .map_err(plan.failed("hear of the preloading"))?;
     let frame = frame.filter(|frame| frame.kind == REPORT).and_then(|frame| decoder(frame).ok());
     let answer = frame.and_then(|mut decoder| decoder.value::<Answer>().ok());
     let (at, report) = answer.unwrap_or_else(|| (0, Report::Refused(server.how_it_ended())));

@@ -3,11 +3,12 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use procession_boot::Launch;
-use procession_sys::{Deadline, Ended, PacketSocket, PidFd, Signal, credentials, dev_null, pid};
+use procession_sys::{Deadline, Ended, PacketSocket, PidFd, ProcessRecord, Signal, credentials, dev_null, pid};
 
 use super::client::{SERVER_END_MAX, settings};
 use super::preload::{self, Preload};
@@ -21,6 +22,8 @@ use crate::status::ExitStatus;
 pub(crate) struct Server {
     /// Whose it is: a forked child has its parent's memory, not its server.
     pub(super) owner: u32,
+    /// Its number, for people and for looks at it: what is done to it is done by its pidfd.
+    pub(super) number: u32,
     /// Whose rights it and its children have.
     pub(super) credentials: Vec<u32>,
     /// Where requests go.
@@ -32,6 +35,8 @@ pub(crate) struct Server {
     pub(super) settings: Vec<u64>,
     /// How it ended, once it has been reaped.
     pub(super) ended: OnceLock<Ended>,
+    /// It was seen to be stopped for longer than its word on a child was waited for.
+    pub(super) is_given_up: AtomicBool,
 }
 
 /// Every server of this process that is not known to have ended, so that each is reaped.
@@ -92,7 +97,7 @@ impl Source {
     /// since. Other threads that want this server wait for the launch, and for its preloading.
     pub(super) fn server(&self, plan: &Plan) -> Result<Arc<Server>, StartError> {
         let credentials = Server::credentials(plan)?;
-        let mut current = self.current.lock();
+        let mut current = plan.patience.lock(&self.current).map_err(plan.failed("wait for its forkserver"))?;
         if current.take_if(|server| !server.is_own() || server.has_ended()).is_some() {
             reap();
         }
@@ -107,6 +112,19 @@ impl Source {
                 let launched = Server::launch(plan, credentials, functions)?;
                 Ok(Arc::clone(current.insert(launched)))
             }
+        }
+    }
+
+    /// Asks a server for nothing more that does not answer: the next start has another one. It is not killed, as it owes its
+    /// children's exit codes; when it goes on it serves whoever waits for it, and ends after its last child. A nursery stays.
+    pub(super) fn replace(&self, plan: &Plan, silent: &Arc<Server>) {
+        if self.is_nursery() {
+            return;
+        }
+        // Called off: whoever is next finds out for itself.
+        let Ok(mut current) = plan.patience.lock(&self.current) else { return };
+        if let Some(silent) = current.take_if(|server| Arc::ptr_eq(server, silent)) {
+            silent.retire();
         }
     }
 }
@@ -154,12 +172,14 @@ impl Server {
         let pidfd = plan.hold(number, "hold the forkserver by a pidfd")?;
         let server = Self {
             owner: pid(),
+            number,
             credentials,
             control: Line::new(control),
             pidfd,
             environment,
             settings,
             ended: OnceLock::new(),
+            is_given_up: AtomicBool::new(false),
         };
         if !preloads {
             return Ok(server.enter());
@@ -202,6 +222,21 @@ impl Server {
             let _ = self.ended.set(ended);
         }
         ended
+    }
+
+    /// True while it is stopped.
+    pub(crate) fn is_stopped(&self) -> bool {
+        ProcessRecord::of(self.number).is_ok_and(|record| record.is_stopped())
+    }
+
+    /// Whether it has been waited for in vain.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.is_given_up.load(Ordering::Relaxed)
+    }
+
+    /// It has.
+    pub(crate) fn give_up(&self) {
+        self.is_given_up.store(true, Ordering::Relaxed);
     }
 
     /// How it ended that answers no more, for people.

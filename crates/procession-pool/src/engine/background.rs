@@ -1,15 +1,14 @@
-//! The thread of a pool: hears of workers' deaths, starts workers, keeps the time, and takes reports in while nobody drives.
+//! The thread of a pool: hears of workers' deaths, has workers started, keeps the time, and takes reports in while nobody
+//! drives. Nothing here waits for anything but the bells.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_sys::{Deadline, pid};
+use procession_sys::Deadline;
 
 use super::core::{BELL, Core, Rest};
-use super::member::LastWords;
 use super::{Engine, RECHECK};
 use crate::desk::Listener;
-use crate::error::TaskError;
 use crate::supervisor::{Event, WorkerId};
 
 /// How long it dozes while threads come and go that submit and wait: they take reports in themselves, and a bell for each
@@ -32,6 +31,7 @@ impl Engine {
             for worker in told.into_iter().filter(|&token| token != BELL) {
                 core.died(worker as WorkerId);
             }
+            core.take_in_launched(&self.setup.name);
             if core.wake.is_some_and(|wake| wake <= core.now()) {
                 core.wake = None;
                 core.look(); // Whoever is done, or ready, by now is so in time.
@@ -43,6 +43,7 @@ impl Engine {
             self.unlock(core);
             self.start_wanted();
         }
+        self.join_starter();
         self.ended.notify_all();
     }
 
@@ -70,7 +71,7 @@ impl Engine {
             deadline = deadline.min(Deadline::after(wake.saturating_sub(core.now())));
         }
         core.background_wakes = core.wake;
-        if !core.starts.is_empty() {
+        if core.wants_background() {
             deadline = Deadline::NOW;
         }
         self.unlock(core);
@@ -88,24 +89,5 @@ impl Engine {
             return Deadline::NEVER;
         }
         Deadline::after(KEEPS_MEMORY)
-    }
-
-    /// Starts the workers that are wanted, without the lock, for it takes a while.
-    fn start_wanted(&self) {
-        loop {
-            let Some(worker) = self.core.lock().starts.pop() else { return };
-            let started = self.start_worker(worker);
-            let mut core = self.core.lock();
-            match started {
-                Ok(member) => core.started(worker, member),
-                Err(error) => {
-                    tracing::warn!(%error, "a worker cannot be started");
-                    let (name, reason) = (self.setup.name.as_str().into(), error.to_string().into());
-                    core.last_words = Some(LastWords::Died(TaskError::Refused { name, pid: pid(), reason }));
-                    core.tell(Event::NotStarted { worker });
-                }
-            }
-            self.unlock(core);
-        }
     }
 }

@@ -15,6 +15,7 @@ use procession_sys::{Epoll, Interest};
 
 use super::entries::{Entries, Entry};
 use super::member::{LastWords, Member, Offer};
+use super::starting::Launched;
 use crate::call::{Call, Failure, Fault, Reply};
 use crate::cell::{Backend, Outcome, Promise};
 use crate::desk::{Desk, Listener, NotDrained, NotOffered, ORDER_BYTES_MAX, Parcel, Readiness};
@@ -38,6 +39,10 @@ pub(super) struct Core {
     pub(super) members: BTreeMap<WorkerId, Member>,
     /// Workers that are to be started.
     pub(super) starts: Vec<WorkerId>,
+    /// Whether a thread is at it.
+    pub(super) is_starting: bool,
+    /// What has become of starts, for the background thread to take in.
+    pub(super) launched: Vec<(WorkerId, Launched)>,
     /// Tasks whose ends are to be told as soon as the lock is not held.
     pub(super) settled: Vec<(Promise, Outcome)>,
     /// When the supervisor wants to be told the time.
@@ -105,6 +110,8 @@ impl Core {
             entries: Entries::default(),
             members: BTreeMap::new(),
             starts: Vec::new(),
+            is_starting: false,
+            launched: Vec::new(),
             settled: Vec::new(),
             wake: None,
             listener: Some(Listener::Background),

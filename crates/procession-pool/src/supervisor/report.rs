@@ -146,7 +146,7 @@ impl Supervisor {
 
     /// A worker ended that was never ready.
     fn was_fruitless(&mut self, step: &mut Step<'_>) {
-        if self.is_killed {
+        if !self.wants_workers() {
             return;
         }
         let omen = self.starts.fruitless(step.now);

@@ -1,0 +1,81 @@
+//! How long a start waits for the server that is to fork the child, and who may call it off.
+//!
+//! Without any it waits for as long as it takes: a server that was stopped goes on some day. A pool has promises to keep
+//! meanwhile.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use procession_sys::{Bell, Deadline, Interest, poll, poll_one};
+
+use crate::builder::Builder;
+
+/// How long one that may be called off waits for a lock at a time.
+const LOCK_LOOK: Duration = Duration::from_millis(50);
+
+/// What a start has. By default there is no end of it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Patience {
+    limit: Option<Duration>,
+    called_off: Option<Arc<Bell>>,
+}
+
+impl<F, A> Builder<F, A> {
+    /// How long a start waits for the answer of its forkserver, or nursery, and a bell by which another thread calls it off.
+    /// What a server preloads takes as long as it takes, unless the start is called off.
+    #[doc(hidden)]
+    pub fn patience(mut self, limit: Option<Duration>, called_off: Option<Arc<Bell>>) -> Self {
+        self.plan_mut().patience = Patience { limit, called_off };
+        self
+    }
+}
+
+impl Patience {
+    /// How long a server may take to answer.
+    pub(crate) fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// Until when a server may answer that is asked now.
+    pub(crate) fn deadline(&self) -> Deadline {
+        self.limit.map_or(Deadline::NEVER, Deadline::after)
+    }
+
+    /// Waits until one of the two is ready.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline; when it is called off, an error that says so.
+    pub(crate) fn wait(&self, watched: [(BorrowedFd<'_>, Interest); 2], deadline: Deadline) -> io::Result<()> {
+        let [first, second] = watched;
+        let bell = self.called_off.as_ref().map_or(first, |bell| (bell.as_fd(), Interest::Read));
+        match poll([first, second, bell], deadline)? {
+            [false, false, false] => Err(io::ErrorKind::TimedOut.into()),
+            [false, false, true] => Err(called_off()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes a lock that another start may hold for as long as functions are preloaded.
+    ///
+    /// # Errors
+    /// It is called off.
+    pub(crate) fn lock<'m, T>(&self, mutex: &'m Mutex<T>) -> io::Result<MutexGuard<'m, T>> {
+        let Some(bell) = &self.called_off else { return Ok(mutex.lock()) };
+        loop {
+            if let Some(guard) = mutex.try_lock_for(LOCK_LOOK) {
+                return Ok(guard);
+            }
+            if poll_one(&**bell, Interest::Read, Deadline::NOW)? {
+                return Err(called_off());
+            }
+        }
+    }
+}
+
+/// What a start ends with that is not wanted any more.
+fn called_off() -> io::Error {
+    io::Error::other("the start was called off")
+}

@@ -1,0 +1,257 @@
+//! Pools whose workers come from a server that is stopped: what they promise holds although a start does not return.
+//!
+//! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
+
+use std::fs::{self, File};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use procession_launch::{Context, StartError, StartMethod, active_children};
+use procession_pool::{ExecutorExt, Future, Pool, PoolError, TaskError};
+use procession_sync::{Barrier, Event};
+use procession_sys::{Deadline, PidFd, Signal, pid, send_signal, set_variable};
+use procession_testkit::{children_of, process, unique_name};
+
+/// Longer than anything takes here, and much shorter than a worker may take to start if nothing is said.
+const SOON: Duration = Duration::from_secs(10);
+
+/// How soon a pool ends that has nothing to do: ten times what it takes to see that a server is stopped, for each worker.
+const ENDED_MAX: Duration = Duration::from_secs(2);
+
+/// How long a worker may take to start, where that is what counts.
+const START_TIMEOUT: Duration = Duration::from_millis(300);
+
+const STOPPED: i32 = 19;
+const CONTINUED: i32 = 18;
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases for methods(), [
+        a_server_that_is_stopped_is_an_error_of_the_construction,
+        tasks_keep_their_times_and_deaths_are_told_while_a_start_hangs,
+        a_pool_ends_while_a_start_hangs,
+        a_start_that_hangs_is_given_up_and_the_next_has_another_server within 60,
+    ];
+    cases: [a_pool_keeps_time_and_ends_while_functions_are_preloaded_anew];
+}
+
+/// Those that have a server.
+fn methods() -> Vec<(&'static str, StartMethod)> {
+    [StartMethod::ForkServer, StartMethod::Fork].map(|method| (method.name(), method)).to_vec()
+}
+
+/// Starts and joins one child of each kind, so that what a process has once is there.
+fn warm_up() {
+    for (_, method) in methods() {
+        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
+    }
+}
+
+/// Has each worker run something at once; they have nothing to do then. Their numbers.
+fn all_at_work(pool: &Pool) -> Vec<u32> {
+    let barrier = Barrier::new(pool.processes()).unwrap();
+    let meet = |barrier: Barrier| {
+        barrier.wait().unwrap();
+        pid()
+    };
+    let met: Vec<_> = (0..pool.processes()).map(|_| submit(pool, meet, (barrier.clone(),))).collect();
+    met.into_iter().map(|future| future.result().unwrap()).collect()
+}
+
+fn submit<F, A>(pool: &Pool, function: F, arguments: A) -> Future<F::Output>
+where
+    F: procession_launch::Target<A>,
+    A: procession_launch::Arguments,
+{
+    ExecutorExt::submit(pool, function, arguments).unwrap()
+}
+
+fn kill(pid: u32) {
+    PidFd::open(pid).unwrap().send(Signal::KILL).unwrap();
+}
+
+fn finish(pool: Pool) {
+    pool.close();
+    pool.join().unwrap();
+}
+
+/// Does not return.
+fn wait_for_ever() {
+    loop {
+        thread::park();
+    }
+}
+
+/// Where workers come from.
+fn context_with_server(method: StartMethod) -> Context {
+    match method {
+        StartMethod::Fork => Context::nursery().unwrap(),
+        _ => Context::new(method),
+    }
+}
+
+/// The process that forks this one's workers while it is stopped; it goes on at the end.
+struct StoppedServer {
+    pid: u32,
+    held: PidFd,
+}
+
+impl StoppedServer {
+    fn stop(method: StartMethod) -> Self {
+        let name = if method == StartMethod::Fork { "nursery" } else { "forkserver" };
+        let servers = children_of(pid());
+        let server = servers.iter().find(|child| child.name == name && !child.is_zombie()).unwrap();
+        let stopped = Self { pid: server.pid, held: PidFd::open(server.pid).unwrap() };
+        send_signal(stopped.pid, STOPPED).unwrap();
+        let begun = Instant::now();
+        while process(stopped.pid).unwrap().state != 'T' {
+            assert!(begun.elapsed() < SOON);
+            thread::yield_now();
+        }
+        stopped
+    }
+
+    /// Waits until it has ended, which nobody asks for anything any more.
+    fn go_on_and_end(self) {
+        send_signal(self.pid, CONTINUED).unwrap();
+        assert!(self.held.wait_ended(Deadline::after(SOON)).unwrap());
+        assert!(active_children().is_empty()); // Reaps it as well.
+    }
+}
+
+impl Drop for StoppedServer {
+    fn drop(&mut self) {
+        let _ = send_signal(self.pid, CONTINUED);
+    }
+}
+
+/// Kills a worker, and waits until the pool's thread sleeps that starts another one.
+fn kill_and_await_start(pool: &Pool, worker: u32) {
+    kill(worker);
+    let begun = Instant::now();
+    while pool.counts().starting == 0 || pool.worker_pids().contains(&worker) || !a_start_waits() {
+        assert!(begun.elapsed() < SOON, "{:?}", pool.counts());
+        thread::yield_now();
+    }
+}
+
+/// Whether a thread of this process that starts workers sleeps.
+fn a_start_waits() -> bool {
+    fs::read_dir("/proc/self/task").unwrap().any(|task| {
+        // One that has ended since does not.
+        let stat = task.and_then(|task| fs::read_to_string(task.path().join("stat")));
+        stat.is_ok_and(|stat| stat.contains("-starter) S "))
+    })
+}
+
+fn a_server_that_is_stopped_is_an_error_of_the_construction(method: StartMethod) {
+    let context = context_with_server(method);
+    let stopped = StoppedServer::stop(method);
+    let begun = Instant::now();
+    let builder = || Pool::builder().processes(2).context(context.clone()).stderr_tail(false);
+    let error = builder().start_timeout(START_TIMEOUT).build().unwrap_err();
+    assert!((START_TIMEOUT..SOON).contains(&begun.elapsed()));
+    let PoolError::Start(StartError::Unanswered { server, after: START_TIMEOUT, .. }) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(server, stopped.pid);
+    if method == StartMethod::ForkServer {
+        all_at_work(&builder().build().unwrap()); // By another one.
+        return stopped.go_on_and_end();
+    }
+    drop(stopped);
+    all_at_work(&builder().build().unwrap());
+}
+
+fn tasks_keep_their_times_and_deaths_are_told_while_a_start_hangs(method: StartMethod) {
+    let context = context_with_server(method);
+    let pool = Pool::builder().processes(3).context(context).stderr_tail(false).build().unwrap();
+    let workers = all_at_work(&pool);
+    let _stopped = StoppedServer::stop(method);
+    kill_and_await_start(&pool, workers[0]);
+    let timeout = Duration::from_millis(200);
+    let late = ExecutorExt::task(&pool, wait_for_ever, ()).timeout(timeout).submit().unwrap();
+    let error = late.result_timeout(10 * timeout).unwrap_err();
+    assert!(matches!(error, TaskError::TimedOut { .. }), "{error:?}");
+    let begun = Event::new().unwrap();
+    let wait = |begun: Event| {
+        begun.set();
+        wait_for_ever();
+    };
+    let dying = submit(&pool, wait, (begun.clone(),));
+    assert!(begun.wait_timeout(SOON).unwrap());
+    let last: Vec<_> = pool.worker_pids().into_iter().filter(|worker| workers.contains(worker)).collect();
+    let [last] = last[..] else { panic!("{last:?}") };
+    kill(last);
+    let error = dying.result_timeout(SOON).unwrap_err();
+    assert!(matches!(error, TaskError::WorkerDied { pid, .. } if pid == last), "{error:?}");
+    let waiting = submit(&pool, pid, ());
+    assert_eq!(waiting.result_timeout(timeout), Err(TaskError::Timeout));
+    pool.terminate();
+    assert_eq!(waiting.result(), Err(TaskError::Terminated));
+}
+
+fn a_pool_ends_while_a_start_hangs(method: StartMethod) {
+    let context = context_with_server(method);
+    let terminate = |pool: Pool| {
+        pool.terminate();
+        pool.join().unwrap();
+    };
+    for end in [drop::<Pool>, finish, terminate] {
+        let pool = Pool::builder().processes(2).context(context.clone()).stderr_tail(false).build().unwrap();
+        let workers = all_at_work(&pool);
+        let _stopped = StoppedServer::stop(method);
+        kill_and_await_start(&pool, workers[0]);
+        let begun = Instant::now();
+        end(pool);
+        assert!(begun.elapsed() < ENDED_MAX, "{:?}", begun.elapsed());
+    }
+}
+
+/// What is preloaded; in a second server it does not return.
+fn return_once() {
+    if File::create_new(std::env::var("MARK").unwrap()).is_err() {
+        wait_for_ever();
+    }
+}
+
+fn a_pool_keeps_time_and_ends_while_functions_are_preloaded_anew() {
+    let mark = std::env::temp_dir().join(unique_name());
+    set_variable("MARK", mark.to_str().unwrap()).unwrap();
+    let context = Context::forkserver().preload(return_once);
+    let before = children_of(pid());
+    let pool = Pool::builder().processes(2).context(context).stderr_tail(false).build().unwrap();
+    let server =
+        children_of(pid()).into_iter().find(|child| before.iter().all(|other| other.pid != child.pid)).unwrap();
+    let workers = all_at_work(&pool);
+    kill(server.pid);
+    kill_and_await_start(&pool, workers[0]);
+    let timeout = Duration::from_millis(200);
+    let late = ExecutorExt::task(&pool, wait_for_ever, ()).timeout(timeout).submit().unwrap();
+    assert!(matches!(late.result_timeout(10 * timeout), Err(TaskError::TimedOut { .. })));
+    let begun = Instant::now();
+    drop(pool);
+    fs::remove_file(mark).unwrap();
+    assert!(begun.elapsed() < ENDED_MAX, "{:?}", begun.elapsed());
+}
+
+fn a_start_that_hangs_is_given_up_and_the_next_has_another_server(method: StartMethod) {
+    let context = context_with_server(method);
+    let builder = Pool::builder().processes(1).context(context).stderr_tail(false);
+    let pool = builder.start_timeout(START_TIMEOUT).build().unwrap();
+    let worker = all_at_work(&pool)[0];
+    let stopped = StoppedServer::stop(method);
+    kill(worker);
+    let told = submit(&pool, pid, ()).result_timeout(2 * SOON);
+    if method == StartMethod::ForkServer {
+        assert_ne!(told.unwrap(), worker);
+        finish(pool);
+        return stopped.go_on_and_end();
+    }
+    let Err(TaskError::NoWorkers { last, .. }) = told else { panic!("{told:?}") };
+    assert!(last.contains(&format!("nursery (pid {})", stopped.pid)), "{last}");
+    drop(stopped);
+    let served = (0..3).any(|_| submit(&pool, pid, ()).result().is_ok());
+    assert!(served, "a task that comes later tries again");
+    finish(pool);
+}
