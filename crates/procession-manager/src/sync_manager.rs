@@ -176,7 +176,7 @@ impl SyncManager {
     /// Makes a barrier for so many parties.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::Construct`] for none, with [`Refusal::Limit`] for more than
+    /// [`CallError::Refused`] with [`Construct`](crate::Refusal::Construct) for none, with [`Limit`](crate::Refusal::Limit) for more than
     /// [`WAITING_MAX`](crate::WAITING_MAX).
     pub fn barrier(&self, parties: usize) -> Result<BarrierProxy, CallError> {
         self.0.make(Stock::Barrier, &(parties as u64,))
