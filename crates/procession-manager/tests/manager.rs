@@ -367,6 +367,27 @@ fn what_a_dead_worker_had_is_done_by_another(method: StartMethod) {
     assert_eq!(refusal(jobs.task_done()), Refusal::NotHeld);
 }
 
+fn a_busy_client_keeps_nobody_waiting(method: StartMethod) {
+    let manager = manager(method);
+    let (busy, told) = (manager.dict::<u64, u64>().unwrap(), manager.queue::<u64>().unwrap());
+    // Whoever sends proxies on tells the server, and waits for no answer: there is always something to read.
+    let hammers = |busy: DictProxy<u64, u64>, told: QueueProxy<u64>| {
+        told.put(&1).unwrap();
+        while procession_wire::encode(&busy).is_ok() {}
+    };
+    let children: Vec<_> =
+        (0..3).map(|_| Context::new(method).start(hammers, (busy.clone(), told.clone())).unwrap()).collect();
+    for _ in &children {
+        told.get().unwrap();
+    }
+    assert_eq!(refusal(told.get_timeout(Duration::from_millis(20))), Refusal::TimedOut, "a time comes");
+    let key = procession_launch::current_process().authkey();
+    let other = BaseManager::connect(manager.address().clone(), key.as_bytes()).unwrap();
+    assert!(other.number_of_objects().unwrap() >= 2, "another client is heard");
+    manager.shutdown().unwrap();
+    children.into_iter().for_each(|child| child.join().unwrap());
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
@@ -386,5 +407,6 @@ procession_testkit::main! {
         a_call_that_is_given_up_loses_nothing,
         a_manager_ends_with_its_handle,
         what_a_dead_worker_had_is_done_by_another,
+        a_busy_client_keeps_nobody_waiting,
     ];
 }

@@ -80,6 +80,8 @@ struct Lead {
     ready: VecDeque<(Arc<Client>, usize)>,
     /// When there was something last.
     busy: Instant,
+    /// When the kernel was asked last, and what is due by time was done.
+    polled: Instant,
     /// How often nobody had anything to say since.
     looks: u32,
     next_number: u64,
@@ -311,6 +313,7 @@ impl Lead {
             strangers: HashMap::new(),
             ready: VecDeque::new(),
             busy: Instant::now(),
+            polled: Instant::now(),
             looks: 0,
             next_number: LISTENER + 1,
             requests: 0,
@@ -321,6 +324,10 @@ impl Lead {
     fn next(&mut self, server: &Arc<Server>) -> Option<Next> {
         if self.ready.is_empty() {
             self.gather(server);
+        }
+        // While some always have something to say, others connect, and times come, all the same.
+        if self.busy.saturating_duration_since(self.polled) > TICK {
+            self.poll(server, false);
         }
         while let Some((client, burst)) = self.ready.pop_front() {
             if client.is_held_up() {
@@ -372,15 +379,17 @@ impl Lead {
         }
     }
 
-    /// Asks the kernel, and waits for it if `sleeps`.
+    /// Asks the kernel, and waits for it if `sleeps`; does what is due by time, at most once a [`TICK`] otherwise.
     fn poll(&mut self, server: &Arc<Server>, sleeps: bool) {
         let mut deadline = Deadline::NOW;
+        let is_due = sleeps || self.polled.elapsed() > TICK;
+        let due = if is_due { server.tick() } else { None };
         if sleeps {
             let sources = self.clients.values().filter_map(|client| client.connection.watch().source);
             sources.for_each(Source::arm);
             self.take_those_in_memory();
             if self.ready.is_empty() {
-                let due = server.tick().map(|wake| wake.saturating_duration_since(Instant::now()));
+                let due = due.map(|wake| wake.saturating_duration_since(Instant::now()));
                 deadline = Deadline::after(due.unwrap_or(RECHECK).min(RECHECK));
             }
         }
@@ -394,9 +403,10 @@ impl Lead {
                 self.greet(server, number);
             }
         }
-        if sleeps {
+        if is_due {
             self.accept(server);
             self.put_out(server);
+            self.polled = Instant::now();
         }
     }
 
