@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use procession_ipc::{AddressError, ConnectError, ListenError, SendError};
 use procession_launch::StartError;
+use procession_launch::calls::CaughtPanic;
 use procession_wire::{DecodeError, EncodeError};
 use serde::{Deserialize, Serialize};
 
@@ -176,6 +177,12 @@ pub enum Refusal {
     /// The server is about to end.
     #[error("the server is shutting down")]
     ShuttingDown,
+}
+
+impl From<CaughtPanic> for Refusal {
+    fn from(CaughtPanic { message, location, .. }: CaughtPanic) -> Self {
+        Self::Panicked { message, location }
+    }
 }
 
 fn at(location: Option<&str>) -> String {

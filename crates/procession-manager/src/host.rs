@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use procession_launch::calls::{CaughtPanic, catch_call};
+use procession_launch::calls::catch_call;
 
 use crate::error::Refusal;
 use crate::identity::ObjectId;
@@ -245,7 +245,7 @@ impl<T: Object> Host<T> {
         let answer = match caught {
             Ok(Step::Done(answer)) => Some(answer),
             Ok(Step::Later) => None,
-            Err(CaughtPanic { message, location, .. }) => Some(Err(Refusal::Panicked { message, location })),
+            Err(panic) => Some(Err(panic.into())),
         };
         let Ask { caller, mut answers, wake, .. } = ask;
         answers.extend(caller.zip(answer));

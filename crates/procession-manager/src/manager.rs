@@ -16,7 +16,6 @@ use crate::error::{CallError, ManagerError};
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, Proxy};
 use crate::remote::{Place, Remote};
-use crate::scope;
 use crate::server::{Given, Registration, Registry, Server, asks};
 use crate::shared::{Construct, Shared};
 use crate::stock::Stock;
@@ -74,7 +73,10 @@ impl BaseManager {
     /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName) for a type that is not registered, and with
     /// [`Refusal::Construct`](crate::Refusal::Construct) for what `new` said; and what every call may end with.
     pub fn create<T: Construct>(&self, arguments: T::Arguments) -> Result<T::Proxy, CallError> {
-        let arguments = [self.pack(asks::CREATE, &type_name::<T>().to_owned())?, self.pack(asks::CREATE, &arguments)?];
+        let arguments = [
+            self.remote.pack(asks::CREATE, &type_name::<T>().to_owned())?,
+            self.remote.pack(asks::CREATE, &arguments)?,
+        ];
         self.ask(asks::CREATE, arguments.into()).map(T::Proxy::from_raw)
     }
 
@@ -83,7 +85,7 @@ impl BaseManager {
     /// # Errors
     /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName); and what every call may end with.
     pub fn get<P: Proxy>(&self, name: &str) -> Result<P, CallError> {
-        let name = self.pack(asks::GET, &name.to_owned())?;
+        let name = self.remote.pack(asks::GET, &name.to_owned())?;
         self.ask(asks::GET, vec![name]).map(P::from_raw)
     }
 
@@ -95,7 +97,8 @@ impl BaseManager {
     /// # Python
     /// `register` with a `callable` that returns one object.
     pub fn publish<P: Proxy>(&self, name: &str, object: &P) -> Result<(), CallError> {
-        let arguments = vec![self.pack(asks::PUBLISH, &name.to_owned())?, self.pack(asks::PUBLISH, object.as_raw())?];
+        let arguments =
+            vec![self.remote.pack(asks::PUBLISH, &name.to_owned())?, self.remote.pack(asks::PUBLISH, object.as_raw())?];
         self.ask(asks::PUBLISH, arguments)
     }
 
@@ -126,14 +129,8 @@ impl BaseManager {
 
     /// Makes an object that every manager can make.
     pub(crate) fn make<P: Proxy, A: Serialize + 'static>(&self, stock: Stock, of: &A) -> Result<P, CallError> {
-        let arguments = vec![self.pack(asks::MAKE, &stock)?, self.pack(asks::MAKE, of)?];
+        let arguments = vec![self.remote.pack(asks::MAKE, &stock)?, self.remote.pack(asks::MAKE, of)?];
         self.ask(asks::MAKE, arguments).map(P::from_raw)
-    }
-
-    fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        let packed = scope::pack(self.remote.server, value);
-        let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        Ok(Given { message: Some(message), references })
     }
 
     /// Asks the server itself.

@@ -5,7 +5,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use procession_wire::{EncodeError, Message};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
@@ -13,7 +12,7 @@ use crate::error::CallError;
 use crate::identity::ObjectId;
 use crate::remote::Remote;
 use crate::scope;
-use crate::server::{self, Entry, Given, Taken};
+use crate::server::{self, Entry, Given};
 use crate::travel::{self, Traveling};
 
 /// What every proxy has.
@@ -121,7 +120,7 @@ impl RawProxy {
         R: DeserializeOwned + 'static,
     {
         // A tuple is no vector of numbers, which alone would be written in another form.
-        let argument = given(method, scope::pack_lent(self.server(), arguments))?;
+        let argument = Given::written(method, scope::pack_lent(self.server(), arguments))?;
         let result = self.call_packed(method, vec![argument])?.pop().unwrap_or_default();
         result.result(method)
     }
@@ -150,7 +149,7 @@ impl RawProxy {
 
     /// A value for the object's server.
     pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        given(method, scope::pack(self.server(), value))
+        Given::written(method, scope::pack(self.server(), value))
     }
 
     /// Calls a method with values that are written already; gives what it returns.
@@ -159,17 +158,10 @@ impl RawProxy {
             Home::Remote(remote) => remote.call(self.object, method, arguments),
             Home::Local(entry) => {
                 let taken = entry.call_here(method, arguments)?;
-                let given = |Taken { message, references }| Given { message: Some(message), references };
-                Ok(taken.into_iter().map(given).collect())
+                Ok(taken.into_iter().map(Given::from).collect())
             }
         }
     }
-}
-
-/// An argument that has been written.
-fn given(method: MethodName, packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Given, CallError> {
-    let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
-    Ok(Given { message: Some(message), references })
 }
 
 impl Clone for RawProxy {

@@ -31,14 +31,12 @@ const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Hello {
     pub(crate) pid: u32,
     pub(crate) name: String,
-    pub(crate) image: String,
 }
 
 /// What a server answers.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Welcome {
     pub(crate) server: ObjectId,
-    pub(crate) is_same_image: bool,
     /// The client's number.
     pub(crate) client: u64,
 }
@@ -103,12 +101,15 @@ impl Remote {
         Ok(Traveling { server: self.server, address: self.place.address.clone(), object, ticket })
     }
 
+    /// A value for the server.
+    pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
+        Given::written(method, scope::pack(self.server, value))
+    }
+
     /// The reference that somebody has sent.
     pub(crate) fn receive(self: &Arc<Self>, traveling: &Traveling) -> Result<RawProxy, CallError> {
         let method = asks::REDEEM;
-        let packed = scope::pack(self.server, &(traveling.object, traveling.ticket));
-        let (message, references) = packed.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        let given = Given { message: Some(message), references };
+        let given = self.pack(method, &(traveling.object, traveling.ticket))?;
         self.call(ObjectId::SERVER, method, vec![given])?.pop().unwrap_or_default().result(method)
     }
 
@@ -255,9 +256,8 @@ fn meet(place: &Place) -> Result<(Link, Welcome), ManagerError> {
 
 fn greet(connection: &Connection<Frame, Frame>) -> Result<Welcome, String> {
     let text = |error: &dyn std::fmt::Display| error.to_string();
-    let image = procession_boot::ImageId::own().map(ToString::to_string).unwrap_or_default();
     let name = procession_launch::current_process().name().to_owned();
-    let hello = Hello { pid: procession_sys::pid(), name, image };
+    let hello = Hello { pid: procession_sys::pid(), name };
     connection.send(&greeting(&hello)?).map_err(|error| text(&error))?;
     let answer = connection.recv_timeout(GREETING_TIMEOUT).map_err(|error| text(&error))?;
     read_greeting(&answer).ok_or_else(|| "it does not speak as managers of this version do".to_owned())

@@ -49,25 +49,42 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// The value.
-    pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
-        let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
-        scope::unpack(message, self.references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    /// One that has been written for a server.
+    pub(crate) fn written(
+        method: MethodName,
+        written: Result<(Message, Vec<RawProxy>), EncodeError>,
+    ) -> Result<Self, CallError> {
+        let (message, references) = written.map_err(|error| CallError::Arguments { method: method.name, error })?;
+        Ok(Self { message: Some(message), references })
     }
-}
 
-impl Given {
+    /// The value, in the server.
+    pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
+        let (message, references) = self.into_parts();
+        scope::unpack(message, references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    }
+
     /// The value that a call has returned.
     pub(crate) fn result<T: DeserializeOwned + 'static>(self, method: MethodName) -> Result<T, CallError> {
-        let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
-        scope::unpack(message, self.references).map_err(|error| CallError::Output { method: method.name, error })
+        let (message, references) = self.into_parts();
+        scope::unpack(message, references).map_err(|error| CallError::Output { method: method.name, error })
     }
 
     /// What goes in a frame, and what it refers to, which is to be kept until it has arrived.
     pub(crate) fn into_packed(self) -> (Packed, Vec<RawProxy>) {
-        let message = self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new()));
-        let names = self.references.iter().map(RawProxy::object).collect();
-        (Packed::of(message, names), self.references)
+        let (message, references) = self.into_parts();
+        let names = references.iter().map(RawProxy::object).collect();
+        (Packed::of(message, names), references)
+    }
+
+    fn into_parts(self) -> (Message, Vec<RawProxy>) {
+        (self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new())), self.references)
+    }
+}
+
+impl From<Taken> for Given {
+    fn from(Taken { message, references }: Taken) -> Self {
+        Self { message: Some(message), references }
     }
 }
 
@@ -124,7 +141,6 @@ pub(crate) struct Server {
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
-    image: String,
     timers: Mutex<BinaryHeap<Reverse<(Instant, ObjectId)>>>,
     is_ending: AtomicBool,
     tickets: Tickets,
@@ -143,7 +159,6 @@ impl Server {
             objects: Mutex::default(),
             singles: Mutex::default(),
             clients: Mutex::default(),
-            image: procession_boot::ImageId::own().map(ToString::to_string).unwrap_or_default(),
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
             tickets: Tickets::default(),

@@ -228,10 +228,6 @@ fn plain(bytes: &[u8]) -> Taken {
     Taken { message: Message::from_parts(bytes.to_vec(), Vec::new()), references: Vec::new() }
 }
 
-fn given(Taken { message, references }: Taken) -> Given {
-    Given { message: Some(message), references }
-}
-
 /// Calls a method with arguments, a tuple, that returns nothing.
 fn command<A: Serialize + 'static>(raw: &RawProxy, method: MethodName, arguments: &A) -> Result<(), CallError> {
     raw.call_packed(method, vec![raw.pack(method, arguments)?]).map(drop)

@@ -63,8 +63,7 @@ impl<T: Construct> Function for Constructs<T> {
     fn enter(given: Given) -> Self::Output {
         let arguments = given.read()?;
         let made = catch_call(|| T::construct(arguments));
-        let made = made.map_err(|panic| Refusal::Panicked { message: panic.message, location: panic.location })?;
-        made.map(hosted).map_err(|fault| Refusal::Construct { reason: fault.to_string() })
+        made?.map(hosted).map_err(|fault| Refusal::Construct { reason: fault.to_string() })
     }
 }
 

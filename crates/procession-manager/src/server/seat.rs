@@ -453,8 +453,7 @@ impl Lead {
             let _ = self.watched.remove(connection.watch().fd);
             return tracing::warn!("somebody connected who is no client of this version");
         };
-        let is_same_image = hello.image == server.image;
-        let welcome = greeting(&Welcome { server: server.id, is_same_image, client: number });
+        let welcome = greeting(&Welcome { server: server.id, client: number });
         // There is room in a new connection.
         let is_welcome = welcome.is_ok_and(|frame| connection.send_timeout(&frame, TICK).is_ok());
         let client = Arc::new(Client::new(number, hello, connection, server.id));

@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 use super::batches::Batches;
 use super::functions::{changed_next, name_change};
 use super::table::{Batch, Table};
-use super::{Stored, methods, plain, proxy};
+use super::{Stored, count, methods, plain, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
@@ -182,8 +182,7 @@ where
     /// # Errors
     /// [`CallError`].
     pub fn len(&self) -> Result<usize, CallError> {
-        let len: u64 = self.raw.ask(Method::Len.name())?;
-        Ok(usize::try_from(len).unwrap_or(usize::MAX))
+        self.raw.ask::<u64>(Method::Len.name()).map(count)
     }
 
     /// True if it has none.

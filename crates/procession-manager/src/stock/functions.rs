@@ -13,7 +13,7 @@ use procession_wire::decode_slice;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Stored, given};
+use super::Stored;
 use crate::ObjectId;
 use crate::error::{CallError, Refusal};
 use crate::host::Ask;
@@ -152,18 +152,14 @@ pub(crate) fn equal_next(ask: &mut Ask) -> Result<impl Fn(&Stored, &Stored) -> b
 pub(crate) fn order_next(ask: &mut Ask, values: &[Stored]) -> Result<Vec<usize>, Refusal> {
     let order = named_next::<(), Order>(ask)?(());
     let values: Vec<&[u8]> = values.iter().map(Stored::bytes).collect();
-    let places = catch_call(|| order(&values)).map_err(panicked)?;
+    let places = catch_call(|| order(&values)).map_err(Refusal::from)?;
     places.ok_or_else(|| Refusal::Arguments { reason: "an item cannot be read there".into() })
 }
 
 /// What a value is changed to, by the function that the client names next. A panic changes nothing.
 pub(crate) fn changed_next(ask: &mut Ask, value: Option<&Stored>) -> Result<Stored, Refusal> {
     let function = named_next::<Change, Result<Taken, Refusal>>(ask)?;
-    let change = Change { value: value.map(|value| given(value.copy())), server: ask.server };
-    let changed = catch_call(|| function(change)).map_err(panicked)??;
-    Ok(Stored::new(given(changed)))
-}
-
-fn panicked(panic: procession_launch::calls::CaughtPanic) -> Refusal {
-    Refusal::Panicked { message: panic.message, location: panic.location }
+    let change = Change { value: value.map(|value| value.copy().into()), server: ask.server };
+    let changed = catch_call(|| function(change)).map_err(Refusal::from)??;
+    Ok(Stored::new(changed.into()))
 }

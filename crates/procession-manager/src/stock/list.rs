@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
 use super::functions::{changed_next, equal_next, name_alter, name_equal, name_order, order_next};
-use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, methods, proxy};
+use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::Taken;
@@ -246,8 +246,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     /// # Errors
     /// [`CallError`].
     pub fn len(&self) -> Result<usize, CallError> {
-        let len: u64 = self.raw.ask(Method::Len.name())?;
-        Ok(usize::try_from(len).unwrap_or(usize::MAX))
+        self.raw.ask::<u64>(Method::Len.name()).map(count)
     }
 
     /// True if it has none.
@@ -327,7 +326,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     where
         T: PartialEq,
     {
-        self.positions(value, 1).map(|places| places.first().map(|&place| usize::try_from(place).unwrap_or(usize::MAX)))
+        self.positions(value, 1).map(|places| places.first().copied().map(count))
     }
 
     /// How often a value is in it.

@@ -10,7 +10,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::waiting::Waiting;
-use super::{Stored, methods, patience, proxy};
+use super::{Stored, count, methods, patience, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Caller, Given};
@@ -277,8 +277,7 @@ macro_rules! verbs {
             /// # Errors
             /// [`CallError`].
             pub fn len(&self) -> Result<usize, CallError> {
-                let len: u64 = self.raw.ask(Method::Len.name())?;
-                Ok(usize::try_from(len).unwrap_or(usize::MAX))
+                self.raw.ask::<u64>(Method::Len.name()).map(count)
             }
 
             /// True if it has none.
