@@ -2,36 +2,17 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+mod common;
+
 use std::collections::HashSet;
 
 use procession_launch::{Context, StartMethod};
-use procession_manager::{
-    BaseManager, CallError, ListProxy, NamespaceProxy, Refusal, SetProxy, SyncManager, ValueProxy,
-};
+use procession_manager::{CallError, ListProxy, NamespaceProxy, Refusal, SetProxy, SyncManager, ValueProxy};
 
-fn methods() -> Vec<(&'static str, StartMethod)> {
-    StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
-}
-
-fn warm_up() {
-    for (_, method) in methods() {
-        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
-    }
-}
-
-fn manager() -> SyncManager {
-    SyncManager::start().unwrap()
-}
-
-fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
-    match result {
-        Err(CallError::Refused { refusal, .. }) => refusal,
-        other => panic!("it was not refused: {other:?}"),
-    }
-}
+use common::{manager, methods, refusal, warm_up};
 
 fn a_list_is_one() {
-    let manager = manager();
+    let manager = SyncManager::start().unwrap();
     let list: ListProxy<String> = manager.list().unwrap();
     let text = |text: &str| text.to_owned();
     list.push(text("b")).unwrap();
@@ -56,7 +37,7 @@ fn a_list_is_one() {
 }
 
 fn what_a_list_cannot_do_changes_nothing() {
-    let manager = manager();
+    let manager = SyncManager::start().unwrap();
     let list: ListProxy<i64> = manager.list().unwrap();
     list.extend([3, 1, 2]).unwrap();
     assert_eq!(refusal(list.set(3, 0)), Refusal::OutOfRange { index: 3, len: 3 });
@@ -68,7 +49,7 @@ fn what_a_list_cannot_do_changes_nothing() {
 }
 
 fn lists_in_lists_stay_alive() {
-    let manager = manager();
+    let manager = SyncManager::start().unwrap();
     let outer: ListProxy<ListProxy<i64>> = manager.list().unwrap();
     let inner = manager.list().unwrap();
     outer.push(inner.clone()).unwrap();
@@ -82,7 +63,7 @@ fn lists_in_lists_stay_alive() {
 }
 
 fn a_set_has_each_value_once() {
-    let manager = manager();
+    let manager = SyncManager::start().unwrap();
     let set: SetProxy<u64> = manager.set().unwrap();
     assert!((0..3000).all(|n| set.insert(n % 1500).unwrap() == (n < 1500)));
     assert_eq!(set.len().unwrap(), 1500);
@@ -94,7 +75,7 @@ fn a_set_has_each_value_once() {
 }
 
 fn a_value_is_changed_at_once(method: StartMethod) {
-    let manager: SyncManager = BaseManager::builder().context(Context::new(method)).start().unwrap().into();
+    let manager = manager(method);
     let value: ValueProxy<u64> = manager.value(1).unwrap();
     assert_eq!((value.replace(2).unwrap(), value.get().unwrap()), (1, 2));
     assert_eq!(value.compare_exchange(&1, 9).unwrap(), Err(2));
@@ -110,7 +91,7 @@ fn a_value_is_changed_at_once(method: StartMethod) {
 }
 
 fn a_namespace_has_values_of_all_types() {
-    let manager = manager();
+    let manager = SyncManager::start().unwrap();
     let space: NamespaceProxy = manager.namespace().unwrap();
     space.set("n", 5_u64).unwrap();
     space.set("name", "text".to_owned()).unwrap();
@@ -124,7 +105,7 @@ fn a_namespace_has_values_of_all_types() {
 type Containers = (ListProxy<i64>, ValueProxy<i64>, NamespaceProxy, SetProxy<i64>);
 
 fn children_use_all_containers(method: StartMethod) {
-    let manager: SyncManager = BaseManager::builder().context(Context::new(method)).start().unwrap().into();
+    let manager = manager(method);
     let (list, value) = (manager.list().unwrap(), manager.value(1).unwrap());
     let (space, set) = (manager.namespace().unwrap(), manager.set().unwrap());
     list.extend([3, 1, 2, 1]).unwrap();

@@ -2,6 +2,8 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+mod common;
+
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -13,33 +15,13 @@ use procession_manager::{
 use procession_wire::Fault;
 use serde::{Deserialize, Serialize};
 
+use common::{manager, methods, refusal, warm_up};
+
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
 
-fn methods() -> Vec<(&'static str, StartMethod)> {
-    StartMethod::ALL.map(|method| (method.name(), method)).to_vec()
-}
-
-/// Starts and joins one child of each kind, so that what a process has once is there.
-fn warm_up() {
-    for (_, method) in methods() {
-        Context::new(method).start(|| (), ()).unwrap().join().unwrap();
-    }
-}
-
-fn manager(method: StartMethod) -> SyncManager {
-    BaseManager::builder().context(Context::new(method)).start().unwrap().into()
-}
-
 fn kill(pid: u32) {
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-}
-
-fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refusal {
-    match result {
-        Err(CallError::Refused { refusal, .. }) => refusal,
-        other => panic!("it was not refused: {other:?}"),
-    }
 }
 
 /// A shared type.
