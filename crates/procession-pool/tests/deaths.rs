@@ -2,6 +2,8 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+mod work;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
 use procession_pool::{ExecutorExt, Future, Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError};
-use procession_sync::{Barrier, Event, Value};
-use procession_sys::{Deadline, Interest, PidFd, Signal, pid, poll_one, processor_time, send_signal};
+use procession_sync::{Event, Value};
+use procession_sys::{Deadline, Interest, PidFd, pid, poll_one, processor_time, send_signal};
 use procession_testkit::{open_descriptors, program};
+
+use work::{all_at_work, finish, kill, submit, wait_for_ever};
 
 /// Longer than anything takes here.
 const SOON: Duration = Duration::from_secs(10);
@@ -66,41 +70,6 @@ fn warm_up() {
 
 fn pool(size: usize, method: StartMethod) -> Pool {
     Pool::builder().processes(size).start_method(method).stderr_tail(false).build().unwrap()
-}
-
-/// Has each worker run something at once; they have nothing to do then. Their numbers.
-fn all_at_work(pool: &Pool) -> Vec<u32> {
-    let barrier = Barrier::new(pool.processes()).unwrap();
-    let meet = |barrier: Barrier| {
-        barrier.wait().unwrap();
-        pid()
-    };
-    let met: Vec<_> = (0..pool.processes()).map(|_| submit(pool, meet, (barrier.clone(),))).collect();
-    met.into_iter().map(|future| future.result().unwrap()).collect()
-}
-
-fn submit<F, A>(pool: &Pool, function: F, arguments: A) -> Future<F::Output>
-where
-    F: procession_launch::Target<A>,
-    A: procession_launch::Arguments,
-{
-    ExecutorExt::submit(pool, function, arguments).unwrap()
-}
-
-fn kill(pid: u32) {
-    PidFd::open(pid).unwrap().send(Signal::KILL).unwrap();
-}
-
-fn finish(pool: Pool) {
-    pool.close();
-    pool.join().unwrap();
-}
-
-/// Does not return.
-fn wait_for_ever() {
-    loop {
-        thread::park();
-    }
 }
 
 /// One more than the number there was, which is increased.

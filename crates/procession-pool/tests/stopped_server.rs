@@ -2,15 +2,19 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+mod work;
+
 use std::fs::{self, File};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartError, StartMethod, active_children};
-use procession_pool::{ExecutorExt, Future, Pool, PoolError, TaskError};
-use procession_sync::{Barrier, Event};
-use procession_sys::{Deadline, PidFd, Signal, pid, send_signal, set_variable};
+use procession_pool::{ExecutorExt, Pool, PoolError, TaskError};
+use procession_sync::Event;
+use procession_sys::{Deadline, PidFd, pid, send_signal, set_variable};
 use procession_testkit::{children_of, process, unique_name};
+
+use work::{all_at_work, finish, kill, submit, wait_for_ever};
 
 /// Longer than anything takes here, and much shorter than a worker may take to start if nothing is said.
 const SOON: Duration = Duration::from_secs(10);
@@ -44,41 +48,6 @@ fn methods() -> Vec<(&'static str, StartMethod)> {
 fn warm_up() {
     for (_, method) in methods() {
         Context::new(method).start(|| (), ()).unwrap().join().unwrap();
-    }
-}
-
-/// Has each worker run something at once; they have nothing to do then. Their numbers.
-fn all_at_work(pool: &Pool) -> Vec<u32> {
-    let barrier = Barrier::new(pool.processes()).unwrap();
-    let meet = |barrier: Barrier| {
-        barrier.wait().unwrap();
-        pid()
-    };
-    let met: Vec<_> = (0..pool.processes()).map(|_| submit(pool, meet, (barrier.clone(),))).collect();
-    met.into_iter().map(|future| future.result().unwrap()).collect()
-}
-
-fn submit<F, A>(pool: &Pool, function: F, arguments: A) -> Future<F::Output>
-where
-    F: procession_launch::Target<A>,
-    A: procession_launch::Arguments,
-{
-    ExecutorExt::submit(pool, function, arguments).unwrap()
-}
-
-fn kill(pid: u32) {
-    PidFd::open(pid).unwrap().send(Signal::KILL).unwrap();
-}
-
-fn finish(pool: Pool) {
-    pool.close();
-    pool.join().unwrap();
-}
-
-/// Does not return.
-fn wait_for_ever() {
-    loop {
-        thread::park();
     }
 }
 
