@@ -23,7 +23,8 @@
 #![doc(test(attr(deny(warnings))))]
 
 mod passable; // What may be an argument or a result.
-mod target; // What may run in a child.
+mod target; // What may run in a child,
+mod initializer; // also before it does anything else.
 
 mod builder; // What a child is started with.
 mod context;
@@ -62,7 +63,7 @@ mod current;
 mod error;
 
 #[doc(hidden)]
-pub mod calls; // For pools: functions that are called in processes which go on.
+pub mod calls; // For pools and managers: functions that are called in processes which go on.
 
 pub use crate::after_fork::register_after_fork;
 pub use crate::authkey::{AUTH_KEY_BYTES, AUTH_KEY_BYTES_MAX, AuthKey, AuthKeyError, set_authkey};

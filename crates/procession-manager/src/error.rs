@@ -7,6 +7,7 @@ use std::time::Duration;
 use procession_ipc::{AddressError, ConnectError, ListenError, SendError};
 use procession_launch::StartError;
 use procession_launch::calls::CaughtPanic;
+use procession_shm::ShmError;
 use procession_wire::{DecodeError, EncodeError};
 use serde::{Deserialize, Serialize};
 
@@ -228,6 +229,16 @@ pub enum ManagerError {
         /// What became of it.
         reason: String,
     },
+    /// The initializer has failed or panicked in the server's process, which has ended then.
+    #[error("the initializer of manager {name:?} failed{}: {message}", at(location.as_deref()))]
+    Initializer {
+        /// The manager's name.
+        name: String,
+        /// What it said.
+        message: String,
+        /// File and line, if it panicked.
+        location: Option<String>,
+    },
     /// Nobody listens there, or does not know the key.
     #[error("cannot connect to the manager at {address}: {error}")]
     Connect {
@@ -263,6 +274,22 @@ pub enum ManagerError {
         registered: String,
         /// Why.
         reason: String,
+    },
+    /// The server of a `SharedMemoryManager` cannot make a segment.
+    #[error("the manager at {server} cannot make a segment of shared memory: {reason}")]
+    Segment {
+        /// Its address.
+        server: String,
+        /// Why.
+        reason: String,
+    },
+    /// A segment that the server has made is not to be opened here: the server runs on another machine, or has ended.
+    #[error("the manager's segment {name:?} cannot be opened, as by a client on another machine: {error}")]
+    Open {
+        /// The segment's name.
+        name: String,
+        /// Why.
+        error: ShmError,
     },
     /// The server did not answer as it has to.
     #[error(transparent)]

@@ -1,6 +1,7 @@
 //! Objects that live in a server process, and typed proxies that call them from anywhere.
 //!
-//! Layer 6. Uses `procession-sys`, `procession-wire`, `procession-boot`, `procession-launch` and `procession-ipc`.
+//! Layer 6. Uses `procession-sys`, `procession-wire`, `procession-boot`, `procession-launch`, `procession-shm`
+//! and `procession-ipc`.
 //!
 //! **Invariant:** knows objects and requests, not how other programs write them down: that is a codec's.
 //! **Invariant:** nothing that a peer sends can have code run that the server's own image has not registered for just that.
@@ -33,7 +34,12 @@ mod remote; // What it refers to there.
 mod proxy; // Each reference,
 mod travel; // also on its way.
 
-mod manager;
+pub mod managed; // What is to be made.
+
+mod birth; // A server's process before it serves,
+mod builder; // how that is started,
+mod manager; // asked and ended.
+mod shared_memory_manager;
 mod sync_manager;
 
 pub use crate::data::{Data, from_data, to_data};
@@ -42,14 +48,17 @@ pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
 pub use crate::identity::ObjectId;
-pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
+pub use crate::builder::ManagerBuilder;
+pub use crate::managed::{IntoObject, Managed};
+pub use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{
     CLIENTS_MAX, NAMES_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
 };
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
+pub use crate::shared_memory_manager::SharedMemoryManager;
 pub use crate::stock::{
-    BarrierProxy, ConditionProxy, ConditionProxyGuard, DictIter, DictProxy, EventProxy, ITEMS_A_BATCH,
+    ArrayIter, ArrayProxy, BarrierProxy, ConditionProxy, ConditionProxyGuard, DictIter, DictProxy, EventProxy, ITEMS_A_BATCH,
     JoinableQueueProxy, ListIter, ListProxy, LockProxy, LockProxyGuard, NamespaceProxy, QueueProxy, RLOCK_LEVELS_MAX,
     RLockProxy, RLockProxyGuard, SemaphoreProxy, SemaphoreProxyPermit, SetIter, SetProxy, ValueProxy, WAITING_MAX,
 };

@@ -1,30 +1,27 @@
-//! Managers: how a server is started, reached and ended.
+//! Managers: how a server is asked and ended.
 //!
-//! Relies on `procession-launch` for its process, and on [`Remote`] to talk to it.
+//! Relies on `builder.rs` for how it is started and reached, and on [`Remote`] to talk to it.
 
 use std::any::type_name;
 use std::sync::Arc;
 use std::time::Duration;
 
-use procession_ipc::{Address, Listener, RecvError, Sender, ToAddress, pipe_simplex};
-use procession_launch::{AuthKey, Context, Process, current_process};
-use procession_sys::{Disposition, Signal, set_disposition};
+use procession_ipc::{Address, ToAddress};
+use procession_launch::Process;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use crate::builder::ManagerBuilder;
 use crate::error::{CallError, ManagerError};
 use crate::identity::ObjectId;
+use crate::managed::Managed;
 use crate::proxy::{MethodName, Proxy};
-use crate::remote::{Place, Remote};
-use crate::server::{Given, Registration, Registry, Server, asks};
-use crate::shared::{Construct, Shared};
-use crate::stock::Stock;
+use crate::remote::Remote;
+use crate::server::{Given, Server, asks};
+use crate::shared::Construct;
 
-/// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed.
+/// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed, unless
+/// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout) says otherwise.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What a started server says.
-type Started = Result<Address, String>;
 
 /// A server of objects, as whoever started it, or has connected to it, has it.
 ///
@@ -38,9 +35,15 @@ pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
     process: Option<Process<()>>,
+    /// How long that may take to end.
+    shutdown_timeout: Duration,
 }
 
 impl BaseManager {
+    pub(crate) fn new(remote: Arc<Remote>, process: Option<Process<()>>, shutdown_timeout: Duration) -> Self {
+        Self { remote, process, shutdown_timeout }
+    }
+
     /// A manager to be given types, objects, an address and more before it is started.
     #[must_use]
     pub fn builder() -> ManagerBuilder {
@@ -112,7 +115,8 @@ impl BaseManager {
 
     /// Ends the server. What it has is lost, and every call of every client is an error from then on.
     ///
-    /// A server that this manager has started is waited for: for [`SHUTDOWN_TIMEOUT`], then it is terminated, then killed.
+    /// A server that this manager has started is waited for: for [`SHUTDOWN_TIMEOUT`], or what
+    /// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout) says, then it is terminated, then killed.
     ///
     /// # Errors
     /// What every call may end with, if it was not started here.
@@ -120,17 +124,21 @@ impl BaseManager {
         let asked = self.ask::<()>(asks::SHUTDOWN, Vec::new());
         match self.process.take() {
             Some(process) => {
-                end(&process);
+                end(&process, self.shutdown_timeout);
                 Ok(())
             }
             None => asked,
         }
     }
 
-    /// Makes an object that every manager can make.
-    pub(crate) fn make<P: Proxy, A: Serialize + 'static>(&self, stock: Stock, of: &A) -> Result<P, CallError> {
-        let arguments = vec![self.remote.pack(asks::MAKE, &stock)?, self.remote.pack(asks::MAKE, of)?];
-        self.ask(asks::MAKE, arguments).map(P::from_raw)
+    /// Makes an object that every manager can make: `make(managed::queue::<Job>())`.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::Construct`](crate::Refusal::Construct) for what it cannot be made of, and with
+    /// [`Refusal::NoFunction`](crate::Refusal::NoFunction) from a server that runs another program; and what every call may end with.
+    pub fn make<P: Proxy>(&self, object: Managed<P>) -> Result<P, CallError> {
+        let (stock, of) = object.packed(asks::MAKE, self.remote.server)?;
+        self.ask(asks::MAKE, vec![self.remote.pack(asks::MAKE, &stock)?, of]).map(P::from_raw)
     }
 
     /// Asks the server itself.
@@ -144,199 +152,21 @@ impl Drop for BaseManager {
     fn drop(&mut self) {
         if let Some(process) = self.process.take() {
             let _ = self.ask::<()>(asks::SHUTDOWN, Vec::new()); // It has ended, then.
-            end(&process);
+            end(&process, self.shutdown_timeout);
         }
     }
 }
 
 /// Waits for a server that was asked to end, and sees to it.
-fn end(process: &Process<()>) {
+pub(crate) fn end(process: &Process<()>, timeout: Duration) {
     let has_ended = |ended: Result<Option<_>, _>| ended.is_ok_and(|status: Option<_>| status.is_some());
-    if has_ended(process.wait_timeout(SHUTDOWN_TIMEOUT)) {
+    if has_ended(process.wait_timeout(timeout)) {
         return;
     }
     let _ = process.terminate();
-    if !has_ended(process.wait_timeout(SHUTDOWN_TIMEOUT)) {
+    if !has_ended(process.wait_timeout(timeout)) {
         let _ = process.kill();
         let _ = process.wait();
-    }
-}
-
-/// A manager that is not started yet.
-#[derive(Debug)]
-pub struct ManagerBuilder {
-    name: String,
-    context: Context,
-    address: Option<Address>,
-    key: Option<Vec<u8>>,
-    call_timeout: Option<Duration>,
-    registrations: Vec<Registration>,
-    /// What went wrong first.
-    error: Option<ManagerError>,
-}
-
-impl Default for ManagerBuilder {
-    fn default() -> Self {
-        Self {
-            name: "SyncManager".to_owned(),
-            context: Context::default(),
-            address: None,
-            key: None,
-            call_timeout: None,
-            registrations: Vec::new(),
-            error: None,
-        }
-    }
-}
-
-impl ManagerBuilder {
-    /// What the server's process is called.
-    #[must_use]
-    pub fn name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// How the server's process is started.
-    #[must_use]
-    pub fn context(mut self, context: Context) -> Self {
-        self.context = context;
-        self
-    }
-
-    /// Where the server listens; otherwise at a Unix address of its own, which only processes of this user reach.
-    #[must_use]
-    pub fn address(mut self, address: impl ToAddress) -> Self {
-        match address.to_address() {
-            Ok(address) => self.address = Some(address),
-            Err(error) => self.fail(ManagerError::Address { error }),
-        }
-        self
-    }
-
-    /// The secret that clients and server prove to each other; otherwise the program's own, which its processes have.
-    #[must_use]
-    pub fn authkey(mut self, key: impl AsRef<[u8]>) -> Self {
-        self.key = Some(key.as_ref().to_vec());
-        self
-    }
-
-    /// How long a call may take before it is [`CallError::TimedOut`]; otherwise as long as it takes.
-    #[must_use]
-    pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.call_timeout = Some(timeout);
-        self
-    }
-
-    /// Has clients make objects of this type, by [`BaseManager::create`]. The name is for clients that do not have the type.
-    #[must_use]
-    pub fn register<T: Construct>(mut self, name: impl Into<String>) -> Self {
-        let name = name.into();
-        match Registration::of_type::<T>(name.clone()) {
-            Ok(registration) => self.registrations.push(registration),
-            Err(error) => self.refuse(name, &error),
-        }
-        self
-    }
-
-    /// Has clients get this one object, by [`BaseManager::get`]. The server has a copy of what is given.
-    #[must_use]
-    pub fn register_object<T>(mut self, name: impl Into<String>, object: T) -> Self
-    where
-        T: Shared + Serialize + DeserializeOwned,
-    {
-        let name = name.into();
-        match Registration::of_object(name.clone(), &object) {
-            Ok(registration) => self.registrations.push(registration),
-            Err(error) => self.refuse(name, &error),
-        }
-        self
-    }
-
-    fn refuse(&mut self, registered: String, reason: &dyn std::fmt::Display) {
-        let (name, reason) = (self.name.clone(), reason.to_string());
-        self.fail(ManagerError::Registration { name, registered, reason });
-    }
-
-    fn fail(&mut self, error: ManagerError) {
-        self.error.get_or_insert(error);
-    }
-
-    fn check(&mut self) -> Result<(), ManagerError> {
-        self.error.take().map_or(Ok(()), Err)
-    }
-
-    fn key(&self) -> Vec<u8> {
-        self.key.clone().unwrap_or_else(|| current_process().authkey().as_bytes().to_vec())
-    }
-
-    /// Starts the server in a process of its own, and connects to it.
-    ///
-    /// # Errors
-    /// [`ManagerError`]; nothing is left then.
-    ///
-    /// # Python
-    /// `BaseManager.start`.
-    pub fn start(mut self) -> Result<BaseManager, ManagerError> {
-        self.check()?;
-        let name = self.name.clone();
-        let (receiver, sender) = pipe_simplex::<Started>().map_err(|error| ManagerError::System {
-            name: name.clone(),
-            step: "be heard",
-            error,
-        })?;
-        let key = self.key();
-        let plan = Plan {
-            name: name.clone(),
-            address: self.address.clone(),
-            key: key.clone(),
-            registrations: self.registrations,
-        };
-        let process = self.context.builder(serve, (plan, sender)).name(name.clone()).daemon(true);
-        let process =
-            process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
-        let address = match receiver.recv() {
-            Ok(Ok(address)) => address,
-            Ok(Err(reason)) => return Err(ManagerError::Ended { name, reason }),
-            Err(error) => return Err(ManagerError::Ended { name, reason: became(process, &error) }),
-        };
-        let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
-        let connected = Remote::connect(place);
-        match connected {
-            Ok(remote) => Ok(BaseManager { remote, process: Some(process) }),
-            Err(error) => {
-                let _ = process.kill();
-                let _ = process.wait();
-                Err(error)
-            }
-        }
-    }
-
-    /// Connects to a server that is there.
-    ///
-    /// # Errors
-    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::NoAddress`].
-    ///
-    /// # Python
-    /// `BaseManager.connect`.
-    pub fn connect(mut self) -> Result<BaseManager, ManagerError> {
-        self.check()?;
-        let Some(address) = self.address.clone() else { return Err(ManagerError::NoAddress) };
-        let place = Place { address, key: key_of(&self.key()), call_timeout: self.call_timeout };
-        Ok(BaseManager { remote: Remote::connect(place)?, process: None })
-    }
-
-    /// A server to be run in this process.
-    ///
-    /// # Errors
-    /// [`ManagerError`]; nothing is left then.
-    ///
-    /// # Python
-    /// `BaseManager.get_server`.
-    pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
-        self.check()?;
-        let key = self.key();
-        Plan { name: self.name, address: self.address, key, registrations: self.registrations }.listen()
     }
 }
 
@@ -348,6 +178,10 @@ pub struct ManagerServer {
 }
 
 impl ManagerServer {
+    pub(crate) fn new(name: String, server: Arc<Server>, address: Address) -> Self {
+        Self { name, server, address }
+    }
+
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> &Address {
@@ -367,61 +201,5 @@ impl ManagerServer {
 impl std::fmt::Debug for ManagerServer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("ManagerServer").field("address", &self.address).finish_non_exhaustive()
-    }
-}
-
-/// What a server is to be, on its way to its process.
-#[derive(Serialize, Deserialize)]
-struct Plan {
-    name: String,
-    address: Option<Address>,
-    key: Vec<u8>,
-    registrations: Vec<Registration>,
-}
-
-impl Plan {
-    fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, registrations } = self;
-        let listener = match address {
-            Some(address) => Listener::bind(address),
-            None => Listener::temporary(),
-        };
-        let listener = listener.map_err(|error| ManagerError::Listen { name: name.clone(), error })?.authkey(&key);
-        let address = listener.address().clone();
-        let registry = Registry::new(registrations).map_err(|error| ManagerError::Registration {
-            name: name.clone(),
-            registered: "what it has".into(),
-            reason: error.to_string(),
-        })?;
-        let server = Server::new(&name, listener, registry)?;
-        Ok(ManagerServer { name, server, address })
-    }
-}
-
-/// The server's process.
-fn serve(plan: Plan, started: Sender<Started>) {
-    // Ctrl-C is for who started it: what clients do when they end must still find its objects.
-    set_disposition(Signal::INT, Disposition::Ignore);
-    match plan.listen() {
-        Ok(server) => {
-            let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.
-            drop(started);
-            if let Err(error) = server.serve_forever() {
-                tracing::error!(%error, "a manager's server ends");
-            }
-        }
-        Err(error) => drop(started.send(&Err(error.to_string()))),
-    }
-}
-
-fn key_of(bytes: &[u8]) -> Option<AuthKey> {
-    AuthKey::new(bytes).ok()
-}
-
-/// What has become of a server that said nothing.
-fn became(process: Process<()>, error: &RecvError) -> String {
-    match process.join() {
-        Ok(()) => error.to_string(),
-        Err(error) => error.to_string(),
     }
 }

@@ -7,6 +7,7 @@ mod batches;
 mod functions;
 mod table;
 
+mod array;
 mod barrier;
 mod condition;
 mod dict;
@@ -29,6 +30,8 @@ use procession_sys::Deadline;
 use procession_wire::{Descriptor, Message};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::array::ArrayOf;
+pub use self::array::{ArrayIter, ArrayProxy};
 pub use self::barrier::BarrierProxy;
 pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub use self::dict::{DictIter, DictProxy};
@@ -62,6 +65,7 @@ pub(crate) enum Stock {
     List,
     Set,
     Value,
+    Array,
     Namespace,
     Queue,
     Lock,
@@ -79,6 +83,7 @@ pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refus
         Stock::List => Arc::new(Host::new(list::Kind, list::List::default())),
         Stock::Set => Arc::new(Host::new(set::Kind, set::Set::make(given)?)),
         Stock::Value => Arc::new(Host::new(value::Kind, value::Value(Stored::new(given)))),
+        Stock::Array => Arc::new(Host::new(array::Kind, array::Array::make(given)?)),
         Stock::Namespace => Arc::new(Host::new(namespace::Kind, namespace::Namespace::default())),
         Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
         Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),

@@ -6,15 +6,17 @@ use std::hash::Hash;
 use std::ops::Deref;
 
 use procession_ipc::ToAddress;
+use procession_wire::bulk::Number;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::builder::ManagerBuilder;
 use crate::error::{CallError, ManagerError};
-use crate::manager::{BaseManager, ManagerBuilder};
-use crate::server::asks;
+use crate::managed;
+use crate::manager::BaseManager;
 use crate::stock::{
-    BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy,
-    QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, Stock, ValueProxy, keys_of, named,
+    ArrayProxy, BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy, LockProxy,
+    NamespaceProxy, QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, ValueProxy,
 };
 
 /// A manager that makes dictionaries, queues and locks; and whatever was registered, as it is a [`BaseManager`] otherwise.
@@ -56,8 +58,7 @@ impl SyncManager {
         K: Eq + Hash + Serialize + DeserializeOwned + 'static,
         V: Serialize + DeserializeOwned + 'static,
     {
-        let keys = named(asks::MAKE, keys_of::<K>())?;
-        self.0.make(Stock::Dict, &keys)
+        self.0.make(managed::dict())
     }
 
     /// Makes a list.
@@ -65,7 +66,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn list<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<ListProxy<T>, CallError> {
-        self.0.make(Stock::List, &())
+        self.0.make(managed::list())
     }
 
     /// Makes a set.
@@ -76,7 +77,7 @@ impl SyncManager {
     where
         T: Eq + Hash + Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Set, &named(asks::MAKE, keys_of::<T>())?)
+        self.0.make(managed::set())
     }
 
     /// Makes a value.
@@ -84,7 +85,18 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn value<T: Serialize + DeserializeOwned + 'static>(&self, value: T) -> Result<ValueProxy<T>, CallError> {
-        self.0.make(Stock::Value, &value)
+        self.0.make(managed::value(value))
+    }
+
+    /// Makes an array of these numbers, as long as it is now for ever.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Python
+    /// `SyncManager.Array(typecode, sequence)`.
+    pub fn array<T: Number>(&self, values: impl IntoIterator<Item = T>) -> Result<ArrayProxy<T>, CallError> {
+        self.0.make(managed::array(values))
     }
 
     /// Makes a namespace.
@@ -92,7 +104,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn namespace(&self) -> Result<NamespaceProxy, CallError> {
-        self.0.make(Stock::Namespace, &())
+        self.0.make(managed::namespace())
     }
 
     /// Makes a queue that takes any number of items.
@@ -100,7 +112,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<QueueProxy<T>, CallError> {
-        self.0.make(Stock::Queue, &(None::<u64>, false))
+        self.0.make(managed::queue())
     }
 
     /// Makes a queue of so many items at most, 1 at least.
@@ -111,7 +123,7 @@ impl SyncManager {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Queue, &(Some(items.max(1) as u64), false))
+        self.0.make(managed::bounded_queue(items))
     }
 
     /// Makes a queue whose items are to be done as well as taken.
@@ -122,7 +134,7 @@ impl SyncManager {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Queue, &(None::<u64>, true))
+        self.0.make(managed::joinable_queue())
     }
 
     /// Makes a lock.
@@ -130,7 +142,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn lock(&self) -> Result<LockProxy, CallError> {
-        self.0.make(Stock::Lock, &())
+        self.0.make(managed::lock())
     }
 
     /// Makes a lock that the thread which holds it may take again.
@@ -138,7 +150,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn rlock(&self) -> Result<RLockProxy, CallError> {
-        self.0.make(Stock::RLock, &())
+        self.0.make(managed::rlock())
     }
 
     /// Makes a semaphore with so many permits.
@@ -146,7 +158,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn semaphore(&self, permits: u32) -> Result<SemaphoreProxy, CallError> {
-        self.0.make(Stock::Semaphore, &(permits, false))
+        self.0.make(managed::semaphore(permits))
     }
 
     /// Makes a semaphore that never has more permits than these.
@@ -154,7 +166,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn bounded_semaphore(&self, permits: u32) -> Result<SemaphoreProxy, CallError> {
-        self.0.make(Stock::Semaphore, &(permits, true))
+        self.0.make(managed::bounded_semaphore(permits))
     }
 
     /// Makes a condition with a lock of its own.
@@ -162,7 +174,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn condition(&self) -> Result<ConditionProxy, CallError> {
-        self.0.make(Stock::Condition, &())
+        self.0.make(managed::condition())
     }
 
     /// Makes an event that is not set.
@@ -170,7 +182,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn event(&self) -> Result<EventProxy, CallError> {
-        self.0.make(Stock::Event, &())
+        self.0.make(managed::event())
     }
 
     /// Makes a barrier for so many parties.
@@ -179,7 +191,7 @@ impl SyncManager {
     /// [`CallError::Refused`] with [`Construct`](crate::Refusal::Construct) for none, with [`Limit`](crate::Refusal::Limit) for more than
     /// [`WAITING_MAX`](crate::WAITING_MAX).
     pub fn barrier(&self, parties: usize) -> Result<BarrierProxy, CallError> {
-        self.0.make(Stock::Barrier, &(parties as u64,))
+        self.0.make(managed::barrier(parties))
     }
 
     /// Ends the server, as [`BaseManager::shutdown`] does.

@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use procession_launch::calls::{Initializer, NoInitializer};
 use procession_launch::{
     Arguments, Context, NAME_BYTES_MAX, PreloadResult, StartMethod, Target, cpu_count, get_start_method,
 };
 use procession_sys::{pid, processors_of};
-use procession_wire::Encoder;
 
 use crate::engine::{Engine, Setup};
 use crate::error::{PoolError, SubmitError};
 use crate::supervisor::Config;
-use crate::worker::{Initializer, name_initializer};
 
 /// The most workers that a pool may have: each takes a process and three descriptors here.
 pub const WORKERS_MAX: usize = 4096;
@@ -135,10 +134,10 @@ where
     F: Target<A, Output: PreloadResult>,
     A: Arguments,
 {
-    let function = name_initializer::<F, A>(function).map_err(|error| SubmitError::Image { error })?;
-    let mut encoder = Encoder::new();
-    arguments.encode(&mut encoder).map_err(|error| SubmitError::Arguments { error })?;
-    Ok(Initializer::new(function, encoder.finish()))
+    Initializer::new(function, arguments).map_err(|why| match why {
+        NoInitializer::Image(error) => SubmitError::Image { error },
+        NoInitializer::Arguments(error) => SubmitError::Arguments { error },
+    })
 }
 
 impl Settings {

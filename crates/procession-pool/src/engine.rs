@@ -17,6 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
+use procession_launch::calls::Initializer;
 use procession_launch::{Context, ExitHook, at_exit};
 use procession_sys::{Bell, Deadline, Epoll, Interest, Origin, processor_count};
 
@@ -30,7 +31,6 @@ use crate::intake::Intake;
 use crate::record::{Log, replay};
 use crate::supervisor::{Config, Event, PoolCounts, WorkerId};
 use crate::task::{Options, Task, encode};
-use crate::worker::Initializer;
 
 /// How long a thread sleeps at most while workers have something to do: a worker that was stopped or killed just when it was
 /// to ring does not keep its pool waiting for longer.

@@ -9,11 +9,9 @@ use std::io;
 use std::rc::Rc;
 
 use procession_boot::FunctionId;
-use procession_launch::calls::{Caller, catch_call, name_call, procession_calls_target};
-use procession_launch::{Arguments, PreloadResult, Target};
+use procession_launch::calls::Initializer;
 use procession_sys::{Disposition, Origin, Signal, exit_now, fail_point, set_disposition};
-use procession_wire::{Decoder, Descriptor, Message};
-use serde::{Deserialize, Serialize};
+use procession_wire::{Decoder, Message};
 
 use crate::call::{self, Failure, Fault, Given, NumberItem, PARCEL, Report};
 use crate::copy::end_a_copy;
@@ -22,67 +20,14 @@ use crate::desk::{INITIALIZER, Order, Parcel, Seat, Seq, WorkerKit};
 /// An item of a reply that is longer goes as a parcel, so that a few of them do not fill the desk.
 const INLINE_ITEM_MAX: usize = 16 << 10;
 
-/// What every worker of a pool runs first.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Initializer {
-    function: FunctionId,
-    arguments: Vec<u8>,
-    descriptors: Vec<Descriptor>,
-}
-
-impl Initializer {
-    pub(crate) fn new(function: FunctionId, arguments: Message) -> Self {
-        let (arguments, descriptors) = arguments.into_parts();
-        Self { function, arguments, descriptors }
-    }
-
-    /// Runs it; the fault says why the worker cannot work.
-    fn run(self) -> Result<(), Fault> {
-        let Self { function, arguments, descriptors } = self;
-        let descriptors = descriptors.into_iter().map(Descriptor::into_owned).collect::<io::Result<_>>();
-        let descriptors = descriptors.map_err(|error| Fault::here(Failure::Arguments(error.to_string())))?;
-        let run = procession_boot::resolve::<Decoder, Result<(), Fault>>(function);
-        let run = run.map_err(|error| Fault::here(Failure::Arguments(error.to_string())))?;
-        run(Decoder::new(arguments, descriptors))
-    }
-}
-
-/// Calls an initializer.
-struct Prepare;
-
-impl<F, A> Caller<F, A> for Prepare
-where
-    F: Target<A, Output: PreloadResult>,
-    A: Arguments,
-{
-    type Input = Decoder;
-    type Output = Result<(), Fault>;
-
-    fn call(function: F, mut arguments: Decoder) -> Result<(), Fault> {
-        let called = catch_call(|| {
-            let decoded = A::decode(&mut arguments).map_err(|error| Failure::Arguments(error.to_string()))?;
-            procession_calls_target(function, decoded).outcome().map_err(Failure::Refused)
-        });
-        called.unwrap_or_else(|panic| Err(Failure::Panicked(panic))).map_err(Fault::here)
-    }
-}
-
-/// The name of calling `F` before a worker works.
-pub(crate) fn name_initializer<F, A>(function: F) -> Result<FunctionId, procession_boot::BootError>
-where
-    F: Target<A, Output: PreloadResult>,
-    A: Arguments,
-{
-    name_call::<Prepare, F, A>(function)
-}
-
 /// All that a worker does.
 pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
     fail_point!("worker: starts");
     set_disposition(Signal::INT, Disposition::Ignore);
     let Ok(seat) = Seat::open(kit) else { return };
     let place = Rc::new(Place { origin: Origin::here(), seat: RefCell::new(seat), seq: Cell::new(INITIALIZER) });
-    match initializer.map_or(Ok(()), Initializer::run).and_then(|()| place.check()) {
+    let initialized = initializer.map_or(Ok(()), Initializer::run).map_err(|failure| Fault::here(failure.into()));
+    match initialized.and_then(|()| place.check()) {
         Ok(()) => {
             place.seat.borrow_mut().ready(true);
             place.work();

@@ -20,6 +20,7 @@ use crate::error::Refusal;
 use crate::frame::Frame;
 use crate::host::{Host, Hosting};
 use crate::shared::{Construct, Methods, Shared, Typed};
+use crate::stock::{self, Stock};
 
 /// What makes an object of a type: of its constructor's arguments, or of a value of its own.
 type Make = fn(Given) -> Result<Arc<dyn Hosting>, Refusal>;
@@ -28,18 +29,24 @@ type Make = fn(Given) -> Result<Arc<dyn Hosting>, Refusal>;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Registration {
     pub(crate) name: String,
-    /// What all programs that have the type call it.
-    type_name: String,
-    maker: FunctionId,
-    /// A single object's value; none for a type.
-    value: Option<Frame>,
+    what: What,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+enum What {
+    /// A type, and what all programs that have it call it.
+    Type { type_name: String, maker: FunctionId },
+    /// A single object of a type of the user's.
+    Object { maker: FunctionId, value: Frame },
+    /// A single object of those that every manager can make.
+    Stock { stock: Stock, of: Frame },
 }
 
 impl Registration {
     /// A type, of which clients may make objects.
     pub(crate) fn of_type<T: Construct>(name: String) -> Result<Self, BootError> {
         let maker = function_id::<Constructs<T>>()?;
-        Ok(Self { name, type_name: type_name::<T>().to_owned(), maker, value: None })
+        Ok(Self { name, what: What::Type { type_name: type_name::<T>().to_owned(), maker } })
     }
 
     /// A single object.
@@ -48,9 +55,23 @@ impl Registration {
         T: Shared + Serialize + DeserializeOwned,
     {
         let maker = function_id::<Copies<T>>()?;
-        let (bytes, descriptors) = encode(value)?.into_parts();
-        Ok(Self { name, type_name: type_name::<T>().to_owned(), maker, value: Some(Frame { bytes, descriptors }) })
+        let value = frame(encode(value)?);
+        Ok(Self { name, what: What::Object { maker, value } })
     }
+
+    /// A single object of those that every manager can make.
+    pub(crate) fn of_stock(name: String, stock: Stock, of: Message) -> Self {
+        Self { name, what: What::Stock { stock, of: frame(of) } }
+    }
+}
+
+fn frame(message: Message) -> Frame {
+    let (bytes, descriptors) = message.into_parts();
+    Frame { bytes, descriptors }
+}
+
+fn given(Frame { bytes, descriptors }: Frame) -> Given {
+    Given { message: Some(Message::from_parts(bytes, descriptors)), references: Vec::new() }
 }
 
 /// Calls a type's constructor.
@@ -87,21 +108,29 @@ pub(crate) fn hosted<T: Shared>(value: T) -> Arc<dyn Hosting> {
 /// What is registered, in the server's process.
 pub(crate) struct Registry {
     types: HashMap<String, Make>,
-    objects: Mutex<HashMap<String, (Make, Given)>>,
+    objects: Mutex<HashMap<String, MakeOnce>>,
 }
+
+/// What makes a single object.
+type MakeOnce = Box<dyn FnOnce() -> Result<Arc<dyn Hosting>, Refusal> + Send>;
 
 impl Registry {
     /// Looks up what makes each.
     pub(crate) fn new(registrations: Vec<Registration>) -> Result<Self, BootError> {
-        let (mut types, mut objects) = (HashMap::new(), HashMap::new());
-        for Registration { name, type_name, maker, value } in registrations {
-            let make: Make = resolve(maker)?;
-            match value {
-                None => types.extend([(type_name, make), (name, make)]),
-                Some(Frame { bytes, descriptors }) => {
-                    let given =
-                        Given { message: Some(Message::from_parts(bytes, descriptors)), references: Vec::new() };
-                    objects.insert(name, (make, given));
+        let mut types: HashMap<String, Make> = HashMap::new();
+        let mut objects: HashMap<String, MakeOnce> = HashMap::new();
+        for Registration { name, what } in registrations {
+            match what {
+                What::Type { type_name, maker } => {
+                    let make: Make = resolve(maker)?;
+                    types.extend([(type_name, make), (name, make)]);
+                }
+                What::Object { maker, value } => {
+                    let make: Make = resolve(maker)?;
+                    objects.insert(name, Box::new(move || make(given(value))));
+                }
+                What::Stock { stock, of } => {
+                    objects.insert(name, Box::new(move || stock::make(stock, given(of))));
                 }
             }
         }
@@ -122,7 +151,7 @@ impl Registry {
     /// Makes a single object, once.
     pub(crate) fn object(&self, name: &str) -> Result<Arc<dyn Hosting>, Refusal> {
         let found = self.objects.lock().remove(name);
-        let (make, value) = found.ok_or_else(|| Refusal::NoName { name: name.to_owned() })?;
-        make(value)
+        let make = found.ok_or_else(|| Refusal::NoName { name: name.to_owned() })?;
+        make()
     }
 }

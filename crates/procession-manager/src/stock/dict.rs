@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
-use super::functions::{changed_next, name_change};
+use super::functions::{changed_next, made_next, name_change, name_make, name_work, worked_next};
 use super::table::{Batch, Table};
 use super::{Stored, count, methods, plain, proxy};
 use crate::error::{CallError, Refusal};
@@ -29,6 +29,9 @@ methods! { "dict":
     Batch = "batch" Shared,
     Update = "update" Exclusive,
     SetDefault = "get_or_insert" Exclusive,
+    SetDefaultWith = "get_or_insert_with" Exclusive,
+    With = "with" Exclusive,
+    Extend = "extend" Exclusive,
 }
 
 /// The dictionary.
@@ -77,18 +80,36 @@ impl Dict {
         Ok(vec![told])
     }
 
-    fn set_default(&mut self, ask: &mut Ask) -> Answer {
+    /// The value of a key; if it has none, one that is made now.
+    fn set_default(&mut self, ask: &mut Ask, make: fn(&mut Ask) -> Result<Stored, Refusal>) -> Answer {
         let key = self.0.key(ask)?;
-        let value = match self.0.get(&key) {
-            Some(value) => value.copy(),
-            None => {
-                let value = Stored::new(ask.next());
-                let told = value.copy();
-                self.0.insert(key, value);
-                told
-            }
-        };
-        Ok(vec![value])
+        if let Some(value) = self.0.get(&key) {
+            return Ok(vec![value.copy()]);
+        }
+        let value = make(ask)?;
+        let told = value.copy();
+        self.0.insert(key, value);
+        Ok(vec![told])
+    }
+
+    fn with(&mut self, ask: &mut Ask) -> Answer {
+        let key = self.0.key(ask)?;
+        let Some(value) = self.0.get(&key) else { return Ok(Vec::new()) };
+        let (new, told) = worked_next(ask, value)?;
+        self.0.insert(key, new);
+        Ok(vec![told])
+    }
+
+    /// Keys and values in turn. One that cannot be read changes nothing.
+    fn extend(&mut self, ask: &mut Ask) -> Answer {
+        let mut items = Vec::new();
+        while ask.arguments.len() > 0 {
+            items.push((self.0.key(ask)?, Stored::new(ask.next())));
+        }
+        for (key, value) in items {
+            self.0.insert(key, value);
+        }
+        Ok(Vec::new())
     }
 }
 
@@ -110,7 +131,10 @@ impl Object for Dict {
             Method::Remove => self.remove(ask),
             Method::PopItem => self.pop_item(),
             Method::Update => self.update(ask),
-            Method::SetDefault => self.set_default(ask),
+            Method::SetDefault => self.set_default(ask, |ask| Ok(Stored::new(ask.next()))),
+            Method::SetDefaultWith => self.set_default(ask, made_next),
+            Method::With => self.with(ask),
+            Method::Extend => self.extend(ask),
             Method::Clear => {
                 self.0.clear();
                 Ok(Vec::new())
@@ -241,6 +265,74 @@ where
         let method = Method::SetDefault.name();
         let arguments = vec![self.raw.pack(method, &key)?, self.raw.pack(method, &value)?];
         self.raw.call_packed(method, arguments)?.pop().unwrap_or_default().result(method)
+    }
+
+    /// A key's value; if it has none, what a function makes, from now on. The function runs in the server, and only then; it is as
+    /// that of [`update`](Self::update).
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::Panicked`] or [`Refusal::NoFunction`].
+    pub fn get_or_insert_with<F: Fn() -> V + Captureless>(&self, key: K, function: F) -> Result<V, CallError> {
+        let method = Method::SetDefaultWith.name();
+        let function = self.raw.pack(method, &name_make(method, function)?)?;
+        self.raw.one(method, vec![self.raw.pack(method, &key)?, function])
+    }
+
+    /// Has a function change a key's value in its place, with something that it is given, and returns what the function does;
+    /// nothing if the key has no value. The function runs in the server, where nothing else happens to the dictionary meanwhile.
+    ///
+    /// It is a function of this program, or a closure without captures, and the server has to run the same program; several
+    /// arguments are a tuple. If it panics the value stays as it was.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::Panicked`] or [`Refusal::NoFunction`].
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// fn withdraw(balance: &mut u64, amount: u64) -> bool {
+    ///     let is_there = *balance >= amount;
+    ///     *balance -= if is_there { amount } else { 0 };
+    ///     is_there
+    /// }
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let accounts = manager.dict::<String, u64>()?;
+    /// let ada = "Ada".to_string();
+    /// accounts.insert(ada.clone(), 100)?;
+    /// assert_eq!(accounts.with(&ada, withdraw, 70)?, Some(true));
+    /// assert_eq!(accounts.with(&ada, withdraw, 70)?, Some(false));
+    /// assert_eq!(accounts.with(&"Grace".to_string(), withdraw, 1)?, None);
+    /// assert_eq!(accounts.get(&ada)?, Some(30));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with<A, R, F>(&self, key: &K, function: F, arguments: A) -> Result<Option<R>, CallError>
+    where
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        F: Fn(&mut V, A) -> R + Captureless,
+    {
+        let method = Method::With.name();
+        let function = self.raw.pack(method, &name_work(method, function)?)?;
+        let arguments = self.raw.pack(method, &arguments)?;
+        self.raw.option(method, vec![self.raw.pack(method, key)?, function, arguments])
+    }
+
+    /// Sets the values of several keys, with one call and at once.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    ///
+    /// # Python
+    /// `dict.update(mapping)`.
+    pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), CallError> {
+        let method = Method::Extend.name();
+        let mut arguments = Vec::new();
+        for (key, value) in items {
+            arguments.extend([self.raw.pack(method, &key)?, self.raw.pack(method, &value)?]);
+        }
+        self.raw.call_packed(method, arguments).map(drop)
     }
 
     /// All items, in the order in which they were inserted, asked for in batches of [`ITEMS_A_BATCH`](crate::ITEMS_A_BATCH).

@@ -101,8 +101,50 @@ where
     }
 }
 
-/// Names a function for the server; an error of the call says that this program has none.
-pub(crate) fn named(method: MethodName, id: Result<FunctionId, BootError>) -> Result<FunctionId, CallError> {
+/// What a function works on.
+pub(crate) struct Work {
+    value: Given,
+    arguments: Given,
+    server: ObjectId,
+}
+
+/// Changes a value in its place, and tells something of it.
+struct Works;
+
+impl<V, A, R, F> CallerOf<F, (V, A)> for Works
+where
+    V: Serialize + DeserializeOwned + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+    F: Fn(V, A) -> (V, R) + Captureless,
+{
+    type Input = Work;
+    type Output = Result<(Taken, Taken), Refusal>;
+
+    fn call(function: F, Work { value, arguments, server }: Work) -> Self::Output {
+        let (value, result) = function(value.read()?, arguments.read()?);
+        Ok((Taken::of(server, &value)?, Taken::of(server, &result)?))
+    }
+}
+
+/// Makes a value.
+struct Makes;
+
+impl<V, F> CallerOf<F, ()> for Makes
+where
+    V: Serialize + DeserializeOwned + 'static,
+    F: Fn() -> V + Captureless,
+{
+    type Input = ObjectId;
+    type Output = Result<Taken, Refusal>;
+
+    fn call(function: F, server: ObjectId) -> Self::Output {
+        Taken::of(server, &function())
+    }
+}
+
+/// What names a function for the server; an error of the call says that this program has none.
+pub(crate) fn named<T>(method: MethodName, id: Result<T, BootError>) -> Result<T, CallError> {
     let refusal = |error: BootError| Refusal::NoFunction { reason: error.to_string() };
     let server = "this program".to_owned();
     id.map_err(|error| CallError::Refused { method: method.name, server, refusal: refusal(error) })
@@ -134,6 +176,29 @@ where
     named(method, name_call::<Alters, F, (V,)>(function))
 }
 
+/// A function that has the value in its place, as one that takes it and gives it back.
+pub(crate) fn name_work<V, A, R, F>(method: MethodName, function: F) -> Result<FunctionId, CallError>
+where
+    V: Serialize + DeserializeOwned + 'static,
+    A: Serialize + DeserializeOwned + 'static,
+    R: Serialize + DeserializeOwned + 'static,
+    F: Fn(&mut V, A) -> R + Captureless,
+{
+    let whole = move |mut value: V, arguments: A| {
+        let result = function(&mut value, arguments);
+        (value, result)
+    };
+    named(method, name_call::<Works, _, (V, A)>(whole))
+}
+
+pub(crate) fn name_make<V, F>(method: MethodName, function: F) -> Result<FunctionId, CallError>
+where
+    V: Serialize + DeserializeOwned + 'static,
+    F: Fn() -> V + Captureless,
+{
+    named(method, name_call::<Makes, F, ()>(function))
+}
+
 /// The function that a client names next, if this image has it in this form.
 pub(crate) fn named_next<I: 'static, O: 'static>(ask: &mut Ask) -> Result<fn(I) -> O, Refusal> {
     resolve(ask.read::<FunctionId>()?).map_err(|error| Refusal::NoFunction { reason: error.to_string() })
@@ -162,4 +227,21 @@ pub(crate) fn changed_next(ask: &mut Ask, value: Option<&Stored>) -> Result<Stor
     let change = Change { value: value.map(|value| value.copy().into()), server: ask.server };
     let changed = catch_call(|| function(change)).map_err(Refusal::from)??;
     Ok(Stored::new(changed.into()))
+}
+
+/// What becomes of a value by the function that the client names next and its arguments after that, and what the function
+/// tells. A panic changes nothing.
+pub(crate) fn worked_next(ask: &mut Ask, value: &Stored) -> Result<(Stored, Taken), Refusal> {
+    let function = named_next::<Work, Result<(Taken, Taken), Refusal>>(ask)?;
+    let work = Work { value: value.copy().into(), arguments: ask.next(), server: ask.server };
+    let (value, result) = catch_call(|| function(work)).map_err(Refusal::from)??;
+    Ok((Stored::new(value.into()), result))
+}
+
+/// A value that the function makes which the client names next.
+pub(crate) fn made_next(ask: &mut Ask) -> Result<Stored, Refusal> {
+    let function = named_next::<ObjectId, Result<Taken, Refusal>>(ask)?;
+    let server = ask.server;
+    let made = catch_call(|| function(server)).map_err(Refusal::from)??;
+    Ok(Stored::new(made.into()))
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
-use super::functions::{changed_next, equal_next, name_alter, name_equal, name_order, order_next};
+use super::functions::{changed_next, equal_next, name_alter, name_equal, name_order, name_work, order_next, worked_next};
 use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
@@ -30,6 +30,8 @@ methods! { "list":
     Sort = "sort" Exclusive,
     Positions = "positions" Shared,
     Update = "update" Exclusive,
+    With = "with" Exclusive,
+    RemoveItem = "remove_item" Exclusive,
     Batch = "batch" Shared,
 }
 
@@ -89,6 +91,22 @@ impl List {
         Ok(vec![told])
     }
 
+    fn with(&mut self, ask: &mut Ask) -> Answer {
+        let place = self.place(ask)?;
+        let (new, told) = worked_next(ask, &self.0[place])?;
+        self.0[place] = new;
+        Ok(vec![told])
+    }
+
+    /// Takes out the first value that is equal to one; whether there was one.
+    fn remove_item(&mut self, ask: &mut Ask) -> Answer {
+        let is_equal = equal_next(ask)?;
+        let wanted = Stored::new(ask.next());
+        let place = self.0.iter().position(|value| is_equal(value, &wanted));
+        place.map(|place| self.0.remove(place));
+        ask.value(&place.is_some())
+    }
+
     /// Some values from a place on; last where they end.
     fn batch(&self, ask: &mut Ask) -> Answer {
         let from: u64 = ask.read()?;
@@ -130,6 +148,8 @@ impl Object for List {
             Method::Pop => Ok(self.0.pop().map(Stored::take).into_iter().collect()),
             Method::Sort => self.sort(ask),
             Method::Update => self.update(ask),
+            Method::With => self.with(ask),
+            Method::RemoveItem => self.remove_item(ask),
             Method::Push => {
                 self.0.push(Stored::new(ask.next()));
                 DONE
@@ -239,6 +259,22 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     pub fn remove(&self, index: usize) -> Result<T, CallError> {
         let method = Method::Remove.name();
         self.raw.one(method, vec![self.raw.pack(method, &(index as u64))?])
+    }
+
+    /// Takes out the first value that is equal to this one; false if there is none.
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::NoFunction`] from a server that runs another program.
+    ///
+    /// # Python
+    /// `list.remove(value)`.
+    pub fn remove_item(&self, value: &T) -> Result<bool, CallError>
+    where
+        T: PartialEq,
+    {
+        let method = Method::RemoveItem.name();
+        let equal = self.raw.pack(method, &name_equal::<T>(method)?)?;
+        self.raw.one(method, vec![equal, self.raw.pack(method, value)?])
     }
 
     /// How many values it has.
@@ -358,6 +394,23 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
         let method = Method::Update.name();
         let function = self.raw.pack(method, &name_alter(method, function)?)?;
         self.raw.one(method, vec![self.raw.pack(method, &(index as u64))?, function])
+    }
+
+    /// Has a function change a value in its place, with something that it is given, and returns what the function does. It runs
+    /// in the server, and is as that of [`DictProxy::with`](crate::DictProxy::with).
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Refusal::OutOfRange`], [`Refusal::Panicked`] or [`Refusal::NoFunction`].
+    pub fn with<A, R, F>(&self, index: usize, function: F, arguments: A) -> Result<R, CallError>
+    where
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        F: Fn(&mut T, A) -> R + Captureless,
+    {
+        let method = Method::With.name();
+        let function = self.raw.pack(method, &name_work(method, function)?)?;
+        let index = self.raw.pack(method, &(index as u64))?;
+        self.raw.one(method, vec![index, function, self.raw.pack(method, &arguments)?])
     }
 
     /// All values in order, asked for in batches of [`ITEMS_A_BATCH`](crate::ITEMS_A_BATCH), by their places: who

@@ -6,7 +6,7 @@ use procession_launch::Captureless;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::functions::{changed_next, equal_next, name_alter, name_equal};
+use super::functions::{changed_next, equal_next, name_alter, name_equal, name_work, worked_next};
 use super::{Stored, methods, proxy};
 use crate::error::CallError;
 use crate::host::{Answer, Ask, Object, Step};
@@ -16,6 +16,7 @@ methods! { "value":
     Set = "set" Exclusive,
     Replace = "replace" Exclusive,
     Update = "update" Exclusive,
+    With = "with" Exclusive,
     CompareExchange = "compare_exchange" Exclusive,
 }
 
@@ -27,6 +28,12 @@ impl Value {
     fn update(&mut self, ask: &mut Ask) -> Answer {
         let new = changed_next(ask, Some(&self.0))?;
         let told = new.copy();
+        self.0 = new;
+        Ok(vec![told])
+    }
+
+    fn with(&mut self, ask: &mut Ask) -> Answer {
+        let (new, told) = worked_next(ask, &self.0)?;
         self.0 = new;
         Ok(vec![told])
     }
@@ -58,6 +65,7 @@ impl Object for Value {
             }
             Method::Replace => Ok(vec![std::mem::replace(&mut self.0, Stored::new(ask.next())).take()]),
             Method::Update => self.update(ask),
+            Method::With => self.with(ask),
             Method::CompareExchange => self.compare_exchange(ask),
             Method::Get => return self.read(method, ask),
         })
@@ -122,6 +130,40 @@ impl<T: Serialize + DeserializeOwned + 'static> ValueProxy<T> {
         let method = Method::Update.name();
         let function = self.raw.pack(method, &name_alter(method, function)?)?;
         self.raw.one(method, vec![function])
+    }
+
+    /// Has a function change it in its place, with something that it is given, and returns what the function does. It runs in
+    /// the server, where nothing else happens to the value meanwhile, and is as that of
+    /// [`DictProxy::with`](crate::DictProxy::with).
+    ///
+    /// # Errors
+    /// [`CallError::Refused`] with [`Panicked`](crate::Refusal::Panicked) or [`NoFunction`](crate::Refusal::NoFunction).
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let names = manager.value(vec!["Ada".to_string()])?;
+    /// let count = names.with(
+    ///     |names, name: String| {
+    ///         names.push(name);
+    ///         names.len()
+    ///     },
+    ///     "Grace".to_string(),
+    /// )?;
+    /// assert_eq!((count, names.get()?[1].as_str()), (2, "Grace"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn with<A, R, F>(&self, function: F, arguments: A) -> Result<R, CallError>
+    where
+        A: Serialize + DeserializeOwned + 'static,
+        R: Serialize + DeserializeOwned + 'static,
+        F: Fn(&mut T, A) -> R + Captureless,
+    {
+        let method = Method::With.name();
+        let function = self.raw.pack(method, &name_work(method, function)?)?;
+        self.raw.one(method, vec![function, self.raw.pack(method, &arguments)?])
     }
 
     /// Makes it another one if it is what is expected; what it is otherwise.

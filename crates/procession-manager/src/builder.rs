@@ -1,0 +1,259 @@
+//! How a server is started, or reached.
+//!
+//! Relies on `procession-launch` for its process, and on `birth.rs` for what happens there.
+
+use std::time::Duration;
+
+use procession_ipc::{Address, RecvError, ToAddress, pipe_simplex};
+use procession_launch::calls::{Initializer, NoInitializer};
+use procession_launch::{Arguments, AuthKey, Context, PreloadResult, Process, Target, current_process};
+
+use crate::birth::{Plan, Started, initialize, serve};
+use crate::error::ManagerError;
+use crate::managed::{IntoObject, Registered};
+use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT, end};
+use crate::remote::{Place, Remote};
+use crate::server::Registration;
+use crate::shared::Construct;
+
+/// A manager that is not started yet.
+#[derive(Debug)]
+pub struct ManagerBuilder {
+    name: String,
+    context: Context,
+    address: Option<Address>,
+    key: Option<Vec<u8>>,
+    call_timeout: Option<Duration>,
+    shutdown_timeout: Duration,
+    initializer: Option<Initializer>,
+    registrations: Vec<Registration>,
+    /// What went wrong first.
+    error: Option<ManagerError>,
+}
+
+impl Default for ManagerBuilder {
+    fn default() -> Self {
+        Self {
+            name: "SyncManager".to_owned(),
+            context: Context::default(),
+            address: None,
+            key: None,
+            call_timeout: None,
+            shutdown_timeout: SHUTDOWN_TIMEOUT,
+            initializer: None,
+            registrations: Vec::new(),
+            error: None,
+        }
+    }
+}
+
+impl ManagerBuilder {
+    /// What the server's process is called.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// How the server's process is started.
+    #[must_use]
+    pub fn context(mut self, context: Context) -> Self {
+        self.context = context;
+        self
+    }
+
+    /// Where the server listens; otherwise at a Unix address of its own, which only processes of this user reach.
+    #[must_use]
+    pub fn address(mut self, address: impl ToAddress) -> Self {
+        match address.to_address() {
+            Ok(address) => self.address = Some(address),
+            Err(error) => self.fail(ManagerError::Address { error }),
+        }
+        self
+    }
+
+    /// The secret that clients and server prove to each other; otherwise the program's own, which its processes have.
+    #[must_use]
+    pub fn authkey(mut self, key: impl AsRef<[u8]>) -> Self {
+        self.key = Some(key.as_ref().to_vec());
+        self
+    }
+
+    /// How long a call may take before it is [`CallError::TimedOut`]; otherwise as long as it takes.
+    #[must_use]
+    pub fn call_timeout(mut self, timeout: Duration) -> Self {
+        self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed;
+    /// otherwise [`SHUTDOWN_TIMEOUT`]. It is for whoever starts the server.
+    ///
+    /// # Python
+    /// `BaseManager(shutdown_timeout=…)`.
+    #[must_use]
+    pub fn shutdown_timeout(mut self, timeout: Duration) -> Self {
+        self.shutdown_timeout = timeout;
+        self
+    }
+
+    /// Calls a function in the server's process before it serves. It returns nothing or a `Result<(), E>`; what it builds for
+    /// the methods of registered types it keeps in a `static`. [`start`](Self::start) waits for it, however long it takes.
+    ///
+    /// If it fails or panics, `start` is [`ManagerError::Initializer`] with what it said, and there is no server.
+    ///
+    /// # Python
+    /// `BaseManager.start(initializer, initargs)`.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::{ManagerError, SyncManager};
+    ///
+    /// fn prepare(directory: String) -> std::io::Result<()> {
+    ///     std::env::set_current_dir(directory)
+    /// }
+    ///
+    /// let manager = SyncManager::builder().initializer(prepare, ("/".to_string(),)).start()?;
+    /// let refused = SyncManager::builder().initializer(prepare, ("/nowhere".to_string(),)).start();
+    /// assert!(matches!(refused, Err(ManagerError::Initializer { message, .. }) if message.contains("No such file")));
+    /// # drop(manager);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn initializer<F, A>(mut self, function: F, arguments: A) -> Self
+    where
+        F: Target<A, Output: PreloadResult>,
+        A: Arguments,
+    {
+        match Initializer::new(function, &arguments) {
+            Ok(initializer) => self.initializer = Some(initializer),
+            Err(NoInitializer::Image(error)) => self.refuse("the initializer".to_owned(), &error),
+            Err(NoInitializer::Arguments(error)) => self.refuse("the initializer".to_owned(), &error),
+        }
+        self
+    }
+
+    /// Has clients make objects of this type, by [`BaseManager::create`]. The name is for clients that do not have the type.
+    #[must_use]
+    pub fn register<T: Construct>(mut self, name: impl Into<String>) -> Self {
+        let name = name.into();
+        match Registration::of_type::<T>(name.clone()) {
+            Ok(registration) => self.registrations.push(registration),
+            Err(error) => self.refuse(name, &error),
+        }
+        self
+    }
+
+    /// Has clients get this one object, by [`BaseManager::get`]: a value of a shared type, of which the server has a copy, or
+    /// what [`managed`](crate::managed) describes. It is made when it is asked for first.
+    ///
+    /// # Python
+    /// `register` with a `callable` that returns one object, as `lambda: queue` does.
+    #[must_use]
+    pub fn register_object(mut self, name: impl Into<String>, object: impl IntoObject) -> Self {
+        let name = name.into();
+        match object.registered(name.clone()) {
+            Ok(Registered(registration)) => self.registrations.push(registration),
+            Err(error) => self.refuse(name, &error),
+        }
+        self
+    }
+
+    fn refuse(&mut self, registered: String, reason: &dyn std::fmt::Display) {
+        let (name, reason) = (self.name.clone(), reason.to_string());
+        self.fail(ManagerError::Registration { name, registered, reason });
+    }
+
+    fn fail(&mut self, error: ManagerError) {
+        self.error.get_or_insert(error);
+    }
+
+    fn check(&mut self) -> Result<(), ManagerError> {
+        self.error.take().map_or(Ok(()), Err)
+    }
+
+    fn key(&self) -> Vec<u8> {
+        self.key.clone().unwrap_or_else(|| current_process().authkey().as_bytes().to_vec())
+    }
+
+    /// Starts the server in a process of its own, and connects to it.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; nothing is left then.
+    ///
+    /// # Python
+    /// `BaseManager.start`.
+    pub fn start(mut self) -> Result<BaseManager, ManagerError> {
+        self.check()?;
+        let name = self.name.clone();
+        let (receiver, sender) = pipe_simplex::<Started>().map_err(|error| ManagerError::System {
+            name: name.clone(),
+            step: "be heard",
+            error,
+        })?;
+        let key = self.key();
+        let (address, registrations) = (self.address, self.registrations);
+        let plan = Plan { name: name.clone(), address, key: key.clone(), registrations };
+        let process = self.context.builder(serve, (self.initializer, plan, sender)).name(name.clone()).daemon(true);
+        let process =
+            process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
+        let address = match receiver.recv() {
+            Ok(Ok(address)) => address,
+            Ok(Err(why)) => {
+                end(&process, self.shutdown_timeout);
+                return Err(why.into_error(name));
+            }
+            Err(error) => return Err(ManagerError::Ended { name, reason: became(process, &error) }),
+        };
+        let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
+        let connected = Remote::connect(place);
+        match connected {
+            Ok(remote) => Ok(BaseManager::new(remote, Some(process), self.shutdown_timeout)),
+            Err(error) => {
+                let _ = process.kill();
+                let _ = process.wait();
+                Err(error)
+            }
+        }
+    }
+
+    /// Connects to a server that is there.
+    ///
+    /// # Errors
+    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::NoAddress`].
+    ///
+    /// # Python
+    /// `BaseManager.connect`.
+    pub fn connect(mut self) -> Result<BaseManager, ManagerError> {
+        self.check()?;
+        let Some(address) = self.address.clone() else { return Err(ManagerError::NoAddress) };
+        let place = Place { address, key: key_of(&self.key()), call_timeout: self.call_timeout };
+        Ok(BaseManager::new(Remote::connect(place)?, None, self.shutdown_timeout))
+    }
+
+    /// A server to be run in this process, which has run the initializer then, if there is one.
+    ///
+    /// # Errors
+    /// [`ManagerError`]; nothing is left then.
+    ///
+    /// # Python
+    /// `BaseManager.get_server`.
+    pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
+        self.check()?;
+        let key = self.key();
+        initialize(self.initializer).map_err(|why| why.into_error(self.name.clone()))?;
+        Plan { name: self.name, address: self.address, key, registrations: self.registrations }.listen()
+    }
+}
+
+fn key_of(bytes: &[u8]) -> Option<AuthKey> {
+    AuthKey::new(bytes).ok()
+}
+
+/// What has become of a server that said nothing.
+fn became(process: Process<()>, error: &RecvError) -> String {
+    match process.join() {
+        Ok(()) => error.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
