@@ -85,7 +85,8 @@ where
 
     fn call(function: F, mut arguments: Decoder) -> Self::Output {
         let called = catch_call(|| {
-            let decoded = A::decode(&mut arguments).map_err(|error| InitializerFailure::Arguments(error.to_string()))?;
+            let decoded =
+                A::decode(&mut arguments).map_err(|error| InitializerFailure::Arguments(error.to_string()))?;
             procession_calls_target(function, decoded).outcome().map_err(InitializerFailure::Refused)
         });
         called.unwrap_or_else(|panic| Err(InitializerFailure::Panicked(panic)))

@@ -22,9 +22,9 @@
 
 #![doc(test(attr(deny(warnings))))]
 
+mod initializer;
 mod passable; // What may be an argument or a result.
-mod target; // What may run in a child,
-mod initializer; // also before it does anything else.
+mod target; // What may run in a child, // also before it does anything else.
 
 mod builder; // What a child is started with.
 mod context;

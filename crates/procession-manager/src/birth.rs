@@ -74,7 +74,8 @@ impl Plan {
 pub(crate) fn serve(initializer: Option<Initializer>, plan: Plan, started: Sender<Started>) {
     // Ctrl-C is for who started it: what clients do when they end must still find its objects.
     set_disposition(Signal::INT, Disposition::Ignore);
-    let served = initialize(initializer).and_then(|()| plan.listen().map_err(|error| Unstarted::Ended(error.to_string())));
+    let served =
+        initialize(initializer).and_then(|()| plan.listen().map_err(|error| Unstarted::Ended(error.to_string())));
     match served {
         Ok(server) => {
             let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.

@@ -42,13 +42,13 @@ mod manager; // asked and ended.
 mod shared_memory_manager;
 mod sync_manager;
 
+pub use crate::builder::ManagerBuilder;
 pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
 pub use crate::identity::ObjectId;
-pub use crate::builder::ManagerBuilder;
 pub use crate::managed::{IntoObject, Managed};
 pub use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
@@ -58,9 +58,10 @@ pub use crate::server::{
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::shared_memory_manager::SharedMemoryManager;
 pub use crate::stock::{
-    ArrayIter, ArrayProxy, BarrierProxy, ConditionProxy, ConditionProxyGuard, DictIter, DictProxy, EventProxy, ITEMS_A_BATCH,
-    JoinableQueueProxy, ListIter, ListProxy, LockProxy, LockProxyGuard, NamespaceProxy, QueueProxy, RLOCK_LEVELS_MAX,
-    RLockProxy, RLockProxyGuard, SemaphoreProxy, SemaphoreProxyPermit, SetIter, SetProxy, ValueProxy, WAITING_MAX,
+    ArrayIter, ArrayProxy, BarrierProxy, ConditionProxy, ConditionProxyGuard, DictIter, DictProxy, EventProxy,
+    ITEMS_A_BATCH, JoinableQueueProxy, ListIter, ListProxy, LockProxy, LockProxyGuard, NamespaceProxy, QueueProxy,
+    RLOCK_LEVELS_MAX, RLockProxy, RLockProxyGuard, SemaphoreProxy, SemaphoreProxyPermit, SetIter, SetProxy, ValueProxy,
+    WAITING_MAX,
 };
 pub use crate::sync_manager::SyncManager;
 pub use procession_macros::shared;

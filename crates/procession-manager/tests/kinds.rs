@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    ArrayProxy, BaseManager, BarrierProxy, DictProxy, JoinableQueueProxy, ListProxy, LockProxy, ManagerBuilder,
+    ArrayProxy, BarrierProxy, BaseManager, DictProxy, JoinableQueueProxy, ListProxy, LockProxy, ManagerBuilder,
     ManagerError, QueueProxy, Refusal, SemaphoreProxy, SyncManager, ValueProxy, managed, shared,
 };
 use procession_pool::Pool;
@@ -59,7 +59,9 @@ fn an_initializer_runs_in_the_server(method: StartMethod) {
 fn an_initializer_that_fails_is_told(method: StartMethod) {
     let start = |what: &str| greeter(method).initializer(prepare, (what.to_owned(), 1)).start();
     match start("") {
-        Err(ManagerError::Initializer { message, location: None, .. }) => assert_eq!(message, "there is nothing to say"),
+        Err(ManagerError::Initializer { message, location: None, .. }) => {
+            assert_eq!(message, "there is nothing to say")
+        }
         other => panic!("{other:?}"),
     }
     match start("panic") {

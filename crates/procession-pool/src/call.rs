@@ -27,7 +27,9 @@ use std::slice;
 use std::time::Instant;
 
 use procession_boot::{BootError, FunctionId, resolve};
-use procession_launch::calls::{Caller, CaughtPanic, InitializerFailure, catch_call, name_call, procession_calls_target};
+use procession_launch::calls::{
+    Caller, CaughtPanic, InitializerFailure, catch_call, name_call, procession_calls_target,
+};
 use procession_launch::{Arguments, Passable, Target};
 use procession_sys::Origin;
 use procession_wire::bulk::RawNumbers;

@@ -352,4 +352,3 @@ impl<T: Number + Serialize + DeserializeOwned> Iterator for ArrayIter<T> {
         self.batch.next().map(Ok)
     }
 }
-

@@ -9,7 +9,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
-use super::functions::{changed_next, equal_next, name_alter, name_equal, name_order, name_work, order_next, worked_next};
+use super::functions::{
+    changed_next, equal_next, name_alter, name_equal, name_order, name_work, order_next, worked_next,
+};
 use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
