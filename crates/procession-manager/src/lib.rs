@@ -17,7 +17,8 @@ mod error;
 mod identity; // What objects and servers are called.
 
 mod frame; // What clients and servers say to each other. Pure.
-mod scope; // What one value refers to.
+mod scope; // What one value refers to,
+mod value; // and how it is written.
 
 mod hosted;
 mod shared; // Users' types as objects,
@@ -41,7 +42,7 @@ pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
-pub use crate::identity::ObjectId;
+pub use crate::identity::{NoObjectId, ObjectId};
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{

@@ -12,13 +12,14 @@ use procession_sys::{Disposition, Signal, set_disposition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CallError, ManagerError};
+use crate::error::{CallError, ManagerError, Refusal};
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, Proxy};
 use crate::remote::{Place, Remote};
 use crate::server::{Given, Registration, Registry, Server, asks};
 use crate::shared::{Construct, Shared};
 use crate::stock::Stock;
+use crate::value::conversions_of;
 
 /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -130,6 +131,38 @@ impl BaseManager {
     /// Makes an object that every manager can make.
     pub(crate) fn make<P: Proxy, A: Serialize + 'static>(&self, stock: Stock, of: &A) -> Result<P, CallError> {
         let arguments = vec![self.remote.pack(asks::MAKE, &stock)?, self.remote.pack(asks::MAKE, of)?];
+        self.ask(asks::MAKE, arguments).map(P::from_raw)
+    }
+
+    /// The same for one that needs functions of this program; from a server that runs another one, the untyped object.
+    pub(crate) fn make_typed<P: Proxy, A: Serialize + 'static>(
+        &self,
+        stock: Stock,
+        name: &str,
+        of: &A,
+    ) -> Result<P, CallError> {
+        match self.make(stock, of) {
+            Err(CallError::Refused { refusal: Refusal::NoFunction { .. }, .. }) => {
+                let arguments =
+                    vec![self.remote.pack(asks::CREATE, &name.to_owned())?, self.remote.pack(asks::CREATE, &())?];
+                self.ask(asks::CREATE, arguments).map(P::from_raw)
+            }
+            made => made,
+        }
+    }
+
+    /// The same for a single value.
+    pub(crate) fn make_value<P, T>(&self, value: &T) -> Result<P, CallError>
+    where
+        P: Proxy,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let conversions = conversions_of::<T>();
+        let arguments = vec![
+            self.remote.pack(asks::MAKE, &Stock::Value)?,
+            self.remote.pack(asks::MAKE, value)?,
+            self.remote.pack(asks::MAKE, &conversions)?,
+        ];
         self.ask(asks::MAKE, arguments).map(P::from_raw)
     }
 

@@ -16,9 +16,6 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
-use procession_wire::{EncodeError, Message};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 pub(crate) use self::client::{Caller, Client};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
@@ -29,87 +26,18 @@ pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
 pub(crate) use self::seat::{is_in_place, own_server};
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
-use crate::error::{CallError, ManagerError, Refusal};
+use crate::error::{ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
 use crate::identity::ObjectId;
-use crate::proxy::{MethodName, RawProxy};
-use crate::scope;
+use crate::proxy::RawProxy;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
+use crate::value::Form;
+pub(crate) use crate::value::{Given, Site, Taken};
 
 /// How many objects of a server have names.
 pub const NAMES_MAX: usize = 65_536;
-
-/// A value that a server has been given, with what it refers to.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    pub(crate) message: Option<Message>,
-    pub(crate) references: Vec<RawProxy>,
-}
-
-impl Given {
-    /// One that has been written for a server.
-    pub(crate) fn written(
-        method: MethodName,
-        written: Result<(Message, Vec<RawProxy>), EncodeError>,
-    ) -> Result<Self, CallError> {
-        let (message, references) = written.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        Ok(Self { message: Some(message), references })
-    }
-
-    /// The value, in the server.
-    pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
-        let (message, references) = self.into_parts();
-        scope::unpack(message, references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
-    }
-
-    /// The value that a call has returned.
-    pub(crate) fn result<T: DeserializeOwned + 'static>(self, method: MethodName) -> Result<T, CallError> {
-        let (message, references) = self.into_parts();
-        scope::unpack(message, references).map_err(|error| CallError::Output { method: method.name, error })
-    }
-
-    /// What goes in a frame, and what it refers to, which is to be kept until it has arrived.
-    pub(crate) fn into_packed(self) -> (Packed, Vec<RawProxy>) {
-        let (message, references) = self.into_parts();
-        let names = references.iter().map(RawProxy::object).collect();
-        (Packed::of(message, names), references)
-    }
-
-    fn into_parts(self) -> (Message, Vec<RawProxy>) {
-        (self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new())), self.references)
-    }
-}
-
-impl From<Taken> for Given {
-    fn from(Taken { message, references }: Taken) -> Self {
-        Self { message: Some(message), references }
-    }
-}
-
-/// A value that a server gives, with what it refers to.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) message: Message,
-    pub(crate) references: Vec<RawProxy>,
-}
-
-impl Taken {
-    pub(crate) fn of<T: Serialize + 'static>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        Self::packed(scope::pack(server, value))
-    }
-
-    /// One that borrows, and is no vector of numbers.
-    pub(crate) fn of_lent<T: Serialize + ?Sized>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        Self::packed(scope::pack_lent(server, value))
-    }
-
-    fn packed(packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Self, Refusal> {
-        let (message, references) = packed.map_err(|error| Refusal::Output { reason: error.to_string() })?;
-        Ok(Self { message, references })
-    }
-}
 
 /// The object of a reference that has come to the process which is its server; none in any other.
 pub(crate) fn redeem_here(traveling: &Traveling) -> Option<Result<Arc<Entry>, Refusal>> {
@@ -150,7 +78,7 @@ pub(crate) struct Server {
 impl Server {
     pub(crate) fn new(name: &str, listener: Listener, registry: Registry) -> Result<Arc<Self>, ManagerError> {
         let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
-        let id = ObjectId::random().map_err(failed("name itself"))?;
+        let id = ObjectId::random(Form::Native).map_err(failed("name itself"))?;
         let seat = Seat::new(&listener).map_err(failed("watch its connections"))?;
         Ok(Arc::new(Self {
             id,
@@ -179,7 +107,7 @@ impl Server {
 
     /// Makes an object known.
     pub(crate) fn host(self: &Arc<Self>, host: Arc<dyn Hosting>) -> Result<Arc<Entry>, Refusal> {
-        let id = ObjectId::random().map_err(|error| Refusal::Construct { reason: error.to_string() })?;
+        let id = ObjectId::random(host.form()).map_err(|error| Refusal::Construct { reason: error.to_string() })?;
         let entry = Arc::new(Entry::new(id, self, host));
         self.objects.lock().insert(id, Arc::downgrade(&entry));
         Ok(entry)
@@ -222,8 +150,12 @@ impl Server {
     fn handle(self: &Arc<Self>, client: &Arc<Client>, request: Request) {
         match request {
             Request::Call { call, object, method, arguments } => {
-                let caller = Caller::of_client(client, call);
-                match arguments.into_iter().map(|packed| self.given(packed)).collect::<Result<Vec<_>, _>>() {
+                let caller = Caller::of_client(client, call, object);
+                match arguments
+                    .into_iter()
+                    .map(|packed| self.given(packed, object.form()))
+                    .collect::<Result<Vec<_>, _>>()
+                {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
                     Ok(arguments) => self.call(object, method, arguments, caller),
                     Err(refusal) => caller.give(Err(refusal)),
@@ -251,11 +183,11 @@ impl Server {
     }
 
     /// A value that has come, and what it refers to.
-    fn given(&self, mut packed: Packed) -> Result<Given, Refusal> {
+    fn given(&self, mut packed: Packed, form: Form) -> Result<Given, Refusal> {
         let references = std::mem::take(&mut packed.references);
         let references = references.into_iter().map(|object| self.find(object).map(RawProxy::local));
         let references = references.collect::<Result<_, _>>()?;
-        Ok(Given { message: Some(packed.into_message()), references })
+        Ok(Given { message: Some(packed.into_message()), references, form })
     }
 
     /// What the server itself is asked.
@@ -265,7 +197,7 @@ impl Server {
         let answer = if method == asks::CREATE.signature {
             next().read::<String>().and_then(|name| self.create(&name, next()))
         } else if method == asks::MAKE.signature {
-            next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next())?))
+            next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next(), next())?))
         } else if method == asks::GET.signature {
             next().read::<String>().and_then(|name| self.single(&name))
         } else if method == asks::PUBLISH.signature {
@@ -310,7 +242,16 @@ impl Server {
     }
 
     fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
-        self.share(self.registry.make(name, arguments)?)
+        self.share(self.make(name, arguments)?)
+    }
+
+    /// Makes an object of a type that is registered, or that every manager has: then it holds data.
+    fn make(&self, name: &str, arguments: Given) -> Result<Arc<dyn Hosting>, Refusal> {
+        if self.registry.has_type(name) {
+            return self.registry.make(name, arguments);
+        }
+        let made = crate::stock::make_untyped(name, arguments, self.id)?;
+        made.ok_or_else(|| Refusal::NoName { name: name.to_owned() })
     }
 
     /// A first reference to a new object.
@@ -364,10 +305,15 @@ impl Server {
     fn farewell(&self, client: &Client) {
         self.clients.lock().remove(&client.number());
         client.let_all_go();
-        if let Some(until) = self.tickets.part(client.number()) {
+        self.part(client.number());
+    }
+
+    /// Nobody is called by this number any more: what somebody had by it is given up.
+    fn part(&self, client: u64) {
+        if let Some(until) = self.tickets.part(client) {
             self.timers.lock().push(Reverse((until, ObjectId::SERVER)));
         }
         let objects: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
-        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));
+        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client));
     }
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::{Caller, Given, Server, Taken};
+use super::{Caller, Given, Server, Site, Taken};
 use crate::error::CallError;
 use crate::host::Hosting;
 use crate::identity::ObjectId;
@@ -32,6 +32,15 @@ impl Entry {
 
     pub(crate) fn server(&self) -> ObjectId {
         self.server_id
+    }
+
+    pub(super) fn type_name(&self) -> &str {
+        self.host.type_name()
+    }
+
+    /// Its methods' names, and what calls know them by.
+    pub(super) fn methods(&self) -> Vec<(&'static str, u64)> {
+        self.host.methods()
     }
 
     pub(crate) fn call(self: &Arc<Self>, method: u64, arguments: Vec<Given>, caller: Caller) {
@@ -76,7 +85,7 @@ impl Entry {
         method: MethodName,
         arguments: Vec<Given>,
     ) -> Result<Vec<Taken>, CallError> {
-        let (caller, answer) = Caller::here(self.server_id);
+        let (caller, answer) = Caller::here(Site::of(self.server_id, self.id));
         self.call(method.signature, arguments, caller);
         let refused = |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
         answer.wait().map_err(refused)
