@@ -25,6 +25,7 @@ mod shared; // Users' types as objects,
 
 mod stock; // Those that every manager has.
 
+mod codec; // What programs that are not ours say.
 mod host; // Which calls of an object run when.
 mod server;
 
@@ -37,6 +38,7 @@ mod travel; // also on its way.
 mod manager;
 mod sync_manager;
 
+pub use crate::codec::{Codec, CodecListener, Objects, Question, Reply, Session};
 pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
@@ -46,7 +48,8 @@ pub use crate::identity::{NoObjectId, ObjectId};
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{
-    CLIENTS_MAX, NAMES_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
+    CLIENTS_MAX, GUESTS_MAX, NAMES_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX,
+    UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
 };
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::stock::{

@@ -12,6 +12,7 @@ use procession_sys::{Disposition, Signal, set_disposition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{Codec, CodecError, CodecListener, CodecPlan, Door};
 use crate::error::{CallError, ManagerError, Refusal};
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, Proxy};
@@ -25,7 +26,7 @@ use crate::value::conversions_of;
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a started server says.
-type Started = Result<Address, String>;
+type Started = Result<(Address, Vec<Address>), String>;
 
 /// A server of objects, as whoever started it, or has connected to it, has it.
 ///
@@ -39,6 +40,8 @@ pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
     process: Option<Process<()>>,
+    /// Where it listens for programs that are not ours, if it was started here.
+    codecs: Vec<Address>,
 }
 
 impl BaseManager {
@@ -60,6 +63,13 @@ impl BaseManager {
     #[must_use]
     pub fn address(&self) -> &Address {
         self.remote.address()
+    }
+
+    /// Where the server listens for programs that are not ours, in the order of [`ManagerBuilder::codec`]; nothing if it was
+    /// not started here.
+    #[must_use]
+    pub fn codec_addresses(&self) -> &[Address] {
+        &self.codecs
     }
 
     /// The number of the server's process, if this manager has started it.
@@ -204,6 +214,7 @@ pub struct ManagerBuilder {
     key: Option<Vec<u8>>,
     call_timeout: Option<Duration>,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
     /// What went wrong first.
     error: Option<ManagerError>,
 }
@@ -217,6 +228,7 @@ impl Default for ManagerBuilder {
             key: None,
             call_timeout: None,
             registrations: Vec::new(),
+            codecs: Vec::new(),
             error: None,
         }
     }
@@ -286,6 +298,18 @@ impl ManagerBuilder {
         self
     }
 
+    /// Has the server listen for programs that are not ours, too, which speak as this codec does and know the same key.
+    ///
+    /// The codec is made in the server's process. [`BaseManager::codec_addresses`] tells where it is reached.
+    #[must_use]
+    pub fn codec<C: Codec + Default>(mut self, listener: CodecListener) -> Self {
+        match CodecPlan::of::<C>(listener) {
+            Ok(plan) => self.codecs.push(plan),
+            Err(error) => self.refuse(type_name::<C>().to_owned(), &error),
+        }
+        self
+    }
+
     fn refuse(&mut self, registered: String, reason: &dyn std::fmt::Display) {
         let (name, reason) = (self.name.clone(), reason.to_string());
         self.fail(ManagerError::Registration { name, registered, reason });
@@ -324,19 +348,20 @@ impl ManagerBuilder {
             address: self.address.clone(),
             key: key.clone(),
             registrations: self.registrations,
+            codecs: self.codecs,
         };
         let process = self.context.builder(serve, (plan, sender)).name(name.clone()).daemon(true);
         let process =
             process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
-        let address = match receiver.recv() {
-            Ok(Ok(address)) => address,
+        let (address, codecs) = match receiver.recv() {
+            Ok(Ok(addresses)) => addresses,
             Ok(Err(reason)) => return Err(ManagerError::Ended { name, reason }),
             Err(error) => return Err(ManagerError::Ended { name, reason: became(process, &error) }),
         };
         let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
         let connected = Remote::connect(place);
         match connected {
-            Ok(remote) => Ok(BaseManager { remote, process: Some(process) }),
+            Ok(remote) => Ok(BaseManager { remote, process: Some(process), codecs }),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -356,7 +381,7 @@ impl ManagerBuilder {
         self.check()?;
         let Some(address) = self.address.clone() else { return Err(ManagerError::NoAddress) };
         let place = Place { address, key: key_of(&self.key()), call_timeout: self.call_timeout };
-        Ok(BaseManager { remote: Remote::connect(place)?, process: None })
+        Ok(BaseManager { remote: Remote::connect(place)?, process: None, codecs: Vec::new() })
     }
 
     /// A server to be run in this process.
@@ -369,7 +394,8 @@ impl ManagerBuilder {
     pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
         self.check()?;
         let key = self.key();
-        Plan { name: self.name, address: self.address, key, registrations: self.registrations }.listen()
+        let (registrations, codecs) = (self.registrations, self.codecs);
+        Plan { name: self.name, address: self.address, key, registrations, codecs }.listen()
     }
 }
 
@@ -378,6 +404,7 @@ pub struct ManagerServer {
     name: String,
     server: Arc<Server>,
     address: Address,
+    doors: Vec<Door>,
 }
 
 impl ManagerServer {
@@ -387,13 +414,24 @@ impl ManagerServer {
         &self.address
     }
 
+    /// Where it listens for programs that are not ours, in the order of [`ManagerBuilder::codec`].
+    #[must_use]
+    pub fn codec_addresses(&self) -> Vec<Address> {
+        self.doors.iter().map(|door| door.listener.address().clone()).collect()
+    }
+
     /// Serves until a client shuts it down.
     ///
     /// # Errors
     /// [`ManagerError::System`] when it cannot have a thread.
     pub fn serve_forever(self) -> Result<(), ManagerError> {
         let name = self.name;
-        self.server.run().map_err(|error| ManagerError::System { name, step: "start a thread", error })
+        let opened = self.doors.into_iter().try_for_each(|door| self.server.open(door));
+        opened.and_then(|()| self.server.run()).map_err(|error| ManagerError::System {
+            name,
+            step: "start a thread",
+            error,
+        })
     }
 }
 
@@ -410,11 +448,12 @@ struct Plan {
     address: Option<Address>,
     key: Vec<u8>,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
 }
 
 impl Plan {
     fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, registrations } = self;
+        let Self { name, address, key, registrations, codecs } = self;
         let listener = match address {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
@@ -426,8 +465,11 @@ impl Plan {
             registered: "what it has".into(),
             reason: error.to_string(),
         })?;
+        let doors = codecs.into_iter().map(|codec| codec.open(&key)).collect::<Result<_, _>>();
+        let doors =
+            doors.map_err(|error: CodecError| ManagerError::Codec { name: name.clone(), reason: error.to_string() })?;
         let server = Server::new(&name, listener, registry)?;
-        Ok(ManagerServer { name, server, address })
+        Ok(ManagerServer { name, server, address, doors })
     }
 }
 
@@ -437,7 +479,7 @@ fn serve(plan: Plan, started: Sender<Started>) {
     set_disposition(Signal::INT, Disposition::Ignore);
     match plan.listen() {
         Ok(server) => {
-            let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.
+            let _ = started.send(&Ok((server.address().clone(), server.codec_addresses()))); // Whoever started it has ended otherwise.
             drop(started);
             if let Err(error) = server.serve_forever() {
                 tracing::error!(%error, "a manager's server ends");

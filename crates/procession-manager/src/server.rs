@@ -4,6 +4,7 @@
 
 mod client;
 mod entry;
+mod guests;
 mod registry;
 mod seat;
 mod tickets;
@@ -20,6 +21,8 @@ use procession_ipc::Listener;
 pub(crate) use self::client::{Caller, Client};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
+use self::guests::Guests;
+pub use self::guests::{GUESTS_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX};
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
 pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
@@ -72,6 +75,7 @@ pub(crate) struct Server {
     timers: Mutex<BinaryHeap<Reverse<(Instant, ObjectId)>>>,
     is_ending: AtomicBool,
     tickets: Tickets,
+    guests: Guests,
     seat: Seat,
 }
 
@@ -90,6 +94,7 @@ impl Server {
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
             tickets: Tickets::default(),
+            guests: Guests::default(),
             seat,
         }))
     }
@@ -97,6 +102,7 @@ impl Server {
     /// Serves until it is told to end.
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
         let served = self.seat.run(self);
+        self.close_doors();
         self.clients.lock().clear();
         served
     }
@@ -142,7 +148,7 @@ impl Server {
         }
     }
 
-    fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
+    pub(crate) fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
         self.objects.lock().get(&object).and_then(Weak::upgrade).ok_or(Refusal::NoObject { object })
     }
 
@@ -209,7 +215,7 @@ impl Server {
         } else if method == asks::ATTACH.signature {
             next().read::<Vec<ObjectId>>().and_then(|objects| self.attach(client, objects))
         } else if method == asks::OBJECTS.signature {
-            Taken::of(self.id, &(self.objects.lock().len() as u64))
+            Taken::of(self.id, &self.count())
         } else if method == asks::SHUTDOWN.signature {
             self.is_ending.store(true, Ordering::Relaxed);
             Taken::of(self.id, &())
@@ -241,6 +247,11 @@ impl Server {
             .map_or_else(|| self.find(object), Ok)
     }
 
+    /// How many objects there are.
+    fn count(&self) -> u64 {
+        self.objects.lock().len() as u64
+    }
+
     fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
         self.share(self.make(name, arguments)?)
     }
@@ -261,20 +272,30 @@ impl Server {
     }
 
     fn single(self: &Arc<Self>, name: &str) -> Result<Taken, Refusal> {
+        Taken::of(self.id, &RawProxy::local(self.named(name)?))
+    }
+
+    /// The object of a name.
+    fn named(self: &Arc<Self>, name: &str) -> Result<Arc<Entry>, Refusal> {
         let mut singles = self.singles.lock();
         if let Some(entry) = singles.get(name) {
-            return Taken::of(self.id, &RawProxy::local(Arc::clone(entry)));
+            return Ok(Arc::clone(entry));
         }
         let entry = self.host(self.registry.object(name)?)?;
         singles.insert(name.to_owned(), Arc::clone(&entry));
-        Taken::of(self.id, &RawProxy::local(entry))
+        Ok(entry)
     }
 
-    /// Gives an object a name, if that is free.
     fn publish(&self, name: String, object: Given) -> Result<Taken, Refusal> {
         let object: RawProxy = object.read()?;
         let entry =
             object.into_entry().ok_or_else(|| Refusal::Arguments { reason: "it is another server's".into() })?;
+        self.name(name, entry)?;
+        Taken::of(self.id, &())
+    }
+
+    /// Gives an object a name, if that is free.
+    fn name(&self, name: String, entry: Arc<Entry>) -> Result<(), Refusal> {
         let mut singles = self.singles.lock();
         if singles.contains_key(&name) || self.registry.has_object(&name) {
             return Err(Refusal::NameTaken { name });
@@ -283,7 +304,7 @@ impl Server {
             return Err(Refusal::Limit { of: "names".into(), limit: NAMES_MAX as u64 });
         }
         singles.insert(name, entry);
-        Taken::of(self.id, &())
+        Ok(())
     }
 
     /// Gives references to what a client says that it refers to, as one that was forked does.

@@ -272,9 +272,9 @@ mod tests {
     #[test]
     fn a_permit_of_a_call_that_is_given_up_goes_to_the_next() {
         let mut semaphore = Semaphore { available: 2, ..Semaphore::default() };
-        semaphore.give(Some((1, 1)), ObjectId::SERVER).unwrap();
-        semaphore.give(Some((1, 2)), ObjectId::SERVER).unwrap();
-        semaphore.waiting.push(Caller::Here(ObjectId::SERVER, Default::default()), ());
+        semaphore.give(Some((1, 1)), ObjectId::SERVER.into()).unwrap();
+        semaphore.give(Some((1, 2)), ObjectId::SERVER.into()).unwrap();
+        semaphore.waiting.push(Caller::here(ObjectId::SERVER.into()).0, ());
         let mut answers = Vec::new();
         semaphore.settle((1, 1), true, &mut answers);
         assert!(answers.is_empty(), "it has it");
