@@ -3,9 +3,9 @@
 //! Relies on `seat.rs` for the threads that run it, and on `client.rs` for who is connected.
 
 mod client; // Who is connected,
-mod pace; // and how often each may ask.
 mod entry; // What there is,
 mod graves; // and how it ends.
+mod pace; // and how often each may ask.
 mod registry;
 mod tickets;
 
@@ -28,8 +28,8 @@ use serde::de::DeserializeOwned;
 pub(crate) use self::client::{Caller, Client};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
-pub(crate) use self::registry::{Registration, Registry};
 pub(crate) use self::graves::bury;
+pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
 pub(crate) use self::seat::{is_in_place, own_server};
 use self::standby::Standby;

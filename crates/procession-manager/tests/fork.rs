@@ -2,6 +2,7 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+#[expect(dead_code, reason = "other files use the rest of it")]
 mod common;
 
 use std::time::{Duration, Instant};
@@ -93,10 +94,14 @@ fn a_copy_of_a_copy_has_it_as_well() {
     queue.put(&7).unwrap();
     let (go, wait) = pipe::<(), ()>().unwrap();
     let copy = forking().fork(move || {
-        forking().fork(move || {
-            wait.recv().unwrap();
-            queue.get().unwrap()
-        }).unwrap().join().unwrap()
+        forking()
+            .fork(move || {
+                wait.recv().unwrap();
+                queue.get().unwrap()
+            })
+            .unwrap()
+            .join()
+            .unwrap()
     });
     assert_eq!(manager.number_of_objects().unwrap(), 1);
     go.send(&()).unwrap();

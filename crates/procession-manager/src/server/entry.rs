@@ -119,7 +119,7 @@ impl Drop for Entry {
         if let Some(server) = self.server.upgrade() {
             server.forget(self.id, *self.wake.get_mut());
         }
-        self.host.take().map_or((), bury);
+        self.host.take().into_iter().for_each(bury);
     }
 }
 

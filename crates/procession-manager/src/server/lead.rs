@@ -177,7 +177,8 @@ impl Lead {
         for number in self.watched.wait(deadline).unwrap_or_default() {
             if let Some(client) = self.clients.get(&number) {
                 let is_ready = client.connection.watch().source.is_none_or(|source| source.settle().unwrap_or(true));
-                if is_ready && !self.pace.rests(number) && !self.ready.iter().any(|(other, _)| other.number() == number) {
+                if is_ready && !self.pace.rests(number) && !self.ready.iter().any(|(other, _)| other.number() == number)
+                {
                     self.ready.push_back((Arc::clone(client), 0));
                 }
             } else if self.strangers.contains_key(&number) {

@@ -77,7 +77,12 @@ mod tests {
     #[test]
     fn who_asks_too_often_rests_and_nobody_else() {
         let mut pace = Pace::new(NonZeroU32::new(100));
-        let mut ask = || !pace.holds_back(1) && { pace.count(1); true };
+        let mut ask = || {
+            !pace.holds_back(1) && {
+                pace.count(1);
+                true
+            }
+        };
         let asked = (0..1000).take_while(|_| ask()).count();
         assert!((10..=20).contains(&asked), "{asked}");
         assert!(!pace.holds_back(2));

@@ -94,6 +94,34 @@ pub(crate) fn value(bytes: &[u8], references: &[[u8; 16]]) -> Vec<u8> {
     counts.chain(references.concat()).chain(bytes.iter().copied()).collect()
 }
 
+/// What a client says first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Hello {
+    pub(crate) pid: u32,
+    pub(crate) name: String,
+}
+
+/// What a server answers.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Welcome {
+    pub(crate) server: [u8; 16],
+    pub(crate) client: u64,
+}
+
+/// A reference that was sent.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ticket {
+    pub(crate) client: u64,
+    pub(crate) number: u64,
+}
+
+/// How a proxy is written.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Written {
+    /// In a call, or in what that returns.
+    Within([u8; 16]),
+}
+
 /// A client that says what it likes.
 pub(crate) struct Raw(pub(crate) Connection<Frame, Frame>);
 
@@ -101,7 +129,7 @@ impl Raw {
     /// Connects, and greets as clients do.
     pub(crate) fn connect(address: &Address) -> Self {
         let raw = Self::strange(address);
-        raw.say(greeting(&(std::process::id(), "raw".to_owned())).0);
+        raw.say(greeting(&Hello { pid: std::process::id(), name: "raw".to_owned() }).0);
         greeted(&raw.hear().unwrap());
         raw
     }

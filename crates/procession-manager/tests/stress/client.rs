@@ -16,8 +16,7 @@ use crate::board::{Board, Common, ITEMS, Own};
 pub(crate) const KEY: &[u8] = b"what all clients know";
 
 /// Clients at once, each with its place.
-pub(crate) const PLACES: [Kind; 6] =
-    [Kind::Counts, Kind::Counts, Kind::Puts, Kind::Takes, Kind::Takes, Kind::Locks];
+pub(crate) const PLACES: [Kind; 6] = [Kind::Counts, Kind::Counts, Kind::Puts, Kind::Takes, Kind::Takes, Kind::Locks];
 
 /// Who locks has one more place: two are needed to see one come in while another one is there.
 pub(crate) const SECOND_LOCKER: usize = PLACES.len();
