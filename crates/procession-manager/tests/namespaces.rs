@@ -153,11 +153,15 @@ fn first_host() {
     second.tell("the cable is in");
     assert_eq!(results.get_timeout(SOON).unwrap(), 1_000_000);
     jobs.join_timeout(SOON).unwrap();
-    assert!(second.process.wait().unwrap().success());
+    second.hear("done");
     let begun = Instant::now();
     while manager.clients().unwrap().len() > 1 {
         assert!(begun.elapsed() < SOON);
     }
+    manager.shutdown().unwrap();
+    // The cable goes with the second host, and with the cable the address at which the manager was.
+    second.tell("end");
+    assert!(second.process.wait().unwrap().success());
 }
 
 fn second_host() {
@@ -184,6 +188,9 @@ fn second_host() {
     while let Err(error) = work() {
         assert!(matches!(error, CallError::TimedOut { .. }) && begun.elapsed() < SOON, "{error}");
     }
+    drop((jobs, results, manager));
+    println!("done");
+    assert_eq!(lines.next().unwrap(), "end");
 }
 
 fn first_host_for_long() {
@@ -201,6 +208,8 @@ fn first_host_for_long() {
     let after = begun.elapsed();
     assert!(guard.owner_died() && after < TCP_SILENCE_MAX + SOON, "{after:?}");
     assert_eq!(manager.clients().unwrap().len(), 1);
+    drop(guard);
+    manager.shutdown().unwrap();
     second.process.kill().unwrap();
     second.process.wait().unwrap();
 }

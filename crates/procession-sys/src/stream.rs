@@ -197,8 +197,8 @@ fn prepare_tcp(fd: impl AsFd) -> rustix::io::Result<()> {
 /// # Errors
 /// `EOPNOTSUPP` or `ENOPROTOOPT` for another kind of socket, `ENOTSOCK` for none; nothing is changed then.
 pub fn end_when_not_taken(socket: impl AsFd) -> io::Result<()> {
-    let millis = u32::try_from(TCP_SILENCE_MAX.as_millis()).unwrap_or(u32::MAX);
-    Ok(sockopt::set_tcp_user_timeout(socket, millis)?)
+    let seconds = u32::try_from(TCP_SILENCE_MAX.as_secs()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(socket, seconds.saturating_mul(1000))?)
 }
 
 impl From<UnixStream> for StreamSocket {
@@ -312,7 +312,8 @@ mod tests {
             assert!(sockopt::socket_keepalive(&socket).unwrap() && sockopt::tcp_nodelay(&socket).unwrap());
             assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 0, "a peer may read as late as it likes");
             end_when_not_taken(&socket).unwrap();
-            assert_eq!(u128::from(sockopt::tcp_user_timeout(&socket).unwrap()), TCP_SILENCE_MAX.as_millis());
+            let millis = sockopt::tcp_user_timeout(&socket).unwrap();
+            assert_eq!(Duration::from_millis(millis.into()), TCP_SILENCE_MAX);
             let pauses = sockopt::tcp_keepcnt(&socket).unwrap() * sockopt::tcp_keepintvl(&socket).unwrap();
             assert_eq!(sockopt::tcp_keepidle(&socket).unwrap() + pauses, TCP_SILENCE_MAX);
         }
