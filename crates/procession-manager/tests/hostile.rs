@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use procession_ipc::{Connection, Listener};
 use procession_launch::{Context, StartMethod, current_process};
 use procession_manager::{
-    BaseManager, CallError, DictProxy, ListProxy, Proxy, QueueProxy, Refusal, SyncManager, TICKETS_MAX,
+    BaseManager, CallError, DictProxy, ListProxy, ManagerBuilder, Proxy, QueueProxy, Refusal, SyncManager, TICKETS_MAX,
 };
 
 use common::{manager, warm_up};
@@ -230,7 +230,7 @@ fn clients_are_killed_in_the_middle_of_an_answer() {
 fn a_server_is_killed_in_the_middle_of_an_answer() {
     for (round, address) in (0_u64..5).flat_map(|round| [(round, None), (round, Some("127.0.0.1:0"))]) {
         let builder = BaseManager::builder();
-        let builder = address.into_iter().fold(builder, |builder, address| builder.address(address));
+        let builder = address.into_iter().fold(builder, ManagerBuilder::address);
         let manager: SyncManager = builder.start().unwrap().into();
         let dict: DictProxy<u64, Vec<u8>> = manager.dict().unwrap();
         dict.insert(0, vec![7; 6 << 20]).unwrap();

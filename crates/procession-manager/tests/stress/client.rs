@@ -101,12 +101,7 @@ impl From<CallError> for Wrong {
 
 impl From<ManagerError> for Wrong {
     fn from(error: ManagerError) -> Self {
-        let is_disconnected = match &error {
-            ManagerError::Call(CallError::Disconnected { .. })
-            | ManagerError::Connect { .. }
-            | ManagerError::NoManager { .. } => true,
-            _ => false,
-        };
+        let is_disconnected = matches!(error, ManagerError::Connect { .. } | ManagerError::NoManager { .. });
         Self { is_disconnected, text: error.to_string() }
     }
 }
