@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{CallError, ManagerError};
 use crate::identity::ObjectId;
+use crate::info::{ClientInfo, ObjectInfo};
+use crate::limits::Limits;
 use crate::proxy::{MethodName, Proxy};
 use crate::remote::{Place, Remote};
 use crate::server::{Given, Registration, Registry, Server, asks};
@@ -107,7 +109,50 @@ impl BaseManager {
     /// # Errors
     /// What every call may end with.
     pub fn number_of_objects(&self) -> Result<u64, CallError> {
+        self.ask(asks::COUNT, Vec::new())
+    }
+
+    /// What the server has, and how much each is used: those that were called most, at most [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Python
+    /// `BaseManager._debug_info`, which shows references only.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let jobs = manager.queue::<String>()?;
+    /// jobs.put(&"sweep".to_string())?;
+    /// let objects = manager.objects()?;
+    /// assert_eq!((objects[0].type_name.as_str(), objects[0].calls, objects[0].references), ("queue", 1, 1));
+    /// println!("{}", objects[0]); // 5bd0…: queue: 1 references, 1 calls in 2.1µs, 0 waiting
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>, CallError> {
         self.ask(asks::OBJECTS, Vec::new())
+    }
+
+    /// Who is connected to the server, this process among them: those that have called most, at most
+    /// [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let clients = manager.clients()?;
+    /// assert_eq!((clients.len(), clients[0].pid), (1, std::process::id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, CallError> {
+        self.ask(asks::CLIENTS, Vec::new())
     }
 
     /// Ends the server. What it has is lost, and every call of every client is an error from then on.
@@ -170,6 +215,7 @@ pub struct ManagerBuilder {
     address: Option<Address>,
     key: Option<Vec<u8>>,
     call_timeout: Option<Duration>,
+    limits: Limits,
     registrations: Vec<Registration>,
     /// What went wrong first.
     error: Option<ManagerError>,
@@ -183,6 +229,7 @@ impl Default for ManagerBuilder {
             address: None,
             key: None,
             call_timeout: None,
+            limits: Limits::default(),
             registrations: Vec::new(),
             error: None,
         }
@@ -225,6 +272,13 @@ impl ManagerBuilder {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// How much the server takes from its clients; otherwise what [`Limits`] says by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -290,6 +344,7 @@ impl ManagerBuilder {
             name: name.clone(),
             address: self.address.clone(),
             key: key.clone(),
+            limits: self.limits,
             registrations: self.registrations,
         };
         let process = self.context.builder(serve, (plan, sender)).name(name.clone()).daemon(true);
@@ -336,7 +391,8 @@ impl ManagerBuilder {
     pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
         self.check()?;
         let key = self.key();
-        Plan { name: self.name, address: self.address, key, registrations: self.registrations }.listen()
+        let (limits, registrations) = (self.limits, self.registrations);
+        Plan { name: self.name, address: self.address, key, limits, registrations }.listen()
     }
 }
 
@@ -376,12 +432,13 @@ struct Plan {
     name: String,
     address: Option<Address>,
     key: Vec<u8>,
+    limits: Limits,
     registrations: Vec<Registration>,
 }
 
 impl Plan {
     fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, registrations } = self;
+        let Self { name, address, key, limits, registrations } = self;
         let listener = match address {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
@@ -393,7 +450,7 @@ impl Plan {
             registered: "what it has".into(),
             reason: error.to_string(),
         })?;
-        let server = Server::new(&name, listener, registry)?;
+        let server = Server::new(&name, listener, registry, limits)?;
         Ok(ManagerServer { name, server, address })
     }
 }
