@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Data;
 use crate::error::Refusal;
 use crate::identity::ObjectId;
+use crate::limits::Limits;
 use crate::proxy::RawProxy;
 use crate::server::Server;
 
@@ -212,9 +213,9 @@ impl CodecPlan {
     }
 
     /// Listens, in the server's process.
-    pub(crate) fn open(self, key: &[u8]) -> Result<Door, CodecError> {
+    pub(crate) fn open(self, key: &[u8], limits: &Limits) -> Result<Door, CodecError> {
         let make: fn(()) -> Arc<dyn Codec> = resolve(self.maker)?;
-        let mut listener = Listener::bind(self.address)?.authkey(key);
+        let mut listener = Listener::bind(self.address)?.authkey(key).message_bytes_max(limits.request_bytes);
         if self.is_cpython_allowed {
             listener = listener.allow_cpython();
         }

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{Codec, CodecError, CodecListener, CodecPlan, Door};
 use crate::error::{CallError, ManagerError, Refusal};
 use crate::identity::ObjectId;
+use crate::info::{ClientInfo, ObjectInfo};
+use crate::limits::Limits;
 use crate::proxy::{MethodName, Proxy};
 use crate::remote::{Place, Remote};
 use crate::server::{Given, Registration, Registry, Server, asks};
@@ -118,7 +120,50 @@ impl BaseManager {
     /// # Errors
     /// What every call may end with.
     pub fn number_of_objects(&self) -> Result<u64, CallError> {
+        self.ask(asks::COUNT, Vec::new())
+    }
+
+    /// What the server has, and how much each is used: those that were called most, at most [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Python
+    /// `BaseManager._debug_info`, which shows references only.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let jobs = manager.queue::<String>()?;
+    /// jobs.put(&"sweep".to_string())?;
+    /// let objects = manager.objects()?;
+    /// assert_eq!((objects[0].type_name.as_str(), objects[0].calls, objects[0].references), ("queue", 1, 1));
+    /// println!("{}", objects[0]); // 5bd0…: queue: 1 references, 1 calls in 2.1µs, 0 waiting
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>, CallError> {
         self.ask(asks::OBJECTS, Vec::new())
+    }
+
+    /// Who is connected to the server, this process among them: those that have called most, at most
+    /// [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let clients = manager.clients()?;
+    /// assert_eq!((clients.len(), clients[0].pid), (1, std::process::id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, CallError> {
+        self.ask(asks::CLIENTS, Vec::new())
     }
 
     /// Ends the server. What it has is lost, and every call of every client is an error from then on.
@@ -213,6 +258,7 @@ pub struct ManagerBuilder {
     address: Option<Address>,
     key: Option<Vec<u8>>,
     call_timeout: Option<Duration>,
+    limits: Limits,
     registrations: Vec<Registration>,
     codecs: Vec<CodecPlan>,
     /// What went wrong first.
@@ -227,6 +273,7 @@ impl Default for ManagerBuilder {
             address: None,
             key: None,
             call_timeout: None,
+            limits: Limits::default(),
             registrations: Vec::new(),
             codecs: Vec::new(),
             error: None,
@@ -270,6 +317,13 @@ impl ManagerBuilder {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// How much the server takes from its clients; otherwise what [`Limits`] says by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -347,6 +401,7 @@ impl ManagerBuilder {
             name: name.clone(),
             address: self.address.clone(),
             key: key.clone(),
+            limits: self.limits,
             registrations: self.registrations,
             codecs: self.codecs,
         };
@@ -394,8 +449,8 @@ impl ManagerBuilder {
     pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
         self.check()?;
         let key = self.key();
-        let (registrations, codecs) = (self.registrations, self.codecs);
-        Plan { name: self.name, address: self.address, key, registrations, codecs }.listen()
+        let (limits, registrations, codecs) = (self.limits, self.registrations, self.codecs);
+        Plan { name: self.name, address: self.address, key, limits, registrations, codecs }.listen()
     }
 }
 
@@ -447,13 +502,14 @@ struct Plan {
     name: String,
     address: Option<Address>,
     key: Vec<u8>,
+    limits: Limits,
     registrations: Vec<Registration>,
     codecs: Vec<CodecPlan>,
 }
 
 impl Plan {
     fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, registrations, codecs } = self;
+        let Self { name, address, key, limits, registrations, codecs } = self;
         let listener = match address {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
@@ -465,10 +521,10 @@ impl Plan {
             registered: "what it has".into(),
             reason: error.to_string(),
         })?;
-        let doors = codecs.into_iter().map(|codec| codec.open(&key)).collect::<Result<_, _>>();
+        let doors = codecs.into_iter().map(|codec| codec.open(&key, &limits)).collect::<Result<_, _>>();
         let doors =
             doors.map_err(|error: CodecError| ManagerError::Codec { name: name.clone(), reason: error.to_string() })?;
-        let server = Server::new(&name, listener, registry)?;
+        let server = Server::new(&name, listener, registry, limits)?;
         Ok(ManagerServer { name, server, address, doors })
     }
 }

@@ -2,15 +2,20 @@
 //!
 //! Relies on `seat.rs` for the threads that run it, and on `client.rs` for who is connected.
 
-mod client;
-mod entry;
-mod guests;
+mod client; // Who is connected,
+mod entry; // What there is,
+mod graves; // and how it ends.
+mod guests; // Who comes from other programs,
+mod pace; // and how often each may ask.
 mod registry;
-mod seat;
 mod tickets;
 
+mod lead; // Who waits for requests and reads them,
+mod seat; // and carries them out,
+mod standby; // and what others do meanwhile.
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -21,18 +26,22 @@ use procession_ipc::Listener;
 pub(crate) use self::client::{Caller, Client};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
+pub(crate) use self::graves::bury;
 use self::guests::Guests;
 pub use self::guests::{GUESTS_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX};
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
-pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
 pub(crate) use self::seat::{is_in_place, own_server};
+use self::standby::Standby;
+pub use self::standby::THREADS_MAX;
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
 use crate::error::{ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
 use crate::identity::ObjectId;
+use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
+use crate::limits::{self, Limits};
 use crate::proxy::RawProxy;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
@@ -41,6 +50,16 @@ pub(crate) use crate::value::{Given, Site, Taken};
 
 /// How many objects of a server have names.
 pub const NAMES_MAX: usize = 65_536;
+
+/// What a client has too many of.
+const REFERENCES: &str = "objects that one client refers to (`Limits::references`)";
+
+/// Those of which there is most, at most [`INFOS_MAX`].
+fn most<T>(mut infos: Vec<T>, count: impl Fn(&T) -> u64) -> Vec<T> {
+    infos.sort_by_key(|info| Reverse(count(info)));
+    infos.truncate(INFOS_MAX);
+    infos
+}
 
 /// The object of a reference that has come to the process which is its server; none in any other.
 pub(crate) fn redeem_here(traveling: &Traveling) -> Option<Result<Arc<Entry>, Refusal>> {
@@ -59,7 +78,9 @@ pub(crate) mod asks {
     pub(crate) const REDEEM: MethodName = MethodName::internal("redeem");
     pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
     pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
-    pub(crate) const OBJECTS: MethodName = MethodName::internal("number_of_objects");
+    pub(crate) const COUNT: MethodName = MethodName::internal("number_of_objects");
+    pub(crate) const OBJECTS: MethodName = MethodName::internal("objects");
+    pub(crate) const CLIENTS: MethodName = MethodName::internal("clients");
 }
 
 /// A server.
@@ -72,18 +93,26 @@ pub(crate) struct Server {
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
-    timers: Mutex<BinaryHeap<Reverse<(Instant, ObjectId)>>>,
+    /// When which object is to be told of the time, each once.
+    timers: Mutex<BTreeSet<(Instant, ObjectId)>>,
     is_ending: AtomicBool,
     tickets: Tickets,
     guests: Guests,
+    limits: Limits,
     seat: Seat,
+    standby: Standby,
 }
 
 impl Server {
-    pub(crate) fn new(name: &str, listener: Listener, registry: Registry) -> Result<Arc<Self>, ManagerError> {
+    pub(crate) fn new(
+        name: &str,
+        listener: Listener,
+        registry: Registry,
+        limits: Limits,
+    ) -> Result<Arc<Self>, ManagerError> {
         let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
         let id = ObjectId::random(Form::Native).map_err(failed("name itself"))?;
-        let seat = Seat::new(&listener).map_err(failed("watch its connections"))?;
+        let seat = Seat::new(&listener, &limits).map_err(failed("watch its connections"))?;
         Ok(Arc::new(Self {
             id,
             listener,
@@ -95,13 +124,15 @@ impl Server {
             is_ending: AtomicBool::new(false),
             tickets: Tickets::default(),
             guests: Guests::default(),
+            limits,
             seat,
+            standby: Standby::new(),
         }))
     }
 
     /// Serves until it is told to end.
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
-        let served = self.seat.run(self);
+        let served = self.serve();
         self.close_doors();
         self.clients.lock().clear();
         served
@@ -115,17 +146,30 @@ impl Server {
     pub(crate) fn host(self: &Arc<Self>, host: Arc<dyn Hosting>) -> Result<Arc<Entry>, Refusal> {
         let id = ObjectId::random(host.form()).map_err(|error| Refusal::Construct { reason: error.to_string() })?;
         let entry = Arc::new(Entry::new(id, self, host));
-        self.objects.lock().insert(id, Arc::downgrade(&entry));
-        Ok(entry)
+        let mut objects = self.objects.lock();
+        let count = objects.len() as u64 + 1;
+        let checked = limits::check("objects (`Limits::objects`)", count, self.limits.objects as u64);
+        if checked.is_ok() {
+            objects.insert(id, Arc::downgrade(&entry));
+        }
+        drop(objects); // Its end takes this lock.
+        checked.map(|()| entry)
     }
 
-    fn forget(&self, object: ObjectId) {
+    fn forget(&self, object: ObjectId, wake: Option<Instant>) {
         self.objects.lock().remove(&object);
+        if let Some(wake) = wake {
+            self.timers.lock().remove(&(wake, object));
+        }
     }
 
-    /// Has an object told when a time has come.
-    fn wake_at(&self, wake: Instant, entry: &Arc<Entry>) {
-        self.timers.lock().push(Reverse((wake, entry.id())));
+    /// Has an object told when a time has come, in place of another time.
+    fn wake_at(&self, object: ObjectId, wake: Instant, instead: Option<Instant>) {
+        let mut timers = self.timers.lock();
+        if let Some(instead) = instead {
+            timers.remove(&(instead, object));
+        }
+        timers.insert((wake, object));
     }
 
     /// Tells the objects whose time has come; when the next one's does.
@@ -133,11 +177,11 @@ impl Server {
         let now = Instant::now();
         loop {
             let mut timers = self.timers.lock();
-            let &Reverse((wake, object)) = timers.peek()?;
+            let &(wake, object) = timers.first()?;
             if wake > now {
                 return Some(wake);
             }
-            timers.pop();
+            timers.pop_first();
             drop(timers);
             if object == ObjectId::SERVER {
                 self.tickets.tick(now);
@@ -157,11 +201,8 @@ impl Server {
         match request {
             Request::Call { call, object, method, arguments } => {
                 let caller = Caller::of_client(client, call, object);
-                match arguments
-                    .into_iter()
-                    .map(|packed| self.given(packed, object.form()))
-                    .collect::<Result<Vec<_>, _>>()
-                {
+                client.count_call();
+                match self.take(arguments, object.form()) {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
                     Ok(arguments) => self.call(object, method, arguments, caller),
                     Err(refusal) => caller.give(Err(refusal)),
@@ -174,10 +215,27 @@ impl Server {
         }
     }
 
+    /// What a call came with.
+    fn take(&self, arguments: Vec<Packed>, form: Form) -> Result<Vec<Given>, Refusal> {
+        let bytes = arguments.iter().map(|packed| packed.bytes.len() as u64).sum();
+        limits::check("bytes of a request (`Limits::request_bytes`)", bytes, self.limits.request_bytes)?;
+        arguments.into_iter().map(|packed| self.given(packed, form)).collect()
+    }
+
     fn call(&self, object: ObjectId, method: u64, arguments: Vec<Given>, caller: Caller) {
-        match self.find(object) {
+        let found = self.find(object).and_then(|entry| self.has_room(entry.is_users()).map(|()| entry));
+        match found {
             Ok(entry) => entry.call(method, arguments, caller),
             Err(refusal) => caller.give(Err(refusal)),
+        }
+    }
+
+    /// Refuses what may take long when there are few threads left.
+    fn has_room(&self, is_users: bool) -> Result<(), Refusal> {
+        let limit = THREADS_MAX as u64;
+        match self.standby.has_room(is_users) {
+            true => Ok(()),
+            false => Err(Refusal::Limit { of: "calls that take long at once".into(), limit }),
         }
     }
 
@@ -200,22 +258,32 @@ impl Server {
     fn ask(self: &Arc<Self>, client: &Client, method: u64, arguments: Vec<Given>, caller: Caller) {
         let mut arguments = arguments.into_iter();
         let mut next = || arguments.next().unwrap_or_default();
+        let may_refer = || limits::check(REFERENCES, client.references() as u64 + 1, self.limits.references as u64);
         let answer = if method == asks::CREATE.signature {
-            next().read::<String>().and_then(|name| self.create(&name, next()))
+            may_refer()
+                .and_then(|()| self.has_room(true))
+                .and_then(|()| next().read::<String>())
+                .and_then(|name| self.create(&name, next()))
         } else if method == asks::MAKE.signature {
-            next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next(), next())?))
+            may_refer()
+                .and_then(|()| next().read::<Stock>())
+                .and_then(|stock| self.share(crate::stock::make(stock, next(), next())?))
         } else if method == asks::GET.signature {
-            next().read::<String>().and_then(|name| self.single(&name))
+            may_refer().and_then(|()| next().read::<String>()).and_then(|name| self.single(&name))
         } else if method == asks::PUBLISH.signature {
             next().read::<String>().and_then(|name| self.publish(name, next()))
         } else if method == asks::REDEEM.signature {
-            next()
-                .read::<(ObjectId, Ticket)>()
+            may_refer()
+                .and_then(|()| next().read::<(ObjectId, Ticket)>())
                 .and_then(|(object, ticket)| Taken::of(self.id, &RawProxy::local(self.redeem(object, ticket)?)))
         } else if method == asks::ATTACH.signature {
             next().read::<Vec<ObjectId>>().and_then(|objects| self.attach(client, objects))
-        } else if method == asks::OBJECTS.signature {
+        } else if method == asks::COUNT.signature {
             Taken::of(self.id, &self.count())
+        } else if method == asks::OBJECTS.signature {
+            Taken::of(self.id, &self.object_infos())
+        } else if method == asks::CLIENTS.signature {
+            Taken::of(self.id, &self.client_infos())
         } else if method == asks::SHUTDOWN.signature {
             self.is_ending.store(true, Ordering::Relaxed);
             Taken::of(self.id, &())
@@ -241,10 +309,7 @@ impl Server {
     /// Somebody has received a reference.
     fn redeem(&self, object: ObjectId, ticket: Ticket) -> Result<Arc<Entry>, Refusal> {
         let is_sender_there = self.clients.lock().contains_key(&ticket.client);
-        self.tickets
-            .redeem(ticket, is_sender_there)
-            .filter(|entry| entry.id() == object)
-            .map_or_else(|| self.find(object), Ok)
+        self.tickets.redeem(ticket, object, is_sender_there).map_or_else(|| self.find(object), Ok)
     }
 
     /// How many objects there are.
@@ -309,12 +374,26 @@ impl Server {
 
     /// Gives references to what a client says that it refers to, as one that was forked does.
     fn attach(&self, client: &Client, objects: Vec<ObjectId>) -> Result<Taken, Refusal> {
+        limits::check(REFERENCES, (client.references() + objects.len()) as u64, self.limits.references as u64)?;
         for object in objects {
             if let Ok(entry) = self.find(object) {
                 client.hold(entry);
             }
         }
         Taken::of(self.id, &())
+    }
+
+    /// The objects, those that were called most.
+    fn object_infos(&self) -> Vec<ObjectInfo> {
+        let entries: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
+        let infos = entries.iter().filter_map(Weak::upgrade).map(|entry| entry.info()).collect();
+        most(infos, |info: &ObjectInfo| info.calls)
+    }
+
+    /// The clients, those that have called most.
+    fn client_infos(&self) -> Vec<ClientInfo> {
+        let infos = self.clients.lock().values().map(|client| client.info()).collect();
+        most(infos, |info: &ClientInfo| info.calls)
     }
 
     /// Somebody has connected and greeted.
@@ -332,7 +411,7 @@ impl Server {
     /// Nobody is called by this number any more: what somebody had by it is given up.
     fn part(&self, client: u64) {
         if let Some(until) = self.tickets.part(client) {
-            self.timers.lock().push(Reverse((until, ObjectId::SERVER)));
+            self.wake_at(ObjectId::SERVER, until, None);
         }
         let objects: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
         objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client));

@@ -137,6 +137,10 @@ impl<T: Shared> Kind for Methods<T> {
         &self.name
     }
 
+    fn is_users(&self) -> bool {
+        true
+    }
+
     fn find(&self, signature: u64) -> Option<(Run<T>, Access)> {
         let run = *self.runs.get(&signature)?;
         let access = match run {

@@ -3,6 +3,8 @@
 //! Numbers are compared as numbers, whatever they are made of: each has one canonical form. What holds values in no order is
 //! looked up in an index of the other's. Recursion ends at [`DATA_DEPTH_MAX`].
 
+#![expect(clippy::mutable_key_type, reason = "what a proxy changes is never which object it is of")]
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;

@@ -7,17 +7,18 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io::{PipeWriter, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 use procession_ipc::{Connection, SendError};
 
-use super::{Entry, Site, Taken};
+use super::{Entry, Server, Site, Taken};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
 use crate::identity::ObjectId;
+use crate::info::ClientInfo;
 use crate::proxy::RawProxy;
 use crate::remote::Hello;
 
@@ -27,6 +28,10 @@ pub const UNREAD_BYTES_MAX: usize = 256 << 20;
 /// How long a client may read nothing while answers wait for it before it is put out.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Who asks for references when it has as many as it may is refused. What it takes out of objects is not, as it would be
+/// lost; whoever has so many times as much as it may is put out.
+pub(super) const REFERENCES_TIMES: usize = 2;
+
 /// Somebody who is connected.
 pub(crate) struct Client {
     number: u64,
@@ -35,6 +40,11 @@ pub(crate) struct Client {
     server: ObjectId,
     /// What it refers to, and how often it was given that.
     held: Mutex<HashMap<ObjectId, (Arc<Entry>, u32)>>,
+    /// To how many objects.
+    references: AtomicUsize,
+    /// More it is not given.
+    references_max: usize,
+    calls: AtomicU64,
     outbox: Mutex<Outbox>,
     /// Set when it is to be put out.
     is_out: AtomicBool,
@@ -51,10 +61,21 @@ struct Outbox {
 }
 
 impl Client {
-    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: ObjectId) -> Self {
-        let (held, outbox, is_out) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let request = AtomicU64::new(0);
-        Self { number, hello, connection, server, held, outbox, is_out, request }
+    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: &Server) -> Self {
+        let references_max = server.limits.references.saturating_mul(REFERENCES_TIMES);
+        Self {
+            number,
+            hello,
+            connection,
+            server: server.id,
+            held: Mutex::default(),
+            references: AtomicUsize::new(0),
+            references_max,
+            calls: AtomicU64::new(0),
+            outbox: Mutex::default(),
+            is_out: AtomicBool::new(false),
+            request: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -63,6 +84,30 @@ impl Client {
 
     pub(super) fn is_out(&self) -> bool {
         self.is_out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn be_put_out(&self) {
+        self.is_out.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// To how many objects it refers.
+    pub(super) fn references(&self) -> usize {
+        self.references.load(Ordering::Relaxed)
+    }
+
+    /// What is known of it.
+    pub(super) fn info(&self) -> ClientInfo {
+        ClientInfo {
+            number: self.number,
+            pid: self.hello.pid,
+            name: self.hello.name.clone(),
+            references: self.references() as u64,
+            calls: self.calls.load(Ordering::Relaxed),
+        }
     }
 
     /// Nothing else that it asks is looked at before [`let_go_on`](Self::let_go_on) with the same number.
@@ -80,7 +125,13 @@ impl Client {
 
     /// Notes that it was given a reference.
     pub(super) fn hold(&self, entry: Arc<Entry>) {
-        self.held.lock().entry(entry.id()).or_insert((entry, 0)).1 += 1;
+        let mut held = self.held.lock();
+        let count = &mut held.entry(entry.id()).or_insert((entry, 0)).1;
+        *count = count.saturating_add(1);
+        self.references.store(held.len(), Ordering::Relaxed);
+        if held.len() > self.references_max && !self.is_out.swap(true, Ordering::Relaxed) {
+            tracing::warn!(client = self.hello.pid, limit = self.references_max, "who refers to too much is put out");
+        }
     }
 
     /// Takes references back. What nobody refers to any more goes, when the lock is not held.
@@ -94,6 +145,7 @@ impl Client {
                 gone.extend(held.remove(object));
             }
         }
+        self.references.store(held.len(), Ordering::Relaxed);
         drop(held);
         drop(gone);
     }
@@ -106,7 +158,7 @@ impl Client {
     /// Has it put out, because of what it sent.
     pub(super) fn expel(&self, malformed: &Malformed) {
         tracing::warn!(client = self.hello.pid, %malformed, "a client is put out");
-        self.is_out.store(true, Ordering::Relaxed);
+        self.be_put_out();
     }
 
     /// Sends a frame, now or as soon as those before it have gone; false if another thread is to see to that.

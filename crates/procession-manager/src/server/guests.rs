@@ -14,13 +14,15 @@ use parking_lot::{Condvar, Mutex};
 use procession_ipc::{AcceptError, BytesConnection, Listener, RecvError, Waitable, wait_ready};
 use procession_launch::calls::catch_call;
 
+use super::client::REFERENCES_TIMES;
 use super::seat::work_for;
-use super::{Caller, Entry, Given, Server, Site, Taken};
+use super::{Caller, Entry, Given, REFERENCES, Server, Site, Taken};
 use crate::codec::{Codec, Door, Objects, Question, Reply, Session};
 use crate::data::Data;
 use crate::error::Refusal;
 use crate::host::Answer;
 use crate::identity::ObjectId;
+use crate::limits;
 use crate::proxy::RawProxy;
 use crate::value::Form;
 
@@ -198,7 +200,7 @@ impl<'a> Guest<'a> {
             Ok(question) => (self.ask(question).unwrap_or_else(Reply::Refused), None),
             Err(reason) => (Reply::Refused(Refusal::Arguments { reason }), None),
         };
-        self.hold_all(&reply);
+        self.hold_all(&reply)?;
         let session = &mut self.session;
         let bytes = catch_call(|| session.write(reply)).map_err(|panic| gone(&panic.message))?;
         let sent = self.connection.send_timeout(&bytes, REPLY_TIME_MAX);
@@ -217,11 +219,13 @@ impl<'a> Guest<'a> {
         let server = self.server;
         match question {
             Question::Create { type_name, arguments } => {
+                self.may_refer()?;
                 let arguments = self.given(&Data::tuple(arguments))?;
                 let entry = server.host(server.make(&type_name, arguments)?)?;
                 Ok(self.give(entry))
             }
             Question::Get { name } => {
+                self.may_refer()?;
                 let entry = server.named(&name)?;
                 Ok(self.give(entry))
             }
@@ -230,6 +234,7 @@ impl<'a> Guest<'a> {
                 Ok(Reply::Values(Vec::new()))
             }
             Question::Keep { object } => {
+                self.may_refer()?;
                 self.hold(server.find(object)?);
                 Ok(Reply::Values(Vec::new()))
             }
@@ -313,15 +318,27 @@ impl<'a> Guest<'a> {
         reply
     }
 
+    /// Refuses one reference more than a client may have.
+    fn may_refer(&self) -> Result<(), Refusal> {
+        limits::check(REFERENCES, self.held.len() as u64 + 1, self.server.limits.references as u64)
+    }
+
     fn hold(&mut self, entry: Arc<Entry>) {
         self.held.entry(entry.id()).or_insert((entry, 0)).1 += 1;
     }
 
-    fn hold_all(&mut self, reply: &Reply) {
-        let Reply::Values(values) = reply else { return };
+    /// Holds what a reply refers to. It would be lost if it were refused; who has too much by that is put out.
+    fn hold_all(&mut self, reply: &Reply) -> Result<(), Gone> {
+        let Reply::Values(values) = reply else { return Ok(()) };
         for entry in values.iter().flat_map(Data::objects).filter_map(RawProxy::entry) {
             self.hold(Arc::clone(entry));
         }
+        let limit = self.server.limits.references.saturating_mul(REFERENCES_TIMES);
+        if self.held.len() > limit {
+            tracing::warn!(limit, "a guest that refers to too much is put out");
+            return Err(Gone);
+        }
+        Ok(())
     }
 
     fn let_go(&mut self, object: ObjectId) -> Result<(), Refusal> {

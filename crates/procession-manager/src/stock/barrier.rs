@@ -121,6 +121,10 @@ impl Object for Barrier {
         }
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         let (late, next) = self.waiting.late(now);
         if late.is_empty() {

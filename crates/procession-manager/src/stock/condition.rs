@@ -158,6 +158,10 @@ impl Object for Condition {
         self.replace(gone, had_lock, answers);
     }
 
+    fn waiting(&self) -> usize {
+        self.takers.len() + self.waiters.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         let (late, next) = self.waiters.late(now);
         late.into_iter().for_each(|waiter| self.takers.push(waiter.caller, Why::IsLate));

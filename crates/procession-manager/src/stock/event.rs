@@ -73,6 +73,10 @@ impl Object for Event {
         self.waiting.part(client);
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         self.waiting.tick(now, answers)
     }

@@ -85,6 +85,10 @@ impl Object for Lock {
         }
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         self.waiting.tick(now, answers)
     }

@@ -200,6 +200,10 @@ impl Object for Queue {
         self.tell_joiners(answers);
     }
 
+    fn waiting(&self) -> usize {
+        self.takers.len() + self.putters.len() + self.joiners.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         let ticks = [self.takers.tick(now, answers), self.putters.tick(now, answers), self.joiners.tick(now, answers)];
         ticks.into_iter().flatten().min()

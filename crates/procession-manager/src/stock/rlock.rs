@@ -140,6 +140,10 @@ impl Object for RLock {
         }
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         self.waiting.tick(now, answers)
     }

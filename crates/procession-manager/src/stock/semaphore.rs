@@ -151,6 +151,10 @@ impl Object for Semaphore {
         self.take_back(|(taker, _)| taker == client, answers);
     }
 
+    fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
         self.waiting.tick(now, answers)
     }

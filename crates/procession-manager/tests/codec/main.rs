@@ -3,6 +3,7 @@
 //! Relies on the testkit, and on `python3`, which shares nothing with the server but the codec's words.
 
 #[path = "../common/mod.rs"]
+#[expect(dead_code, reason = "these managers have more to them")]
 mod common;
 mod text;
 
@@ -34,6 +35,9 @@ pub struct Account(i64);
 #[shared]
 impl Account {
     /// One with so much on it.
+    ///
+    /// # Errors
+    /// For debts.
     pub fn new(balance: i64) -> Result<Self, String> {
         if balance < 0 { Err("nobody begins with debts".into()) } else { Ok(Self(balance)) }
     }
@@ -45,16 +49,19 @@ impl Account {
     }
 
     /// What it is given.
+    #[must_use]
     pub fn fee(&self, rate: f64, note: &str) -> (f64, String) {
         (rate, note.to_owned())
     }
 
     /// Another one.
+    #[must_use]
     pub fn of(&self, _name: String) -> Hosted<Account> {
         Hosted::new(Account(5))
     }
 
     /// Nothing.
+    #[must_use]
     pub fn log(&self) -> Vec<String> {
         Vec::new()
     }
@@ -230,7 +237,7 @@ fn what_makes_no_sense_is_refused(method: StartMethod) {
         format!("call {name} acquire n n"),
         format!("call {name} release i1"),
         format!("call {name} acquire {deep}"),
-        format!("create value {{ i1 i2 i1 }}"),
+        "create value { i1 i2 i1 }".into(),
         "create list i1".into(),
         "create barrier i0".into(),
         "create barrier i99999999999999999999".into(),

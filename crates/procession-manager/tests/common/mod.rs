@@ -17,7 +17,6 @@ pub(crate) fn warm_up() {
 }
 
 /// A manager whose server is started by this method.
-#[allow(dead_code, reason = "some tests have managers with more to them")]
 pub(crate) fn manager(method: StartMethod) -> SyncManager {
     BaseManager::builder().context(Context::new(method)).start().unwrap().into()
 }
