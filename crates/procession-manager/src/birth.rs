@@ -7,12 +7,14 @@ use procession_launch::calls::{CaughtPanic, Initializer, InitializerFailure};
 use procession_sys::{Disposition, Signal, set_disposition};
 use serde::{Deserialize, Serialize};
 
+use crate::codec::{CodecError, CodecPlan};
 use crate::error::ManagerError;
+use crate::limits::Limits;
 use crate::manager::ManagerServer;
 use crate::server::{Registration, Registry, Server};
 
-/// What a started server says.
-pub(crate) type Started = Result<Address, Unstarted>;
+/// What a started server says: where it listens, also for programs that are not ours.
+pub(crate) type Started = Result<(Address, Vec<Address>), Unstarted>;
 
 /// Why it does not serve.
 #[derive(Debug, Serialize, Deserialize)]
@@ -48,12 +50,14 @@ pub(crate) struct Plan {
     pub(crate) name: String,
     pub(crate) address: Option<Address>,
     pub(crate) key: Vec<u8>,
+    pub(crate) limits: Limits,
     pub(crate) registrations: Vec<Registration>,
+    pub(crate) codecs: Vec<CodecPlan>,
 }
 
 impl Plan {
     pub(crate) fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, registrations } = self;
+        let Self { name, address, key, limits, registrations, codecs } = self;
         let listener = match address {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
@@ -65,8 +69,11 @@ impl Plan {
             registered: "what it has".into(),
             reason: error.to_string(),
         })?;
-        let server = Server::new(&name, listener, registry)?;
-        Ok(ManagerServer::new(name, server, address))
+        let doors = codecs.into_iter().map(|codec| codec.open(&key, &limits)).collect::<Result<_, _>>();
+        let doors =
+            doors.map_err(|error: CodecError| ManagerError::Codec { name: name.clone(), reason: error.to_string() })?;
+        let server = Server::new(&name, listener, registry, limits)?;
+        Ok(ManagerServer::new(name, server, address, doors))
     }
 }
 
@@ -78,7 +85,8 @@ pub(crate) fn serve(initializer: Option<Initializer>, plan: Plan, started: Sende
         initialize(initializer).and_then(|()| plan.listen().map_err(|error| Unstarted::Ended(error.to_string())));
     match served {
         Ok(server) => {
-            let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.
+            let addresses = (server.address().clone(), server.codec_addresses());
+            let _ = started.send(&Ok(addresses)); // Whoever started it has ended otherwise.
             drop(started);
             if let Err(error) = server.serve_forever() {
                 tracing::error!(%error, "a manager's server ends");

@@ -2,6 +2,7 @@
 //!
 //! Relies on `procession-launch` for its process, and on `birth.rs` for what happens there.
 
+use std::any::type_name;
 use std::time::Duration;
 
 use procession_ipc::{Address, RecvError, ToAddress, pipe_simplex};
@@ -9,7 +10,9 @@ use procession_launch::calls::{Initializer, NoInitializer};
 use procession_launch::{Arguments, AuthKey, Context, PreloadResult, Process, Target, current_process};
 
 use crate::birth::{Plan, Started, initialize, serve};
+use crate::codec::{Codec, CodecListener, CodecPlan};
 use crate::error::ManagerError;
+use crate::limits::Limits;
 use crate::managed::{IntoObject, Registered};
 use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT, end};
 use crate::remote::{Place, Remote};
@@ -26,7 +29,9 @@ pub struct ManagerBuilder {
     call_timeout: Option<Duration>,
     shutdown_timeout: Duration,
     initializer: Option<Initializer>,
+    limits: Limits,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
     /// What went wrong first.
     error: Option<ManagerError>,
 }
@@ -41,7 +46,9 @@ impl Default for ManagerBuilder {
             call_timeout: None,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             initializer: None,
+            limits: Limits::default(),
             registrations: Vec::new(),
+            codecs: Vec::new(),
             error: None,
         }
     }
@@ -83,6 +90,13 @@ impl ManagerBuilder {
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
+        self
+    }
+
+    /// How much the server takes from its clients; otherwise what [`Limits`] says by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
         self
     }
 
@@ -159,6 +173,18 @@ impl ManagerBuilder {
         self
     }
 
+    /// Has the server listen for programs that are not ours, too, which speak as this codec does and know the same key.
+    ///
+    /// The codec is made in the server's process. [`BaseManager::codec_addresses`] tells where it is reached.
+    #[must_use]
+    pub fn codec<C: Codec + Default>(mut self, listener: CodecListener) -> Self {
+        match CodecPlan::of::<C>(listener) {
+            Ok(plan) => self.codecs.push(plan),
+            Err(error) => self.refuse(type_name::<C>().to_owned(), &error),
+        }
+        self
+    }
+
     fn refuse(&mut self, registered: String, reason: &dyn std::fmt::Display) {
         let (name, reason) = (self.name.clone(), reason.to_string());
         self.fail(ManagerError::Registration { name, registered, reason });
@@ -192,13 +218,14 @@ impl ManagerBuilder {
             error,
         })?;
         let key = self.key();
-        let (address, registrations) = (self.address, self.registrations);
-        let plan = Plan { name: name.clone(), address, key: key.clone(), registrations };
+        let (address, limits) = (self.address, self.limits);
+        let (registrations, codecs) = (self.registrations, self.codecs);
+        let plan = Plan { name: name.clone(), address, key: key.clone(), limits, registrations, codecs };
         let process = self.context.builder(serve, (self.initializer, plan, sender)).name(name.clone()).daemon(true);
         let process =
             process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
-        let address = match receiver.recv() {
-            Ok(Ok(address)) => address,
+        let (address, codecs) = match receiver.recv() {
+            Ok(Ok(addresses)) => addresses,
             Ok(Err(why)) => {
                 end(&process, self.shutdown_timeout);
                 return Err(why.into_error(name));
@@ -208,7 +235,7 @@ impl ManagerBuilder {
         let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
         let connected = Remote::connect(place);
         match connected {
-            Ok(remote) => Ok(BaseManager::new(remote, Some(process), self.shutdown_timeout)),
+            Ok(remote) => Ok(BaseManager::of(remote).started(process, codecs, self.shutdown_timeout)),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -228,7 +255,7 @@ impl ManagerBuilder {
         self.check()?;
         let Some(address) = self.address.clone() else { return Err(ManagerError::NoAddress) };
         let place = Place { address, key: key_of(&self.key()), call_timeout: self.call_timeout };
-        Ok(BaseManager::new(Remote::connect(place)?, None, self.shutdown_timeout))
+        Ok(BaseManager::of(Remote::connect(place)?))
     }
 
     /// A server to be run in this process, which has run the initializer then, if there is one.
@@ -242,7 +269,8 @@ impl ManagerBuilder {
         self.check()?;
         let key = self.key();
         initialize(self.initializer).map_err(|why| why.into_error(self.name.clone()))?;
-        Plan { name: self.name, address: self.address, key, registrations: self.registrations }.listen()
+        let (limits, registrations, codecs) = (self.limits, self.registrations, self.codecs);
+        Plan { name: self.name, address: self.address, key, limits, registrations, codecs }.listen()
     }
 }
 

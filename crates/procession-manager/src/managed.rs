@@ -27,34 +27,37 @@ use serde::de::DeserializeOwned;
 
 use crate::error::CallError;
 use crate::identity::ObjectId;
-use crate::proxy::{MethodName, Proxy, RawProxy};
-use crate::scope;
+use crate::proxy::{MethodName, Proxy};
 use crate::server::{Given, Registration};
 use crate::shared::Shared;
 use crate::stock::{
     ArrayOf, ArrayProxy, BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy, LockProxy,
-    NamespaceProxy, QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, Stock, ValueProxy, keys_of, named,
+    Makers, NamespaceProxy, QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, Stock, ValueProxy, keys_of, named,
 };
+use crate::value::conversions_of;
 
 /// An object that is to be made in a server; `P` is the proxy that clients have of it.
 pub struct Managed<P> {
     stock: Stock,
-    of: Result<Box<dyn Write>, BootError>,
+    /// What it is made of.
+    of: Result<Vec<Box<dyn Write>>, BootError>,
+    /// What it is called in a server that runs another program, and so has no functions for it.
+    untyped: Option<&'static str>,
     proxy: PhantomData<fn() -> P>,
 }
 
-/// What an object is made of.
+/// A part of what an object is made of.
 trait Write {
     /// For a server that is connected.
-    fn write(&self, server: ObjectId) -> Result<(Message, Vec<RawProxy>), EncodeError>;
+    fn write(&self, server: ObjectId, method: MethodName) -> Result<Given, CallError>;
 
     /// For one that is not started yet.
     fn write_early(&self) -> Result<Message, EncodeError>;
 }
 
 impl<A: Serialize + 'static> Write for A {
-    fn write(&self, server: ObjectId) -> Result<(Message, Vec<RawProxy>), EncodeError> {
-        scope::pack(server, self)
+    fn write(&self, server: ObjectId, method: MethodName) -> Result<Given, CallError> {
+        Given::of(server.into(), method, self)
     }
 
     fn write_early(&self) -> Result<Message, EncodeError> {
@@ -64,18 +67,26 @@ impl<A: Serialize + 'static> Write for A {
 
 impl<P> Managed<P> {
     fn new<A: Serialize + 'static>(stock: Stock, of: A) -> Self {
-        Self::perhaps(stock, Ok(of))
+        Self { stock, of: Ok(vec![Box::new(of)]), untyped: None, proxy: PhantomData }
     }
 
-    fn perhaps<A: Serialize + 'static>(stock: Stock, of: Result<A, BootError>) -> Self {
-        let of = of.map(|of| Box::new(of) as Box<dyn Write>);
-        Self { stock, of, proxy: PhantomData }
+    /// One that needs functions of this program.
+    fn typed<A: Serialize + 'static>(stock: Stock, of: Result<A, BootError>, untyped: &'static str) -> Self {
+        let of = of.map(|of| vec![Box::new(of) as Box<dyn Write>]);
+        Self { stock, of, untyped: Some(untyped), proxy: PhantomData }
+    }
+
+    pub(crate) fn stock(&self) -> Stock {
+        self.stock
+    }
+
+    pub(crate) fn untyped(&self) -> Option<&'static str> {
+        self.untyped
     }
 
     /// What the server is asked with.
-    pub(crate) fn packed(self, method: MethodName, server: ObjectId) -> Result<(Stock, Given), CallError> {
-        let of = named(method, self.of)?;
-        Ok((self.stock, Given::written(method, of.write(server))?))
+    pub(crate) fn packed(self, method: MethodName, server: ObjectId) -> Result<Vec<Given>, CallError> {
+        named(method, self.of)?.iter().map(|part| part.write(server, method)).collect()
     }
 }
 
@@ -115,7 +126,8 @@ impl<T: Shared + Serialize + DeserializeOwned> IntoObject for T {
 
 impl<P: Proxy> IntoObject for Managed<P> {
     fn registered(self, name: String) -> Result<Registered, Fault> {
-        Ok(Registered(Registration::of_stock(name, self.stock, self.of?.write_early()?)))
+        let of = self.of?.iter().map(|part| part.write_early()).collect::<Result<_, _>>()?;
+        Ok(Registered(Registration::of_stock(name, self.stock, of)))
     }
 }
 
@@ -126,25 +138,28 @@ where
     K: Eq + Hash + Serialize + DeserializeOwned + 'static,
     V: Serialize + DeserializeOwned + 'static,
 {
-    Managed::perhaps(Stock::Dict, keys_of::<K>())
+    let makers = keys_of::<K>().map(|keys| -> Makers { (keys, conversions_of::<K>(), conversions_of::<V>()) });
+    Managed::typed(Stock::Dict, makers, "dict")
 }
 
 /// A list.
 #[must_use]
 pub fn list<T: Serialize + DeserializeOwned + 'static>() -> Managed<ListProxy<T>> {
-    Managed::new(Stock::List, ())
+    Managed::new(Stock::List, conversions_of::<T>())
 }
 
 /// A set.
 #[must_use]
 pub fn set<T: Eq + Hash + Serialize + DeserializeOwned + 'static>() -> Managed<SetProxy<T>> {
-    Managed::perhaps(Stock::Set, keys_of::<T>())
+    let makers = keys_of::<T>().map(|keys| -> Makers { (keys, conversions_of::<T>(), None) });
+    Managed::typed(Stock::Set, makers, "set")
 }
 
 /// A value.
 #[must_use]
 pub fn value<T: Serialize + DeserializeOwned + 'static>(value: T) -> Managed<ValueProxy<T>> {
-    Managed::new(Stock::Value, value)
+    let of: Vec<Box<dyn Write>> = vec![Box::new(value), Box::new(conversions_of::<T>())];
+    Managed { stock: Stock::Value, of: Ok(of), untyped: None, proxy: PhantomData }
 }
 
 /// An array of these numbers, as long as it is now for ever.
@@ -162,19 +177,19 @@ pub fn namespace() -> Managed<NamespaceProxy> {
 /// A queue that takes any number of items.
 #[must_use]
 pub fn queue<T: Serialize + DeserializeOwned + 'static>() -> Managed<QueueProxy<T>> {
-    Managed::new(Stock::Queue, (None::<u64>, false))
+    Managed::new(Stock::Queue, (None::<u64>, false, conversions_of::<T>()))
 }
 
 /// A queue of so many items at most, 1 at least.
 #[must_use]
 pub fn bounded_queue<T: Serialize + DeserializeOwned + 'static>(items: usize) -> Managed<QueueProxy<T>> {
-    Managed::new(Stock::Queue, (Some(items.max(1) as u64), false))
+    Managed::new(Stock::Queue, (Some(items.max(1) as u64), false, conversions_of::<T>()))
 }
 
 /// A queue whose items are to be done as well as taken.
 #[must_use]
 pub fn joinable_queue<T: Serialize + DeserializeOwned + 'static>() -> Managed<JoinableQueueProxy<T>> {
-    Managed::new(Stock::Queue, (None::<u64>, true))
+    Managed::new(Stock::Queue, (None::<u64>, true, conversions_of::<T>()))
 }
 
 /// A lock.

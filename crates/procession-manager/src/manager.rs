@@ -11,8 +11,10 @@ use procession_launch::Process;
 use serde::de::DeserializeOwned;
 
 use crate::builder::ManagerBuilder;
-use crate::error::{CallError, ManagerError};
+use crate::codec::Door;
+use crate::error::{CallError, ManagerError, Refusal};
 use crate::identity::ObjectId;
+use crate::info::{ClientInfo, ObjectInfo};
 use crate::managed::Managed;
 use crate::proxy::{MethodName, Proxy};
 use crate::remote::Remote;
@@ -35,13 +37,21 @@ pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
     process: Option<Process<()>>,
-    /// How long that may take to end.
+    /// Where it listens for programs that are not ours, if it was started here.
+    codecs: Vec<Address>,
+    /// How long its process may take to end.
     shutdown_timeout: Duration,
 }
 
 impl BaseManager {
-    pub(crate) fn new(remote: Arc<Remote>, process: Option<Process<()>>, shutdown_timeout: Duration) -> Self {
-        Self { remote, process, shutdown_timeout }
+    /// One whose server runs elsewhere.
+    pub(crate) fn of(remote: Arc<Remote>) -> Self {
+        Self { remote, process: None, codecs: Vec::new(), shutdown_timeout: SHUTDOWN_TIMEOUT }
+    }
+
+    /// The same with the process of its server, where that listens for programs that are not ours, and how long it may take to end.
+    pub(crate) fn started(self, process: Process<()>, codecs: Vec<Address>, shutdown_timeout: Duration) -> Self {
+        Self { remote: Arc::clone(&self.remote), process: Some(process), codecs, shutdown_timeout }
     }
 
     /// A manager to be given types, objects, an address and more before it is started.
@@ -62,6 +72,13 @@ impl BaseManager {
     #[must_use]
     pub fn address(&self) -> &Address {
         self.remote.address()
+    }
+
+    /// Where the server listens for programs that are not ours, in the order of [`ManagerBuilder::codec`]; nothing if it was
+    /// not started here.
+    #[must_use]
+    pub fn codec_addresses(&self) -> &[Address] {
+        &self.codecs
     }
 
     /// The number of the server's process, if this manager has started it.
@@ -110,7 +127,50 @@ impl BaseManager {
     /// # Errors
     /// What every call may end with.
     pub fn number_of_objects(&self) -> Result<u64, CallError> {
+        self.ask(asks::COUNT, Vec::new())
+    }
+
+    /// What the server has, and how much each is used: those that were called most, at most [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Python
+    /// `BaseManager._debug_info`, which shows references only.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let jobs = manager.queue::<String>()?;
+    /// jobs.put(&"sweep".to_string())?;
+    /// let objects = manager.objects()?;
+    /// assert_eq!((objects[0].type_name.as_str(), objects[0].calls, objects[0].references), ("queue", 1, 1));
+    /// println!("{}", objects[0]); // 5bd0…: queue: 1 references, 1 calls in 2.1µs, 0 waiting
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>, CallError> {
         self.ask(asks::OBJECTS, Vec::new())
+    }
+
+    /// Who is connected to the server, this process among them: those that have called most, at most
+    /// [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let clients = manager.clients()?;
+    /// assert_eq!((clients.len(), clients[0].pid), (1, std::process::id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, CallError> {
+        self.ask(asks::CLIENTS, Vec::new())
     }
 
     /// Ends the server. What it has is lost, and every call of every client is an error from then on.
@@ -134,11 +194,21 @@ impl BaseManager {
     /// Makes an object that every manager can make: `make(managed::queue::<Job>())`.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::Construct`](crate::Refusal::Construct) for what it cannot be made of, and with
-    /// [`Refusal::NoFunction`](crate::Refusal::NoFunction) from a server that runs another program; and what every call may end with.
+    /// [`CallError::Refused`] with [`Refusal::Construct`] for what it cannot be made of; and what every call may end with.
     pub fn make<P: Proxy>(&self, object: Managed<P>) -> Result<P, CallError> {
-        let (stock, of) = object.packed(asks::MAKE, self.remote.server)?;
-        self.ask(asks::MAKE, vec![self.remote.pack(asks::MAKE, &stock)?, of]).map(P::from_raw)
+        let (stock, untyped) = (self.remote.pack(asks::MAKE, &object.stock())?, object.untyped());
+        let mut arguments = vec![stock];
+        arguments.extend(object.packed(asks::MAKE, self.remote.server)?);
+        let made = self.ask(asks::MAKE, arguments);
+        let made = match (made, untyped) {
+            // A server that runs another program has it, too, with values that say themselves what they are.
+            (Err(CallError::Refused { refusal: Refusal::NoFunction { .. }, .. }), Some(name)) => {
+                let name = self.remote.pack(asks::CREATE, &name.to_owned())?;
+                self.ask(asks::CREATE, vec![name, self.remote.pack(asks::CREATE, &())?])
+            }
+            (made, _) => made,
+        };
+        made.map(P::from_raw)
     }
 
     /// Asks the server itself.
@@ -175,11 +245,12 @@ pub struct ManagerServer {
     name: String,
     server: Arc<Server>,
     address: Address,
+    doors: Vec<Door>,
 }
 
 impl ManagerServer {
-    pub(crate) fn new(name: String, server: Arc<Server>, address: Address) -> Self {
-        Self { name, server, address }
+    pub(crate) fn new(name: String, server: Arc<Server>, address: Address, doors: Vec<Door>) -> Self {
+        Self { name, server, address, doors }
     }
 
     /// Where it listens.
@@ -188,13 +259,24 @@ impl ManagerServer {
         &self.address
     }
 
+    /// Where it listens for programs that are not ours, in the order of [`ManagerBuilder::codec`].
+    #[must_use]
+    pub fn codec_addresses(&self) -> Vec<Address> {
+        self.doors.iter().map(|door| door.listener.address().clone()).collect()
+    }
+
     /// Serves until a client shuts it down.
     ///
     /// # Errors
     /// [`ManagerError::System`] when it cannot have a thread.
     pub fn serve_forever(self) -> Result<(), ManagerError> {
         let name = self.name;
-        self.server.run().map_err(|error| ManagerError::System { name, step: "start a thread", error })
+        let opened = self.doors.into_iter().try_for_each(|door| self.server.open(door));
+        opened.and_then(|()| self.server.run()).map_err(|error| ManagerError::System {
+            name,
+            step: "start a thread",
+            error,
+        })
     }
 }
 

@@ -47,7 +47,8 @@ fn named(created: Result<Option<&str>, &ShmError>) -> Result<String, String> {
 ///
 /// # Crashes
 /// The names go when the server ends: by [`shutdown`](Self::shutdown), when this is dropped, when the process that started it ends
-/// in any way, and within a second when the server itself is killed. Whoever has a segment open keeps its memory.
+/// in any way, and when the server itself is killed. They are gone when `shutdown` is back, and within a second otherwise, or where
+/// the server was forked. Whoever has a segment open keeps its memory.
 ///
 /// # Python
 /// `multiprocessing.managers.SharedMemoryManager`.

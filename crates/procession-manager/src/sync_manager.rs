@@ -52,7 +52,7 @@ impl SyncManager {
     /// Makes a dictionary.
     ///
     /// # Errors
-    /// [`CallError`]; [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
+    /// [`CallError`].
     pub fn dict<K, V>(&self) -> Result<DictProxy<K, V>, CallError>
     where
         K: Eq + Hash + Serialize + DeserializeOwned + 'static,
@@ -72,7 +72,7 @@ impl SyncManager {
     /// Makes a set.
     ///
     /// # Errors
-    /// [`CallError`]; [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
+    /// [`CallError`].
     pub fn set<T>(&self) -> Result<SetProxy<T>, CallError>
     where
         T: Eq + Hash + Serialize + DeserializeOwned + 'static,

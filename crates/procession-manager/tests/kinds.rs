@@ -60,7 +60,7 @@ fn an_initializer_that_fails_is_told(method: StartMethod) {
     let start = |what: &str| greeter(method).initializer(prepare, (what.to_owned(), 1)).start();
     match start("") {
         Err(ManagerError::Initializer { message, location: None, .. }) => {
-            assert_eq!(message, "there is nothing to say")
+            assert_eq!(message, "there is nothing to say");
         }
         other => panic!("{other:?}"),
     }

@@ -20,9 +20,9 @@ pub use procession_launch::{
     log_to_file, log_to_stderr, parent_process, register_after_fork, set_start_method,
 };
 pub use procession_manager::{
-    BarrierProxy, BaseManager, CallError, ConditionProxy, DictProxy, EventProxy, Hosted, JoinableQueueProxy, ListProxy,
-    LockProxy, ManagerError, NamespaceProxy, Proxy, QueueProxy, RLockProxy, Refusal, SemaphoreProxy, SetProxy, Shared,
-    SyncManager, ValueProxy, shared,
+    ArrayProxy, BarrierProxy, BaseManager, CallError, ConditionProxy, DictProxy, EventProxy, Hosted,
+    JoinableQueueProxy, ListProxy, LockProxy, ManagerError, NamespaceProxy, Proxy, QueueProxy, RLockProxy, Refusal,
+    SemaphoreProxy, SetProxy, Shared, SharedMemoryManager, SyncManager, ValueProxy, managed, shared,
 };
 pub use procession_pool::{
     AsyncResult, Executor, ExecutorExt, Pool, PoolError, ProcessPoolExecutor, ReturnWhen, SubmitError, TaskError,

@@ -39,7 +39,7 @@ enum What {
     /// A single object of a type of the user's.
     Object { maker: FunctionId, value: Frame },
     /// A single object of those that every manager can make.
-    Stock { stock: Stock, of: Frame },
+    Stock { stock: Stock, of: Vec<Frame> },
 }
 
 impl Registration {
@@ -60,8 +60,9 @@ impl Registration {
     }
 
     /// A single object of those that every manager can make.
-    pub(crate) fn of_stock(name: String, stock: Stock, of: Message) -> Self {
-        Self { name, what: What::Stock { stock, of: frame(of) } }
+    pub(crate) fn of_stock(name: String, stock: Stock, of: Vec<Message>) -> Self {
+        let of = of.into_iter().map(frame).collect();
+        Self { name, what: What::Stock { stock, of } }
     }
 }
 
@@ -71,7 +72,7 @@ fn frame(message: Message) -> Frame {
 }
 
 fn given(Frame { bytes, descriptors }: Frame) -> Given {
-    Given { message: Some(Message::from_parts(bytes, descriptors)), references: Vec::new() }
+    Given { message: Some(Message::from_parts(bytes, descriptors)), ..Given::default() }
 }
 
 /// Calls a type's constructor.
@@ -130,7 +131,9 @@ impl Registry {
                     objects.insert(name, Box::new(move || make(given(value))));
                 }
                 What::Stock { stock, of } => {
-                    objects.insert(name, Box::new(move || stock::make(stock, given(of))));
+                    let mut of = of.into_iter().map(given);
+                    let (of, more) = (of.next().unwrap_or_default(), of.next().unwrap_or_default());
+                    objects.insert(name, Box::new(move || stock::make(stock, of, more)));
                 }
             }
         }
@@ -141,6 +144,11 @@ impl Registry {
     pub(crate) fn make(&self, name: &str, arguments: Given) -> Result<Arc<dyn Hosting>, Refusal> {
         let make = self.types.get(name).ok_or_else(|| Refusal::NoName { name: name.to_owned() })?;
         make(arguments)
+    }
+
+    /// True if there is such a type.
+    pub(crate) fn has_type(&self, name: &str) -> bool {
+        self.types.contains_key(name)
     }
 
     /// True if a single object is registered under this name, and was not asked for yet.

@@ -13,10 +13,11 @@ use serde::de::DeserializeOwned;
 use super::batches::Batches;
 use super::functions::{changed_next, made_next, name_change, name_make, name_work, worked_next};
 use super::table::{Batch, Table};
-use super::{Stored, count, methods, plain, proxy};
+use super::{Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
+use crate::value::{Form, Values};
 
 methods! { "dict":
     Get = "get" Shared,
@@ -43,6 +44,15 @@ impl Dict {
         Table::make(given).map(Self)
     }
 
+    /// One whose keys and values are data.
+    pub(super) fn untyped() -> Self {
+        Self(Table::untyped())
+    }
+
+    fn copy(&self, value: &Stored) -> Taken {
+        value.copy(self.0.values)
+    }
+
     fn find(&self, ask: &mut Ask) -> Result<Option<&Stored>, Refusal> {
         let key = self.0.key(ask)?;
         Ok(self.0.get(&key))
@@ -50,44 +60,46 @@ impl Dict {
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let value = Stored::new(ask.next());
-        Ok(self.0.insert(key, value).map(Stored::take).into_iter().collect())
+        let value = Stored::new(ask.accept(self.0.values)?);
+        let old = self.0.insert(key, value);
+        Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        Ok(self.0.remove(&key).map(Stored::take).into_iter().collect())
+        Ok(self.0.remove(&key).map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
     fn pop_item(&mut self) -> Answer {
         let popped = self.0.pop();
-        Ok(popped.map(|(key, value)| vec![plain(&key), value.take()]).unwrap_or_default())
+        Ok(popped.map(|(key, value)| vec![self.0.told(&key), value.take(self.0.values)]).unwrap_or_default())
     }
 
     /// Some items after the place that is asked for; last where they end.
     fn batch(&self, ask: &mut Ask) -> Answer {
         let Batch { items, last } = self.0.batch(ask.read()?);
-        let mut results: Vec<Taken> = items.into_iter().flat_map(|(key, value)| [plain(key), value.copy()]).collect();
-        results.push(Taken::of(ask.server, &last)?);
+        let told = |(key, value): (&[u8], &Stored)| [self.0.told(key), self.copy(value)];
+        let mut results: Vec<Taken> = items.into_iter().flat_map(told).collect();
+        results.push(Taken::of(ask.site, &last)?);
         Ok(results)
     }
 
     fn update(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let new = changed_next(ask, self.0.get(&key))?;
-        let told = new.copy();
+        let new = changed_next(ask, self.0.values, self.0.get(&key))?;
+        let told = self.copy(&new);
         self.0.insert(key, new);
         Ok(vec![told])
     }
 
     /// The value of a key; if it has none, one that is made now.
-    fn set_default(&mut self, ask: &mut Ask, make: fn(&mut Ask) -> Result<Stored, Refusal>) -> Answer {
+    fn set_default(&mut self, ask: &mut Ask, make: fn(&mut Ask, Values) -> Result<Stored, Refusal>) -> Answer {
         let key = self.0.key(ask)?;
         if let Some(value) = self.0.get(&key) {
-            return Ok(vec![value.copy()]);
+            return Ok(vec![self.copy(value)]);
         }
-        let value = make(ask)?;
-        let told = value.copy();
+        let value = make(ask, self.0.values)?;
+        let told = self.copy(&value);
         self.0.insert(key, value);
         Ok(vec![told])
     }
@@ -95,7 +107,7 @@ impl Dict {
     fn with(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
         let Some(value) = self.0.get(&key) else { return Ok(Vec::new()) };
-        let (new, told) = worked_next(ask, value)?;
+        let (new, told) = worked_next(ask, self.0.values, value)?;
         self.0.insert(key, new);
         Ok(vec![told])
     }
@@ -104,7 +116,7 @@ impl Dict {
     fn extend(&mut self, ask: &mut Ask) -> Answer {
         let mut items = Vec::new();
         while ask.arguments.len() > 0 {
-            items.push((self.0.key(ask)?, Stored::new(ask.next())));
+            items.push((self.0.key(ask)?, Stored::new(ask.accept(self.0.values)?)));
         }
         for (key, value) in items {
             self.0.insert(key, value);
@@ -116,9 +128,13 @@ impl Dict {
 impl Object for Dict {
     type Kind = Kind;
 
+    fn form(&self) -> Form {
+        self.0.values.form()
+    }
+
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Get => self.find(ask).map(|found| found.map(Stored::copy).into_iter().collect()),
+            Method::Get => self.find(ask).map(|found| found.map(|value| self.copy(value)).into_iter().collect()),
             Method::Contains => self.find(ask).map(|found| found.is_some()).and_then(|found| ask.value(&found)),
             Method::Len => ask.value(&(self.0.len() as u64)),
             _ => self.batch(ask),
@@ -131,7 +147,7 @@ impl Object for Dict {
             Method::Remove => self.remove(ask),
             Method::PopItem => self.pop_item(),
             Method::Update => self.update(ask),
-            Method::SetDefault => self.set_default(ask, |ask| Ok(Stored::new(ask.next()))),
+            Method::SetDefault => self.set_default(ask, |ask, values| ask.accept(values).map(Stored::new)),
             Method::SetDefaultWith => self.set_default(ask, made_next),
             Method::With => self.with(ask),
             Method::Extend => self.extend(ask),
