@@ -27,9 +27,7 @@ use std::slice;
 use std::time::Instant;
 
 use procession_boot::{BootError, FunctionId, resolve};
-use procession_launch::calls::{
-    Caller, CaughtPanic, InitializerFailure, catch_call, name_call, procession_calls_target,
-};
+use procession_launch::calls::{Caller, CaughtPanic, catch_call, name_call, procession_calls_target};
 use procession_launch::{Arguments, Passable, Target};
 use procession_sys::Origin;
 use procession_wire::bulk::RawNumbers;
@@ -216,16 +214,6 @@ pub(crate) enum Failure {
     Output(String),
     /// An initializer returned an error.
     Refused(String),
-}
-
-impl From<InitializerFailure> for Failure {
-    fn from(failure: InitializerFailure) -> Self {
-        match failure {
-            InitializerFailure::Panicked(panic) => Self::Panicked(panic),
-            InitializerFailure::Arguments(reason) => Self::Arguments(reason),
-            InitializerFailure::Refused(reason) => Self::Refused(reason),
-        }
-    }
 }
 
 impl Fault {

@@ -9,7 +9,7 @@ use std::io;
 use std::rc::Rc;
 
 use procession_boot::FunctionId;
-use procession_launch::calls::Initializer;
+use procession_launch::calls::{Initializer, InitializerFailure};
 use procession_sys::{Disposition, Origin, Signal, exit_now, fail_point, set_disposition};
 use procession_wire::{Decoder, Message};
 
@@ -41,6 +41,16 @@ pub(crate) fn work(kit: WorkerKit, initializer: Option<Initializer>) {
     if place.check().is_err() {
         // Nobody is left here who owns a descriptor, and none can be told anything.
         exit_now(0);
+    }
+}
+
+impl From<InitializerFailure> for Failure {
+    fn from(failure: InitializerFailure) -> Self {
+        match failure {
+            InitializerFailure::Panicked(panic) => Self::Panicked(panic),
+            InitializerFailure::Arguments(reason) => Self::Arguments(reason),
+            InitializerFailure::Refused(reason) => Self::Refused(reason),
+        }
     }
 }
 

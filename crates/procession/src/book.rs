@@ -35,6 +35,7 @@ pages! {
     task_errors: "../../../docs/src/guide/task-errors.md",
     worker_death: "../../../docs/src/guide/worker-death.md",
     managers: "../../../docs/src/guide/managers.md",
+    managers_apart: "../../../docs/src/guide/managers-apart.md",
     testing: "../../../docs/src/guide/testing.md",
     python: "../../../docs/src/reference/python.md",
     conformance: "../../../docs/src/reference/conformance.md",
