@@ -64,16 +64,6 @@ impl Link {
         self.origin.is_here()
     }
 
-    /// Whether the server is gone. Takes answers that come, for which nobody waits.
-    pub(crate) fn has_ended(&self) -> bool {
-        loop {
-            match self.connection.try_recv() {
-                Ok(_) => {}
-                Err(error) => return !matches!(error, RecvError::WouldBlock | RecvError::Busy),
-            }
-        }
-    }
-
     /// Calls a method.
     pub(crate) fn call(
         &self,

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CallError, ManagerError};
 use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
-use crate::kin::{Kin, linger};
+use crate::kin::Kin;
 use crate::link::{Link, Unanswered};
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, asks};
@@ -228,12 +228,6 @@ impl Remote {
         if !held.drops.is_empty() {
             held.tell(link);
         }
-    }
-}
-
-impl Drop for Remote {
-    fn drop(&mut self) {
-        linger(&mut self.held.get_mut().kin, self.link.get_mut());
     }
 }
 
