@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, RwLock};
 use procession_launch::calls::catch_call;
 
+use crate::data::{Data, from_data};
 use crate::error::Refusal;
-use crate::identity::ObjectId;
 use crate::proxy::MethodName;
-use crate::server::{Caller, Given, Taken, is_in_place};
+use crate::server::{Caller, Given, Site, Taken, is_in_place};
+use crate::value::{Form, Values};
 
 /// How many calls may stand in one object's line.
 pub const CALLS_WAITING_MAX: usize = 65_536;
@@ -43,8 +44,8 @@ pub(crate) enum Access {
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) arguments: std::vec::IntoIter<Given>,
-    /// The server whose object it is.
-    pub(crate) server: ObjectId,
+    /// Whom its results are written for.
+    pub(crate) site: Site,
     caller: Option<Caller>,
     /// What others are told because of it.
     pub(crate) answers: Vec<(Caller, Answer)>,
@@ -63,9 +64,24 @@ impl Ask {
         self.next().read()
     }
 
+    /// What the method is called with, as a tuple of values that it only uses itself.
+    pub(crate) fn tuple<T: serde::de::DeserializeOwned + 'static>(&mut self) -> Result<T, Refusal> {
+        if self.site.form == Form::Native {
+            return self.read();
+        }
+        let items: Vec<Data> = self.arguments.by_ref().map(Given::read).collect::<Result<_, _>>()?;
+        from_data(Data::tuple(items)).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    }
+
+    /// The next thing that the method is called with, in the form of the object's own values.
+    pub(crate) fn accept(&mut self, values: Values) -> Result<Given, Refusal> {
+        let given = self.next();
+        values.accept(given, self.site.server)
+    }
+
     /// What the method returns, as one value.
     pub(crate) fn value<T: serde::Serialize + 'static>(&self, value: &T) -> Answer {
-        Taken::of(self.server, value).map(|taken| vec![taken])
+        Taken::of(self.site, value).map(|taken| vec![taken])
     }
 
     /// Whose call it is, by the client's number and the call's; none if it comes from within the server.
@@ -104,12 +120,20 @@ pub(crate) trait Kind: Send + Sync + 'static {
 
     /// A method, by its signature.
     fn find(&self, signature: u64) -> Option<(Self::Method, Access)>;
+
+    /// All methods: their names without the type's, and their signatures.
+    fn methods(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A value with methods.
 pub(crate) trait Object: Send + Sync + 'static {
     /// Which there are.
     type Kind: Kind;
+
+    /// How calls and values are written, by all but those who have a form of their own.
+    fn form(&self) -> Form {
+        Form::Native
+    }
 
     /// Calls one that may run beside others.
     fn read(&self, method: MethodOf<Self>, ask: &mut Ask) -> Step;
@@ -140,6 +164,12 @@ type MethodOf<T> = <<T as Object>::Kind as Kind>::Method;
 pub(crate) trait Hosting: Send + Sync {
     /// Its type's name.
     fn type_name(&self) -> &str;
+
+    /// All methods: their names without the type's, and their signatures.
+    fn methods(&self) -> Vec<(&'static str, u64)>;
+
+    /// How calls and values are written, by all but those who have a form of their own.
+    fn form(&self) -> Form;
 
     /// Whether its methods are a user's.
     fn is_users(&self) -> bool;
@@ -281,8 +311,8 @@ impl<T: Object> Host<T> {
             answers.push((caller, Err(Refusal::Poisoned)));
             return Done { answers, ..Done::default() };
         }
-        let (server, arguments) = (caller.server(), arguments.into_iter());
-        let mut ask = Ask { arguments, server, caller: Some(caller), answers, wake: None };
+        let (site, arguments) = (caller.site(), arguments.into_iter());
+        let mut ask = Ask { arguments, site, caller: Some(caller), answers, wake: None };
         let timed = self.count().map(|weight| (weight, Instant::now()));
         let caught = catch_call(|| match access {
             Access::Shared => self.value.read().read(method, &mut ask),
@@ -315,6 +345,14 @@ struct Done {
 impl<T: Object> Hosting for Host<T> {
     fn type_name(&self) -> &str {
         self.kind.type_name()
+    }
+
+    fn methods(&self) -> Vec<(&'static str, u64)> {
+        self.kind.methods()
+    }
+
+    fn form(&self) -> Form {
+        self.with(T::form)
     }
 
     fn is_users(&self) -> bool {

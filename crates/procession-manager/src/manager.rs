@@ -12,7 +12,8 @@ use procession_sys::{Disposition, Signal, set_disposition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CallError, ManagerError};
+use crate::codec::{Codec, CodecError, CodecListener, CodecPlan, Door};
+use crate::error::{CallError, ManagerError, Refusal};
 use crate::identity::ObjectId;
 use crate::info::{ClientInfo, ObjectInfo};
 use crate::limits::Limits;
@@ -21,12 +22,13 @@ use crate::remote::{Place, Remote};
 use crate::server::{Given, Registration, Registry, Server, asks};
 use crate::shared::{Construct, Shared};
 use crate::stock::Stock;
+use crate::value::conversions_of;
 
 /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a started server says.
-type Started = Result<Address, String>;
+type Started = Result<(Address, Vec<Address>), String>;
 
 /// A server of objects, as whoever started it, or has connected to it, has it.
 ///
@@ -40,6 +42,8 @@ pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
     process: Option<Process<()>>,
+    /// Where it listens for programs that are not ours, if it was started here.
+    codecs: Vec<Address>,
 }
 
 impl BaseManager {
@@ -61,6 +65,13 @@ impl BaseManager {
     #[must_use]
     pub fn address(&self) -> &Address {
         self.remote.address()
+    }
+
+    /// Where the server listens for programs that are not ours, in the order of [`ManagerBuilder::codec`]; nothing if it was
+    /// not started here.
+    #[must_use]
+    pub fn codec_addresses(&self) -> &[Address] {
+        &self.codecs
     }
 
     /// The number of the server's process, if this manager has started it.
@@ -178,6 +189,38 @@ impl BaseManager {
         self.ask(asks::MAKE, arguments).map(P::from_raw)
     }
 
+    /// The same for one that needs functions of this program; from a server that runs another one, the untyped object.
+    pub(crate) fn make_typed<P: Proxy, A: Serialize + 'static>(
+        &self,
+        stock: Stock,
+        name: &str,
+        of: &A,
+    ) -> Result<P, CallError> {
+        match self.make(stock, of) {
+            Err(CallError::Refused { refusal: Refusal::NoFunction { .. }, .. }) => {
+                let arguments =
+                    vec![self.remote.pack(asks::CREATE, &name.to_owned())?, self.remote.pack(asks::CREATE, &())?];
+                self.ask(asks::CREATE, arguments).map(P::from_raw)
+            }
+            made => made,
+        }
+    }
+
+    /// The same for a single value.
+    pub(crate) fn make_value<P, T>(&self, value: &T) -> Result<P, CallError>
+    where
+        P: Proxy,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let conversions = conversions_of::<T>();
+        let arguments = vec![
+            self.remote.pack(asks::MAKE, &Stock::Value)?,
+            self.remote.pack(asks::MAKE, value)?,
+            self.remote.pack(asks::MAKE, &conversions)?,
+        ];
+        self.ask(asks::MAKE, arguments).map(P::from_raw)
+    }
+
     /// Asks the server itself.
     fn ask<R: DeserializeOwned + 'static>(&self, method: MethodName, arguments: Vec<Given>) -> Result<R, CallError> {
         let mut results = self.remote.call(ObjectId::SERVER, method, arguments)?;
@@ -217,6 +260,7 @@ pub struct ManagerBuilder {
     call_timeout: Option<Duration>,
     limits: Limits,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
     /// What went wrong first.
     error: Option<ManagerError>,
 }
@@ -231,6 +275,7 @@ impl Default for ManagerBuilder {
             call_timeout: None,
             limits: Limits::default(),
             registrations: Vec::new(),
+            codecs: Vec::new(),
             error: None,
         }
     }
@@ -307,6 +352,18 @@ impl ManagerBuilder {
         self
     }
 
+    /// Has the server listen for programs that are not ours, too, which speak as this codec does and know the same key.
+    ///
+    /// The codec is made in the server's process. [`BaseManager::codec_addresses`] tells where it is reached.
+    #[must_use]
+    pub fn codec<C: Codec + Default>(mut self, listener: CodecListener) -> Self {
+        match CodecPlan::of::<C>(listener) {
+            Ok(plan) => self.codecs.push(plan),
+            Err(error) => self.refuse(type_name::<C>().to_owned(), &error),
+        }
+        self
+    }
+
     fn refuse(&mut self, registered: String, reason: &dyn std::fmt::Display) {
         let (name, reason) = (self.name.clone(), reason.to_string());
         self.fail(ManagerError::Registration { name, registered, reason });
@@ -346,19 +403,20 @@ impl ManagerBuilder {
             key: key.clone(),
             limits: self.limits,
             registrations: self.registrations,
+            codecs: self.codecs,
         };
         let process = self.context.builder(serve, (plan, sender)).name(name.clone()).daemon(true);
         let process =
             process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
-        let address = match receiver.recv() {
-            Ok(Ok(address)) => address,
+        let (address, codecs) = match receiver.recv() {
+            Ok(Ok(addresses)) => addresses,
             Ok(Err(reason)) => return Err(ManagerError::Ended { name, reason }),
             Err(error) => return Err(ManagerError::Ended { name, reason: became(process, &error) }),
         };
         let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
         let connected = Remote::connect(place);
         match connected {
-            Ok(remote) => Ok(BaseManager { remote, process: Some(process) }),
+            Ok(remote) => Ok(BaseManager { remote, process: Some(process), codecs }),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -378,7 +436,7 @@ impl ManagerBuilder {
         self.check()?;
         let Some(address) = self.address.clone() else { return Err(ManagerError::NoAddress) };
         let place = Place { address, key: key_of(&self.key()), call_timeout: self.call_timeout };
-        Ok(BaseManager { remote: Remote::connect(place)?, process: None })
+        Ok(BaseManager { remote: Remote::connect(place)?, process: None, codecs: Vec::new() })
     }
 
     /// A server to be run in this process.
@@ -391,8 +449,8 @@ impl ManagerBuilder {
     pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
         self.check()?;
         let key = self.key();
-        let (limits, registrations) = (self.limits, self.registrations);
-        Plan { name: self.name, address: self.address, key, limits, registrations }.listen()
+        let (limits, registrations, codecs) = (self.limits, self.registrations, self.codecs);
+        Plan { name: self.name, address: self.address, key, limits, registrations, codecs }.listen()
     }
 }
 
@@ -401,6 +459,7 @@ pub struct ManagerServer {
     name: String,
     server: Arc<Server>,
     address: Address,
+    doors: Vec<Door>,
 }
 
 impl ManagerServer {
@@ -410,13 +469,24 @@ impl ManagerServer {
         &self.address
     }
 
+    /// Where it listens for programs that are not ours, in the order of [`ManagerBuilder::codec`].
+    #[must_use]
+    pub fn codec_addresses(&self) -> Vec<Address> {
+        self.doors.iter().map(|door| door.listener.address().clone()).collect()
+    }
+
     /// Serves until a client shuts it down.
     ///
     /// # Errors
     /// [`ManagerError::System`] when it cannot have a thread.
     pub fn serve_forever(self) -> Result<(), ManagerError> {
         let name = self.name;
-        self.server.run().map_err(|error| ManagerError::System { name, step: "start a thread", error })
+        let opened = self.doors.into_iter().try_for_each(|door| self.server.open(door));
+        opened.and_then(|()| self.server.run()).map_err(|error| ManagerError::System {
+            name,
+            step: "start a thread",
+            error,
+        })
     }
 }
 
@@ -434,11 +504,12 @@ struct Plan {
     key: Vec<u8>,
     limits: Limits,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
 }
 
 impl Plan {
     fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, limits, registrations } = self;
+        let Self { name, address, key, limits, registrations, codecs } = self;
         let listener = match address {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
@@ -450,8 +521,11 @@ impl Plan {
             registered: "what it has".into(),
             reason: error.to_string(),
         })?;
+        let doors = codecs.into_iter().map(|codec| codec.open(&key, &limits)).collect::<Result<_, _>>();
+        let doors =
+            doors.map_err(|error: CodecError| ManagerError::Codec { name: name.clone(), reason: error.to_string() })?;
         let server = Server::new(&name, listener, registry, limits)?;
-        Ok(ManagerServer { name, server, address })
+        Ok(ManagerServer { name, server, address, doors })
     }
 }
 
@@ -461,7 +535,7 @@ fn serve(plan: Plan, started: Sender<Started>) {
     set_disposition(Signal::INT, Disposition::Ignore);
     match plan.listen() {
         Ok(server) => {
-            let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.
+            let _ = started.send(&Ok((server.address().clone(), server.codec_addresses()))); // Whoever started it has ended otherwise.
             drop(started);
             if let Err(error) = server.serve_forever() {
                 tracing::error!(%error, "a manager's server ends");

@@ -5,15 +5,18 @@
 use std::fmt;
 use std::sync::Arc;
 
+use procession_boot::FunctionId;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use crate::data::{Referred, read_object, write_object};
 use crate::error::CallError;
 use crate::identity::ObjectId;
 use crate::remote::Remote;
 use crate::scope;
 use crate::server::{self, Entry, Given};
 use crate::travel::{self, Traveling};
+use crate::value::{Form, Site};
 
 /// What every proxy has.
 ///
@@ -81,10 +84,7 @@ impl RawProxy {
 
     /// What it refers to, in the server itself.
     pub(crate) fn into_entry(self) -> Option<Arc<Entry>> {
-        match &self.home {
-            Home::Remote(_) => None,
-            Home::Local(entry) => Some(Arc::clone(entry)),
-        }
+        self.entry().map(Arc::clone)
     }
 
     /// The object's name.
@@ -98,6 +98,19 @@ impl RawProxy {
         match &self.home {
             Home::Remote(remote) => remote.server,
             Home::Local(entry) => entry.server(),
+        }
+    }
+
+    /// Whom a call's values are written for.
+    fn site(&self) -> Site {
+        Site::of(self.server(), self.object)
+    }
+
+    /// The same, without taking it.
+    pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
+        match &self.home {
+            Home::Remote(_) => None,
+            Home::Local(entry) => Some(entry),
         }
     }
 
@@ -119,10 +132,22 @@ impl RawProxy {
         A: Serialize,
         R: DeserializeOwned + 'static,
     {
-        // A tuple is no vector of numbers, which alone would be written in another form.
-        let argument = Given::written(method, scope::pack_lent(self.server(), arguments))?;
-        let result = self.call_packed(method, vec![argument])?.pop().unwrap_or_default();
-        result.result(method)
+        self.call_tuple(method, arguments)?.pop().unwrap_or_default().result(method)
+    }
+
+    /// Calls a method with arguments, a tuple that the server's object itself uses.
+    pub(crate) fn call_tuple<A: Serialize>(&self, method: MethodName, arguments: &A) -> Result<Vec<Given>, CallError> {
+        self.call_packed(method, Given::of_tuple(self.site(), method, arguments)?)
+    }
+
+    /// The function by which the object's values are compared; none if they are data, which has a rule of its own.
+    pub(crate) fn pack_function(
+        &self,
+        method: MethodName,
+        name: impl FnOnce() -> Result<FunctionId, CallError>,
+    ) -> Result<Given, CallError> {
+        let is_native = self.object.form() == Form::Native;
+        self.pack(method, &is_native.then(name).transpose()?)
     }
 
     /// Calls a method that takes nothing, and returns one value.
@@ -149,13 +174,17 @@ impl RawProxy {
 
     /// A value for the object's server.
     pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        Given::written(method, scope::pack(self.server(), value))
+        Given::of(self.site(), method, value)
     }
 
     /// Calls a method with values that are written already; gives what it returns.
     pub(crate) fn call_packed(&self, method: MethodName, arguments: Vec<Given>) -> Result<Vec<Given>, CallError> {
         match &self.home {
-            Home::Remote(remote) => remote.call(self.object, method, arguments),
+            Home::Remote(remote) => {
+                let mut results = remote.call(self.object, method, arguments)?;
+                results.iter_mut().for_each(|result| result.form = self.object.form());
+                Ok(results)
+            }
             Home::Local(entry) => {
                 let taken = entry.call_here(method, arguments)?;
                 Ok(taken.into_iter().map(Given::from).collect())
@@ -212,6 +241,9 @@ enum Written {
 impl Serialize for RawProxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if scope::refer(self).map_err(ser::Error::custom)? {
+            if serializer.is_human_readable() && scope::is_converting() {
+                return write_object(self.object, serializer);
+            }
             return Written::Within(self.object).serialize(serializer);
         }
         let traveling = match &self.home {
@@ -225,12 +257,17 @@ impl Serialize for RawProxy {
 
 impl<'de> Deserialize<'de> for RawProxy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let traveling = match Written::deserialize(deserializer)? {
-            Written::Within(object) => {
+        let written = if deserializer.is_human_readable() {
+            read_object(deserializer)?
+        } else {
+            Referred::Other(Written::deserialize(deserializer)?)
+        };
+        let traveling = match written {
+            Referred::Object(object) | Referred::Other(Written::Within(object)) => {
                 let missing = || de::Error::custom(format!("object {object} was not sent with it"));
                 return scope::claim(object).ok_or_else(missing);
             }
-            Written::Traveling(traveling) => traveling,
+            Referred::Other(Written::Traveling(traveling)) => traveling,
         };
         if let Some(entry) = server::redeem_here(&traveling) {
             return Ok(Self::local(entry.map_err(de::Error::custom)?));

@@ -20,7 +20,6 @@ use crate::identity::ObjectId;
 use crate::kin::Kin;
 use crate::link::{Link, Unanswered};
 use crate::proxy::{MethodName, RawProxy};
-use crate::scope;
 use crate::server::{Given, asks};
 use crate::travel::{self, Ticket, Traveling};
 
@@ -108,7 +107,7 @@ impl Remote {
 
     /// A value for the server.
     pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        Given::written(method, scope::pack(self.server, value))
+        Given::of(self.server.into(), method, value)
     }
 
     /// The reference that somebody has sent.
@@ -185,7 +184,7 @@ impl Remote {
         let names = std::mem::take(&mut packed.references);
         let message = Some(packed.into_message());
         if names.is_empty() {
-            return Given { message, references: Vec::new() };
+            return Given { message, ..Given::default() };
         }
         let mut held = self.held.lock();
         let since = held.kin.generation();
@@ -194,7 +193,7 @@ impl Remote {
             (count.proxies, count.given) = (count.proxies + 1, count.given + 1);
             RawProxy::adopted(Arc::clone(self), object)
         });
-        Given { message, references: adopted.collect() }
+        Given { message, references: adopted.collect(), ..Given::default() }
     }
 
     /// Counts one more proxy of an object that there are proxies of.

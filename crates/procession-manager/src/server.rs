@@ -5,6 +5,7 @@
 mod client; // Who is connected,
 mod entry; // What there is,
 mod graves; // and how it ends.
+mod guests; // Who comes from other programs,
 mod pace; // and how often each may ask.
 mod registry;
 mod tickets;
@@ -21,14 +22,13 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
-use procession_wire::{EncodeError, Message};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 pub(crate) use self::client::{Caller, Client};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::graves::bury;
+use self::guests::Guests;
+pub use self::guests::{GUESTS_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX};
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
 pub(crate) use self::seat::{is_in_place, own_server};
@@ -36,89 +36,20 @@ use self::standby::Standby;
 pub use self::standby::THREADS_MAX;
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
-use crate::error::{CallError, ManagerError, Refusal};
+use crate::error::{ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
 use crate::identity::ObjectId;
 use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
 use crate::limits::{self, Limits};
-use crate::proxy::{MethodName, RawProxy};
-use crate::scope;
+use crate::proxy::RawProxy;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
+use crate::value::Form;
+pub(crate) use crate::value::{Given, Site, Taken};
 
 /// How many objects of a server have names.
 pub const NAMES_MAX: usize = 65_536;
-
-/// A value that a server has been given, with what it refers to.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    pub(crate) message: Option<Message>,
-    pub(crate) references: Vec<RawProxy>,
-}
-
-impl Given {
-    /// One that has been written for a server.
-    pub(crate) fn written(
-        method: MethodName,
-        written: Result<(Message, Vec<RawProxy>), EncodeError>,
-    ) -> Result<Self, CallError> {
-        let (message, references) = written.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        Ok(Self { message: Some(message), references })
-    }
-
-    /// The value, in the server.
-    pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
-        let (message, references) = self.into_parts();
-        scope::unpack(message, references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
-    }
-
-    /// The value that a call has returned.
-    pub(crate) fn result<T: DeserializeOwned + 'static>(self, method: MethodName) -> Result<T, CallError> {
-        let (message, references) = self.into_parts();
-        scope::unpack(message, references).map_err(|error| CallError::Output { method: method.name, error })
-    }
-
-    /// What goes in a frame, and what it refers to, which is to be kept until it has arrived.
-    pub(crate) fn into_packed(self) -> (Packed, Vec<RawProxy>) {
-        let (message, references) = self.into_parts();
-        let names = references.iter().map(RawProxy::object).collect();
-        (Packed::of(message, names), references)
-    }
-
-    fn into_parts(self) -> (Message, Vec<RawProxy>) {
-        (self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new())), self.references)
-    }
-}
-
-impl From<Taken> for Given {
-    fn from(Taken { message, references }: Taken) -> Self {
-        Self { message: Some(message), references }
-    }
-}
-
-/// A value that a server gives, with what it refers to.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) message: Message,
-    pub(crate) references: Vec<RawProxy>,
-}
-
-impl Taken {
-    pub(crate) fn of<T: Serialize + 'static>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        Self::packed(scope::pack(server, value))
-    }
-
-    /// One that borrows, and is no vector of numbers.
-    pub(crate) fn of_lent<T: Serialize + ?Sized>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        Self::packed(scope::pack_lent(server, value))
-    }
-
-    fn packed(packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Self, Refusal> {
-        let (message, references) = packed.map_err(|error| Refusal::Output { reason: error.to_string() })?;
-        Ok(Self { message, references })
-    }
-}
 
 /// What a client has too many of.
 const REFERENCES: &str = "objects that one client refers to (`Limits::references`)";
@@ -166,6 +97,7 @@ pub(crate) struct Server {
     timers: Mutex<BTreeSet<(Instant, ObjectId)>>,
     is_ending: AtomicBool,
     tickets: Tickets,
+    guests: Guests,
     limits: Limits,
     seat: Seat,
     standby: Standby,
@@ -179,7 +111,7 @@ impl Server {
         limits: Limits,
     ) -> Result<Arc<Self>, ManagerError> {
         let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
-        let id = ObjectId::random().map_err(failed("name itself"))?;
+        let id = ObjectId::random(Form::Native).map_err(failed("name itself"))?;
         let seat = Seat::new(&listener, &limits).map_err(failed("watch its connections"))?;
         Ok(Arc::new(Self {
             id,
@@ -191,6 +123,7 @@ impl Server {
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
             tickets: Tickets::default(),
+            guests: Guests::default(),
             limits,
             seat,
             standby: Standby::new(),
@@ -200,6 +133,7 @@ impl Server {
     /// Serves until it is told to end.
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
         let served = self.serve();
+        self.close_doors();
         self.clients.lock().clear();
         served
     }
@@ -210,7 +144,7 @@ impl Server {
 
     /// Makes an object known.
     pub(crate) fn host(self: &Arc<Self>, host: Arc<dyn Hosting>) -> Result<Arc<Entry>, Refusal> {
-        let id = ObjectId::random().map_err(|error| Refusal::Construct { reason: error.to_string() })?;
+        let id = ObjectId::random(host.form()).map_err(|error| Refusal::Construct { reason: error.to_string() })?;
         let entry = Arc::new(Entry::new(id, self, host));
         let mut objects = self.objects.lock();
         let count = objects.len() as u64 + 1;
@@ -258,7 +192,7 @@ impl Server {
         }
     }
 
-    fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
+    pub(crate) fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
         self.objects.lock().get(&object).and_then(Weak::upgrade).ok_or(Refusal::NoObject { object })
     }
 
@@ -266,9 +200,9 @@ impl Server {
     fn handle(self: &Arc<Self>, client: &Arc<Client>, request: Request) {
         match request {
             Request::Call { call, object, method, arguments } => {
-                let caller = Caller::of_client(client, call);
+                let caller = Caller::of_client(client, call, object);
                 client.count_call();
-                match self.take(arguments) {
+                match self.take(arguments, object.form()) {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
                     Ok(arguments) => self.call(object, method, arguments, caller),
                     Err(refusal) => caller.give(Err(refusal)),
@@ -282,10 +216,10 @@ impl Server {
     }
 
     /// What a call came with.
-    fn take(&self, arguments: Vec<Packed>) -> Result<Vec<Given>, Refusal> {
+    fn take(&self, arguments: Vec<Packed>, form: Form) -> Result<Vec<Given>, Refusal> {
         let bytes = arguments.iter().map(|packed| packed.bytes.len() as u64).sum();
         limits::check("bytes of a request (`Limits::request_bytes`)", bytes, self.limits.request_bytes)?;
-        arguments.into_iter().map(|packed| self.given(packed)).collect()
+        arguments.into_iter().map(|packed| self.given(packed, form)).collect()
     }
 
     fn call(&self, object: ObjectId, method: u64, arguments: Vec<Given>, caller: Caller) {
@@ -313,11 +247,11 @@ impl Server {
     }
 
     /// A value that has come, and what it refers to.
-    fn given(&self, mut packed: Packed) -> Result<Given, Refusal> {
+    fn given(&self, mut packed: Packed, form: Form) -> Result<Given, Refusal> {
         let references = std::mem::take(&mut packed.references);
         let references = references.into_iter().map(|object| self.find(object).map(RawProxy::local));
         let references = references.collect::<Result<_, _>>()?;
-        Ok(Given { message: Some(packed.into_message()), references })
+        Ok(Given { message: Some(packed.into_message()), references, form })
     }
 
     /// What the server itself is asked.
@@ -333,7 +267,7 @@ impl Server {
         } else if method == asks::MAKE.signature {
             may_refer()
                 .and_then(|()| next().read::<Stock>())
-                .and_then(|stock| self.share(crate::stock::make(stock, next())?))
+                .and_then(|stock| self.share(crate::stock::make(stock, next(), next())?))
         } else if method == asks::GET.signature {
             may_refer().and_then(|()| next().read::<String>()).and_then(|name| self.single(&name))
         } else if method == asks::PUBLISH.signature {
@@ -345,7 +279,7 @@ impl Server {
         } else if method == asks::ATTACH.signature {
             next().read::<Vec<ObjectId>>().and_then(|objects| self.attach(client, objects))
         } else if method == asks::COUNT.signature {
-            Taken::of(self.id, &(self.objects.lock().len() as u64))
+            Taken::of(self.id, &self.count())
         } else if method == asks::OBJECTS.signature {
             Taken::of(self.id, &self.object_infos())
         } else if method == asks::CLIENTS.signature {
@@ -378,8 +312,22 @@ impl Server {
         self.tickets.redeem(ticket, object, is_sender_there).map_or_else(|| self.find(object), Ok)
     }
 
+    /// How many objects there are.
+    fn count(&self) -> u64 {
+        self.objects.lock().len() as u64
+    }
+
     fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
-        self.share(self.registry.make(name, arguments)?)
+        self.share(self.make(name, arguments)?)
+    }
+
+    /// Makes an object of a type that is registered, or that every manager has: then it holds data.
+    fn make(&self, name: &str, arguments: Given) -> Result<Arc<dyn Hosting>, Refusal> {
+        if self.registry.has_type(name) {
+            return self.registry.make(name, arguments);
+        }
+        let made = crate::stock::make_untyped(name, arguments, self.id)?;
+        made.ok_or_else(|| Refusal::NoName { name: name.to_owned() })
     }
 
     /// A first reference to a new object.
@@ -389,20 +337,30 @@ impl Server {
     }
 
     fn single(self: &Arc<Self>, name: &str) -> Result<Taken, Refusal> {
+        Taken::of(self.id, &RawProxy::local(self.named(name)?))
+    }
+
+    /// The object of a name.
+    fn named(self: &Arc<Self>, name: &str) -> Result<Arc<Entry>, Refusal> {
         let mut singles = self.singles.lock();
         if let Some(entry) = singles.get(name) {
-            return Taken::of(self.id, &RawProxy::local(Arc::clone(entry)));
+            return Ok(Arc::clone(entry));
         }
         let entry = self.host(self.registry.object(name)?)?;
         singles.insert(name.to_owned(), Arc::clone(&entry));
-        Taken::of(self.id, &RawProxy::local(entry))
+        Ok(entry)
     }
 
-    /// Gives an object a name, if that is free.
     fn publish(&self, name: String, object: Given) -> Result<Taken, Refusal> {
         let object: RawProxy = object.read()?;
         let entry =
             object.into_entry().ok_or_else(|| Refusal::Arguments { reason: "it is another server's".into() })?;
+        self.name(name, entry)?;
+        Taken::of(self.id, &())
+    }
+
+    /// Gives an object a name, if that is free.
+    fn name(&self, name: String, entry: Arc<Entry>) -> Result<(), Refusal> {
         let mut singles = self.singles.lock();
         if singles.contains_key(&name) || self.registry.has_object(&name) {
             return Err(Refusal::NameTaken { name });
@@ -411,7 +369,7 @@ impl Server {
             return Err(Refusal::Limit { of: "names".into(), limit: NAMES_MAX as u64 });
         }
         singles.insert(name, entry);
-        Taken::of(self.id, &())
+        Ok(())
     }
 
     /// Gives references to what a client says that it refers to, as one that was forked does.
@@ -447,10 +405,15 @@ impl Server {
     fn farewell(&self, client: &Client) {
         self.clients.lock().remove(&client.number());
         client.let_all_go();
-        if let Some(until) = self.tickets.part(client.number()) {
+        self.part(client.number());
+    }
+
+    /// Nobody is called by this number any more: what somebody had by it is given up.
+    fn part(&self, client: u64) {
+        if let Some(until) = self.tickets.part(client) {
             self.wake_at(ObjectId::SERVER, until, None);
         }
         let objects: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
-        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));
+        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client));
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::io::{PipeWriter, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use procession_ipc::{Connection, SendError};
 
-use super::{Entry, Server, Taken};
+use super::{Entry, Server, Site, Taken};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
@@ -29,7 +30,7 @@ pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Who asks for references when it has as many as it may is refused. What it takes out of objects is not, as it would be
 /// lost; whoever has so many times as much as it may is put out.
-const REFERENCES_TIMES: usize = 2;
+pub(super) const REFERENCES_TIMES: usize = 2;
 
 /// Somebody who is connected.
 pub(crate) struct Client {
@@ -231,14 +232,10 @@ impl Client {
     }
 
     /// A value for it, whose references it holds from now on.
-    fn pack(&self, Taken { message, references }: Taken) -> Packed {
+    fn pack(&self, Taken { message, references, .. }: Taken) -> Packed {
         let names = references.iter().map(RawProxy::object).collect();
         references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
         Packed::of(message, names)
-    }
-
-    pub(super) fn server(&self) -> ObjectId {
-        self.server
     }
 }
 
@@ -249,81 +246,122 @@ fn refused(call: u64, refusal: &Refusal) -> Response {
 
 /// Who is to be told what a call returns.
 #[derive(Debug)]
-pub(crate) enum Caller {
-    /// A client, its call, and whether it is to say that it has the answer.
-    Client(Arc<Client>, u64, bool),
-    /// A thread of the server itself.
-    Here(ObjectId, Arc<Reply>),
+pub(crate) struct Caller {
+    site: Site,
+    to: To,
+    /// Whether it is to say that it has the answer.
+    is_claimed: bool,
 }
 
-/// Where a thread of the server itself waits.
+#[derive(Debug)]
+enum To {
+    /// A client, and its call.
+    Client(Arc<Client>, u64),
+    /// A thread of the server, for itself, or for this call of a guest.
+    Here(Arc<Reply>, Option<(u64, u64)>),
+}
+
+/// Where a thread of the server waits.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
-    answer: Mutex<Option<Answer>>,
+    state: Mutex<Told>,
     told: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    answer: Option<(Answer, bool)>,
+    /// What is written to when there is an answer.
+    bell: Option<Arc<PipeWriter>>,
 }
 
 impl Reply {
     pub(crate) fn wait(&self) -> Answer {
-        let mut answer = self.answer.lock();
+        let mut state = self.state.lock();
         loop {
-            if let Some(answer) = answer.take() {
+            if let Some((answer, _)) = state.answer.take() {
                 return answer;
             }
-            self.told.wait(&mut answer);
+            self.told.wait(&mut state);
+        }
+    }
+
+    /// The answer, and whether it is to be said that it has arrived. If there is none yet, one byte comes out of the bell
+    /// when there is.
+    pub(super) fn take_or_ring(&self, bell: &Arc<PipeWriter>) -> Option<(Answer, bool)> {
+        let mut state = self.state.lock();
+        let answer = state.answer.take();
+        if answer.is_none() {
+            state.bell = Some(Arc::clone(bell));
+        }
+        answer
+    }
+
+    /// The answer, after the bell.
+    pub(super) fn take(&self) -> Option<(Answer, bool)> {
+        self.state.lock().answer.take()
+    }
+
+    fn give(&self, answer: Answer, is_claimed: bool) {
+        let mut state = self.state.lock();
+        state.answer = Some((answer, is_claimed));
+        let bell = state.bell.take();
+        drop(state);
+        self.told.notify_one();
+        if let Some(bell) = bell {
+            let _ = (&*bell).write_all(&[0]); // Who listened is gone otherwise.
         }
     }
 }
 
 impl Caller {
-    pub(super) fn of_client(client: &Arc<Client>, call: u64) -> Self {
-        Self::Client(Arc::clone(client), call, false)
+    pub(super) fn of_client(client: &Arc<Client>, call: u64, object: ObjectId) -> Self {
+        let site = Site::of(client.server, object);
+        Self { site, to: To::Client(Arc::clone(client), call), is_claimed: false }
     }
 
-    pub(super) fn here(server: ObjectId) -> (Self, Arc<Reply>) {
+    /// A thread of the server.
+    pub(crate) fn here(site: Site) -> (Self, Arc<Reply>) {
+        Self::waiting(site, None)
+    }
+
+    /// A thread of the server that waits for somebody else, who has a number as clients have.
+    pub(super) fn guest(site: Site, call: (u64, u64)) -> (Self, Arc<Reply>) {
+        Self::waiting(site, Some(call))
+    }
+
+    fn waiting(site: Site, call: Option<(u64, u64)>) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
-        (Self::Here(server, Arc::clone(&reply)), reply)
+        (Self { site, to: To::Here(Arc::clone(&reply), call), is_claimed: false }, reply)
     }
 
-    /// The server whose object is called.
-    pub(crate) fn server(&self) -> ObjectId {
-        match self {
-            Self::Client(client, ..) => client.server(),
-            Self::Here(server, _) => *server,
-        }
+    /// Whom answers are written for.
+    pub(crate) fn site(&self) -> Site {
+        self.site
     }
 
     /// The client's number; none within the server.
     pub(crate) fn client(&self) -> Option<u64> {
-        match self {
-            Self::Client(client, ..) => Some(client.number()),
-            Self::Here(..) => None,
-        }
+        self.call().map(|(client, _)| client)
     }
 
     /// The client's number and its call's; none within the server.
     pub(crate) fn call(&self) -> Option<(u64, u64)> {
-        match self {
-            Self::Client(client, call, _) => Some((client.number(), *call)),
-            Self::Here(..) => None,
+        match &self.to {
+            To::Client(client, call) => Some((client.number(), *call)),
+            To::Here(_, call) => *call,
         }
     }
 
     /// Gives something that is the client's only when it says that it has it.
     pub(crate) fn claiming(self) -> Self {
-        match self {
-            Self::Client(client, call, _) => Self::Client(client, call, true),
-            here @ Self::Here(..) => here,
-        }
+        Self { is_claimed: true, ..self }
     }
 
     pub(crate) fn give(self, answer: Answer) {
-        match self {
-            Self::Client(client, call, is_claimed) => client.answer(call, is_claimed, answer),
-            Self::Here(_, reply) => {
-                *reply.answer.lock() = Some(answer);
-                reply.told.notify_one();
-            }
+        match self.to {
+            To::Client(client, call) => client.answer(call, self.is_claimed, answer),
+            To::Here(reply, _) => reply.give(answer, self.is_claimed),
         }
     }
 }

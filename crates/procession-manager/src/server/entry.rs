@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::{Caller, Given, Server, Taken, bury};
+use super::{Caller, Given, Server, Site, Taken, bury};
 use crate::error::CallError;
 use crate::host::{Hosting, Usage};
 use crate::identity::ObjectId;
@@ -38,6 +38,15 @@ impl Entry {
 
     pub(crate) fn server(&self) -> ObjectId {
         self.server_id
+    }
+
+    pub(super) fn type_name(&self) -> &str {
+        self.host().type_name()
+    }
+
+    /// Its methods' names, and what calls know them by.
+    pub(super) fn methods(&self) -> Vec<(&'static str, u64)> {
+        self.host().methods()
     }
 
     fn host(&self) -> &dyn Hosting {
@@ -107,7 +116,7 @@ impl Entry {
         method: MethodName,
         arguments: Vec<Given>,
     ) -> Result<Vec<Taken>, CallError> {
-        let (caller, answer) = Caller::here(self.server_id);
+        let (caller, answer) = Caller::here(Site::of(self.server_id, self.id));
         self.call(method.signature, arguments, caller);
         let refused = |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
         answer.wait().map_err(refused)

@@ -50,6 +50,14 @@ pub(crate) fn is_in_place() {
     }
 }
 
+/// Does something as one of the server's threads.
+pub(super) fn work_for<T>(server: &Arc<Server>, work: impl FnOnce() -> T) -> T {
+    let before = SERVER.replace(Some(Arc::clone(server)));
+    let done = work();
+    SERVER.set(before);
+    done
+}
+
 /// The server that this thread works for.
 pub(crate) fn own_server() -> Option<Arc<Server>> {
     SERVER.with_borrow(Clone::clone)
