@@ -112,6 +112,7 @@ impl Server {
     ) -> Result<Arc<Self>, ManagerError> {
         let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
         let id = ObjectId::random(Form::Native).map_err(failed("name itself"))?;
+        crate::stock::set_limit(limits.bytes);
         let seat = Seat::new(&listener, &limits).map_err(failed("watch its connections"))?;
         Ok(Arc::new(Self {
             id,

@@ -57,7 +57,7 @@ impl Dict {
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let value = Stored::new(ask.accept(self.0.values)?);
+        let value = Stored::keep(ask.accept(self.0.values)?)?;
         let old = self.0.insert(key, value);
         Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
     }
@@ -94,7 +94,7 @@ impl Dict {
         let value = match self.0.get(&key) {
             Some(value) => self.copy(value),
             None => {
-                let value = Stored::new(ask.accept(self.0.values)?);
+                let value = Stored::keep(ask.accept(self.0.values)?)?;
                 let told = self.copy(&value);
                 self.0.insert(key, value);
                 told

@@ -194,5 +194,5 @@ pub(crate) fn changed_next(ask: &mut Ask, values: Values, value: Option<&Stored>
     let site = Site { form: values.form(), ..ask.site };
     let change = Change { value: value.map(|value| value.copy(values).into()), site };
     let changed = catch_call(|| function(change)).map_err(Refusal::from)??;
-    Ok(Stored::new(changed.into()))
+    Stored::keep(changed.into())
 }
