@@ -27,7 +27,10 @@ mod stock; // Those that every manager has.
 mod host; // Which calls of an object run when.
 mod server;
 
+mod spread; // How their tables are looked up.
+
 mod link; // A process's connection to a server.
+mod pending; // Calls on it.
 mod remote; // What it refers to there.
 
 mod proxy; // Each reference,
@@ -42,7 +45,9 @@ pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
 pub use crate::identity::ObjectId;
+pub use crate::link::{BYTES_AHEAD_MAX, CALLS_AHEAD_MAX};
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
+pub use crate::pending::Pending;
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{
     CLIENTS_MAX, NAMES_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX,

@@ -20,7 +20,7 @@ use procession_wire::{EncodeError, Message};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) use self::client::{Caller, Client};
+pub(crate) use self::client::{Caller, Client, Reply};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::registry::{Registration, Registry};
@@ -35,6 +35,7 @@ use crate::host::Hosting;
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, RawProxy};
 use crate::scope;
+use crate::spread::Spreading;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
 
@@ -137,7 +138,7 @@ pub(crate) struct Server {
     pub(crate) id: ObjectId,
     listener: Listener,
     registry: Registry,
-    objects: Mutex<HashMap<ObjectId, Weak<Entry>>>,
+    objects: Mutex<HashMap<ObjectId, Weak<Entry>, Spreading>>,
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
@@ -221,8 +222,8 @@ impl Server {
     /// Does what a client asks. What may take long is told to `seat`, so that somebody else leads meanwhile.
     fn handle(self: &Arc<Self>, client: &Arc<Client>, request: Request) {
         match request {
-            Request::Call { call, object, method, arguments } => {
-                let caller = Caller::of_client(client, call);
+            Request::Call { call, object, method, is_answered, arguments } => {
+                let caller = Caller::of_client(client, call, is_answered);
                 match arguments.into_iter().map(|packed| self.given(packed)).collect::<Result<Vec<_>, _>>() {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
                     Ok(arguments) => self.call(object, method, arguments, caller),

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
+use procession_sys::Deadline;
 
 use super::{Entry, Taken};
 use crate::error::Refusal;
@@ -22,6 +23,9 @@ use crate::remote::Hello;
 
 /// How many bytes of answers may wait for a client that does not read them. One that has more waiting is put out.
 pub const UNREAD_BYTES_MAX: usize = 256 << 20;
+
+/// How many may wait before it has to read some, or else nothing more that it asks is done.
+const UNREAD_BYTES_WAIT: usize = 16 << 20;
 
 /// How long a client may read nothing while answers wait for it before it is put out.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
@@ -35,6 +39,8 @@ pub(crate) struct Client {
     /// What it refers to, and how often it was given that.
     held: Mutex<HashMap<ObjectId, (Arc<Entry>, u32)>>,
     outbox: Mutex<Outbox>,
+    /// Told when it has read something of what waits.
+    has_read: Condvar,
     /// Set when it is to be put out.
     is_out: AtomicBool,
     /// The request of it that is carried out, and that another one could still overtake; 0 for none.
@@ -51,9 +57,9 @@ struct Outbox {
 
 impl Client {
     pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: ObjectId) -> Self {
-        let (held, outbox, is_out) = (Mutex::default(), Mutex::default(), AtomicBool::new(false));
-        let request = AtomicU64::new(0);
-        Self { number, hello, connection, server, held, outbox, is_out, request }
+        let (held, outbox, has_read) = (Mutex::default(), Mutex::default(), Condvar::new());
+        let (is_out, request) = (AtomicBool::new(false), AtomicU64::new(0));
+        Self { number, hello, connection, server, held, outbox, has_read, is_out, request }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -114,13 +120,11 @@ impl Client {
         if outbox.is_sent || !outbox.waiting.is_empty() {
             return self.queue(&mut outbox, frame);
         }
-        if !self.connection.carries_descriptors() {
-            // A stream takes a part of a message, and then must take the rest.
-            return self.queue(&mut outbox, frame);
-        }
-        match self.connection.try_send(&frame) {
-            Ok(()) => true,
-            Err(SendError::WouldBlock | SendError::Busy) => self.queue(&mut outbox, frame),
+        match self.connection.begin(&frame, Duration::ZERO) {
+            Ok(true) => true,
+            // A socket has taken a part of it.
+            Ok(false) => false,
+            Err(SendError::Timeout | SendError::Busy) => self.queue(&mut outbox, frame),
             Err(error) => self.put_out(&error),
         }
     }
@@ -151,27 +155,48 @@ impl Client {
             return;
         }
         outbox.is_sent = true;
-        while let Some(frame) = outbox.waiting.pop_front() {
+        // What an answer has left that was sent in part comes first.
+        let mut sent = MutexGuard::unlocked(&mut outbox, || self.connection.finish(UNREAD_TIME_MAX));
+        while sent.is_ok()
+            && let Some(frame) = outbox.waiting.pop_front()
+        {
+            sent = MutexGuard::unlocked(&mut outbox, || self.connection.send_timeout(&frame, UNREAD_TIME_MAX));
             outbox.bytes = outbox.bytes.saturating_sub(frame.bytes.len());
-            drop(outbox);
-            let sent = self.connection.send_timeout(&frame, UNREAD_TIME_MAX);
-            outbox = self.outbox.lock();
-            if let Err(error) = sent {
-                self.put_out(&error);
-                outbox.waiting.clear();
-            }
+            self.has_read.notify_all();
+        }
+        if let Err(error) = sent {
+            self.put_out(&error);
+            *outbox = Outbox { is_sent: true, ..Outbox::default() };
         }
         outbox.is_sent = false;
+        self.has_read.notify_all();
     }
 
-    fn answer(self: &Arc<Self>, call: u64, is_claimed: bool, answer: Answer) {
-        let response = match answer {
-            Ok(results) => Response::Return {
+    /// Waits while many of its answers wait for it, before anything else that it asks is done: so it can ask for more than it
+    /// reads, and is not put out for that.
+    pub(super) fn wait_for_reading(self: &Arc<Self>) {
+        let mut outbox = self.outbox.lock();
+        while outbox.bytes > UNREAD_BYTES_WAIT && !self.is_out() {
+            if outbox.is_sent {
+                self.has_read.wait(&mut outbox);
+            } else {
+                MutexGuard::unlocked(&mut outbox, || self.flush());
+            }
+        }
+    }
+
+    fn answer(self: &Arc<Self>, call: u64, telling: Telling, answer: Answer) {
+        let response = match (telling, answer) {
+            (Telling::Nothing, Ok(_)) => return,
+            (Telling::Nothing, Err(refusal)) => {
+                return tracing::warn!(client = self.hello.pid, %refusal, "what a client asked for was not done");
+            }
+            (telling, Ok(results)) => Response::Return {
                 call,
-                is_claimed,
+                is_claimed: telling == Telling::Claim,
                 results: results.into_iter().map(|taken| self.pack(taken)).collect(),
             },
-            Err(refusal) => refused(call, &refusal),
+            (_, Err(refusal)) => refused(call, &refusal),
         };
         if !self.send(response.write()) {
             super::seat::aside(self);
@@ -198,10 +223,19 @@ fn refused(call: u64, refusal: &Refusal) -> Response {
 /// Who is to be told what a call returns.
 #[derive(Debug)]
 pub(crate) enum Caller {
-    /// A client, its call, and whether it is to say that it has the answer.
-    Client(Arc<Client>, u64, bool),
+    /// A client, its call, and what it is told.
+    Client(Arc<Client>, u64, Telling),
     /// A thread of the server itself.
     Here(ObjectId, Arc<Reply>),
+}
+
+/// What a client is told of a call of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    Answer,
+    /// The answer, and it is to say that it has that.
+    Claim,
 }
 
 /// Where a thread of the server itself waits.
@@ -221,11 +255,23 @@ impl Reply {
             self.told.wait(&mut answer);
         }
     }
+
+    /// Waits for an answer, and leaves it where it is; false if there is none by then.
+    pub(crate) fn wait_until(&self, until: Deadline) -> bool {
+        let mut answer = self.answer.lock();
+        while answer.is_none() && !until.has_passed() {
+            match until.remaining() {
+                Some(left) => drop(self.told.wait_for(&mut answer, left)),
+                None => self.told.wait(&mut answer),
+            }
+        }
+        answer.is_some()
+    }
 }
 
 impl Caller {
-    pub(super) fn of_client(client: &Arc<Client>, call: u64) -> Self {
-        Self::Client(Arc::clone(client), call, false)
+    pub(super) fn of_client(client: &Arc<Client>, call: u64, is_answered: bool) -> Self {
+        Self::Client(Arc::clone(client), call, if is_answered { Telling::Answer } else { Telling::Nothing })
     }
 
     pub(super) fn here(server: ObjectId) -> (Self, Arc<Reply>) {
@@ -260,14 +306,14 @@ impl Caller {
     /// Gives something that is the client's only when it says that it has it.
     pub(crate) fn claiming(self) -> Self {
         match self {
-            Self::Client(client, call, _) => Self::Client(client, call, true),
-            here @ Self::Here(..) => here,
+            Self::Client(client, call, Telling::Answer) => Self::Client(client, call, Telling::Claim),
+            other => other,
         }
     }
 
     pub(crate) fn give(self, answer: Answer) {
         match self {
-            Self::Client(client, call, is_claimed) => client.answer(call, is_claimed, answer),
+            Self::Client(client, call, telling) => client.answer(call, telling, answer),
             Self::Here(_, reply) => {
                 *reply.answer.lock() = Some(answer);
                 reply.told.notify_one();

@@ -6,8 +6,7 @@ use std::fmt;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
-use super::{Caller, Given, Server, Taken};
-use crate::error::CallError;
+use super::{Caller, Given, Reply, Server};
 use crate::host::Hosting;
 use crate::identity::ObjectId;
 use crate::proxy::MethodName;
@@ -70,16 +69,11 @@ impl Entry {
         Ok(Traveling { server: server.id, address: server.listener.address().clone(), object: self.id, ticket })
     }
 
-    /// A call from within the server's own process.
-    pub(crate) fn call_here(
-        self: &Arc<Self>,
-        method: MethodName,
-        arguments: Vec<Given>,
-    ) -> Result<Vec<Taken>, CallError> {
-        let (caller, answer) = Caller::here(self.server_id);
+    /// A call from within the server's own process, and where its answer comes.
+    pub(crate) fn call_here(self: &Arc<Self>, method: MethodName, arguments: Vec<Given>) -> Arc<Reply> {
+        let (caller, reply) = Caller::here(self.server_id);
         self.call(method.signature, arguments, caller);
-        let refused = |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
-        answer.wait().map_err(refused)
+        reply
     }
 }
 

@@ -216,6 +216,7 @@ impl Seat {
             timekeeper.unpark();
         }
         REQUEST.set(Some((Arc::clone(&client), number)));
+        client.wait_for_reading();
         match Request::read(frame) {
             Ok(request) => server.handle(&client, request),
             Err(malformed) => client.expel(&malformed),

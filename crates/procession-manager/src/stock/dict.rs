@@ -29,6 +29,7 @@ methods! { "dict":
     Batch = "batch" Shared,
     Update = "update" Exclusive,
     SetDefault = "get_or_insert" Exclusive,
+    Extend = "extend" Exclusive,
 }
 
 /// The dictionary.
@@ -49,6 +50,18 @@ impl Dict {
         let key = self.0.key(ask)?;
         let value = Stored::new(ask.next());
         Ok(self.0.insert(key, value).map(Stored::take).into_iter().collect())
+    }
+
+    /// All keys are looked at before the first is set: all or none.
+    fn extend(&mut self, ask: &mut Ask) -> Answer {
+        let mut items = Vec::with_capacity(ask.arguments.len() / 2);
+        while ask.arguments.len() > 0 {
+            items.push((self.0.key(ask)?, Stored::new(ask.next())));
+        }
+        for (key, value) in items {
+            self.0.insert(key, value);
+        }
+        Ok(Vec::new())
     }
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
@@ -111,6 +124,7 @@ impl Object for Dict {
             Method::PopItem => self.pop_item(),
             Method::Update => self.update(ask),
             Method::SetDefault => self.set_default(ask),
+            Method::Extend => self.extend(ask),
             Method::Clear => {
                 self.0.clear();
                 Ok(Vec::new())
@@ -144,6 +158,22 @@ where
         let method = Method::Insert.name();
         let arguments = vec![self.raw.pack(method, &key)?, self.raw.pack(method, &value)?];
         self.option(Method::Insert, arguments)
+    }
+
+    /// Sets the values of all these keys, in one call and at once: nobody sees some of them set and others not.
+    ///
+    /// # Errors
+    /// [`CallError`]; none of them is set then, but with those that do not tell whether the call has run.
+    ///
+    /// # Python
+    /// `dict.update` with a mapping.
+    pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), CallError> {
+        let method = Method::Extend.name();
+        let mut arguments = Vec::new();
+        for (key, value) in items {
+            arguments.extend([self.raw.pack(method, &key)?, self.raw.pack(method, &value)?]);
+        }
+        self.raw.call_packed(method, arguments).map(drop)
     }
 
     /// A key's value.
