@@ -132,7 +132,12 @@ pub(crate) struct Sent {
 
 /// Where it was sent to.
 pub(crate) enum To {
-    Remote { remote: Arc<Remote>, link: Arc<Link>, call: u64, object: ObjectId },
+    Remote {
+        remote: Arc<Remote>,
+        link: Arc<Link>,
+        call: u64,
+        object: ObjectId,
+    },
     /// An object of this process, which is the server.
     Here(Arc<Reply>),
     /// Its answer was collected.

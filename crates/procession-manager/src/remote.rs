@@ -168,12 +168,7 @@ impl Remote {
     }
 
     /// Sends a call that has no answer.
-    pub(crate) fn command(
-        &self,
-        object: ObjectId,
-        method: MethodName,
-        arguments: Vec<Given>,
-    ) -> Result<(), CallError> {
+    pub(crate) fn command(&self, object: ObjectId, method: MethodName, arguments: Vec<Given>) -> Result<(), CallError> {
         let deadline = self.place.call_timeout.map_or(Deadline::NEVER, Deadline::after);
         self.put(object, method, arguments, |link, question| link.command(question, deadline)).map(drop)
     }
@@ -210,7 +205,9 @@ impl Remote {
         match answer.map_err(|why| self.failed(method, patience, why))? {
             Response::Return { results, .. } => Ok(results.into_iter().map(|packed| self.adopt(packed)).collect()),
             Response::Refuse { refusal, .. } => Err(match decode_slice(&refusal, Vec::new()) {
-                Ok(refusal) => CallError::Refused { method: method.name, server: self.place.address.to_string(), refusal },
+                Ok(refusal) => {
+                    CallError::Refused { method: method.name, server: self.place.address.to_string(), refusal }
+                }
                 Err(error) => CallError::Output { method: method.name, error },
             }),
         }

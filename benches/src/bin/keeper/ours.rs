@@ -124,15 +124,15 @@ pub(crate) fn queue() -> Result<Runs> {
     }))
 }
 
-struct Counter(i64);
+pub(crate) struct Counter(i64);
 
 #[shared]
 impl Counter {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0)
     }
 
-    pub fn add(&mut self, by: i64) -> i64 {
+    pub(crate) fn add(&mut self, by: i64) -> i64 {
         self.0 += by;
         self.0
     }

@@ -26,7 +26,7 @@ const START_TIME: Duration = Duration::from_secs(20);
 const OK: &[u8] = b"+OK\r\n";
 
 /// Ends what it has started as soon as nobody holds its input.
-const SHELL: &str = "\"$@\" </dev/null >/dev/null & server=$!; read -r _; kill -9 $server; wait $server";
+const SHELL: &str = "\"$@\" </dev/null >/dev/null & server=$!; read -r _; kill $server; wait $server";
 
 /// A server of this bench alone, without anything on disk.
 struct Server {

@@ -70,7 +70,8 @@ where
     /// [`CallError`], when it could not be sent.
     pub fn update_later<F>(&self, key: K, function: F) -> Result<Pending<V>, CallError>
     where
-        F: Fn(Option<V>) -> V + Captureless, {
+        F: Fn(Option<V>) -> V + Captureless,
+    {
         let (raw, method) = (self.as_raw(), dict::Method::Update.name());
         let function = name_change(method, function)?;
         raw.send_later(method, vec![raw.pack(method, &key)?, raw.pack(method, &function)?], one)
