@@ -186,7 +186,8 @@ fn who_is_full_waits_for_answers(method: StartMethod) {
     assert!(taken.into_iter().eq(0..many as u64));
 }
 
-/// More than a process has on its way to the server, and a hundred megabytes, more than the connection and the server's patience hold on the way back.
+/// More than a process has on its way to the server, and a hundred megabytes back: more than the connection holds, and than
+/// the server keeps before it waits.
 fn as_much_as_one_likes(dict: &DictProxy<u64, Vec<u8>>) {
     const LEN: usize = 4 << 20;
     let value = |n: u64| vec![n as u8; LEN];
