@@ -98,6 +98,28 @@ const PLANTS: &[Plant] = &[
         target: "handshake",
         says: "was talked into it",
     },
+    Plant {
+        name: "value-length",
+        about: "a value's length is believed",
+        bug: Bug {
+            file: "crates/procession-manager/src/frame.rs",
+            from: "        let (bytes, rest) = self.rest.split_at_checked(count).ok_or(SHORT)?;\n",
+            to: "        let (bytes, rest) = self.rest.split_at(count);\n",
+        },
+        target: "requests",
+        says: "mid > len",
+    },
+    Plant {
+        name: "frame-rest",
+        about: "what stands behind a request is left out",
+        bug: Bug {
+            file: "crates/procession-manager/src/frame.rs",
+            from: "            _ => Err(Malformed(\"it is too long\")),\n",
+            to: "            _ => Ok(()),\n",
+        },
+        target: "requests",
+        says: "a frame says something else than it is",
+    },
 ];
 
 /// What was asked for.

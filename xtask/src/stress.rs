@@ -1,6 +1,7 @@
 //! `cargo xtask stress`: kills workers that share an object, thousands of times, and shows that the loop would notice.
 //!
-//! The loop is the test `stress` of procession-sync, of procession-ipc and of procession-pool, which prints its own figures.
+//! The loop is the test `stress` of procession-sync, of procession-ipc, of procession-pool and of procession-manager, which
+//! prints its own figures.
 //! To show that it can fail, a bug is planted in a copy of the repository, and the loop run there must fail.
 
 use std::io;
@@ -32,6 +33,7 @@ const LOOPS: &[(&str, &[&str])] = &[
     ),
     ("procession-ipc", &["queue", "bounded-queue", "pipe"]),
     ("procession-pool", &["pool"]),
+    ("procession-manager", &["manager"]),
 ];
 
 /// A bug that a loop must notice.
@@ -111,6 +113,28 @@ const PLANTS: &[Plant] = &[
             to: "                    if true {\n",
         },
         subject: "pool",
+        says: "FAILED: ",
+    },
+    Plant {
+        name: "farewell",
+        about: "a client that is gone keeps its locks and what it has taken",
+        bug: Bug {
+            file: "crates/procession-manager/src/server.rs",
+            from: "        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));\n",
+            to: "        drop(objects);\n",
+        },
+        subject: "manager",
+        says: "FAILED: ",
+    },
+    Plant {
+        name: "claim",
+        about: "an item is its taker's before that has it",
+        bug: Bug {
+            file: "crates/procession-manager/src/stock/queue.rs",
+            from: "                self.claimed.insert(call, item);\n",
+            to: "                drop((call, item));\n",
+        },
+        subject: "manager",
         says: "FAILED: ",
     },
 ];

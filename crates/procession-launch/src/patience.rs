@@ -50,12 +50,14 @@ impl Patience {
     /// `TimedOut` at the deadline; when it is called off, an error that says so.
     pub(crate) fn wait(&self, watched: [(BorrowedFd<'_>, Interest); 2], deadline: Deadline) -> io::Result<()> {
         let [first, second] = watched;
-        let bell = self.called_off.as_ref().map_or(first, |bell| (bell.as_fd(), Interest::Read));
-        match poll([first, second, bell], deadline)? {
-            [false, false, false] => Err(io::ErrorKind::TimedOut.into()),
-            [false, false, true] => Err(called_off()),
-            _ => Ok(()),
-        }
+        let is_ready = match &self.called_off {
+            None => poll(watched, deadline)?.contains(&true),
+            Some(bell) => match poll([first, second, (bell.as_fd(), Interest::Read)], deadline)? {
+                [false, false, true] => return Err(called_off()),
+                ready => ready.contains(&true),
+            },
+        };
+        if is_ready { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
     }
 
     /// Takes a lock that another start may hold for as long as functions are preloaded.
@@ -78,4 +80,39 @@ impl Patience {
 /// What a start ends with that is not wanted any more.
 fn called_off() -> io::Error {
     io::Error::other("the start was called off")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::hint::spin_loop;
+    use std::io::{Read, Write, pipe};
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    /// What comes while the kernel looks from one descriptor to the next is seen, and is nothing else.
+    #[test]
+    fn what_nobody_can_call_off_is_not_called_off() {
+        const TRIES: usize = 200_000;
+        static TRY: AtomicUsize = AtomicUsize::new(0);
+        let (mut awaited, mut answers) = pipe().unwrap();
+        let (never, _held) = pipe().unwrap();
+        let answering = thread::spawn(move || {
+            for number in 1..=TRIES {
+                while TRY.load(Ordering::Acquire) < number {
+                    spin_loop();
+                }
+                (0..number % 64).for_each(|_| spin_loop()); // Somewhere within the other thread's look.
+                answers.write_all(&[1]).unwrap();
+            }
+        });
+        for number in 1..=TRIES {
+            TRY.store(number, Ordering::Release);
+            let watched = [(awaited.as_fd(), Interest::Read), (never.as_fd(), Interest::Read)];
+            Patience::default().wait(watched, Deadline::NEVER).unwrap();
+            awaited.read_exact(&mut [0]).unwrap();
+        }
+        answering.join().unwrap();
+    }
 }

@@ -1,7 +1,7 @@
 //! Values that say themselves what they are: what programs of other images, and of other languages, exchange.
 //!
 //! [`Data`] is one such value. [`to_data`] and [`from_data`] lead from any serde type to it and back; codecs make it of the
-//! bytes of their own world, and back. Relies on serde and on nothing of this crate.
+//! bytes of their own world, and back. Relies on serde, and on `proxy.rs` and `scope.rs` for references to objects.
 //!
 //! # What becomes what
 //!
@@ -19,6 +19,7 @@
 //! | a variant with content | `Map` of one pair: its name, and the content | a variant without content, with `Null` |
 //! | what serializes as bytes: `serde_bytes`, `#[serde(with = "procession_wire::bulk")]` | `Bytes` | a list of `u8`, but not for `bulk` |
 //! | a field with `#[serde(with = "procession_manager::data::as_set")]` | `Set` | a list, a tuple |
+//! | a proxy of a manager's object | `Object` | |
 //! | [`Data`] | itself | anything |
 //!
 //! A `Vec<u8>` is a sequence to serde and therefore a list of integers, which Python shows as one; a field that is to be `bytes`
@@ -44,8 +45,10 @@ pub use crate::data::error::{DataError, DataErrorKind};
 pub use crate::data::from::from_data;
 pub use crate::data::integer::BigInteger;
 pub use crate::data::items::{Items, Map, Set};
+pub(crate) use crate::data::native::{Referred, read_object, write_object};
 pub use crate::data::text::SurrogateText;
 pub use crate::data::to::{as_set, to_data};
+use crate::proxy::RawProxy;
 
 /// How deep lists, tuples, maps and sets may nest in a value.
 ///
@@ -108,6 +111,8 @@ pub enum Data {
     Set(Set),
     /// What only its own kind of program understands: kept and given back as it came.
     Opaque(Box<Opaque>),
+    /// A reference to an object of a manager, which the value keeps alive.
+    Object(Box<RawProxy>),
 }
 
 /// A value of some other world, which is passed on unread.
@@ -196,6 +201,7 @@ impl Data {
             Self::Map(_) => "map",
             Self::Set(_) => "set",
             Self::Opaque(_) => "opaque",
+            Self::Object(_) => "proxy",
         }
     }
 }

@@ -264,6 +264,14 @@ pub enum ManagerError {
         /// Why.
         reason: String,
     },
+    /// The server cannot listen for programs that are not ours.
+    #[error("the server of manager {name:?} cannot listen for other programs: {reason}")]
+    Codec {
+        /// The manager's name.
+        name: String,
+        /// Why.
+        reason: String,
+    },
     /// The server did not answer as it has to.
     #[error(transparent)]
     Call(#[from] CallError),

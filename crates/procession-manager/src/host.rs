@@ -4,15 +4,17 @@
 //! and whoever ends the call before it runs it.
 
 use std::collections::VecDeque;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use parking_lot::{Mutex, RwLock};
 use procession_launch::calls::catch_call;
 
+use crate::data::{Data, from_data};
 use crate::error::Refusal;
-use crate::identity::ObjectId;
 use crate::proxy::MethodName;
-use crate::server::{Caller, Given, Taken, is_in_place};
+use crate::server::{Caller, Given, Site, Taken, is_in_place};
+use crate::value::{Form, Values};
 
 /// How many calls may stand in one object's line.
 pub const CALLS_WAITING_MAX: usize = 65_536;
@@ -36,8 +38,8 @@ pub(crate) enum Access {
 #[derive(Debug)]
 pub(crate) struct Ask {
     pub(crate) arguments: std::vec::IntoIter<Given>,
-    /// The server whose object it is.
-    pub(crate) server: ObjectId,
+    /// Whom its results are written for.
+    pub(crate) site: Site,
     caller: Option<Caller>,
     /// What others are told because of it.
     pub(crate) answers: Vec<(Caller, Answer)>,
@@ -56,9 +58,24 @@ impl Ask {
         self.next().read()
     }
 
+    /// What the method is called with, as a tuple of values that it only uses itself.
+    pub(crate) fn tuple<T: serde::de::DeserializeOwned + 'static>(&mut self) -> Result<T, Refusal> {
+        if self.site.form == Form::Native {
+            return self.read();
+        }
+        let items: Vec<Data> = self.arguments.by_ref().map(Given::read).collect::<Result<_, _>>()?;
+        from_data(Data::tuple(items)).map_err(|error| Refusal::Arguments { reason: error.to_string() })
+    }
+
+    /// The next thing that the method is called with, in the form of the object's own values.
+    pub(crate) fn accept(&mut self, values: Values) -> Result<Given, Refusal> {
+        let given = self.next();
+        values.accept(given, self.site.server)
+    }
+
     /// What the method returns, as one value.
     pub(crate) fn value<T: serde::Serialize + 'static>(&self, value: &T) -> Answer {
-        Taken::of(self.server, value).map(|taken| vec![taken])
+        Taken::of(self.site, value).map(|taken| vec![taken])
     }
 
     /// Whose call it is, by the client's number and the call's; none if it comes from within the server.
@@ -90,14 +107,27 @@ pub(crate) trait Kind: Send + Sync + 'static {
     /// The type's name.
     fn type_name(&self) -> &str;
 
+    /// Whether the methods are a user's, which take as long as they like.
+    fn is_users(&self) -> bool {
+        false
+    }
+
     /// A method, by its signature.
     fn find(&self, signature: u64) -> Option<(Self::Method, Access)>;
+
+    /// All methods: their names without the type's, and their signatures.
+    fn methods(&self) -> Vec<(&'static str, u64)>;
 }
 
 /// A value with methods.
 pub(crate) trait Object: Send + Sync + 'static {
     /// Which there are.
     type Kind: Kind;
+
+    /// How calls and values are written, by all but those who have a form of their own.
+    fn form(&self) -> Form {
+        Form::Native
+    }
 
     /// Calls one that may run beside others.
     fn read(&self, method: MethodOf<Self>, ask: &mut Ask) -> Step;
@@ -110,6 +140,11 @@ pub(crate) trait Object: Send + Sync + 'static {
 
     /// Gives up what a client has here that is gone.
     fn part(&mut self, _client: u64, _answers: &mut Vec<(Caller, Answer)>) {}
+
+    /// How many callers it keeps, to answer later.
+    fn waiting(&self) -> usize {
+        0
+    }
 
     /// Answers those whose time is over; when to call it next.
     fn tick(&mut self, _now: Instant, _answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
@@ -124,6 +159,18 @@ pub(crate) trait Hosting: Send + Sync {
     /// Its type's name.
     fn type_name(&self) -> &str;
 
+    /// All methods: their names without the type's, and their signatures.
+    fn methods(&self) -> Vec<(&'static str, u64)>;
+
+    /// How calls and values are written, by all but those who have a form of their own.
+    fn form(&self) -> Form;
+
+    /// Whether its methods are a user's.
+    fn is_users(&self) -> bool;
+
+    /// How much it is used.
+    fn usage(&self) -> Usage;
+
     /// Runs a call, now or as soon as those before it are done.
     fn call(&self, method: u64, arguments: Vec<Given>, caller: Caller) -> Option<Instant>;
 
@@ -137,12 +184,23 @@ pub(crate) trait Hosting: Send + Sync {
     fn tick(&self, now: Instant) -> Option<Instant>;
 }
 
+/// How much an object is used.
+#[derive(Debug)]
+pub(crate) struct Usage {
+    pub(crate) calls: u64,
+    pub(crate) busy: Duration,
+    pub(crate) waiting: u64,
+    pub(crate) is_poisoned: bool,
+}
+
 /// A value, and who uses it.
 pub(crate) struct Host<T: Object> {
     kind: T::Kind,
     /// Not waited for by calls: the line says who may have it.
     value: RwLock<T>,
     line: Mutex<Line<MethodOf<T>>>,
+    calls: AtomicU64,
+    busy_nanos: AtomicU64,
 }
 
 struct Line<M> {
@@ -174,7 +232,8 @@ enum What<M> {
 impl<T: Object> Host<T> {
     pub(crate) fn new(kind: T::Kind, value: T) -> Self {
         let line = Line { users: Users::None, waiting: VecDeque::new(), is_poisoned: false };
-        Self { kind, value: RwLock::new(value), line: Mutex::new(line) }
+        let (calls, busy_nanos) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { kind, value: RwLock::new(value), line: Mutex::new(line), calls, busy_nanos }
     }
 
     /// Looks at the value, past the line.
@@ -200,6 +259,12 @@ impl<T: Object> Host<T> {
             Err(_) => {}
         }
         None
+    }
+
+    fn count(&self, took: Duration) {
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        self.busy_nanos.fetch_add(nanos, Ordering::Relaxed);
     }
 
     /// Does what may be done, and then what may be done after it.
@@ -235,12 +300,14 @@ impl<T: Object> Host<T> {
             answers.push((caller, Err(Refusal::Poisoned)));
             return Done { answers, ..Done::default() };
         }
-        let (server, arguments) = (caller.server(), arguments.into_iter());
-        let mut ask = Ask { arguments, server, caller: Some(caller), answers, wake: None };
+        let (site, arguments) = (caller.site(), arguments.into_iter());
+        let mut ask = Ask { arguments, site, caller: Some(caller), answers, wake: None };
+        let begun = Instant::now();
         let caught = catch_call(|| match access {
             Access::Shared => self.value.read().read(method, &mut ask),
             Access::Exclusive => self.value.write().write(method, &mut ask),
         });
+        self.count(begun.elapsed());
         let has_panicked = caught.is_err();
         let answer = match caught {
             Ok(Step::Done(answer)) => Some(answer),
@@ -264,6 +331,27 @@ struct Done {
 impl<T: Object> Hosting for Host<T> {
     fn type_name(&self) -> &str {
         self.kind.type_name()
+    }
+
+    fn methods(&self) -> Vec<(&'static str, u64)> {
+        self.kind.methods()
+    }
+
+    fn form(&self) -> Form {
+        self.with(T::form)
+    }
+
+    fn is_users(&self) -> bool {
+        self.kind.is_users()
+    }
+
+    fn usage(&self) -> Usage {
+        // Whoever changes it may take long, and only those in line wait meanwhile.
+        let kept = self.value.try_read().map_or(0, |value| value.waiting());
+        let line = self.line.lock();
+        let waiting = (kept + line.waiting.len()) as u64;
+        let busy = Duration::from_nanos(self.busy_nanos.load(Ordering::Relaxed));
+        Usage { calls: self.calls.load(Ordering::Relaxed), busy, waiting, is_poisoned: line.is_poisoned }
     }
 
     fn call(&self, method: u64, arguments: Vec<Given>, caller: Caller) -> Option<Instant> {
@@ -299,7 +387,13 @@ impl<M> Line<M> {
         if self.waiting.is_empty() && self.admit(pending.access) {
             return Ok(pending);
         }
-        if self.waiting.len() >= CALLS_WAITING_MAX && matches!(pending.what, What::Call(..)) {
+        let is_full = match &pending.what {
+            What::Call(..) => self.waiting.len() >= CALLS_WAITING_MAX,
+            // There is one for each call at most, unless somebody makes them up.
+            What::Settle(..) => self.waiting.len() >= 2 * CALLS_WAITING_MAX,
+            What::Part(_) | What::Tick(_) => false,
+        };
+        if is_full {
             return Err(Some(pending));
         }
         self.waiting.push_back(pending);

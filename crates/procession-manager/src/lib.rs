@@ -15,18 +15,27 @@ pub mod data; // Values without a type.
 pub mod derived;
 mod error;
 mod identity; // What objects and servers are called.
+mod info; // What a server tells of them,
+mod limits; // and how much it takes.
+
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing; // For the fuzz target.
 
 mod frame; // What clients and servers say to each other. Pure.
-mod scope; // What one value refers to.
+mod scope; // What one value refers to,
+mod value; // and how it is written.
 
 mod hosted;
 mod shared; // Users' types as objects,
 
 mod stock; // Those that every manager has.
 
+mod codec; // What programs that are not ours say.
 mod host; // Which calls of an object run when.
 mod server;
 
+mod kin; // Who is forked from it meanwhile.
 mod spread; // How their tables are looked up.
 
 mod link; // A process's connection to a server.
@@ -39,18 +48,22 @@ mod travel; // also on its way.
 mod manager;
 mod sync_manager;
 
+pub use crate::codec::{Codec, CodecListener, Objects, Question, Reply, Session};
 pub use crate::data::{Data, from_data, to_data};
 pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
-pub use crate::identity::ObjectId;
+pub use crate::identity::{NoObjectId, ObjectId};
+pub use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
+pub use crate::limits::{BYTES_MAX, CLIENT_REFERENCES_MAX, CLIENTS_MAX, Limits, OBJECTS_MAX, REQUEST_BYTES_MAX};
 pub use crate::link::{BYTES_AHEAD_MAX, CALLS_AHEAD_MAX};
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
 pub use crate::pending::Pending;
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{
-    CLIENTS_MAX, NAMES_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX, UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
+    GUESTS_MAX, NAMES_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX,
+    UNREAD_BYTES_MAX, UNREAD_TIME_MAX,
 };
 pub use crate::shared::{Answer, Call, Construct, METHODS_MAX, Method, Run, Shared};
 pub use crate::stock::{

@@ -106,6 +106,15 @@ impl Link {
         self.origin.is_here()
     }
 
+    /// Whether the server is gone. Takes answers that come, for which nobody waits.
+    pub(crate) fn has_ended(&self) -> bool {
+        if !self.is_own() {
+            return true;
+        }
+        self.take_in_all();
+        self.state.lock().gone.is_some()
+    }
+
     /// Sends a call whose answer this thread collects next; its number.
     pub(crate) fn ask(&self, question: Question, deadline: Deadline) -> Result<u64, Unanswered> {
         let call = self.next_number();

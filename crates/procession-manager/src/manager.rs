@@ -12,19 +12,23 @@ use procession_sys::{Disposition, Signal, set_disposition};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CallError, ManagerError};
+use crate::codec::{Codec, CodecError, CodecListener, CodecPlan, Door};
+use crate::error::{CallError, ManagerError, Refusal};
 use crate::identity::ObjectId;
+use crate::info::{ClientInfo, ObjectInfo};
+use crate::limits::Limits;
 use crate::proxy::{MethodName, Proxy};
 use crate::remote::{Place, Remote};
 use crate::server::{Given, Registration, Registry, Server, asks};
 use crate::shared::{Construct, Shared};
 use crate::stock::Stock;
+use crate::value::conversions_of;
 
 /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What a started server says.
-type Started = Result<Address, String>;
+type Started = Result<(Address, Vec<Address>), String>;
 
 /// A server of objects, as whoever started it, or has connected to it, has it.
 ///
@@ -38,6 +42,8 @@ pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
     process: Option<Process<()>>,
+    /// Where it listens for programs that are not ours, if it was started here.
+    codecs: Vec<Address>,
 }
 
 impl BaseManager {
@@ -59,6 +65,13 @@ impl BaseManager {
     #[must_use]
     pub fn address(&self) -> &Address {
         self.remote.address()
+    }
+
+    /// Where the server listens for programs that are not ours, in the order of [`ManagerBuilder::codec`]; nothing if it was
+    /// not started here.
+    #[must_use]
+    pub fn codec_addresses(&self) -> &[Address] {
+        &self.codecs
     }
 
     /// The number of the server's process, if this manager has started it.
@@ -107,7 +120,50 @@ impl BaseManager {
     /// # Errors
     /// What every call may end with.
     pub fn number_of_objects(&self) -> Result<u64, CallError> {
+        self.ask(asks::COUNT, Vec::new())
+    }
+
+    /// What the server has, and how much each is used: those that were called most, at most [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Python
+    /// `BaseManager._debug_info`, which shows references only.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let jobs = manager.queue::<String>()?;
+    /// jobs.put(&"sweep".to_string())?;
+    /// let objects = manager.objects()?;
+    /// assert_eq!((objects[0].type_name.as_str(), objects[0].calls, objects[0].references), ("queue", 1, 1));
+    /// println!("{}", objects[0]); // 5bd0…: queue: 1 references, 1 calls in 2.1µs, 0 waiting
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn objects(&self) -> Result<Vec<ObjectInfo>, CallError> {
         self.ask(asks::OBJECTS, Vec::new())
+    }
+
+    /// Who is connected to the server, this process among them: those that have called most, at most
+    /// [`INFOS_MAX`](crate::INFOS_MAX).
+    ///
+    /// # Errors
+    /// What every call may end with.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::SyncManager;
+    ///
+    /// let manager = SyncManager::start()?;
+    /// let clients = manager.clients()?;
+    /// assert_eq!((clients.len(), clients[0].pid), (1, std::process::id()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn clients(&self) -> Result<Vec<ClientInfo>, CallError> {
+        self.ask(asks::CLIENTS, Vec::new())
     }
 
     /// Ends the server. What it has is lost, and every call of every client is an error from then on.
@@ -130,6 +186,38 @@ impl BaseManager {
     /// Makes an object that every manager can make.
     pub(crate) fn make<P: Proxy, A: Serialize + 'static>(&self, stock: Stock, of: &A) -> Result<P, CallError> {
         let arguments = vec![self.remote.pack(asks::MAKE, &stock)?, self.remote.pack(asks::MAKE, of)?];
+        self.ask(asks::MAKE, arguments).map(P::from_raw)
+    }
+
+    /// The same for one that needs functions of this program; from a server that runs another one, the untyped object.
+    pub(crate) fn make_typed<P: Proxy, A: Serialize + 'static>(
+        &self,
+        stock: Stock,
+        name: &str,
+        of: &A,
+    ) -> Result<P, CallError> {
+        match self.make(stock, of) {
+            Err(CallError::Refused { refusal: Refusal::NoFunction { .. }, .. }) => {
+                let arguments =
+                    vec![self.remote.pack(asks::CREATE, &name.to_owned())?, self.remote.pack(asks::CREATE, &())?];
+                self.ask(asks::CREATE, arguments).map(P::from_raw)
+            }
+            made => made,
+        }
+    }
+
+    /// The same for a single value.
+    pub(crate) fn make_value<P, T>(&self, value: &T) -> Result<P, CallError>
+    where
+        P: Proxy,
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let conversions = conversions_of::<T>();
+        let arguments = vec![
+            self.remote.pack(asks::MAKE, &Stock::Value)?,
+            self.remote.pack(asks::MAKE, value)?,
+            self.remote.pack(asks::MAKE, &conversions)?,
+        ];
         self.ask(asks::MAKE, arguments).map(P::from_raw)
     }
 
@@ -170,7 +258,9 @@ pub struct ManagerBuilder {
     address: Option<Address>,
     key: Option<Vec<u8>>,
     call_timeout: Option<Duration>,
+    limits: Limits,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
     /// What went wrong first.
     error: Option<ManagerError>,
 }
@@ -183,7 +273,9 @@ impl Default for ManagerBuilder {
             address: None,
             key: None,
             call_timeout: None,
+            limits: Limits::default(),
             registrations: Vec::new(),
+            codecs: Vec::new(),
             error: None,
         }
     }
@@ -228,6 +320,13 @@ impl ManagerBuilder {
         self
     }
 
+    /// How much the server takes from its clients; otherwise what [`Limits`] says by default.
+    #[must_use]
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
     /// Has clients make objects of this type, by [`BaseManager::create`]. The name is for clients that do not have the type.
     #[must_use]
     pub fn register<T: Construct>(mut self, name: impl Into<String>) -> Self {
@@ -249,6 +348,18 @@ impl ManagerBuilder {
         match Registration::of_object(name.clone(), &object) {
             Ok(registration) => self.registrations.push(registration),
             Err(error) => self.refuse(name, &error),
+        }
+        self
+    }
+
+    /// Has the server listen for programs that are not ours, too, which speak as this codec does and know the same key.
+    ///
+    /// The codec is made in the server's process. [`BaseManager::codec_addresses`] tells where it is reached.
+    #[must_use]
+    pub fn codec<C: Codec + Default>(mut self, listener: CodecListener) -> Self {
+        match CodecPlan::of::<C>(listener) {
+            Ok(plan) => self.codecs.push(plan),
+            Err(error) => self.refuse(type_name::<C>().to_owned(), &error),
         }
         self
     }
@@ -290,20 +401,22 @@ impl ManagerBuilder {
             name: name.clone(),
             address: self.address.clone(),
             key: key.clone(),
+            limits: self.limits,
             registrations: self.registrations,
+            codecs: self.codecs,
         };
         let process = self.context.builder(serve, (plan, sender)).name(name.clone()).daemon(true);
         let process =
             process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
-        let address = match receiver.recv() {
-            Ok(Ok(address)) => address,
+        let (address, codecs) = match receiver.recv() {
+            Ok(Ok(addresses)) => addresses,
             Ok(Err(reason)) => return Err(ManagerError::Ended { name, reason }),
             Err(error) => return Err(ManagerError::Ended { name, reason: became(process, &error) }),
         };
         let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
         let connected = Remote::connect(place);
         match connected {
-            Ok(remote) => Ok(BaseManager { remote, process: Some(process) }),
+            Ok(remote) => Ok(BaseManager { remote, process: Some(process), codecs }),
             Err(error) => {
                 let _ = process.kill();
                 let _ = process.wait();
@@ -323,7 +436,7 @@ impl ManagerBuilder {
         self.check()?;
         let Some(address) = self.address.clone() else { return Err(ManagerError::NoAddress) };
         let place = Place { address, key: key_of(&self.key()), call_timeout: self.call_timeout };
-        Ok(BaseManager { remote: Remote::connect(place)?, process: None })
+        Ok(BaseManager { remote: Remote::connect(place)?, process: None, codecs: Vec::new() })
     }
 
     /// A server to be run in this process.
@@ -336,7 +449,8 @@ impl ManagerBuilder {
     pub fn get_server(mut self) -> Result<ManagerServer, ManagerError> {
         self.check()?;
         let key = self.key();
-        Plan { name: self.name, address: self.address, key, registrations: self.registrations }.listen()
+        let (limits, registrations, codecs) = (self.limits, self.registrations, self.codecs);
+        Plan { name: self.name, address: self.address, key, limits, registrations, codecs }.listen()
     }
 }
 
@@ -345,6 +459,7 @@ pub struct ManagerServer {
     name: String,
     server: Arc<Server>,
     address: Address,
+    doors: Vec<Door>,
 }
 
 impl ManagerServer {
@@ -354,13 +469,24 @@ impl ManagerServer {
         &self.address
     }
 
+    /// Where it listens for programs that are not ours, in the order of [`ManagerBuilder::codec`].
+    #[must_use]
+    pub fn codec_addresses(&self) -> Vec<Address> {
+        self.doors.iter().map(|door| door.listener.address().clone()).collect()
+    }
+
     /// Serves until a client shuts it down.
     ///
     /// # Errors
     /// [`ManagerError::System`] when it cannot have a thread.
     pub fn serve_forever(self) -> Result<(), ManagerError> {
         let name = self.name;
-        self.server.run().map_err(|error| ManagerError::System { name, step: "start a thread", error })
+        let opened = self.doors.into_iter().try_for_each(|door| self.server.open(door));
+        opened.and_then(|()| self.server.run()).map_err(|error| ManagerError::System {
+            name,
+            step: "start a thread",
+            error,
+        })
     }
 }
 
@@ -376,12 +502,14 @@ struct Plan {
     name: String,
     address: Option<Address>,
     key: Vec<u8>,
+    limits: Limits,
     registrations: Vec<Registration>,
+    codecs: Vec<CodecPlan>,
 }
 
 impl Plan {
     fn listen(self) -> Result<ManagerServer, ManagerError> {
-        let Self { name, address, key, registrations } = self;
+        let Self { name, address, key, limits, registrations, codecs } = self;
         let listener = match address {
             Some(address) => Listener::bind(address),
             None => Listener::temporary(),
@@ -393,8 +521,11 @@ impl Plan {
             registered: "what it has".into(),
             reason: error.to_string(),
         })?;
-        let server = Server::new(&name, listener, registry)?;
-        Ok(ManagerServer { name, server, address })
+        let doors = codecs.into_iter().map(|codec| codec.open(&key, &limits)).collect::<Result<_, _>>();
+        let doors =
+            doors.map_err(|error: CodecError| ManagerError::Codec { name: name.clone(), reason: error.to_string() })?;
+        let server = Server::new(&name, listener, registry, limits)?;
+        Ok(ManagerServer { name, server, address, doors })
     }
 }
 
@@ -404,7 +535,7 @@ fn serve(plan: Plan, started: Sender<Started>) {
     set_disposition(Signal::INT, Disposition::Ignore);
     match plan.listen() {
         Ok(server) => {
-            let _ = started.send(&Ok(server.address().clone())); // Whoever started it has ended otherwise.
+            let _ = started.send(&Ok((server.address().clone(), server.codec_addresses()))); // Whoever started it has ended otherwise.
             drop(started);
             if let Err(error) = server.serve_forever() {
                 tracing::error!(%error, "a manager's server ends");

@@ -154,7 +154,9 @@ impl Sent {
                 } else {
                     Err(Unanswered::Gone(FORKED.to_owned()))
                 };
-                remote.answered(self.method, self.patience, answer)
+                let mut results = remote.answered(self.method, self.patience, answer)?;
+                results.iter_mut().for_each(|result| result.form = object.form());
+                Ok(results)
             }
             To::Here(reply) => {
                 let answer = reply.wait();

@@ -5,10 +5,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use procession_boot::FunctionId;
 use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
+use crate::data::{Referred, read_object, write_object};
 use crate::error::CallError;
 use crate::identity::ObjectId;
 use crate::link::Link;
@@ -17,6 +19,7 @@ use crate::remote::Remote;
 use crate::scope;
 use crate::server::{self, Entry, Given};
 use crate::travel::{self, Traveling};
+use crate::value::{Form, Site};
 
 /// What every proxy has.
 ///
@@ -84,10 +87,7 @@ impl RawProxy {
 
     /// What it refers to, in the server itself.
     pub(crate) fn into_entry(self) -> Option<Arc<Entry>> {
-        match &self.home {
-            Home::Remote(_) => None,
-            Home::Local(entry) => Some(Arc::clone(entry)),
-        }
+        self.entry().map(Arc::clone)
     }
 
     /// The object's name.
@@ -101,6 +101,19 @@ impl RawProxy {
         match &self.home {
             Home::Remote(remote) => remote.server,
             Home::Local(entry) => entry.server(),
+        }
+    }
+
+    /// Whom a call's values are written for.
+    fn site(&self) -> Site {
+        Site::of(self.server(), self.object)
+    }
+
+    /// The same, without taking it.
+    pub(crate) fn entry(&self) -> Option<&Arc<Entry>> {
+        match &self.home {
+            Home::Remote(_) => None,
+            Home::Local(entry) => Some(entry),
         }
     }
 
@@ -122,7 +135,7 @@ impl RawProxy {
         A: Serialize,
         R: DeserializeOwned + 'static,
     {
-        self.one(method, vec![self.pack_lent(method, arguments)?])
+        one(method, self.call_tuple(method, arguments)?)
     }
 
     /// Sends a call of a method of the object with arguments, a tuple, and does not wait for its result.
@@ -134,12 +147,22 @@ impl RawProxy {
         A: Serialize,
         R: DeserializeOwned + 'static,
     {
-        self.send_later(method, vec![self.pack_lent(method, arguments)?], one)
+        self.send_later(method, Given::of_tuple(self.site(), method, arguments)?, one)
     }
 
-    fn pack_lent<A: Serialize>(&self, method: MethodName, arguments: &A) -> Result<Given, CallError> {
-        // A tuple is no vector of numbers, which alone would be written in another form.
-        Given::written(method, scope::pack_lent(self.server(), arguments))
+    /// Calls a method with arguments, a tuple that the server's object itself uses.
+    pub(crate) fn call_tuple<A: Serialize>(&self, method: MethodName, arguments: &A) -> Result<Vec<Given>, CallError> {
+        self.call_packed(method, Given::of_tuple(self.site(), method, arguments)?)
+    }
+
+    /// The function by which the object's values are compared; none if they are data, which has a rule of its own.
+    pub(crate) fn pack_function(
+        &self,
+        method: MethodName,
+        name: impl FnOnce() -> Result<FunctionId, CallError>,
+    ) -> Result<Given, CallError> {
+        let is_native = self.object.form() == Form::Native;
+        self.pack(method, &is_native.then(name).transpose()?)
     }
 
     /// Calls a method that takes nothing, and returns one value.
@@ -166,7 +189,7 @@ impl RawProxy {
 
     /// A value for the object's server.
     pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        Given::written(method, scope::pack(self.server(), value))
+        Given::of(self.site(), method, value)
     }
 
     /// Calls a method with values that are written already; gives what it returns.
@@ -272,6 +295,9 @@ enum Written {
 impl Serialize for RawProxy {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         if scope::refer(self).map_err(ser::Error::custom)? {
+            if serializer.is_human_readable() && scope::is_converting() {
+                return write_object(self.object, serializer);
+            }
             return Written::Within(self.object).serialize(serializer);
         }
         let traveling = match &self.home {
@@ -285,12 +311,17 @@ impl Serialize for RawProxy {
 
 impl<'de> Deserialize<'de> for RawProxy {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let traveling = match Written::deserialize(deserializer)? {
-            Written::Within(object) => {
+        let written = if deserializer.is_human_readable() {
+            read_object(deserializer)?
+        } else {
+            Referred::Other(Written::deserialize(deserializer)?)
+        };
+        let traveling = match written {
+            Referred::Object(object) | Referred::Other(Written::Within(object)) => {
                 let missing = || de::Error::custom(format!("object {object} was not sent with it"));
                 return scope::claim(object).ok_or_else(missing);
             }
-            Written::Traveling(traveling) => traveling,
+            Referred::Other(Written::Traveling(traveling)) => traveling,
         };
         if let Some(entry) = server::redeem_here(&traveling) {
             return Ok(Self::local(entry.map_err(de::Error::custom)?));

@@ -17,10 +17,10 @@ use serde::{Deserialize, Serialize};
 use crate::error::{CallError, ManagerError};
 use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
+use crate::kin::{Kin, linger};
 use crate::link::{Link, Question, Unanswered};
 use crate::pending::{Sent, To};
 use crate::proxy::{MethodName, RawProxy};
-use crate::scope;
 use crate::server::{Given, asks};
 use crate::travel::{self, Ticket, Traveling};
 
@@ -60,9 +60,11 @@ pub(crate) struct Remote {
     held: Mutex<Held>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Held {
     objects: HashMap<ObjectId, Count>,
+    /// Who else may refer to them.
+    kin: Kin,
     /// What could not be given back at once.
     drops: Vec<(ObjectId, u32)>,
 }
@@ -72,13 +74,15 @@ struct Count {
     proxies: u32,
     /// How often the server has given a reference.
     given: u32,
+    /// Which copies of this process may know it.
+    since: u32,
 }
 
 impl Remote {
     pub(crate) fn connect(place: Place) -> Result<Arc<Self>, ManagerError> {
         let (link, welcome) = meet(&place)?;
         let link = Mutex::new(Arc::new(link));
-        let remote = Arc::new(Self { server: welcome.server, place, link, held: Mutex::default() });
+        let remote = Arc::new(Self { server: welcome.server, place, link, held: Mutex::new(Held::new()) });
         travel::note(&remote);
         Ok(remote)
     }
@@ -104,7 +108,7 @@ impl Remote {
 
     /// A value for the server.
     pub(crate) fn pack<T: Serialize + 'static>(&self, method: MethodName, value: &T) -> Result<Given, CallError> {
-        Given::written(method, scope::pack(self.server, value))
+        Given::of(self.server.into(), method, value)
     }
 
     /// The reference that somebody has sent.
@@ -136,7 +140,8 @@ impl Remote {
         if !matches!(attached, Ok(Response::Return { .. })) {
             return Err("it did not take over the references of a forked process".into());
         }
-        held.objects.values_mut().for_each(|count| count.given = 1);
+        held.objects.values_mut().for_each(|count| (count.given, count.since) = (1, 0));
+        held.kin = Kin::new(); // The parent need not keep anything for this process any more.
         drop(held);
         *link = Arc::new(own);
         Ok(Arc::clone(&link))
@@ -227,15 +232,16 @@ impl Remote {
         let names = std::mem::take(&mut packed.references);
         let message = Some(packed.into_message());
         if names.is_empty() {
-            return Given { message, references: Vec::new() };
+            return Given { message, ..Given::default() };
         }
         let mut held = self.held.lock();
+        let since = held.kin.generation();
         let adopted = names.into_iter().map(|object| {
-            let count = held.objects.entry(object).or_default();
+            let count = held.objects.entry(object).or_insert(Count { since, ..Count::default() });
             (count.proxies, count.given) = (count.proxies + 1, count.given + 1);
             RawProxy::adopted(Arc::clone(self), object)
         });
-        Given { message, references: adopted.collect() }
+        Given { message, references: adopted.collect(), ..Given::default() }
     }
 
     /// Counts one more proxy of an object that there are proxies of.
@@ -251,8 +257,11 @@ impl Remote {
         if count.proxies > 0 {
             return;
         }
-        let given = count.given;
+        let (given, since) = (count.given, count.since);
         held.objects.remove(&object);
+        if held.kin.keeps(object, given, since) {
+            return;
+        }
         held.drops.push((object, given));
         // In a forked child that has not connected itself there is nobody to tell: it has been given nothing.
         if let Some(link) = self.link.try_lock().filter(|link| link.is_own()) {
@@ -262,13 +271,25 @@ impl Remote {
 
     fn give_back_later(&self, link: &Link) {
         let mut held = self.held.lock();
+        let kept = held.kin.take_back();
+        held.drops.extend(kept);
         if !held.drops.is_empty() {
             held.tell(link);
         }
     }
 }
 
+impl Drop for Remote {
+    fn drop(&mut self) {
+        linger(&mut self.held.get_mut().kin, self.link.get_mut());
+    }
+}
+
 impl Held {
+    fn new() -> Self {
+        Self { objects: HashMap::new(), kin: Kin::new(), drops: Vec::new() }
+    }
+
     /// Gives back what is to be given back, if that can be said without a wait.
     fn tell(&mut self, link: &Link) {
         while !self.drops.is_empty() {

@@ -21,6 +21,8 @@ enum Scope {
     Writing { server: ObjectId, references: Vec<RawProxy> },
     /// One that came with these references.
     Reading { references: Vec<RawProxy> },
+    /// One that becomes a value without a type, or was one, and what it refers to meanwhile.
+    Converting { references: Vec<RawProxy> },
 }
 
 thread_local! {
@@ -76,7 +78,7 @@ fn pack_with(
     write(&mut encoder)?;
     match scope.leave() {
         Scope::Writing { references, .. } => Ok((encoder.finish(), references)),
-        Scope::Outside | Scope::Reading { .. } => Ok((encoder.finish(), Vec::new())),
+        _ => Ok((encoder.finish(), Vec::new())),
     }
 }
 
@@ -91,6 +93,27 @@ pub(crate) fn unpack<T: DeserializeOwned + 'static>(
     value
 }
 
+/// Makes a value of a type of one without, or the other way round.
+pub(crate) fn convert<T>(conversion: impl FnOnce() -> T) -> T {
+    let scope = Restore::enter(Scope::Converting { references: Vec::new() });
+    let converted = conversion();
+    drop(scope.leave());
+    converted
+}
+
+pub(crate) fn is_converting() -> bool {
+    CURRENT.with_borrow(|scope| matches!(scope, Scope::Converting { .. }))
+}
+
+/// Has a reference claimed by the value that is read next.
+pub(crate) fn offer(proxy: RawProxy) {
+    CURRENT.with_borrow_mut(|scope| {
+        if let Scope::Converting { references } = scope {
+            references.push(proxy);
+        }
+    });
+}
+
 /// Notes that the value which is being written refers to this object. False if it does not go to the object's server.
 pub(crate) fn refer(proxy: &RawProxy) -> Result<bool, TooMany> {
     CURRENT.with_borrow_mut(|scope| match scope {
@@ -101,6 +124,11 @@ pub(crate) fn refer(proxy: &RawProxy) -> Result<bool, TooMany> {
             references.push(proxy.clone());
             Ok(true)
         }
+        Scope::Converting { references } if references.len() >= REFERENCES_MAX => Err(TooMany),
+        Scope::Converting { references } => {
+            references.push(proxy.clone());
+            Ok(true)
+        }
         _ => Ok(false),
     })
 }
@@ -108,7 +136,7 @@ pub(crate) fn refer(proxy: &RawProxy) -> Result<bool, TooMany> {
 /// Takes the reference to this object that has come with the value which is being read.
 pub(crate) fn claim(object: ObjectId) -> Option<RawProxy> {
     CURRENT.with_borrow_mut(|scope| match scope {
-        Scope::Reading { references } => {
+        Scope::Reading { references } | Scope::Converting { references } => {
             let at = references.iter().position(|proxy| proxy.object() == object)?;
             Some(references.swap_remove(at))
         }

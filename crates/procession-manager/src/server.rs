@@ -2,114 +2,64 @@
 //!
 //! Relies on `seat.rs` for the threads that run it, and on `client.rs` for who is connected.
 
-mod client;
-mod entry;
+mod client; // Who is connected,
+mod entry; // What there is,
+mod graves; // and how it ends.
+mod guests; // Who comes from other programs,
+mod pace; // and how often each may ask.
 mod registry;
-mod seat;
 mod tickets;
 
+mod lead; // Who waits for requests and reads them,
+mod seat; // and carries them out,
+mod standby; // and what others do meanwhile.
+
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
-use procession_wire::{EncodeError, Message};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 pub(crate) use self::client::{Caller, Client, Reply};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
+pub(crate) use self::graves::bury;
+use self::guests::Guests;
+pub use self::guests::{GUESTS_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX};
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
-pub use self::seat::{CLIENTS_MAX, THREADS_MAX};
 pub(crate) use self::seat::{is_in_place, own_server};
+use self::standby::Standby;
+pub use self::standby::THREADS_MAX;
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
-use crate::error::{CallError, ManagerError, Refusal};
+use crate::error::{ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
 use crate::identity::ObjectId;
-use crate::proxy::{MethodName, RawProxy};
-use crate::scope;
+use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
+use crate::limits::{self, Limits};
+use crate::proxy::RawProxy;
 use crate::spread::Spreading;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
+use crate::value::Form;
+pub(crate) use crate::value::{Given, Site, Taken};
 
 /// How many objects of a server have names.
 pub const NAMES_MAX: usize = 65_536;
 
-/// A value that a server has been given, with what it refers to.
-#[derive(Debug, Default)]
-pub(crate) struct Given {
-    pub(crate) message: Option<Message>,
-    pub(crate) references: Vec<RawProxy>,
-}
+/// What a client has too many of.
+const REFERENCES: &str = "objects that one client refers to (`Limits::references`)";
 
-impl Given {
-    /// One that has been written for a server.
-    pub(crate) fn written(
-        method: MethodName,
-        written: Result<(Message, Vec<RawProxy>), EncodeError>,
-    ) -> Result<Self, CallError> {
-        let (message, references) = written.map_err(|error| CallError::Arguments { method: method.name, error })?;
-        Ok(Self { message: Some(message), references })
-    }
-
-    /// The value, in the server.
-    pub(crate) fn read<T: DeserializeOwned + 'static>(self) -> Result<T, Refusal> {
-        let (message, references) = self.into_parts();
-        scope::unpack(message, references).map_err(|error| Refusal::Arguments { reason: error.to_string() })
-    }
-
-    /// The value that a call has returned.
-    pub(crate) fn result<T: DeserializeOwned + 'static>(self, method: MethodName) -> Result<T, CallError> {
-        let (message, references) = self.into_parts();
-        scope::unpack(message, references).map_err(|error| CallError::Output { method: method.name, error })
-    }
-
-    /// What goes in a frame, and what it refers to, which is to be kept until it has arrived.
-    pub(crate) fn into_packed(self) -> (Packed, Vec<RawProxy>) {
-        let (message, references) = self.into_parts();
-        let names = references.iter().map(RawProxy::object).collect();
-        (Packed::of(message, names), references)
-    }
-
-    fn into_parts(self) -> (Message, Vec<RawProxy>) {
-        (self.message.unwrap_or_else(|| Message::from_parts(Vec::new(), Vec::new())), self.references)
-    }
-}
-
-impl From<Taken> for Given {
-    fn from(Taken { message, references }: Taken) -> Self {
-        Self { message: Some(message), references }
-    }
-}
-
-/// A value that a server gives, with what it refers to.
-#[derive(Debug)]
-pub(crate) struct Taken {
-    pub(crate) message: Message,
-    pub(crate) references: Vec<RawProxy>,
-}
-
-impl Taken {
-    pub(crate) fn of<T: Serialize + 'static>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        Self::packed(scope::pack(server, value))
-    }
-
-    /// One that borrows, and is no vector of numbers.
-    pub(crate) fn of_lent<T: Serialize + ?Sized>(server: ObjectId, value: &T) -> Result<Self, Refusal> {
-        Self::packed(scope::pack_lent(server, value))
-    }
-
-    fn packed(packed: Result<(Message, Vec<RawProxy>), EncodeError>) -> Result<Self, Refusal> {
-        let (message, references) = packed.map_err(|error| Refusal::Output { reason: error.to_string() })?;
-        Ok(Self { message, references })
-    }
+/// Those of which there is most, at most [`INFOS_MAX`].
+fn most<T>(mut infos: Vec<T>, count: impl Fn(&T) -> u64) -> Vec<T> {
+    infos.sort_by_key(|info| Reverse(count(info)));
+    infos.truncate(INFOS_MAX);
+    infos
 }
 
 /// The object of a reference that has come to the process which is its server; none in any other.
@@ -129,7 +79,9 @@ pub(crate) mod asks {
     pub(crate) const REDEEM: MethodName = MethodName::internal("redeem");
     pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
     pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
-    pub(crate) const OBJECTS: MethodName = MethodName::internal("number_of_objects");
+    pub(crate) const COUNT: MethodName = MethodName::internal("number_of_objects");
+    pub(crate) const OBJECTS: MethodName = MethodName::internal("objects");
+    pub(crate) const CLIENTS: MethodName = MethodName::internal("clients");
 }
 
 /// A server.
@@ -142,17 +94,26 @@ pub(crate) struct Server {
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
-    timers: Mutex<BinaryHeap<Reverse<(Instant, ObjectId)>>>,
+    /// When which object is to be told of the time, each once.
+    timers: Mutex<BTreeSet<(Instant, ObjectId)>>,
     is_ending: AtomicBool,
     tickets: Tickets,
+    guests: Guests,
+    limits: Limits,
     seat: Seat,
+    standby: Standby,
 }
 
 impl Server {
-    pub(crate) fn new(name: &str, listener: Listener, registry: Registry) -> Result<Arc<Self>, ManagerError> {
+    pub(crate) fn new(
+        name: &str,
+        listener: Listener,
+        registry: Registry,
+        limits: Limits,
+    ) -> Result<Arc<Self>, ManagerError> {
         let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
-        let id = ObjectId::random().map_err(failed("name itself"))?;
-        let seat = Seat::new(&listener).map_err(failed("watch its connections"))?;
+        let id = ObjectId::random(Form::Native).map_err(failed("name itself"))?;
+        let seat = Seat::new(&listener, &limits).map_err(failed("watch its connections"))?;
         Ok(Arc::new(Self {
             id,
             listener,
@@ -163,13 +124,17 @@ impl Server {
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
             tickets: Tickets::default(),
+            guests: Guests::default(),
+            limits,
             seat,
+            standby: Standby::new(),
         }))
     }
 
     /// Serves until it is told to end.
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
-        let served = self.seat.run(self);
+        let served = self.serve();
+        self.close_doors();
         self.clients.lock().clear();
         served
     }
@@ -180,19 +145,32 @@ impl Server {
 
     /// Makes an object known.
     pub(crate) fn host(self: &Arc<Self>, host: Arc<dyn Hosting>) -> Result<Arc<Entry>, Refusal> {
-        let id = ObjectId::random().map_err(|error| Refusal::Construct { reason: error.to_string() })?;
+        let id = ObjectId::random(host.form()).map_err(|error| Refusal::Construct { reason: error.to_string() })?;
         let entry = Arc::new(Entry::new(id, self, host));
-        self.objects.lock().insert(id, Arc::downgrade(&entry));
-        Ok(entry)
+        let mut objects = self.objects.lock();
+        let count = objects.len() as u64 + 1;
+        let checked = limits::check("objects (`Limits::objects`)", count, self.limits.objects as u64);
+        if checked.is_ok() {
+            objects.insert(id, Arc::downgrade(&entry));
+        }
+        drop(objects); // Its end takes this lock.
+        checked.map(|()| entry)
     }
 
-    fn forget(&self, object: ObjectId) {
+    fn forget(&self, object: ObjectId, wake: Option<Instant>) {
         self.objects.lock().remove(&object);
+        if let Some(wake) = wake {
+            self.timers.lock().remove(&(wake, object));
+        }
     }
 
-    /// Has an object told when a time has come.
-    fn wake_at(&self, wake: Instant, entry: &Arc<Entry>) {
-        self.timers.lock().push(Reverse((wake, entry.id())));
+    /// Has an object told when a time has come, in place of another time.
+    fn wake_at(&self, object: ObjectId, wake: Instant, instead: Option<Instant>) {
+        let mut timers = self.timers.lock();
+        if let Some(instead) = instead {
+            timers.remove(&(instead, object));
+        }
+        timers.insert((wake, object));
     }
 
     /// Tells the objects whose time has come; when the next one's does.
@@ -200,11 +178,11 @@ impl Server {
         let now = Instant::now();
         loop {
             let mut timers = self.timers.lock();
-            let &Reverse((wake, object)) = timers.peek()?;
+            let &(wake, object) = timers.first()?;
             if wake > now {
                 return Some(wake);
             }
-            timers.pop();
+            timers.pop_first();
             drop(timers);
             if object == ObjectId::SERVER {
                 self.tickets.tick(now);
@@ -215,7 +193,7 @@ impl Server {
         }
     }
 
-    fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
+    pub(crate) fn find(&self, object: ObjectId) -> Result<Arc<Entry>, Refusal> {
         self.objects.lock().get(&object).and_then(Weak::upgrade).ok_or(Refusal::NoObject { object })
     }
 
@@ -223,8 +201,9 @@ impl Server {
     fn handle(self: &Arc<Self>, client: &Arc<Client>, request: Request) {
         match request {
             Request::Call { call, object, method, is_answered, arguments } => {
-                let caller = Caller::of_client(client, call, is_answered);
-                match arguments.into_iter().map(|packed| self.given(packed)).collect::<Result<Vec<_>, _>>() {
+                let caller = Caller::of_client(client, call, object, is_answered);
+                client.count_call();
+                match self.take(arguments, object.form()) {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),
                     Ok(arguments) => self.call(object, method, arguments, caller),
                     Err(refusal) => caller.give(Err(refusal)),
@@ -237,10 +216,27 @@ impl Server {
         }
     }
 
+    /// What a call came with.
+    fn take(&self, arguments: Vec<Packed>, form: Form) -> Result<Vec<Given>, Refusal> {
+        let bytes = arguments.iter().map(|packed| packed.bytes.len() as u64).sum();
+        limits::check("bytes of a request (`Limits::request_bytes`)", bytes, self.limits.request_bytes)?;
+        arguments.into_iter().map(|packed| self.given(packed, form)).collect()
+    }
+
     fn call(&self, object: ObjectId, method: u64, arguments: Vec<Given>, caller: Caller) {
-        match self.find(object) {
+        let found = self.find(object).and_then(|entry| self.has_room(entry.is_users()).map(|()| entry));
+        match found {
             Ok(entry) => entry.call(method, arguments, caller),
             Err(refusal) => caller.give(Err(refusal)),
+        }
+    }
+
+    /// Refuses what may take long when there are few threads left.
+    fn has_room(&self, is_users: bool) -> Result<(), Refusal> {
+        let limit = THREADS_MAX as u64;
+        match self.standby.has_room(is_users) {
+            true => Ok(()),
+            false => Err(Refusal::Limit { of: "calls that take long at once".into(), limit }),
         }
     }
 
@@ -252,33 +248,43 @@ impl Server {
     }
 
     /// A value that has come, and what it refers to.
-    fn given(&self, mut packed: Packed) -> Result<Given, Refusal> {
+    fn given(&self, mut packed: Packed, form: Form) -> Result<Given, Refusal> {
         let references = std::mem::take(&mut packed.references);
         let references = references.into_iter().map(|object| self.find(object).map(RawProxy::local));
         let references = references.collect::<Result<_, _>>()?;
-        Ok(Given { message: Some(packed.into_message()), references })
+        Ok(Given { message: Some(packed.into_message()), references, form })
     }
 
     /// What the server itself is asked.
     fn ask(self: &Arc<Self>, client: &Client, method: u64, arguments: Vec<Given>, caller: Caller) {
         let mut arguments = arguments.into_iter();
         let mut next = || arguments.next().unwrap_or_default();
+        let may_refer = || limits::check(REFERENCES, client.references() as u64 + 1, self.limits.references as u64);
         let answer = if method == asks::CREATE.signature {
-            next().read::<String>().and_then(|name| self.create(&name, next()))
+            may_refer()
+                .and_then(|()| self.has_room(true))
+                .and_then(|()| next().read::<String>())
+                .and_then(|name| self.create(&name, next()))
         } else if method == asks::MAKE.signature {
-            next().read::<Stock>().and_then(|stock| self.share(crate::stock::make(stock, next())?))
+            may_refer()
+                .and_then(|()| next().read::<Stock>())
+                .and_then(|stock| self.share(crate::stock::make(stock, next(), next())?))
         } else if method == asks::GET.signature {
-            next().read::<String>().and_then(|name| self.single(&name))
+            may_refer().and_then(|()| next().read::<String>()).and_then(|name| self.single(&name))
         } else if method == asks::PUBLISH.signature {
             next().read::<String>().and_then(|name| self.publish(name, next()))
         } else if method == asks::REDEEM.signature {
-            next()
-                .read::<(ObjectId, Ticket)>()
+            may_refer()
+                .and_then(|()| next().read::<(ObjectId, Ticket)>())
                 .and_then(|(object, ticket)| Taken::of(self.id, &RawProxy::local(self.redeem(object, ticket)?)))
         } else if method == asks::ATTACH.signature {
             next().read::<Vec<ObjectId>>().and_then(|objects| self.attach(client, objects))
+        } else if method == asks::COUNT.signature {
+            Taken::of(self.id, &self.count())
         } else if method == asks::OBJECTS.signature {
-            Taken::of(self.id, &(self.objects.lock().len() as u64))
+            Taken::of(self.id, &self.object_infos())
+        } else if method == asks::CLIENTS.signature {
+            Taken::of(self.id, &self.client_infos())
         } else if method == asks::SHUTDOWN.signature {
             self.is_ending.store(true, Ordering::Relaxed);
             Taken::of(self.id, &())
@@ -304,14 +310,25 @@ impl Server {
     /// Somebody has received a reference.
     fn redeem(&self, object: ObjectId, ticket: Ticket) -> Result<Arc<Entry>, Refusal> {
         let is_sender_there = self.clients.lock().contains_key(&ticket.client);
-        self.tickets
-            .redeem(ticket, is_sender_there)
-            .filter(|entry| entry.id() == object)
-            .map_or_else(|| self.find(object), Ok)
+        self.tickets.redeem(ticket, object, is_sender_there).map_or_else(|| self.find(object), Ok)
+    }
+
+    /// How many objects there are.
+    fn count(&self) -> u64 {
+        self.objects.lock().len() as u64
     }
 
     fn create(self: &Arc<Self>, name: &str, arguments: Given) -> Result<Taken, Refusal> {
-        self.share(self.registry.make(name, arguments)?)
+        self.share(self.make(name, arguments)?)
+    }
+
+    /// Makes an object of a type that is registered, or that every manager has: then it holds data.
+    fn make(&self, name: &str, arguments: Given) -> Result<Arc<dyn Hosting>, Refusal> {
+        if self.registry.has_type(name) {
+            return self.registry.make(name, arguments);
+        }
+        let made = crate::stock::make_untyped(name, arguments, self.id)?;
+        made.ok_or_else(|| Refusal::NoName { name: name.to_owned() })
     }
 
     /// A first reference to a new object.
@@ -321,20 +338,30 @@ impl Server {
     }
 
     fn single(self: &Arc<Self>, name: &str) -> Result<Taken, Refusal> {
+        Taken::of(self.id, &RawProxy::local(self.named(name)?))
+    }
+
+    /// The object of a name.
+    fn named(self: &Arc<Self>, name: &str) -> Result<Arc<Entry>, Refusal> {
         let mut singles = self.singles.lock();
         if let Some(entry) = singles.get(name) {
-            return Taken::of(self.id, &RawProxy::local(Arc::clone(entry)));
+            return Ok(Arc::clone(entry));
         }
         let entry = self.host(self.registry.object(name)?)?;
         singles.insert(name.to_owned(), Arc::clone(&entry));
-        Taken::of(self.id, &RawProxy::local(entry))
+        Ok(entry)
     }
 
-    /// Gives an object a name, if that is free.
     fn publish(&self, name: String, object: Given) -> Result<Taken, Refusal> {
         let object: RawProxy = object.read()?;
         let entry =
             object.into_entry().ok_or_else(|| Refusal::Arguments { reason: "it is another server's".into() })?;
+        self.name(name, entry)?;
+        Taken::of(self.id, &())
+    }
+
+    /// Gives an object a name, if that is free.
+    fn name(&self, name: String, entry: Arc<Entry>) -> Result<(), Refusal> {
         let mut singles = self.singles.lock();
         if singles.contains_key(&name) || self.registry.has_object(&name) {
             return Err(Refusal::NameTaken { name });
@@ -343,17 +370,31 @@ impl Server {
             return Err(Refusal::Limit { of: "names".into(), limit: NAMES_MAX as u64 });
         }
         singles.insert(name, entry);
-        Taken::of(self.id, &())
+        Ok(())
     }
 
     /// Gives references to what a client says that it refers to, as one that was forked does.
     fn attach(&self, client: &Client, objects: Vec<ObjectId>) -> Result<Taken, Refusal> {
+        limits::check(REFERENCES, (client.references() + objects.len()) as u64, self.limits.references as u64)?;
         for object in objects {
             if let Ok(entry) = self.find(object) {
                 client.hold(entry);
             }
         }
         Taken::of(self.id, &())
+    }
+
+    /// The objects, those that were called most.
+    fn object_infos(&self) -> Vec<ObjectInfo> {
+        let entries: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
+        let infos = entries.iter().filter_map(Weak::upgrade).map(|entry| entry.info()).collect();
+        most(infos, |info: &ObjectInfo| info.calls)
+    }
+
+    /// The clients, those that have called most.
+    fn client_infos(&self) -> Vec<ClientInfo> {
+        let infos = self.clients.lock().values().map(|client| client.info()).collect();
+        most(infos, |info: &ClientInfo| info.calls)
     }
 
     /// Somebody has connected and greeted.
@@ -365,10 +406,15 @@ impl Server {
     fn farewell(&self, client: &Client) {
         self.clients.lock().remove(&client.number());
         client.let_all_go();
-        if let Some(until) = self.tickets.part(client.number()) {
-            self.timers.lock().push(Reverse((until, ObjectId::SERVER)));
+        self.part(client.number());
+    }
+
+    /// Nobody is called by this number any more: what somebody had by it is given up.
+    fn part(&self, client: u64) {
+        if let Some(until) = self.tickets.part(client) {
+            self.wake_at(ObjectId::SERVER, until, None);
         }
         let objects: Vec<Weak<Entry>> = self.objects.lock().values().cloned().collect();
-        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));
+        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client));
     }
 }

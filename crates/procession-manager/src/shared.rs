@@ -93,7 +93,7 @@ impl Call<'_> {
     /// # Errors
     /// [`Refusal::Arguments`].
     pub fn arguments<A: DeserializeOwned + 'static>(&mut self) -> Result<A, Refusal> {
-        self.0.read()
+        self.0.tuple()
     }
 
     /// The method's result, for the caller.
@@ -101,7 +101,7 @@ impl Call<'_> {
     /// # Errors
     /// [`Refusal::Output`].
     pub fn answer<R: Serialize + 'static>(&self, result: &R) -> Result<Answer, Refusal> {
-        Taken::of(self.0.server, result).map(Answer)
+        Taken::of(self.0.site, result).map(Answer)
     }
 
     /// The same of a result that borrows from the object, and is no vector of numbers: as `answer` of its owned form.
@@ -109,7 +109,7 @@ impl Call<'_> {
     /// # Errors
     /// [`Refusal::Output`].
     pub fn answer_lent<R: Serialize + ?Sized>(&self, result: &R) -> Result<Answer, Refusal> {
-        Taken::of_lent(self.0.server, result).map(Answer)
+        Taken::of_lent(self.0.site, result).map(Answer)
     }
 }
 
@@ -117,12 +117,16 @@ impl Call<'_> {
 pub(crate) struct Methods<T> {
     name: String,
     runs: HashMap<u64, Run<T>>,
+    /// Each method's name and signature, in the order of the source.
+    methods: Vec<(&'static str, u64)>,
 }
 
 impl<T: Shared> Methods<T> {
     pub(crate) fn new() -> Self {
-        let runs = T::methods().into_iter().map(|Method { signature, run, .. }| (signature, run)).collect();
-        Self { name: T::type_name(), runs }
+        let all = T::methods();
+        let methods = all.iter().map(|method| (method.name, method.signature)).collect();
+        let runs = all.into_iter().map(|Method { signature, run, .. }| (signature, run)).collect();
+        Self { name: T::type_name(), runs, methods }
     }
 }
 
@@ -133,6 +137,10 @@ impl<T: Shared> Kind for Methods<T> {
         &self.name
     }
 
+    fn is_users(&self) -> bool {
+        true
+    }
+
     fn find(&self, signature: u64) -> Option<(Run<T>, Access)> {
         let run = *self.runs.get(&signature)?;
         let access = match run {
@@ -140,6 +148,10 @@ impl<T: Shared> Kind for Methods<T> {
             Run::Exclusive(_) => Access::Exclusive,
         };
         Some((run, access))
+    }
+
+    fn methods(&self) -> Vec<(&'static str, u64)> {
+        self.methods.clone()
     }
 }
 

@@ -42,13 +42,15 @@ pub use self::queue::{JoinableQueueProxy, QueueProxy};
 pub use self::rlock::{RLOCK_LEVELS_MAX, RLockProxy, RLockProxyGuard};
 pub use self::semaphore::{SemaphoreProxy, SemaphoreProxyPermit};
 pub use self::set::{SetIter, SetProxy};
-pub(crate) use self::table::keys_of;
+pub(crate) use self::table::{Makers, keys_of};
 pub use self::value::ValueProxy;
 pub use self::waiting::WAITING_MAX;
 use crate::error::{CallError, Refusal};
 use crate::host::{Access, Host, Hosting};
+use crate::identity::ObjectId;
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
+use crate::value::Values;
 
 /// How many items an iteration asks the server for at once.
 pub const ITEMS_A_BATCH: usize = 1024;
@@ -74,12 +76,12 @@ pub(crate) enum Stock {
 }
 
 /// Makes one of them of what it is made of.
-pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refusal> {
+pub(crate) fn make(stock: Stock, given: Given, conversions: Given) -> Result<Arc<dyn Hosting>, Refusal> {
     Ok(match stock {
         Stock::Dict => Arc::new(Host::new(dict::Kind, dict::Dict::make(given)?)),
-        Stock::List => Arc::new(Host::new(list::Kind, list::List::default())),
+        Stock::List => Arc::new(Host::new(list::Kind, list::List::make(given)?)),
         Stock::Set => Arc::new(Host::new(set::Kind, set::Set::make(given)?)),
-        Stock::Value => Arc::new(Host::new(value::Kind, value::Value(Stored::new(given)))),
+        Stock::Value => Arc::new(Host::new(value::Kind, value::Value::make(given, conversions)?)),
         Stock::Namespace => Arc::new(Host::new(namespace::Kind, namespace::Namespace::default())),
         Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
         Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),
@@ -89,6 +91,28 @@ pub(crate) fn make(stock: Stock, given: Given) -> Result<Arc<dyn Hosting>, Refus
         Stock::Event => Arc::new(Host::new(event::Kind, event::Event::default())),
         Stock::Barrier => Arc::new(Host::new(barrier::Kind, barrier::Barrier::make(given)?)),
     })
+}
+
+/// Makes one for whoever has no types: the values that it holds are data. None if there is no such type.
+pub(crate) fn make_untyped(name: &str, given: Given, server: ObjectId) -> Result<Option<Arc<dyn Hosting>>, Refusal> {
+    let no_more = |given: Given| given.read::<()>();
+    Ok(Some(match name {
+        "dict" => Arc::new(Host::new(dict::Kind, no_more(given).map(|()| dict::Dict::untyped())?)),
+        "list" => Arc::new(Host::new(list::Kind, no_more(given).map(|()| list::List::untyped())?)),
+        "set" => Arc::new(Host::new(set::Kind, no_more(given).map(|()| set::Set::untyped())?)),
+        "value" => Arc::new(Host::new(value::Kind, value::Value::untyped(given, server)?)),
+        "namespace" => Arc::new(Host::new(namespace::Kind, no_more(given).map(|()| namespace::Namespace::default())?)),
+        "queue" => Arc::new(Host::new(queue::Kind, queue::Queue::untyped(given, false)?)),
+        "joinable_queue" => Arc::new(Host::new(queue::Kind, queue::Queue::untyped(given, true)?)),
+        "lock" => Arc::new(Host::new(lock::Kind, no_more(given).map(|()| lock::Lock::default())?)),
+        "rlock" => Arc::new(Host::new(rlock::Kind, no_more(given).map(|()| rlock::RLock::default())?)),
+        "semaphore" => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::of(given, false)?)),
+        "bounded_semaphore" => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::of(given, true)?)),
+        "condition" => Arc::new(Host::new(condition::Kind, no_more(given).map(|()| condition::Condition::default())?)),
+        "event" => Arc::new(Host::new(event::Kind, no_more(given).map(|()| event::Event::default())?)),
+        "barrier" => Arc::new(Host::new(barrier::Kind, barrier::Barrier::make(given)?)),
+        _ => return Ok(None),
+    }))
 }
 
 /// The methods of a type: what they are called, and whether they run alone.
@@ -126,6 +150,10 @@ macro_rules! methods {
 
             fn find(&self, signature: u64) -> Option<(Method, $crate::host::Access)> {
                 $crate::stock::find(Method::ALL, signature)
+            }
+
+            fn methods(&self) -> Vec<(&'static str, u64)> {
+                Method::ALL.iter().zip([$($name),*]).map(|((_, name, _), own)| (own, name.signature)).collect()
             }
         }
     };
@@ -195,17 +223,22 @@ impl Stored {
         Self { bytes, more: (!is_plain).then(|| Box::new(More { descriptors, references })) }
     }
 
+    /// A value that is nothing but these bytes.
+    pub(crate) fn plain(bytes: &[u8]) -> Self {
+        Self { bytes: bytes.into(), more: None }
+    }
+
     /// The value for somebody, while it stays.
-    pub(crate) fn copy(&self) -> Taken {
+    pub(crate) fn copy(&self, values: Values) -> Taken {
         let (descriptors, references) =
             self.more.as_ref().map(|more| (more.descriptors.clone(), more.references.clone())).unwrap_or_default();
-        Taken { message: Message::from_parts(self.bytes.to_vec(), descriptors), references }
+        values.give(Message::from_parts(self.bytes.to_vec(), descriptors), references)
     }
 
     /// The value for somebody.
-    pub(crate) fn take(self) -> Taken {
+    pub(crate) fn take(self, values: Values) -> Taken {
         let (descriptors, references) = self.more.map(|more| (more.descriptors, more.references)).unwrap_or_default();
-        Taken { message: Message::from_parts(self.bytes.into_vec(), descriptors), references }
+        values.give(Message::from_parts(self.bytes.into_vec(), descriptors), references)
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {
@@ -224,14 +257,9 @@ pub(crate) fn patience(deadline: Deadline) -> Option<u64> {
     deadline.remaining().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// A value that is nothing but these bytes.
-fn plain(bytes: &[u8]) -> Taken {
-    Taken { message: Message::from_parts(bytes.to_vec(), Vec::new()), references: Vec::new() }
-}
-
 /// Calls a method with arguments, a tuple, that returns nothing.
 fn command<A: Serialize + 'static>(raw: &RawProxy, method: MethodName, arguments: &A) -> Result<(), CallError> {
-    raw.call_packed(method, vec![raw.pack(method, arguments)?]).map(drop)
+    raw.call_tuple(method, arguments).map(drop)
 }
 
 /// False if the object has waited for as long as it was to.

@@ -13,9 +13,10 @@ use crate::error::{CallError, ManagerError};
 use crate::manager::{BaseManager, ManagerBuilder};
 use crate::server::asks;
 use crate::stock::{
-    BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy, LockProxy, NamespaceProxy,
-    QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, Stock, ValueProxy, keys_of, named,
+    BarrierProxy, ConditionProxy, DictProxy, EventProxy, JoinableQueueProxy, ListProxy, LockProxy, Makers,
+    NamespaceProxy, QueueProxy, RLockProxy, SemaphoreProxy, SetProxy, Stock, ValueProxy, keys_of, named,
 };
+use crate::value::conversions_of;
 
 /// A manager that makes dictionaries, queues and locks; and whatever was registered, as it is a [`BaseManager`] otherwise.
 ///
@@ -50,14 +51,15 @@ impl SyncManager {
     /// Makes a dictionary.
     ///
     /// # Errors
-    /// [`CallError`]; [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
+    /// [`CallError`].
     pub fn dict<K, V>(&self) -> Result<DictProxy<K, V>, CallError>
     where
         K: Eq + Hash + Serialize + DeserializeOwned + 'static,
         V: Serialize + DeserializeOwned + 'static,
     {
         let keys = named(asks::MAKE, keys_of::<K>())?;
-        self.0.make(Stock::Dict, &keys)
+        let makers: Makers = (keys, conversions_of::<K>(), conversions_of::<V>());
+        self.0.make_typed(Stock::Dict, "dict", &makers)
     }
 
     /// Makes a list.
@@ -65,18 +67,19 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn list<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<ListProxy<T>, CallError> {
-        self.0.make(Stock::List, &())
+        self.0.make(Stock::List, &conversions_of::<T>())
     }
 
     /// Makes a set.
     ///
     /// # Errors
-    /// [`CallError`]; [`NoFunction`](crate::Refusal::NoFunction) from a server that runs another program.
+    /// [`CallError`].
     pub fn set<T>(&self) -> Result<SetProxy<T>, CallError>
     where
         T: Eq + Hash + Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Set, &named(asks::MAKE, keys_of::<T>())?)
+        let makers: Makers = (named(asks::MAKE, keys_of::<T>())?, conversions_of::<T>(), None);
+        self.0.make_typed(Stock::Set, "set", &makers)
     }
 
     /// Makes a value.
@@ -84,7 +87,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn value<T: Serialize + DeserializeOwned + 'static>(&self, value: T) -> Result<ValueProxy<T>, CallError> {
-        self.0.make(Stock::Value, &value)
+        self.0.make_value(&value)
     }
 
     /// Makes a namespace.
@@ -100,7 +103,7 @@ impl SyncManager {
     /// # Errors
     /// [`CallError`].
     pub fn queue<T: Serialize + DeserializeOwned + 'static>(&self) -> Result<QueueProxy<T>, CallError> {
-        self.0.make(Stock::Queue, &(None::<u64>, false))
+        self.0.make(Stock::Queue, &(None::<u64>, false, conversions_of::<T>()))
     }
 
     /// Makes a queue of so many items at most, 1 at least.
@@ -111,7 +114,7 @@ impl SyncManager {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Queue, &(Some(items.max(1) as u64), false))
+        self.0.make(Stock::Queue, &(Some(items.max(1) as u64), false, conversions_of::<T>()))
     }
 
     /// Makes a queue whose items are to be done as well as taken.
@@ -122,7 +125,7 @@ impl SyncManager {
     where
         T: Serialize + DeserializeOwned + 'static,
     {
-        self.0.make(Stock::Queue, &(None::<u64>, true))
+        self.0.make(Stock::Queue, &(None::<u64>, true, conversions_of::<T>()))
     }
 
     /// Makes a lock.

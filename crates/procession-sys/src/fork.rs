@@ -11,7 +11,7 @@
 
 use std::io;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use crate::pid;
 
@@ -106,6 +106,15 @@ pub struct Origin {
 /// How many forks lie between the process that this image began in and this one.
 static FORKS: AtomicU32 = AtomicU32::new(0);
 
+/// How often this process, or one that it was forked from, has begun to fork.
+static BEGUN: AtomicU64 = AtomicU64::new(0);
+
+unsafe extern "C" fn count_begun() {
+    BEGUN.fetch_add(1, Ordering::SeqCst);
+}
+
+unsafe extern "C" fn count_nothing() {}
+
 unsafe extern "C" fn count_fork() {
     FORKS.fetch_add(1, Ordering::Relaxed);
 }
@@ -113,8 +122,17 @@ unsafe extern "C" fn count_fork() {
 /// Whether forks are counted. Where there is no memory for that, numbers of processes tell.
 fn counts_forks() -> bool {
     static COUNTS: OnceLock<bool> = OnceLock::new();
-    // SAFETY: one addition to an atomic.
-    *COUNTS.get_or_init(|| unsafe { on_fork(count_fork) }.is_ok())
+    // SAFETY: each is an addition to an atomic, or nothing.
+    *COUNTS.get_or_init(|| unsafe { around_fork(count_begun, count_nothing, count_fork) }.is_ok())
+}
+
+/// How many forks through libc this process, and those that it was forked from, have begun since this was asked first.
+///
+/// If it has not changed, no copy was made meanwhile: each fork is counted before it happens. `None` where there is no
+/// memory to count.
+#[must_use]
+pub fn forks_begun() -> Option<u64> {
+    counts_forks().then(|| BEGUN.load(Ordering::SeqCst))
 }
 
 impl Origin {

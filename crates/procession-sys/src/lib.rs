@@ -79,7 +79,7 @@ pub use crate::fd::{
     open_standard_streams, pipe, place, reopen_read, replace,
 };
 pub use crate::flags::{bytes_waiting, is_append, is_writable, set_nonblocking};
-pub use crate::fork::{Origin, around_fork, fork, on_fork};
+pub use crate::fork::{Origin, around_fork, fork, forks_begun, on_fork};
 pub use crate::futex::{futex_sleepers, futex_wait, futex_wake, lower_half};
 pub use crate::harness::{
     Scarcity, close_standard_stream, fork_and_go_on, fork_beside_threads, interrupt_waits, keep_on_exec, limit,
@@ -114,7 +114,7 @@ pub use crate::settings::{
 pub use crate::shared::{Access, AccessError, SharedMap};
 pub use crate::signal::{ChildSignals, Disposition, FormerAction, Signal, SignalMask, disposition, set_disposition};
 pub use crate::stack::report_stack_overflow;
-pub use crate::stream::{StreamSocket, TCP_SILENCE_MAX};
+pub use crate::stream::{StreamSocket, TCP_SILENCE_MAX, end_when_not_taken};
 pub use crate::stream_listener::{Connecting, PeerCredentials, SocketAddress, StreamListener, is_abandoned_socket};
 pub use crate::thread_id::{THREAD_IDS_END, thread_id};
 pub use crate::threads::is_single_threaded;

@@ -129,9 +129,8 @@ impl PacketSocket {
     /// # Errors
     /// `ENOTCONN` for a socket that has never been connected.
     pub fn peek_bytes(&self, into: &mut [u8]) -> io::Result<Option<usize>> {
-        let flags = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
-        match retry(|| rustix::net::recv(&self.0, &mut *into, flags)) {
-            Ok((_, len)) => Ok((len > 0).then_some(len)),
+        match self.first_len(into) {
+            Ok(len) => Ok((len > 0).then_some(len)),
             Err(Errno::AGAIN) => Ok(None),
             Err(error) => Err(error.into()),
         }
@@ -193,8 +192,7 @@ impl PacketSocket {
     /// The call behind those that receive, with flags of theirs.
     fn take_first(&self, bytes_max: usize, more: RecvFlags) -> io::Result<Option<Packet>> {
         // The length first: most packets are small, and a buffer for the largest would be cleared each time.
-        let peek = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
-        let (_, len) = retry(|| rustix::net::recv(&self.0, &mut [0_u8; 0][..], peek))?;
+        let len = self.first_len(&mut [])?;
         if len > bytes_max {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "a packet is larger than the protocol allows"));
         }
@@ -208,6 +206,20 @@ impl PacketSocket {
             return Ok(None); // No packet of ours is empty: this is the end.
         }
         Ok(Some(Packet { bytes, descriptors }))
+    }
+
+    /// How long the first packet is, and its first bytes; 0 at the end.
+    ///
+    /// The end has to be seen twice. Linux looks whether the peer is gone after it has found no packet, and says that this
+    /// is the end if so, whatever came in between: the last word of a peer that then closed its end. Nothing can come after
+    /// that, so the second look is right.
+    fn first_len(&self, into: &mut [u8]) -> rustix::io::Result<usize> {
+        let peek = RecvFlags::PEEK | RecvFlags::TRUNC | RecvFlags::DONTWAIT;
+        let mut look = || retry(|| rustix::net::recv(&self.0, &mut *into, peek)).map(|(_, len)| len);
+        match look()? {
+            0 => look(),
+            len => Ok(len),
+        }
     }
 }
 
@@ -296,6 +308,27 @@ mod tests {
         drop(a);
         assert_eq!(b.receive(10, Deadline::NEVER).unwrap().unwrap().bytes, b"sent");
         assert!(b.receive(10, Deadline::NEVER).unwrap().is_none());
+    }
+
+    /// The kernel's false end comes some thirty times in so many tries, on two processors.
+    #[test]
+    fn the_last_word_of_a_peer_that_leaves_at_once_is_not_lost() {
+        const TRIES: usize = 150_000;
+        let (to_peer, ends) = std::sync::mpsc::sync_channel::<PacketSocket>(1);
+        let peer = std::thread::spawn(move || ends.iter().for_each(|end| end.send([b"bye"], &[]).unwrap()));
+        for _ in 0..TRIES {
+            let (a, b) = PacketSocket::pair().unwrap();
+            to_peer.send(a).unwrap();
+            let last = loop {
+                match b.try_receive(3) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::hint::spin_loop(),
+                    other => break other.unwrap(),
+                }
+            };
+            assert_eq!(last.expect("its last word").bytes, b"bye");
+        }
+        drop(to_peer);
+        peer.join().unwrap();
     }
 
     #[test]

@@ -186,6 +186,21 @@ fn prepare_tcp(fd: impl AsFd) -> rustix::io::Result<()> {
     sockopt::set_socket_keepalive(&fd, true)
 }
 
+/// Has a TCP connection end when the peer's machine has not taken in what was sent for [`TCP_SILENCE_MAX`] (`TCP_USER_TIMEOUT`).
+///
+/// Otherwise a machine that is gone while something is under way to it counts as there for a quarter of an hour: the
+/// questions of `SO_KEEPALIVE` are asked of silent peers only. A peer that is there and does not read for so long, until all
+/// buffers are full, loses the connection as well, so this is for whoever gives up such a peer anyway.
+///
+/// Source: tcp(7).
+///
+/// # Errors
+/// `EOPNOTSUPP` or `ENOPROTOOPT` for another kind of socket, `ENOTSOCK` for none; nothing is changed then.
+pub fn end_when_not_taken(socket: impl AsFd) -> io::Result<()> {
+    let seconds = u32::try_from(TCP_SILENCE_MAX.as_secs()).unwrap_or(u32::MAX);
+    Ok(sockopt::set_tcp_user_timeout(socket, seconds.saturating_mul(1000))?)
+}
+
 impl From<UnixStream> for StreamSocket {
     fn from(socket: UnixStream) -> Self {
         Self(socket.into())
@@ -295,6 +310,10 @@ mod tests {
         let connect = || TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         for socket in [StreamSocket::from(connect()), OwnedFd::from(connect()).try_into().unwrap()] {
             assert!(sockopt::socket_keepalive(&socket).unwrap() && sockopt::tcp_nodelay(&socket).unwrap());
+            assert_eq!(sockopt::tcp_user_timeout(&socket).unwrap(), 0, "a peer may read as late as it likes");
+            end_when_not_taken(&socket).unwrap();
+            let millis = sockopt::tcp_user_timeout(&socket).unwrap();
+            assert_eq!(Duration::from_millis(millis.into()), TCP_SILENCE_MAX);
             let pauses = sockopt::tcp_keepcnt(&socket).unwrap() * sockopt::tcp_keepintvl(&socket).unwrap();
             assert_eq!(sockopt::tcp_keepidle(&socket).unwrap() + pauses, TCP_SILENCE_MAX);
         }

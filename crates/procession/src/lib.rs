@@ -53,10 +53,10 @@ pub use procession_launch::{
 pub use procession_manager as manager; // Written code finds what it calls under this path.
 #[doc(no_inline)]
 pub use procession_manager::{
-    BarrierProxy, BaseManager, CallError, ConditionProxy, ConditionProxyGuard, Data, DictProxy, EventProxy, Hosted,
-    JoinableQueueProxy, ListProxy, LockProxy, LockProxyGuard, ManagerBuilder, ManagerError, ManagerServer,
-    NamespaceProxy, Pending, Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Refusal, SemaphoreProxy,
-    SemaphoreProxyPermit, SetProxy, Shared, SyncManager, ValueProxy, shared,
+    BarrierProxy, BaseManager, CallError, ClientInfo, ConditionProxy, ConditionProxyGuard, Data, DictProxy, EventProxy,
+    Hosted, JoinableQueueProxy, Limits, ListProxy, LockProxy, LockProxyGuard, ManagerBuilder, ManagerError,
+    ManagerServer, NamespaceProxy, ObjectInfo, Pending, Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Refusal,
+    SemaphoreProxy, SemaphoreProxyPermit, SetProxy, Shared, SyncManager, ValueProxy, shared,
 };
 #[doc(no_inline)]
 pub use procession_pool::{

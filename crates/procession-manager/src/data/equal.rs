@@ -3,6 +3,8 @@
 //! Numbers are compared as numbers, whatever they are made of: each has one canonical form. What holds values in no order is
 //! looked up in an index of the other's. Recursion ends at [`DATA_DEPTH_MAX`].
 
+#![expect(clippy::mutable_key_type, reason = "what a proxy changes is never which object it is of")]
+
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::sync::LazyLock;
@@ -102,6 +104,7 @@ pub(super) fn same_at(one: &Data, other: &Data, rule: Rule, depth: usize) -> boo
         (Data::Bytes(one), Data::Bytes(other)) => one == other,
         (Data::Surrogates(one), Data::Surrogates(other)) => one == other,
         (Data::Opaque(one), Data::Opaque(other)) => one == other,
+        (Data::Object(one), Data::Object(other)) => one == other,
         (Data::List(one), Data::List(other)) | (Data::Tuple(one), Data::Tuple(other)) => {
             let mut pairs = one.iter().zip(other);
             depth > 0 && one.len() == other.len() && pairs.all(|(one, other)| same_at(one, other, rule, depth - 1))
@@ -214,6 +217,7 @@ fn feed<H: Hasher>(data: &Data, state: &mut H, depth: usize) {
         Data::Text(text) => (b't', text).hash(state),
         Data::Surrogates(text) => (b's', text).hash(state),
         Data::Opaque(opaque) => (b'o', opaque).hash(state),
+        Data::Object(proxy) => (b'p', proxy.object()).hash(state),
         Data::List(items) | Data::Tuple(items) => {
             (if matches!(data, Data::List(_)) { b'l' } else { b'(' }, items.len()).hash(state);
             items.iter().for_each(|item| feed(item, state, inner));

@@ -240,7 +240,7 @@ impl de::Error for DataError {
 
 fn found_as(data: &Data) -> String {
     match data {
-        Data::Null | Data::Bool(_) | Data::Opaque(_) => data.to_string(),
+        Data::Null | Data::Bool(_) | Data::Opaque(_) | Data::Object(_) => data.to_string(),
         Data::Surrogates(_) => format!("the text {data}, which is not Unicode,"),
         _ => format!("the {} {data}", data.kind()),
     }

@@ -11,6 +11,7 @@ use serde::de::{self, DeserializeOwned, DeserializeSeed, Expected, IntoDeseriali
 use crate::data::error::{DataError, DataErrorKind, Step};
 use crate::data::items::Items;
 use crate::data::{DATA_DEPTH_MAX, Data, native};
+use crate::scope;
 
 /// Makes a value of a type of one without.
 ///
@@ -41,7 +42,8 @@ use crate::data::{DATA_DEPTH_MAX, Data, native};
 /// # Ok::<(), procession_manager::data::DataError>(())
 /// ```
 pub fn from_data<T: DeserializeOwned>(data: Data) -> Result<T, DataError> {
-    T::deserialize(Deserializer { data, depth: DATA_DEPTH_MAX }).map_err(|error| error.about(type_name::<T>(), true))
+    scope::convert(|| T::deserialize(Deserializer { data, depth: DATA_DEPTH_MAX }))
+        .map_err(|error| error.about(type_name::<T>(), true))
 }
 
 /// Gives out one value, at one depth.
@@ -189,7 +191,7 @@ impl<'de> de::Deserializer<'de> for Deserializer {
             Data::Text(text) => visitor.visit_string(text.into()),
             Data::List(_) | Data::Tuple(_) | Data::Set(_) => self.row(None, visitor),
             Data::Map(_) => self.fields(visitor),
-            Data::Surrogates(_) | Data::Opaque(_) => Err(DataError::unexpected(&self.data, &visitor)),
+            Data::Surrogates(_) | Data::Opaque(_) | Data::Object(_) => Err(DataError::unexpected(&self.data, &visitor)),
         }
     }
 
@@ -249,6 +251,12 @@ impl<'de> de::Deserializer<'de> for Deserializer {
     ) -> Result<V::Value, DataError> {
         if name == native::NAME {
             return visitor.visit_byte_buf(native::to_bytes(&self.data)?);
+        }
+        if name == native::OBJECT {
+            let Data::Object(proxy) = self.data else { return Err(DataError::unexpected(&self.data, &visitor)) };
+            let name = proxy.object().to_bytes();
+            scope::offer(*proxy);
+            return visitor.visit_bytes(&name);
         }
         visitor.visit_newtype_struct(self.wrapped()?)
     }

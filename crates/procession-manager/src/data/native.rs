@@ -9,6 +9,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use procession_wire::decode_slice;
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Serialize, SerializeMap, SerializeTuple, Serializer};
 
@@ -16,6 +17,7 @@ use crate::data::error::{DataError, DataErrorKind};
 use crate::data::items::Map;
 use crate::data::walk::{Builder, Container, Unbuilt, Walk};
 use crate::data::{DATA_DEPTH_MAX, Data, Opaque};
+use crate::identity::ObjectId;
 
 /// By this name a value asks for itself.
 pub(super) const NAME: &str = "procession_manager::Data";
@@ -24,6 +26,7 @@ pub(super) const SET: &str = "procession_manager::Set";
 pub(super) const BIG_INTEGER: &str = "procession_manager::BigInteger";
 pub(super) const SURROGATES: &str = "procession_manager::SurrogateText";
 pub(super) const OPAQUE: &str = "procession_manager::Opaque";
+pub(super) const OBJECT: &str = "procession_manager::Object";
 
 /// What a value's bytes begin with. Serde may hand them over as if they were bytes that somebody sent, behind `untagged` or
 /// `flatten`; with this, and as all that follows must fit, they are known.
@@ -45,11 +48,12 @@ mod tag {
     pub(super) const TUPLE: u8 = 11;
     pub(super) const MAP: u8 = 12;
     pub(super) const SET: u8 = 13;
+    pub(super) const OBJECT: u8 = 14;
 }
 
 /// Whether a newtype of this name is one of the above.
 pub(super) fn is_own(name: &str) -> bool {
-    [SET, BIG_INTEGER, SURROGATES, OPAQUE].contains(&name)
+    [SET, BIG_INTEGER, SURROGATES, OPAQUE, OBJECT].contains(&name)
 }
 
 /// The value's bytes.
@@ -60,13 +64,13 @@ pub(super) fn to_bytes(data: &Data) -> Result<Vec<u8>, DataError> {
         if walk.depth() > DATA_DEPTH_MAX {
             return Err(DataError::new(DataErrorKind::TooDeep));
         }
-        write(value, &mut bytes);
+        write(value, &mut bytes)?;
     }
     Ok(bytes)
 }
 
 /// Writes a value without those that it holds.
-fn write(value: &Data, to: &mut Vec<u8>) {
+fn write(value: &Data, to: &mut Vec<u8>) -> Result<(), DataError> {
     match value {
         Data::Null => to.push(tag::NULL),
         Data::Bool(false) => to.push(tag::FALSE),
@@ -93,7 +97,12 @@ fn write(value: &Data, to: &mut Vec<u8>) {
         Data::Tuple(items) => write_head(tag::TUPLE, items.len(), to),
         Data::Map(pairs) => write_head(tag::MAP, pairs.len(), to),
         Data::Set(items) => write_head(tag::SET, items.len(), to),
+        Data::Object(proxy) => {
+            let reference = procession_wire::encode(&**proxy).map_err(serde::ser::Error::custom)?;
+            write_run(tag::OBJECT, reference.bytes(), to);
+        }
     }
+    Ok(())
 }
 
 fn write_head(tag: u8, count: usize, to: &mut Vec<u8>) {
@@ -176,6 +185,10 @@ impl<'b> Reader<'b> {
             [tag::OPAQUE] => {
                 let (codec, bytes) = (self.text()?.into(), self.run()?.into());
                 Data::Opaque(Box::new(Opaque { codec, bytes }))
+            }
+            [tag::OBJECT] => {
+                let proxy = decode_slice(self.run()?, Vec::new()).map_err(de::Error::custom)?;
+                Data::Object(Box::new(proxy))
             }
             [tag::LIST] => return self.container(Container::List, 1),
             [tag::TUPLE] => return self.container(Container::Tuple, 1),
@@ -268,6 +281,7 @@ impl Serialize for Data {
             }
             Self::Set(items) => serializer.serialize_newtype_struct(SET, &**items),
             Self::Opaque(value) => serializer.serialize_newtype_struct(OPAQUE, &(&value.codec, Run(&value.bytes))),
+            Self::Object(proxy) => proxy.serialize(serializer),
         }
     }
 }
@@ -375,6 +389,47 @@ impl<'de> Visitor<'de> for Any {
             pairs.push(pair);
         }
         Map::of_unique(pairs).map(Data::Map).map_err(|key| de::Error::custom(DataError::repeated(&key).kind()))
+    }
+}
+
+/// Writes a reference that the value takes from its scope.
+pub(crate) fn write_object<S: Serializer>(object: ObjectId, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_newtype_struct(OBJECT, &Run(&object.to_bytes()))
+}
+
+/// Reads a reference that the value has put in its scope; in any other format, what else stands for it.
+pub(crate) fn read_object<'de, D, T>(deserializer: D) -> Result<Referred<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    deserializer.deserialize_newtype_struct(OBJECT, ReferredVisitor(PhantomData))
+}
+
+/// What stands for a reference.
+pub(crate) enum Referred<T> {
+    /// The name of one that is in the scope.
+    Object(ObjectId),
+    /// Another form of it.
+    Other(T),
+}
+
+struct ReferredVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ReferredVisitor<T> {
+    type Value = Referred<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a proxy")
+    }
+
+    fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Referred<T>, E> {
+        let bytes = bytes.try_into().map_err(|_| E::custom("the name of an object has another length"))?;
+        Ok(Referred::Object(ObjectId::from_bytes(bytes)))
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Referred<T>, D::Error> {
+        T::deserialize(deserializer).map(Referred::Other)
     }
 }
 

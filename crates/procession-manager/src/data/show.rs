@@ -101,6 +101,7 @@ fn show(data: &Data, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
         Data::Map(map) => show_map(map, f, inner),
         Data::Set(set) => show_set(set, f, inner),
         Data::Opaque(opaque) => write!(f, "<{}, {} bytes>", opaque.codec, opaque.bytes.len()),
+        Data::Object(proxy) => write!(f, "<object {}>", proxy.object()),
     }
 }
 

@@ -10,6 +10,8 @@ use serde::ser::{self, Error as _};
 use crate::data::error::{DataError, DataErrorKind, Step};
 use crate::data::items::{Map, Set};
 use crate::data::{DATA_DEPTH_MAX, Data, Opaque, native};
+use crate::identity::ObjectId;
+use crate::scope;
 
 /// Makes a value without a type of one that has one.
 ///
@@ -37,7 +39,7 @@ use crate::data::{DATA_DEPTH_MAX, Data, Opaque, native};
 /// # Ok::<(), procession_manager::data::DataError>(())
 /// ```
 pub fn to_data<T: Serialize + ?Sized>(value: &T) -> Result<Data, DataError> {
-    value.serialize(Serializer::new()).map_err(|error| error.about(type_name::<T>(), false))
+    scope::convert(|| value.serialize(Serializer::new())).map_err(|error| error.about(type_name::<T>(), false))
 }
 
 /// For a field that is to be a set for programs in other languages, which serde takes for any other sequence.
@@ -269,6 +271,10 @@ fn own(name: &str, content: Data) -> Result<Data, DataError> {
         }
         (native::BIG_INTEGER, Data::Bytes(bytes)) => Some(Data::integer(&bytes)),
         (native::SURROGATES, Data::Bytes(bytes)) => Data::text(bytes),
+        (native::OBJECT, Data::Bytes(bytes)) => {
+            let object = (*bytes).try_into().ok().map(ObjectId::from_bytes);
+            object.and_then(scope::claim).map(|proxy| Data::Object(Box::new(proxy)))
+        }
         (native::OPAQUE, Data::Tuple(items)) => match <[Data; 2]>::try_from(items.into_vec()) {
             Ok([Data::Text(codec), Data::Bytes(bytes)]) => Some(Data::Opaque(Box::new(Opaque { codec, bytes }))),
             _ => None,

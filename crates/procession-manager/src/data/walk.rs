@@ -1,11 +1,12 @@
 //! Every value in a value, from outside to inside, and values made again from such a list; both without recursion.
 //!
-//! Cloning is walking and building, and so are writing and reading. Relies on nothing.
+//! Cloning is walking and building, and so are writing and reading. Relies on nothing but what a reference is.
 
 use std::slice;
 
 use crate::data::items::{Map, Set};
 use crate::data::{DATA_DEPTH_MAX, Data};
+use crate::proxy::RawProxy;
 
 /// Gives a value and all that are in it, each before what it holds.
 pub(super) struct Walk<'d> {
@@ -201,6 +202,17 @@ impl Data {
         !Walk::new(self).any(|value| matches!(value, Self::List(_) | Self::Map(_)))
     }
 
+    /// The objects that it refers to, each as often as it does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert_eq!(procession_manager::Data::list([1, 2]).objects().count(), 0);
+    /// ```
+    pub fn objects(&self) -> impl Iterator<Item = &RawProxy> {
+        Walk::new(self).filter_map(|value| if let Self::Object(proxy) = value { Some(&**proxy) } else { None })
+    }
+
     /// The kind of container that it is, and how much that holds.
     pub(super) fn as_container(&self) -> Option<(Container, usize)> {
         match self {
@@ -223,6 +235,7 @@ impl Data {
             Self::Text(value) => Self::Text(value.clone()),
             Self::Surrogates(value) => Self::Surrogates(value.clone()),
             Self::Opaque(value) => Self::Opaque(value.clone()),
+            Self::Object(proxy) => Self::Object(proxy.clone()),
             Self::Null | Self::List(_) | Self::Tuple(_) | Self::Map(_) | Self::Set(_) => Self::Null,
         }
     }

@@ -5,19 +5,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::io::{PipeWriter, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
 use procession_sys::Deadline;
 
-use super::{Entry, Taken};
+use super::{Entry, Server, Site, Taken};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
 use crate::identity::ObjectId;
+use crate::info::ClientInfo;
 use crate::proxy::RawProxy;
 use crate::remote::Hello;
 
@@ -30,6 +32,10 @@ const UNREAD_BYTES_WAIT: usize = 16 << 20;
 /// How long a client may read nothing while answers wait for it before it is put out.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Who asks for references when it has as many as it may is refused. What it takes out of objects is not, as it would be
+/// lost; whoever has so many times as much as it may is put out.
+pub(super) const REFERENCES_TIMES: usize = 2;
+
 /// Somebody who is connected.
 pub(crate) struct Client {
     number: u64,
@@ -38,6 +44,11 @@ pub(crate) struct Client {
     server: ObjectId,
     /// What it refers to, and how often it was given that.
     held: Mutex<HashMap<ObjectId, (Arc<Entry>, u32)>>,
+    /// To how many objects.
+    references: AtomicUsize,
+    /// More it is not given.
+    references_max: usize,
+    calls: AtomicU64,
     outbox: Mutex<Outbox>,
     /// Told when it has read something of what waits.
     has_read: Condvar,
@@ -56,10 +67,22 @@ struct Outbox {
 }
 
 impl Client {
-    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: ObjectId) -> Self {
-        let (held, outbox, has_read) = (Mutex::default(), Mutex::default(), Condvar::new());
-        let (is_out, request) = (AtomicBool::new(false), AtomicU64::new(0));
-        Self { number, hello, connection, server, held, outbox, has_read, is_out, request }
+    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: &Server) -> Self {
+        let references_max = server.limits.references.saturating_mul(REFERENCES_TIMES);
+        Self {
+            number,
+            hello,
+            connection,
+            server: server.id,
+            held: Mutex::default(),
+            references: AtomicUsize::new(0),
+            references_max,
+            calls: AtomicU64::new(0),
+            outbox: Mutex::default(),
+            has_read: Condvar::new(),
+            is_out: AtomicBool::new(false),
+            request: AtomicU64::new(0),
+        }
     }
 
     pub(super) fn number(&self) -> u64 {
@@ -68,6 +91,30 @@ impl Client {
 
     pub(super) fn is_out(&self) -> bool {
         self.is_out.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn be_put_out(&self) {
+        self.is_out.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// To how many objects it refers.
+    pub(super) fn references(&self) -> usize {
+        self.references.load(Ordering::Relaxed)
+    }
+
+    /// What is known of it.
+    pub(super) fn info(&self) -> ClientInfo {
+        ClientInfo {
+            number: self.number,
+            pid: self.hello.pid,
+            name: self.hello.name.clone(),
+            references: self.references() as u64,
+            calls: self.calls.load(Ordering::Relaxed),
+        }
     }
 
     /// Nothing else that it asks is looked at before [`let_go_on`](Self::let_go_on) with the same number.
@@ -85,7 +132,13 @@ impl Client {
 
     /// Notes that it was given a reference.
     pub(super) fn hold(&self, entry: Arc<Entry>) {
-        self.held.lock().entry(entry.id()).or_insert((entry, 0)).1 += 1;
+        let mut held = self.held.lock();
+        let count = &mut held.entry(entry.id()).or_insert((entry, 0)).1;
+        *count = count.saturating_add(1);
+        self.references.store(held.len(), Ordering::Relaxed);
+        if held.len() > self.references_max && !self.is_out.swap(true, Ordering::Relaxed) {
+            tracing::warn!(client = self.hello.pid, limit = self.references_max, "who refers to too much is put out");
+        }
     }
 
     /// Takes references back. What nobody refers to any more goes, when the lock is not held.
@@ -99,6 +152,7 @@ impl Client {
                 gone.extend(held.remove(object));
             }
         }
+        self.references.store(held.len(), Ordering::Relaxed);
         drop(held);
         drop(gone);
     }
@@ -111,7 +165,7 @@ impl Client {
     /// Has it put out, because of what it sent.
     pub(super) fn expel(&self, malformed: &Malformed) {
         tracing::warn!(client = self.hello.pid, %malformed, "a client is put out");
-        self.is_out.store(true, Ordering::Relaxed);
+        self.be_put_out();
     }
 
     /// Sends a frame, now or as soon as those before it have gone; false if another thread is to see to that.
@@ -204,14 +258,10 @@ impl Client {
     }
 
     /// A value for it, whose references it holds from now on.
-    fn pack(&self, Taken { message, references }: Taken) -> Packed {
+    fn pack(&self, Taken { message, references, .. }: Taken) -> Packed {
         let names = references.iter().map(RawProxy::object).collect();
         references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
         Packed::of(message, names)
-    }
-
-    pub(super) fn server(&self) -> ObjectId {
-        self.server
     }
 }
 
@@ -222,11 +272,10 @@ fn refused(call: u64, refusal: &Refusal) -> Response {
 
 /// Who is to be told what a call returns.
 #[derive(Debug)]
-pub(crate) enum Caller {
-    /// A client, its call, and what it is told.
-    Client(Arc<Client>, u64, Telling),
-    /// A thread of the server itself.
-    Here(ObjectId, Arc<Reply>),
+pub(crate) struct Caller {
+    site: Site,
+    to: To,
+    telling: Telling,
 }
 
 /// What a client is told of a call of it.
@@ -238,86 +287,129 @@ pub(crate) enum Telling {
     Claim,
 }
 
-/// Where a thread of the server itself waits.
+#[derive(Debug)]
+enum To {
+    /// A client, and its call.
+    Client(Arc<Client>, u64),
+    /// A thread of the server, for itself, or for this call of a guest.
+    Here(Arc<Reply>, Option<(u64, u64)>),
+}
+
+/// Where a thread of the server waits.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
-    answer: Mutex<Option<Answer>>,
+    state: Mutex<Told>,
     told: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Told {
+    answer: Option<(Answer, bool)>,
+    /// What is written to when there is an answer.
+    bell: Option<Arc<PipeWriter>>,
 }
 
 impl Reply {
     pub(crate) fn wait(&self) -> Answer {
-        let mut answer = self.answer.lock();
+        let mut state = self.state.lock();
         loop {
-            if let Some(answer) = answer.take() {
+            if let Some((answer, _)) = state.answer.take() {
                 return answer;
             }
-            self.told.wait(&mut answer);
+            self.told.wait(&mut state);
+        }
+    }
+
+    /// The answer, and whether it is to be said that it has arrived. If there is none yet, one byte comes out of the bell
+    /// when there is.
+    pub(super) fn take_or_ring(&self, bell: &Arc<PipeWriter>) -> Option<(Answer, bool)> {
+        let mut state = self.state.lock();
+        let answer = state.answer.take();
+        if answer.is_none() {
+            state.bell = Some(Arc::clone(bell));
+        }
+        answer
+    }
+
+    /// The answer, after the bell.
+    pub(super) fn take(&self) -> Option<(Answer, bool)> {
+        self.state.lock().answer.take()
+    }
+
+    fn give(&self, answer: Answer, is_claimed: bool) {
+        let mut state = self.state.lock();
+        state.answer = Some((answer, is_claimed));
+        let bell = state.bell.take();
+        drop(state);
+        self.told.notify_one();
+        if let Some(bell) = bell {
+            let _ = (&*bell).write_all(&[0]); // Who listened is gone otherwise.
         }
     }
 
     /// Waits for an answer, and leaves it where it is; false if there is none by then.
     pub(crate) fn wait_until(&self, until: Deadline) -> bool {
-        let mut answer = self.answer.lock();
-        while answer.is_none() && !until.has_passed() {
+        let mut state = self.state.lock();
+        while state.answer.is_none() && !until.has_passed() {
             match until.remaining() {
-                Some(left) => drop(self.told.wait_for(&mut answer, left)),
-                None => self.told.wait(&mut answer),
+                Some(left) => drop(self.told.wait_for(&mut state, left)),
+                None => self.told.wait(&mut state),
             }
         }
-        answer.is_some()
+        state.answer.is_some()
     }
 }
 
 impl Caller {
-    pub(super) fn of_client(client: &Arc<Client>, call: u64, is_answered: bool) -> Self {
-        Self::Client(Arc::clone(client), call, if is_answered { Telling::Answer } else { Telling::Nothing })
+    pub(super) fn of_client(client: &Arc<Client>, call: u64, object: ObjectId, is_answered: bool) -> Self {
+        let site = Site::of(client.server, object);
+        let telling = if is_answered { Telling::Answer } else { Telling::Nothing };
+        Self { site, to: To::Client(Arc::clone(client), call), telling }
     }
 
-    pub(super) fn here(server: ObjectId) -> (Self, Arc<Reply>) {
+    /// A thread of the server.
+    pub(crate) fn here(site: Site) -> (Self, Arc<Reply>) {
+        Self::waiting(site, None)
+    }
+
+    /// A thread of the server that waits for somebody else, who has a number as clients have.
+    pub(super) fn guest(site: Site, call: (u64, u64)) -> (Self, Arc<Reply>) {
+        Self::waiting(site, Some(call))
+    }
+
+    fn waiting(site: Site, call: Option<(u64, u64)>) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
-        (Self::Here(server, Arc::clone(&reply)), reply)
+        (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer }, reply)
     }
 
-    /// The server whose object is called.
-    pub(crate) fn server(&self) -> ObjectId {
-        match self {
-            Self::Client(client, ..) => client.server(),
-            Self::Here(server, _) => *server,
-        }
+    /// Whom answers are written for.
+    pub(crate) fn site(&self) -> Site {
+        self.site
     }
 
     /// The client's number; none within the server.
     pub(crate) fn client(&self) -> Option<u64> {
-        match self {
-            Self::Client(client, ..) => Some(client.number()),
-            Self::Here(..) => None,
-        }
+        self.call().map(|(client, _)| client)
     }
 
     /// The client's number and its call's; none within the server.
     pub(crate) fn call(&self) -> Option<(u64, u64)> {
-        match self {
-            Self::Client(client, call, _) => Some((client.number(), *call)),
-            Self::Here(..) => None,
+        match &self.to {
+            To::Client(client, call) => Some((client.number(), *call)),
+            To::Here(_, call) => *call,
         }
     }
 
     /// Gives something that is the client's only when it says that it has it.
     pub(crate) fn claiming(self) -> Self {
-        match self {
-            Self::Client(client, call, Telling::Answer) => Self::Client(client, call, Telling::Claim),
-            other => other,
-        }
+        let is_told = self.telling != Telling::Nothing;
+        Self { telling: if is_told { Telling::Claim } else { Telling::Nothing }, ..self }
     }
 
     pub(crate) fn give(self, answer: Answer) {
-        match self {
-            Self::Client(client, call, telling) => client.answer(call, telling, answer),
-            Self::Here(_, reply) => {
-                *reply.answer.lock() = Some(answer);
-                reply.told.notify_one();
-            }
+        match self.to {
+            To::Client(client, call) => client.answer(call, self.telling, answer),
+            To::Here(reply, _) => reply.give(answer, self.telling == Telling::Claim),
         }
     }
 }

@@ -99,8 +99,7 @@ impl Registry {
             match value {
                 None => types.extend([(type_name, make), (name, make)]),
                 Some(Frame { bytes, descriptors }) => {
-                    let given =
-                        Given { message: Some(Message::from_parts(bytes, descriptors)), references: Vec::new() };
+                    let given = Given { message: Some(Message::from_parts(bytes, descriptors)), ..Given::default() };
                     objects.insert(name, (make, given));
                 }
             }
@@ -112,6 +111,11 @@ impl Registry {
     pub(crate) fn make(&self, name: &str, arguments: Given) -> Result<Arc<dyn Hosting>, Refusal> {
         let make = self.types.get(name).ok_or_else(|| Refusal::NoName { name: name.to_owned() })?;
         make(arguments)
+    }
+
+    /// True if there is such a type.
+    pub(crate) fn has_type(&self, name: &str) -> bool {
+        self.types.contains_key(name)
     }
 
     /// True if a single object is registered under this name, and was not asked for yet.

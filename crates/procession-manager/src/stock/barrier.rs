@@ -43,7 +43,7 @@ impl Barrier {
     }
 
     fn wait(&mut self, ask: &mut Ask) -> Result<Step, Refusal> {
-        let (patience, only_last): (Option<u64>, bool) = ask.read()?;
+        let (patience, only_last): (Option<u64>, bool) = ask.tuple()?;
         if self.is_broken {
             return Err(Refusal::Broken);
         }
@@ -65,7 +65,7 @@ impl Barrier {
     fn pass(&mut self, answers: &mut Vec<(Caller, Answer)>) {
         let mut index = 0_u64;
         while let Some(waiter) = self.waiting.first() {
-            let passed = Taken::of(waiter.caller.server(), &index).map(|taken| vec![taken]);
+            let passed = Taken::of(waiter.caller.site(), &index).map(|taken| vec![taken]);
             answers.push((waiter.caller, passed));
             index += 1;
         }
@@ -119,6 +119,10 @@ impl Object for Barrier {
         if !self.waiting.part(client).is_empty() {
             self.abort(answers);
         }
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {

@@ -14,7 +14,7 @@ use super::waiting::{Waiter, Waiting};
 use super::{command, methods, patience, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
-use crate::server::{Caller, Taken};
+use crate::server::{Caller, Site, Taken};
 
 methods! { "condition":
     Acquire = "acquire" Exclusive,
@@ -50,30 +50,30 @@ pub(crate) struct Condition {
 impl Condition {
     /// Gives the lock to somebody, who is told which acquisition that is, whether the last holder has died, and whether it
     /// was notified.
-    fn give(&mut self, call: Option<(u64, u64)>, server: crate::ObjectId, why: Why) -> Answer {
+    fn give(&mut self, call: Option<(u64, u64)>, site: Site, why: Why) -> Answer {
         let (acquired, owner_died) = self.hold.give(call);
         self.is_notified = why == Why::NotifiedAlone;
         let was_notified = matches!(why, Why::Notified | Why::NotifiedAlone);
-        Taken::of(server, &(acquired, owner_died, was_notified)).map(|taken| vec![taken])
+        Taken::of(site, &(acquired, owner_died, was_notified)).map(|taken| vec![taken])
     }
 
     fn acquire(&mut self, ask: &mut Ask) -> Step {
-        match ask.read::<(Option<u64>,)>() {
+        match ask.tuple::<(Option<u64>,)>() {
             Ok((patience,)) if self.hold.is_held() => self.takers.join(ask, Why::Comes, patience),
-            Ok(_) => Step::Done(self.give(ask.call(), ask.server, Why::Comes)),
+            Ok(_) => Step::Done(self.give(ask.call(), ask.site, Why::Comes)),
             Err(refusal) => Step::Done(Err(refusal)),
         }
     }
 
     fn release(&mut self, ask: &mut Ask) -> Answer {
-        let (acquired,) = ask.read()?;
+        let (acquired,) = ask.tuple()?;
         self.hold.release(acquired, ask.call())?;
         self.pass_on(&mut ask.answers);
         Ok(Vec::new())
     }
 
     fn wait(&mut self, ask: &mut Ask) -> Result<Step, Refusal> {
-        let (acquired, patience): (u64, Option<u64>) = ask.read()?;
+        let (acquired, patience): (u64, Option<u64>) = ask.tuple()?;
         let call = ask.call();
         self.hold.check(acquired, call)?;
         if patience == Some(0) {
@@ -101,7 +101,7 @@ impl Condition {
         }
         self.is_notified = false;
         if let Some(next) = self.takers.first() {
-            let answer = self.give(next.caller.call(), next.caller.server(), next.wants);
+            let answer = self.give(next.caller.call(), next.caller.site(), next.wants);
             answers.push((next.caller, answer));
         }
     }
@@ -135,7 +135,7 @@ impl Object for Condition {
             Method::Acquire => self.acquire(ask),
             Method::Release => Step::Done(self.release(ask)),
             Method::Wait => self.wait(ask).unwrap_or_else(|refusal| Step::Done(Err(refusal))),
-            Method::Notify => Step::Done(ask.read::<(Option<u64>,)>().map(|(count,)| {
+            Method::Notify => Step::Done(ask.tuple::<(Option<u64>,)>().map(|(count,)| {
                 let why = if count.is_some() { Why::NotifiedAlone } else { Why::Notified };
                 self.notify(count.unwrap_or(u64::MAX), why, &mut ask.answers);
                 Vec::new()
@@ -156,6 +156,10 @@ impl Object for Condition {
         let gone = self.takers.part(client);
         let had_lock = self.hold.part(client);
         self.replace(gone, had_lock, answers);
+    }
+
+    fn waiting(&self) -> usize {
+        self.takers.len() + self.waiters.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
@@ -380,8 +384,8 @@ mod tests {
     fn a_notification_of_a_call_that_is_given_up_goes_to_the_next() {
         for (why, goes_on) in [(Why::NotifiedAlone, 1), (Why::Notified, 0), (Why::Comes, 0)] {
             let (mut condition, mut answers) = (Condition::default(), Vec::new());
-            condition.give(Some((1, 1)), ObjectId::SERVER, why).unwrap();
-            condition.waiters.push(Caller::Here(ObjectId::SERVER, Default::default()), ());
+            condition.give(Some((1, 1)), ObjectId::SERVER.into(), why).unwrap();
+            condition.waiters.push(Caller::here(ObjectId::SERVER.into()).0, ());
             condition.settle((1, 1), false, &mut answers);
             assert_eq!((answers.len(), condition.hold.is_held()), (goes_on, goes_on == 1), "{why:?}");
             assert_eq!(condition.waiters.len(), 1 - goes_on);

@@ -13,10 +13,11 @@ use serde::de::DeserializeOwned;
 use super::batches::Batches;
 use super::functions::{changed_next, name_change};
 use super::table::{Batch, Table};
-use super::{Stored, count, methods, plain, proxy};
+use super::{Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
+use crate::value::Form;
 
 methods! { "dict":
     Get = "get" Shared,
@@ -41,6 +42,15 @@ impl Dict {
         Table::make(given).map(Self)
     }
 
+    /// One whose keys and values are data.
+    pub(super) fn untyped() -> Self {
+        Self(Table::untyped())
+    }
+
+    fn copy(&self, value: &Stored) -> Taken {
+        value.copy(self.0.values)
+    }
+
     fn find(&self, ask: &mut Ask) -> Result<Option<&Stored>, Refusal> {
         let key = self.0.key(ask)?;
         Ok(self.0.get(&key))
@@ -48,8 +58,9 @@ impl Dict {
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let value = Stored::new(ask.next());
-        Ok(self.0.insert(key, value).map(Stored::take).into_iter().collect())
+        let value = Stored::new(ask.accept(self.0.values)?);
+        let old = self.0.insert(key, value);
+        Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
     /// All keys are looked at before the first is set: all or none.
@@ -66,26 +77,27 @@ impl Dict {
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        Ok(self.0.remove(&key).map(Stored::take).into_iter().collect())
+        Ok(self.0.remove(&key).map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
     fn pop_item(&mut self) -> Answer {
         let popped = self.0.pop();
-        Ok(popped.map(|(key, value)| vec![plain(&key), value.take()]).unwrap_or_default())
+        Ok(popped.map(|(key, value)| vec![self.0.told(&key), value.take(self.0.values)]).unwrap_or_default())
     }
 
     /// Some items after the place that is asked for; last where they end.
     fn batch(&self, ask: &mut Ask) -> Answer {
         let Batch { items, last } = self.0.batch(ask.read()?);
-        let mut results: Vec<Taken> = items.into_iter().flat_map(|(key, value)| [plain(key), value.copy()]).collect();
-        results.push(Taken::of(ask.server, &last)?);
+        let told = |(key, value): (&[u8], &Stored)| [self.0.told(key), self.copy(value)];
+        let mut results: Vec<Taken> = items.into_iter().flat_map(told).collect();
+        results.push(Taken::of(ask.site, &last)?);
         Ok(results)
     }
 
     fn update(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let new = changed_next(ask, self.0.get(&key))?;
-        let told = new.copy();
+        let new = changed_next(ask, self.0.values, self.0.get(&key))?;
+        let told = self.copy(&new);
         self.0.insert(key, new);
         Ok(vec![told])
     }
@@ -93,10 +105,10 @@ impl Dict {
     fn set_default(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
         let value = match self.0.get(&key) {
-            Some(value) => value.copy(),
+            Some(value) => self.copy(value),
             None => {
-                let value = Stored::new(ask.next());
-                let told = value.copy();
+                let value = Stored::new(ask.accept(self.0.values)?);
+                let told = self.copy(&value);
                 self.0.insert(key, value);
                 told
             }
@@ -108,9 +120,13 @@ impl Dict {
 impl Object for Dict {
     type Kind = Kind;
 
+    fn form(&self) -> Form {
+        self.0.values.form()
+    }
+
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Get => self.find(ask).map(|found| found.map(Stored::copy).into_iter().collect()),
+            Method::Get => self.find(ask).map(|found| found.map(|value| self.copy(value)).into_iter().collect()),
             Method::Contains => self.find(ask).map(|found| found.is_some()).and_then(|found| ask.value(&found)),
             Method::Len => ask.value(&(self.0.len() as u64)),
             _ => self.batch(ask),

@@ -36,7 +36,7 @@ impl Event {
     }
 
     fn wait(&mut self, ask: &mut Ask) -> Step {
-        match ask.read::<(Option<u64>,)>() {
+        match ask.tuple::<(Option<u64>,)>() {
             Ok(_) if self.is_set => Step::Done(Ok(Vec::new())),
             Ok((patience,)) => self.waiting.join(ask, (), patience),
             Err(refusal) => Step::Done(Err(refusal)),
@@ -71,6 +71,10 @@ impl Object for Event {
 
     fn part(&mut self, client: u64, _: &mut Vec<(Caller, Answer)>) {
         self.waiting.part(client);
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {

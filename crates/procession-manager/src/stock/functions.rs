@@ -14,11 +14,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Stored;
-use crate::ObjectId;
+use crate::data::Data;
 use crate::error::{CallError, Refusal};
 use crate::host::Ask;
 use crate::proxy::MethodName;
-use crate::server::{Given, Taken};
+use crate::server::{Given, Site, Taken};
+use crate::value::Values;
 
 /// Whether two values are the same, as bytes.
 pub(crate) type Equal = fn(&[u8], &[u8]) -> bool;
@@ -64,7 +65,7 @@ impl<T: Ord + DeserializeOwned + 'static> Function for OrderOf<T> {
 /// What a value is changed from.
 pub(crate) struct Change {
     value: Option<Given>,
-    server: ObjectId,
+    site: Site,
 }
 
 /// Changes a value, or makes the first one.
@@ -78,9 +79,9 @@ where
     type Input = Change;
     type Output = Result<Taken, Refusal>;
 
-    fn call(function: F, Change { value, server }: Change) -> Self::Output {
+    fn call(function: F, Change { value, site }: Change) -> Self::Output {
         let value = value.map(Given::read::<V>).transpose()?;
-        Taken::of(server, &function(value))
+        Taken::of(site, &function(value))
     }
 }
 
@@ -95,9 +96,9 @@ where
     type Input = Change;
     type Output = Result<Taken, Refusal>;
 
-    fn call(function: F, Change { value, server }: Change) -> Self::Output {
+    fn call(function: F, Change { value, site }: Change) -> Self::Output {
         let value = value.unwrap_or_default().read::<V>()?;
-        Taken::of(server, &function(value))
+        Taken::of(site, &function(value))
     }
 }
 
@@ -139,27 +140,59 @@ pub(crate) fn named_next<I: 'static, O: 'static>(ask: &mut Ask) -> Result<fn(I) 
     resolve(ask.read::<FunctionId>()?).map_err(|error| Refusal::NoFunction { reason: error.to_string() })
 }
 
+/// The same for one that need not be named: without it, values are data, or become data.
+fn optional_next<O: 'static>(ask: &mut Ask) -> Result<Option<O>, Refusal> {
+    let Some(id) = ask.read::<Option<FunctionId>>()? else { return Ok(None) };
+    let function = resolve::<(), O>(id).map_err(|error| Refusal::NoFunction { reason: error.to_string() })?;
+    Ok(Some(function(())))
+}
+
 /// How the client's values are compared: the next thing that it says. Equal bytes are equal values.
-pub(crate) fn equal_next(ask: &mut Ask) -> Result<impl Fn(&Stored, &Stored) -> bool + use<>, Refusal> {
-    let equal = named_next::<(), Equal>(ask)?(());
-    Ok(move |one: &Stored, other: &Stored| {
-        let (one, other) = (one.bytes(), other.bytes());
-        one == other || catch_call(|| equal(one, other)).unwrap_or(false)
+pub(crate) fn equal_next(ask: &mut Ask, values: Values) -> Result<impl Fn(&Stored, &Stored) -> bool + use<>, Refusal> {
+    let equal = optional_next::<Equal>(ask)?;
+    Ok(move |one: &Stored, other: &Stored| match equal {
+        Some(equal) => {
+            let (one, other) = (one.bytes(), other.bytes());
+            one == other || catch_call(|| equal(one, other)).unwrap_or(false)
+        }
+        None => {
+            let data = |value: &Stored| value.copy(values).into_data().ok();
+            data(one).zip(data(other)).is_some_and(|(one, other)| one == other)
+        }
     })
 }
 
 /// In which order values are to come, by the function that the client names next.
-pub(crate) fn order_next(ask: &mut Ask, values: &[Stored]) -> Result<Vec<usize>, Refusal> {
-    let order = named_next::<(), Order>(ask)?(());
+pub(crate) fn order_next(ask: &mut Ask, of: Values, values: &[Stored]) -> Result<Vec<usize>, Refusal> {
+    let Some(order) = optional_next::<Order>(ask)? else { return order_of_data(of, values) };
     let values: Vec<&[u8]> = values.iter().map(Stored::bytes).collect();
     let places = catch_call(|| order(&values)).map_err(Refusal::from)?;
     places.ok_or_else(|| Refusal::Arguments { reason: "an item cannot be read there".into() })
 }
 
+/// The same for values that are ordered as data is.
+fn order_of_data(of: Values, values: &[Stored]) -> Result<Vec<usize>, Refusal> {
+    let values: Vec<Data> = values.iter().map(|value| value.copy(of).into_data()).collect::<Result<_, _>>()?;
+    let mut places: Vec<usize> = (0..values.len()).collect();
+    let mut are_ordered = true;
+    let sorted = catch_call(|| {
+        places.sort_by(|&one, &other| {
+            let order = values[one].partial_cmp(&values[other]);
+            are_ordered &= order.is_some();
+            order.unwrap_or(Ordering::Equal)
+        });
+    });
+    if !are_ordered {
+        return Err(Refusal::Arguments { reason: "two of the values are of kinds that have no order".into() });
+    }
+    sorted.map(|()| places).map_err(Refusal::from)
+}
+
 /// What a value is changed to, by the function that the client names next. A panic changes nothing.
-pub(crate) fn changed_next(ask: &mut Ask, value: Option<&Stored>) -> Result<Stored, Refusal> {
+pub(crate) fn changed_next(ask: &mut Ask, values: Values, value: Option<&Stored>) -> Result<Stored, Refusal> {
     let function = named_next::<Change, Result<Taken, Refusal>>(ask)?;
-    let change = Change { value: value.map(|value| value.copy().into()), server: ask.server };
+    let site = Site { form: values.form(), ..ask.site };
+    let change = Change { value: value.map(|value| value.copy(values).into()), site };
     let changed = catch_call(|| function(change)).map_err(Refusal::from)??;
     Ok(Stored::new(changed.into()))
 }

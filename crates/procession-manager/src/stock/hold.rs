@@ -95,7 +95,7 @@ impl Drop for Held {
         if self.is_over || !self.origin.is_here() {
             return;
         }
-        let arguments = self.raw.pack(self.release, &(self.acquired,));
+        let arguments = self.raw.pack(self.release, &self.acquired);
         let released = arguments.and_then(|arguments| self.raw.command(self.release, vec![arguments]));
         if let Err(error) = released {
             tracing::debug!(%error, "nothing is given back"); // A server that is gone has no locks.

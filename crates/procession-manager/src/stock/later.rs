@@ -193,7 +193,7 @@ impl EventProxy {
     /// [`CallError`], when it could not be sent.
     pub fn set_later(&self) -> Result<Pending<()>, CallError> {
         let (raw, method) = (self.as_raw(), event::Method::Set.name());
-        raw.send_later(method, vec![raw.pack(method, &())?], nothing)
+        raw.send_later(method, Vec::new(), nothing)
     }
 }
 

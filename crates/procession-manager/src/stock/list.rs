@@ -13,7 +13,8 @@ use super::functions::{changed_next, equal_next, name_alter, name_equal, name_or
 use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
-use crate::server::Taken;
+use crate::server::{Given, Taken};
+use crate::value::{Form, Values};
 
 methods! { "list":
     Get = "get" Shared,
@@ -35,47 +36,74 @@ methods! { "list":
 
 /// The list.
 #[derive(Debug, Default)]
-pub(crate) struct List(Vec<Stored>);
+pub(crate) struct List {
+    items: Vec<Stored>,
+    values: Values,
+}
 
 impl List {
+    pub(super) fn make(given: Given) -> Result<Self, Refusal> {
+        Ok(Self { items: Vec::new(), values: Values::named(given.read()?) })
+    }
+
+    /// One whose values are data.
+    pub(super) fn untyped() -> Self {
+        Self { items: Vec::new(), values: Values::Data }
+    }
+
+    /// A value that was sent.
+    fn accept(&self, ask: &mut Ask) -> Result<Stored, Refusal> {
+        ask.accept(self.values).map(Stored::new)
+    }
+
     fn place(&self, ask: &mut Ask) -> Result<usize, Refusal> {
         let index: u64 = ask.read()?;
-        let place = usize::try_from(index).ok().filter(|&place| place < self.0.len());
-        place.ok_or(Refusal::OutOfRange { index, len: self.0.len() as u64 })
+        let place = usize::try_from(index).ok().filter(|&place| place < self.items.len());
+        place.ok_or(Refusal::OutOfRange { index, len: self.items.len() as u64 })
     }
 
     fn get(&self, ask: &mut Ask) -> Answer {
         let index: u64 = ask.read()?;
-        let found = usize::try_from(index).ok().and_then(|place| self.0.get(place));
-        Ok(found.map(Stored::copy).into_iter().collect())
+        let found = usize::try_from(index).ok().and_then(|place| self.items.get(place));
+        Ok(found.map(|value| value.copy(self.values)).into_iter().collect())
     }
 
     fn set(&mut self, ask: &mut Ask) -> Answer {
         let place = self.place(ask)?;
-        Ok(vec![std::mem::replace(&mut self.0[place], Stored::new(ask.next())).take()])
+        let new = self.accept(ask)?;
+        Ok(vec![std::mem::replace(&mut self.items[place], new).take(self.values)])
     }
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
-        let (index, len): (u64, usize) = (ask.read()?, self.0.len());
+        let (index, len): (u64, usize) = (ask.read()?, self.items.len());
         let place = usize::try_from(index).ok().filter(|&place| place <= len);
         let place = place.ok_or(Refusal::OutOfRange { index, len: len as u64 })?;
-        self.0.insert(place, Stored::new(ask.next()));
+        let value = self.accept(ask)?;
+        self.items.insert(place, value);
+        Ok(Vec::new())
+    }
+
+    /// Takes all of them, or none.
+    fn extend(&mut self, ask: &mut Ask) -> Answer {
+        let count = ask.arguments.len();
+        let values: Vec<Stored> = (0..count).map(|_| self.accept(ask)).collect::<Result<_, _>>()?;
+        self.items.extend(values);
         Ok(Vec::new())
     }
 
     fn sort(&mut self, ask: &mut Ask) -> Answer {
-        let order = order_next(ask, &self.0)?;
-        let mut before: Vec<Option<Stored>> = std::mem::take(&mut self.0).into_iter().map(Some).collect();
-        self.0 = order.into_iter().filter_map(|place| before.get_mut(place).and_then(Option::take)).collect();
+        let order = order_next(ask, self.values, &self.items)?;
+        let mut before: Vec<Option<Stored>> = std::mem::take(&mut self.items).into_iter().map(Some).collect();
+        self.items = order.into_iter().filter_map(|place| before.get_mut(place).and_then(Option::take)).collect();
         Ok(Vec::new())
     }
 
     /// Where values are that are equal to one, so many of them at most.
     fn positions(&self, ask: &mut Ask) -> Answer {
         let most: u64 = ask.read()?;
-        let is_equal = equal_next(ask)?;
-        let wanted = Stored::new(ask.next());
-        let places = self.0.iter().enumerate().filter(|(_, value)| is_equal(value, &wanted));
+        let is_equal = equal_next(ask, self.values)?;
+        let wanted = self.accept(ask)?;
+        let places = self.items.iter().enumerate().filter(|(_, value)| is_equal(value, &wanted));
         let places: Vec<u64> =
             places.map(|(place, _)| place as u64).take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
         ask.value(&places)
@@ -83,9 +111,9 @@ impl List {
 
     fn update(&mut self, ask: &mut Ask) -> Answer {
         let place = self.place(ask)?;
-        let new = changed_next(ask, Some(&self.0[place]))?;
-        let told = new.copy();
-        self.0[place] = new;
+        let new = changed_next(ask, self.values, Some(&self.items[place]))?;
+        let told = new.copy(self.values);
+        self.items[place] = new;
         Ok(vec![told])
     }
 
@@ -93,16 +121,16 @@ impl List {
     fn batch(&self, ask: &mut Ask) -> Answer {
         let from: u64 = ask.read()?;
         let (mut bytes, mut results) = (0, Vec::new());
-        let rest = self.0.iter().skip(usize::try_from(from).unwrap_or(usize::MAX));
+        let rest = self.items.iter().skip(usize::try_from(from).unwrap_or(usize::MAX));
         for value in rest.take(ITEMS_A_BATCH) {
             if bytes > BATCH_BYTES {
                 break;
             }
             bytes += value.bytes().len();
-            results.push(value.copy());
+            results.push(value.copy(self.values));
         }
         let end = from + results.len() as u64;
-        results.push(Taken::of(ask.server, &end)?);
+        results.push(Taken::of(ask.site, &end)?);
         Ok(results)
     }
 }
@@ -113,10 +141,14 @@ const DONE: Answer = Ok(Vec::new());
 impl Object for List {
     type Kind = Kind;
 
+    fn form(&self) -> Form {
+        self.values.form()
+    }
+
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
             Method::Get => self.get(ask),
-            Method::Len => ask.value(&(self.0.len() as u64)),
+            Method::Len => ask.value(&(self.items.len() as u64)),
             Method::Positions => self.positions(ask),
             _ => self.batch(ask),
         })
@@ -126,28 +158,25 @@ impl Object for List {
         Step::Done(match method {
             Method::Set => self.set(ask),
             Method::Insert => self.insert(ask),
-            Method::Remove => self.place(ask).map(|place| vec![self.0.remove(place).take()]),
-            Method::Pop => Ok(self.0.pop().map(Stored::take).into_iter().collect()),
+            Method::Remove => self.place(ask).map(|place| vec![self.items.remove(place).take(self.values)]),
+            Method::Pop => Ok(self.items.pop().map(|value| value.take(self.values)).into_iter().collect()),
             Method::Sort => self.sort(ask),
             Method::Update => self.update(ask),
-            Method::Push => {
-                self.0.push(Stored::new(ask.next()));
-                DONE
-            }
-            Method::Extend => {
-                self.0.extend(ask.arguments.by_ref().map(Stored::new));
-                DONE
-            }
+            Method::Push => self.accept(ask).map(|value| {
+                self.items.push(value);
+                Vec::new()
+            }),
+            Method::Extend => self.extend(ask),
             Method::Truncate => ask.read::<u64>().map(|len| {
-                self.0.truncate(usize::try_from(len).unwrap_or(usize::MAX));
+                self.items.truncate(usize::try_from(len).unwrap_or(usize::MAX));
                 Vec::new()
             }),
             Method::Reverse => {
-                self.0.reverse();
+                self.items.reverse();
                 DONE
             }
             Method::Clear => {
-                self.0.clear();
+                self.items.clear();
                 DONE
             }
             Method::Get | Method::Len | Method::Positions | Method::Batch => return self.read(method, ask),
@@ -301,7 +330,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
         T: Ord,
     {
         let method = Method::Sort.name();
-        self.raw.call_packed(method, vec![self.raw.pack(method, &name_order::<T>(method)?)?]).map(drop)
+        self.raw.call_packed(method, vec![self.raw.pack_function(method, || name_order::<T>(method))?]).map(drop)
     }
 
     /// True if a value is in it.
@@ -345,7 +374,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
         T: PartialEq,
     {
         let method = Method::Positions.name();
-        let equal = self.raw.pack(method, &name_equal::<T>(method)?)?;
+        let equal = self.raw.pack_function(method, || name_equal::<T>(method))?;
         self.raw.one(method, vec![self.raw.pack(method, &most)?, equal, self.raw.pack(method, value)?])
     }
 

@@ -12,7 +12,7 @@ use super::waiting::Waiting;
 use super::{methods, patience, proxy};
 use crate::error::CallError;
 use crate::host::{Answer, Ask, Object, Step};
-use crate::server::{Caller, Taken};
+use crate::server::{Caller, Site, Taken};
 
 methods! { "lock":
     Acquire = "acquire" Exclusive,
@@ -29,20 +29,20 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Gives it to somebody, who is told which acquisition that is, and whether the last holder has died.
-    fn give(&mut self, call: Option<(u64, u64)>, server: crate::ObjectId) -> Answer {
-        Taken::of(server, &self.hold.give(call)).map(|taken| vec![taken])
+    fn give(&mut self, call: Option<(u64, u64)>, site: Site) -> Answer {
+        Taken::of(site, &self.hold.give(call)).map(|taken| vec![taken])
     }
 
     fn acquire(&mut self, ask: &mut Ask) -> Step {
-        match ask.read::<(Option<u64>,)>() {
+        match ask.tuple::<(Option<u64>,)>() {
             Ok((patience,)) if self.hold.is_held() => self.waiting.join(ask, (), patience),
-            Ok(_) => Step::Done(self.give(ask.call(), ask.server)),
+            Ok(_) => Step::Done(self.give(ask.call(), ask.site)),
             Err(refusal) => Step::Done(Err(refusal)),
         }
     }
 
     fn release(&mut self, ask: &mut Ask) -> Answer {
-        let (acquired,) = ask.read()?;
+        let (acquired,) = ask.tuple()?;
         self.hold.release(acquired, ask.call())?;
         self.pass_on(&mut ask.answers);
         Ok(Vec::new())
@@ -50,7 +50,7 @@ impl Lock {
 
     fn pass_on(&mut self, answers: &mut Vec<(Caller, Answer)>) {
         if let Some(next) = self.waiting.first() {
-            let answer = self.give(next.caller.call(), next.caller.server());
+            let answer = self.give(next.caller.call(), next.caller.site());
             answers.push((next.caller, answer));
         }
     }
@@ -83,6 +83,10 @@ impl Object for Lock {
         if self.hold.part(client) {
             self.pass_on(answers);
         }
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {

@@ -9,7 +9,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Stored, methods, proxy};
 use crate::error::CallError;
-use crate::host::{Ask, Object, Step};
+use crate::host::{Answer, Ask, Object, Step};
+use crate::server::Taken;
+use crate::value::{Form, Values, conversions_of};
 
 methods! { "namespace":
     Get = "get" Shared,
@@ -20,27 +22,46 @@ methods! { "namespace":
 
 /// The namespace.
 #[derive(Debug, Default)]
-pub(crate) struct Namespace(BTreeMap<String, Stored>);
+pub(crate) struct Namespace(BTreeMap<String, (Stored, Values)>);
+
+impl Namespace {
+    /// A value, and whether it is data; for those who have no types, the value alone.
+    fn get(&self, ask: &mut Ask) -> Answer {
+        let name: String = ask.read()?;
+        let Some((value, values)) = self.0.get(&name) else { return Ok(Vec::new()) };
+        let mut results = vec![value.copy(*values)];
+        if ask.site.form == Form::Native {
+            results.push(Taken::of(ask.site, &(values.form() == Form::Data))?);
+        }
+        Ok(results)
+    }
+
+    /// Each value has a type of its own: after the name, those who have types say how it is converted.
+    fn set(&mut self, ask: &mut Ask) -> Answer {
+        let name = ask.read()?;
+        let values = match ask.site.form {
+            Form::Native => Values::named(ask.read()?),
+            Form::Data => Values::Data,
+        };
+        let value = ask.accept(values).map(Stored::new)?;
+        self.0.insert(name, (value, values));
+        Ok(Vec::new())
+    }
+}
 
 impl Object for Namespace {
     type Kind = Kind;
 
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Get => {
-                let found = |name: String| self.0.get(&name).map(Stored::copy);
-                ask.read::<String>().map(|name| found(name).into_iter().collect())
-            }
+            Method::Get => self.get(ask),
             _ => ask.value(&self.0.keys().cloned().collect::<Vec<String>>()),
         })
     }
 
     fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Set => ask.read::<String>().map(|name| {
-                self.0.insert(name, Stored::new(ask.next()));
-                Vec::new()
-            }),
+            Method::Set => self.set(ask),
             Method::Remove => ask.read::<String>().and_then(|name| ask.value(&self.0.remove(&name).is_some())),
             Method::Get | Method::Names => return self.read(method, ask),
         })
@@ -76,16 +97,23 @@ impl NamespaceProxy {
     /// [`CallError::Output`] for a value of another type.
     pub fn get<T: DeserializeOwned + 'static>(&self, name: &str) -> Result<Option<T>, CallError> {
         let method = Method::Get.name();
-        self.raw.option(method, vec![self.raw.pack(method, &name.to_owned())?])
+        let mut results = self.raw.call_packed(method, vec![self.raw.pack(method, &name.to_owned())?])?.into_iter();
+        let Some((mut value, is_data)) = results.next().zip(results.next()) else { return Ok(None) };
+        if is_data.result(method)? {
+            value.form = Form::Data;
+        }
+        value.result(method).map(Some)
     }
 
     /// Puts a value under a name, in the place of what stood there.
     ///
     /// # Errors
     /// [`CallError`].
-    pub fn set<T: Serialize + 'static>(&self, name: &str, value: T) -> Result<(), CallError> {
+    pub fn set<T: Serialize + DeserializeOwned + 'static>(&self, name: &str, value: T) -> Result<(), CallError> {
         let method = Method::Set.name();
-        let arguments = vec![self.raw.pack(method, &name.to_owned())?, self.raw.pack(method, &value)?];
+        let (name, conversions) = (name.to_owned(), conversions_of::<T>());
+        let arguments =
+            vec![self.raw.pack(method, &name)?, self.raw.pack(method, &conversions)?, self.raw.pack(method, &value)?];
         self.raw.call_packed(method, arguments).map(drop)
     }
 

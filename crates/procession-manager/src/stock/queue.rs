@@ -14,6 +14,7 @@ use super::{Stored, count, methods, patience, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Caller, Given};
+use crate::value::{Form, Values};
 
 methods! { "queue":
     Put = "put" Exclusive,
@@ -27,6 +28,7 @@ methods! { "queue":
 /// The queue.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
+    values: Values,
     items: VecDeque<Stored>,
     /// None is as many as there is memory for.
     items_max: Option<u64>,
@@ -45,8 +47,14 @@ pub(crate) struct Queue {
 
 impl Queue {
     pub(super) fn make(given: Given) -> Result<Self, Refusal> {
-        let (items_max, is_joinable) = given.read()?;
-        Ok(Self { items_max, is_joinable, ..Self::default() })
+        let (items_max, is_joinable, conversions) = given.read()?;
+        Ok(Self { items_max, is_joinable, values: Values::named(conversions), ..Self::default() })
+    }
+
+    /// One whose items are data, of as many items as are given, if that is said.
+    pub(super) fn untyped(given: Given, is_joinable: bool) -> Result<Self, Refusal> {
+        let (items_max,) = given.read()?;
+        Ok(Self { items_max, is_joinable, values: Values::Data, ..Self::default() })
     }
 
     fn is_full(&self) -> bool {
@@ -58,7 +66,10 @@ impl Queue {
             Ok(patience) => patience,
             Err(refusal) => return Step::Done(Err(refusal)),
         };
-        let item = Stored::new(ask.next());
+        let item = match ask.accept(self.values) {
+            Ok(item) => Stored::new(item),
+            Err(refusal) => return Step::Done(Err(refusal)),
+        };
         if let Some(taker) = self.takers.first() {
             let given = self.give(taker.caller, item);
             ask.answers.push(given);
@@ -90,11 +101,11 @@ impl Queue {
     fn give(&mut self, caller: Caller, item: Stored) -> (Caller, Answer) {
         match caller.call() {
             Some(call) => {
-                let copy = item.copy();
+                let copy = item.copy(self.values);
                 self.claimed.insert(call, item);
                 (caller.claiming(), Ok(vec![copy]))
             }
-            None => (caller, Ok(vec![item.take()])),
+            None => (caller, Ok(vec![item.take(self.values)])),
         }
     }
 
@@ -138,6 +149,10 @@ impl Queue {
 
 impl Object for Queue {
     type Kind = Kind;
+
+    fn form(&self) -> Form {
+        self.values.form()
+    }
 
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
@@ -183,6 +198,10 @@ impl Object for Queue {
             self.put_back(item, answers);
         }
         self.tell_joiners(answers);
+    }
+
+    fn waiting(&self) -> usize {
+        self.takers.len() + self.putters.len() + self.joiners.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {

@@ -64,7 +64,7 @@ impl RLock {
     }
 
     fn acquire(&mut self, ask: &mut Ask) -> Result<Step, Refusal> {
-        let (patience, thread): (Option<u64>, u64) = ask.read()?;
+        let (patience, thread): (Option<u64>, u64) = ask.tuple()?;
         let client = ask.call().map(|(client, _)| client);
         match &self.holder {
             Some(holder) if (holder.client, holder.thread) != (client, thread) => {
@@ -81,7 +81,7 @@ impl RLock {
     }
 
     fn release(&mut self, ask: &mut Ask) -> Answer {
-        let (acquired,): (u64,) = ask.read()?;
+        let (acquired,): (u64,) = ask.tuple()?;
         let client = ask.call().map(|(client, _)| client);
         let holder = self.holder.as_mut().filter(|holder| holder.client == client).ok_or(Refusal::NotHeld)?;
         let level = holder.levels.iter().rposition(|&(level, _)| level == acquired).ok_or(Refusal::NotHeld)?;
@@ -98,7 +98,7 @@ impl RLock {
         self.holder = None;
         if let Some(next) = self.waiting.first() {
             let given = self.give(next.caller.call(), next.wants);
-            let answer = Taken::of(next.caller.server(), &given).map(|taken| vec![taken]);
+            let answer = Taken::of(next.caller.site(), &given).map(|taken| vec![taken]);
             answers.push((next.caller, answer));
         }
     }
@@ -138,6 +138,10 @@ impl Object for RLock {
             self.has_died = true;
             self.pass_on(answers);
         }
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {

@@ -12,7 +12,7 @@ use super::waiting::Waiting;
 use super::{command, methods, patience, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
-use crate::server::{Caller, Given, Taken};
+use crate::server::{Caller, Given, Site, Taken};
 
 methods! { "semaphore":
     Acquire = "acquire" Exclusive,
@@ -38,29 +38,39 @@ pub(crate) struct Semaphore {
 
 impl Semaphore {
     pub(super) fn make(given: Given) -> Result<Self, Refusal> {
-        let (permits, is_bounded): (u32, bool) = given.read()?;
-        Ok(Self { available: permits.into(), forgotten: is_bounded.then_some(0), ..Self::default() })
+        let (permits, is_bounded) = given.read()?;
+        Ok(Self::new(permits, is_bounded))
+    }
+
+    /// One with as many permits as are given.
+    pub(super) fn of(given: Given, is_bounded: bool) -> Result<Self, Refusal> {
+        let (permits,) = given.read()?;
+        Ok(Self::new(permits, is_bounded))
+    }
+
+    fn new(permits: u32, is_bounded: bool) -> Self {
+        Self { available: permits.into(), forgotten: is_bounded.then_some(0), ..Self::default() }
     }
 
     /// Gives one to somebody, who is told which it is.
-    fn give(&mut self, call: Option<(u64, u64)>, server: crate::ObjectId) -> Answer {
+    fn give(&mut self, call: Option<(u64, u64)>, site: Site) -> Answer {
         self.available -= 1;
         self.acquired += 1;
         self.taken.insert(self.acquired, call);
-        Taken::of(server, &self.acquired).map(|taken| vec![taken])
+        Taken::of(site, &self.acquired).map(|taken| vec![taken])
     }
 
     fn acquire(&mut self, ask: &mut Ask) -> Step {
-        match ask.read::<(Option<u64>,)>() {
+        match ask.tuple::<(Option<u64>,)>() {
             Ok((patience,)) if self.available == 0 => self.waiting.join(ask, (), patience),
-            Ok(_) => Step::Done(self.give(ask.call(), ask.server)),
+            Ok(_) => Step::Done(self.give(ask.call(), ask.site)),
             Err(refusal) => Step::Done(Err(refusal)),
         }
     }
 
     /// Takes one from who has it.
     fn take(&mut self, ask: &mut Ask) -> Result<(), Refusal> {
-        let (permit,): (u64,) = ask.read()?;
+        let (permit,): (u64,) = ask.tuple()?;
         let client = |call: Option<(u64, u64)>| call.map(|(client, _)| client);
         match self.taken.get(&permit) {
             Some(&taker) if client(taker) == client(ask.call()) => self.taken.remove(&permit),
@@ -73,13 +83,13 @@ impl Semaphore {
         self.available = self.available.saturating_add(permits); // It would take 2^32 releases.
         while self.available > 0 {
             let Some(next) = self.waiting.first() else { return };
-            let answer = self.give(next.caller.call(), next.caller.server());
+            let answer = self.give(next.caller.call(), next.caller.site());
             answers.push((next.caller, answer));
         }
     }
 
     fn release(&mut self, ask: &mut Ask) -> Result<(), Refusal> {
-        let (permits,): (u32,) = ask.read()?;
+        let (permits,): (u32,) = ask.tuple()?;
         if let Some(forgotten) = &mut self.forgotten {
             *forgotten = forgotten.checked_sub(permits.into()).ok_or(Refusal::NotHeld)?;
         }
@@ -139,6 +149,10 @@ impl Object for Semaphore {
     fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
         self.waiting.part(client);
         self.take_back(|(taker, _)| taker == client, answers);
+    }
+
+    fn waiting(&self) -> usize {
+        self.waiting.len()
     }
 
     fn tick(&mut self, now: Instant, answers: &mut Vec<(Caller, Answer)>) -> Option<Instant> {
@@ -262,9 +276,9 @@ mod tests {
     #[test]
     fn a_permit_of_a_call_that_is_given_up_goes_to_the_next() {
         let mut semaphore = Semaphore { available: 2, ..Semaphore::default() };
-        semaphore.give(Some((1, 1)), ObjectId::SERVER).unwrap();
-        semaphore.give(Some((1, 2)), ObjectId::SERVER).unwrap();
-        semaphore.waiting.push(Caller::Here(ObjectId::SERVER, Default::default()), ());
+        semaphore.give(Some((1, 1)), ObjectId::SERVER.into()).unwrap();
+        semaphore.give(Some((1, 2)), ObjectId::SERVER.into()).unwrap();
+        semaphore.waiting.push(Caller::here(ObjectId::SERVER.into()).0, ());
         let mut answers = Vec::new();
         semaphore.settle((1, 1), true, &mut answers);
         assert!(answers.is_empty(), "it has it");

@@ -11,10 +11,11 @@ use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
 use super::table::{Batch, Table};
-use super::{Stored, count, methods, plain, proxy};
+use super::{Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
+use crate::value::Form;
 
 methods! { "set":
     Insert = "insert" Exclusive,
@@ -35,6 +36,11 @@ impl Set {
         Table::make(given).map(Self)
     }
 
+    /// One whose values are data.
+    pub(super) fn untyped() -> Self {
+        Self(Table::untyped())
+    }
+
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
         let is_new = self.0.get(&key).is_none();
@@ -46,14 +52,18 @@ impl Set {
 
     fn batch(&self, ask: &mut Ask) -> Answer {
         let Batch { items, last } = self.0.batch(ask.read()?);
-        let mut results: Vec<Taken> = items.into_iter().map(|(key, _)| plain(key)).collect();
-        results.push(Taken::of(ask.server, &last)?);
+        let mut results: Vec<Taken> = items.into_iter().map(|(key, _)| self.0.told(key)).collect();
+        results.push(Taken::of(ask.site, &last)?);
         Ok(results)
     }
 }
 
 impl Object for Set {
     type Kind = Kind;
+
+    fn form(&self) -> Form {
+        self.0.values.form()
+    }
 
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
@@ -67,7 +77,7 @@ impl Object for Set {
         Step::Done(match method {
             Method::Insert => self.insert(ask),
             Method::Remove => self.0.key(ask).and_then(|key| ask.value(&self.0.remove(&key).is_some())),
-            Method::Pop => Ok(self.0.pop().map(|(key, _)| plain(&key)).into_iter().collect()),
+            Method::Pop => Ok(self.0.pop().map(|(key, _)| self.0.told(&key)).into_iter().collect()),
             Method::Clear => {
                 self.0.clear();
                 Ok(Vec::new())

@@ -17,9 +17,11 @@ use serde::de::DeserializeOwned;
 
 use super::functions::{Equal, equal};
 use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored};
+use crate::data;
 use crate::error::Refusal;
 use crate::host::Ask;
-use crate::server::Given;
+use crate::server::{Given, Taken};
+use crate::value::Values;
 
 /// What a type of keys can do with their bytes.
 #[derive(Clone, Copy)]
@@ -45,9 +47,22 @@ fn hash<K: Hash + DeserializeOwned + 'static>(bytes: &[u8], state: &RandomState)
     Some(state.hash_one(key))
 }
 
+/// What a table is made of: what keys can do, and how keys and values are converted.
+pub(crate) type Makers = (FunctionId, Option<FunctionId>, Option<FunctionId>);
+
 /// What makes a table with keys of this type.
 pub(crate) fn keys_of<K: Eq + Hash + DeserializeOwned + 'static>() -> Result<FunctionId, BootError> {
     function_id::<KeysOf<K>>()
+}
+
+/// Keys that are data.
+const DATA: Keys = Keys {
+    hash: |bytes, state| Some(state.hash_one(data_key(bytes)?)),
+    equal: |one, other| data_key(one).zip(data_key(other)).is_some_and(|(one, other)| one == other),
+};
+
+fn data_key(bytes: &[u8]) -> Option<data::Key> {
+    decode_slice(bytes, Vec::new()).ok().map(data::Key)
 }
 
 /// A key, and how it is compared.
@@ -75,6 +90,9 @@ impl Eq for Key {}
 /// The table.
 pub(super) struct Table {
     keys: Keys,
+    key_values: Values,
+    /// What the values are.
+    pub(super) values: Values,
     state: RandomState,
     /// Where each key is.
     places: HashMap<Key, u64>,
@@ -93,19 +111,34 @@ pub(super) struct Batch<'a> {
 impl Table {
     pub(super) fn make(given: Given) -> Result<Self, Refusal> {
         let no_function = |error: BootError| Refusal::NoFunction { reason: error.to_string() };
-        let keys = resolve::<(), Keys>(given.read::<FunctionId>()?).map_err(no_function)?(());
+        let (keys, of_keys, of_values): Makers = given.read()?;
+        let keys = resolve::<(), Keys>(keys).map_err(no_function)?(());
+        Ok(Self::new(keys, Values::named(of_keys), Values::named(of_values)))
+    }
+
+    /// One whose keys and values are data.
+    pub(super) fn untyped() -> Self {
+        Self::new(DATA, Values::Data, Values::Data)
+    }
+
+    fn new(keys: Keys, key_values: Values, values: Values) -> Self {
         let (places, items, state) = (HashMap::new(), BTreeMap::new(), RandomState::new());
-        Ok(Self { keys, state, places, items, next: 0 })
+        Self { keys, key_values, values, state, places, items, next: 0 }
     }
 
     /// A key that was sent.
     pub(super) fn key(&self, ask: &mut Ask) -> Result<Key, Refusal> {
-        let (packed, references) = ask.next().into_packed();
+        let (packed, references) = ask.accept(self.key_values)?.into_packed();
         if !packed.descriptors.is_empty() || !references.is_empty() {
             return Err(Refusal::Arguments { reason: "a key cannot hold descriptors or proxies".into() });
         }
         let key = self.key_of(packed.bytes.into());
         key.ok_or_else(|| Refusal::Arguments { reason: "the key cannot be read".into() })
+    }
+
+    /// A key for somebody.
+    pub(super) fn told(&self, key: &[u8]) -> Taken {
+        Stored::plain(key).take(self.key_values)
     }
 
     fn key_of(&self, bytes: Arc<[u8]>) -> Option<Key> {

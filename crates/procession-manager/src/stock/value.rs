@@ -8,8 +8,12 @@ use serde::de::DeserializeOwned;
 
 use super::functions::{changed_next, equal_next, name_alter, name_equal};
 use super::{Stored, methods, proxy};
-use crate::error::CallError;
+use crate::data::Data;
+use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
+use crate::identity::ObjectId;
+use crate::server::{Given, Site, Taken};
+use crate::value::{Form, Values};
 
 methods! { "value":
     Get = "get" Shared,
@@ -21,24 +25,45 @@ methods! { "value":
 
 /// The value.
 #[derive(Debug)]
-pub(crate) struct Value(pub(super) Stored);
+pub(crate) struct Value {
+    value: Stored,
+    values: Values,
+}
 
 impl Value {
+    /// One of a native value; what converts it is told apart.
+    pub(super) fn make(given: Given, conversions: Given) -> Result<Self, Refusal> {
+        Ok(Self { value: Stored::new(given), values: Values::named(conversions.read()?) })
+    }
+
+    /// One of data, the only argument.
+    pub(super) fn untyped(given: Given, server: ObjectId) -> Result<Self, Refusal> {
+        let (value,): (Data,) = given.read()?;
+        let value = Taken::of(Site { server, form: Form::Data }, &value)?;
+        Ok(Self { value: Stored::new(value.into()), values: Values::Data })
+    }
+
+    /// A value that was sent.
+    fn accept(&self, ask: &mut Ask) -> Result<Stored, Refusal> {
+        ask.accept(self.values).map(Stored::new)
+    }
+
     fn update(&mut self, ask: &mut Ask) -> Answer {
-        let new = changed_next(ask, Some(&self.0))?;
-        let told = new.copy();
-        self.0 = new;
+        let new = changed_next(ask, self.values, Some(&self.value))?;
+        let told = new.copy(self.values);
+        self.value = new;
         Ok(vec![told])
     }
 
     /// Nothing if it was exchanged, or else what it is.
     fn compare_exchange(&mut self, ask: &mut Ask) -> Answer {
-        let is_equal = equal_next(ask)?;
-        let current = Stored::new(ask.next());
-        if !is_equal(&self.0, &current) {
-            return Ok(vec![self.0.copy()]);
+        let is_equal = equal_next(ask, self.values)?;
+        let current = self.accept(ask)?;
+        let new = self.accept(ask)?;
+        if !is_equal(&self.value, &current) {
+            return Ok(vec![self.value.copy(self.values)]);
         }
-        self.0 = Stored::new(ask.next());
+        self.value = new;
         Ok(Vec::new())
     }
 }
@@ -46,17 +71,23 @@ impl Value {
 impl Object for Value {
     type Kind = Kind;
 
+    fn form(&self) -> Form {
+        self.values.form()
+    }
+
     fn read(&self, _: Method, _: &mut Ask) -> Step {
-        Step::Done(Ok(vec![self.0.copy()]))
+        Step::Done(Ok(vec![self.value.copy(self.values)]))
     }
 
     fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Set => {
-                self.0 = Stored::new(ask.next());
-                Ok(Vec::new())
+            Method::Set => self.accept(ask).map(|new| {
+                self.value = new;
+                Vec::new()
+            }),
+            Method::Replace => {
+                self.accept(ask).map(|new| vec![std::mem::replace(&mut self.value, new).take(self.values)])
             }
-            Method::Replace => Ok(vec![std::mem::replace(&mut self.0, Stored::new(ask.next())).take()]),
             Method::Update => self.update(ask),
             Method::CompareExchange => self.compare_exchange(ask),
             Method::Get => return self.read(method, ask),
@@ -133,7 +164,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ValueProxy<T> {
         T: PartialEq,
     {
         let method = Method::CompareExchange.name();
-        let equal = self.raw.pack(method, &name_equal::<T>(method)?)?;
+        let equal = self.raw.pack_function(method, || name_equal::<T>(method))?;
         let arguments = vec![equal, self.raw.pack(method, current)?, self.raw.pack(method, &new)?];
         Ok(self.raw.option(method, arguments)?.map_or(Ok(()), Err))
     }

@@ -1,0 +1,76 @@
+//! How much a server takes from its clients, as whoever builds it says.
+//!
+//! Relies on nothing. What is fixed stands where it is used.
+
+use std::num::NonZeroU32;
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::Refusal;
+
+/// How many clients a server has at most, unless it was built with other [`Limits`].
+pub const CLIENTS_MAX: usize = 4096;
+
+/// How many objects a server has at most, unless it was built with other [`Limits`]: each takes half a kibibyte.
+pub const OBJECTS_MAX: usize = 4 << 20;
+
+/// How many objects one client may refer to, unless the server was built with other [`Limits`].
+pub const CLIENT_REFERENCES_MAX: usize = 1 << 20;
+
+/// How many bytes of values a server holds at most, unless it was built with other [`Limits`].
+pub const BYTES_MAX: u64 = 16 << 30;
+
+/// How many bytes one request may have, unless the server was built with other [`Limits`]: what a connection carries.
+pub const REQUEST_BYTES_MAX: u64 = procession_ipc::MESSAGE_BYTES;
+
+/// How much a server takes: what is more is [`Refusal::Limit`], and everything else goes on.
+///
+/// Fields may be added: begin with `..Limits::default()`.
+///
+/// # Examples
+/// ```
+/// use procession_manager::{CallError, Limits, Refusal, SyncManager};
+///
+/// let small = Limits { objects: 2, ..Limits::default() };
+/// let manager: SyncManager = SyncManager::builder().limits(small).start()?.into();
+/// let lists = (manager.list::<u8>()?, manager.list::<u8>()?);
+/// let refused = manager.list::<u8>().unwrap_err();
+/// assert!(matches!(refused, CallError::Refused { refusal: Refusal::Limit { limit: 2, .. }, .. }));
+/// drop(lists);
+/// manager.list::<u8>()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Clients at once. One more finds the connection closed.
+    pub clients: usize,
+    /// Objects, whoever made them.
+    pub objects: usize,
+    /// Objects that one client refers to. One that was given twice as many, in what it has taken out of others, is put out.
+    pub references: usize,
+    /// Bytes of the values and keys that containers, queues and values hold, and 64 more for each. What a type of your own
+    /// holds is its own affair. The servers of one process share what is held; each refuses by its own limit.
+    pub bytes: u64,
+    /// Bytes of one request.
+    pub request_bytes: u64,
+    /// Requests of one client in a second; any number if none. Whoever sends more is slowed down, and nothing is refused.
+    pub rate: Option<NonZeroU32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            clients: CLIENTS_MAX,
+            objects: OBJECTS_MAX,
+            references: CLIENT_REFERENCES_MAX,
+            bytes: BYTES_MAX,
+            request_bytes: REQUEST_BYTES_MAX,
+            rate: None,
+        }
+    }
+}
+
+/// An error if there would be more than a limit.
+pub(crate) fn check(of: &str, count: u64, limit: u64) -> Result<(), Refusal> {
+    if count <= limit { Ok(()) } else { Err(Refusal::Limit { of: of.to_owned(), limit }) }
+}

@@ -1,0 +1,301 @@
+//! What only the thread that leads may touch: who is connected, and whose turn it is.
+//!
+//! Relies on epoll for what all connections have to say, and on the connections' memory for what they have said already.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use procession_ipc::wait::Source;
+use procession_ipc::{AcceptError, Connection, Listener, RecvError, Waitable};
+use procession_sys::{Deadline, Epoll, Interest, end_when_not_taken};
+
+use super::pace::Pace;
+use super::standby::Job;
+use super::{Client, Server};
+use crate::frame::Frame;
+use crate::remote::{Hello, Welcome, greeting, read_greeting};
+
+/// The time in which a request is carried out; what is due by time is looked at no oftener.
+pub(super) const TICK: Duration = Duration::from_millis(1);
+
+/// How long who leads looks at connections before it sleeps: less than a sleep and a wake-up take.
+const AWAKE_TIME: Duration = Duration::from_micros(50);
+
+/// How many requests of one client are carried out before another client's turn.
+const BURST: usize = 16;
+
+/// What the listener is called among what is watched; clients' numbers are others.
+const LISTENER: u64 = 0;
+
+/// How long who connects may take to greet.
+const GREETING_TIME: Duration = Duration::from_secs(10);
+
+/// How long who leads sleeps at most: whoever was killed when it was to ring is noticed then.
+const RECHECK: Duration = Duration::from_millis(50);
+
+/// The kernel is asked each so many looks at memory, which cost less.
+const LOOKS_A_POLL: u32 = 32;
+
+/// Who is connected, and who of them has something to say.
+pub(super) struct Lead {
+    watched: Epoll,
+    clients: HashMap<u64, Arc<Client>>,
+    clients_max: usize,
+    /// Those that have connected and not greeted yet.
+    strangers: HashMap<u64, Stranger>,
+    /// Who is read from next, and how many requests in a row were.
+    ready: VecDeque<(Arc<Client>, usize)>,
+    /// How often each may ask.
+    pace: Pace,
+    /// When there was something last.
+    busy: Instant,
+    /// When the kernel was asked last, and what is due by time was done.
+    polled: Instant,
+    /// How often nobody had anything to say since.
+    looks: u32,
+    next_number: u64,
+    /// How many requests have come.
+    requests: u64,
+}
+
+/// A request that is to be carried out.
+pub(super) struct Next {
+    pub(super) client: Arc<Client>,
+    pub(super) frame: Frame,
+    /// Its number.
+    pub(super) number: u64,
+}
+
+struct Stranger {
+    connection: Connection<Frame, Frame>,
+    since: Instant,
+}
+
+impl Lead {
+    pub(super) fn new(listener: &Listener, clients_max: usize, rate: Option<NonZeroU32>) -> io::Result<Self> {
+        let watched = Epoll::new()?;
+        watched.add(listener.watch().fd, LISTENER, Interest::Read)?;
+        Ok(Self {
+            watched,
+            clients: HashMap::new(),
+            clients_max,
+            strangers: HashMap::new(),
+            ready: VecDeque::new(),
+            pace: Pace::new(rate),
+            busy: Instant::now(),
+            polled: Instant::now(),
+            looks: 0,
+            next_number: LISTENER + 1,
+            requests: 0,
+        })
+    }
+
+    /// The next request; none if there is none for a moment.
+    pub(super) fn next(&mut self, server: &Arc<Server>) -> Option<Next> {
+        if self.ready.is_empty() {
+            self.gather(server);
+        }
+        // While some always have something to say, others connect, and times come, all the same.
+        if self.busy.saturating_duration_since(self.polled) > TICK {
+            self.poll(server, false);
+        }
+        while let Some((client, burst)) = self.ready.pop_front() {
+            if client.is_held_up() {
+                continue; // Whoever led before is not through with its last request.
+            }
+            if self.pace.holds_back(client.number()) {
+                self.rest(&client);
+                continue;
+            }
+            match client.connection.try_recv() {
+                Ok(frame) => {
+                    let next = (Arc::clone(&client), burst + 1);
+                    if burst < BURST {
+                        self.ready.push_front(next);
+                    } else {
+                        self.ready.push_back((next.0, 0));
+                    }
+                    self.busy = Instant::now();
+                    self.looks = 0;
+                    self.requests += 1;
+                    self.pace.count(client.number());
+                    // Before this thread lets go of the lead, from when on another one may have it.
+                    client.hold_up(self.requests);
+                    return Some(Next { client, frame, number: self.requests });
+                }
+                Err(RecvError::WouldBlock | RecvError::Busy) => {}
+                Err(error) => self.part(server, &client, &error),
+            }
+        }
+        None
+    }
+
+    /// Finds out who has something to say; sleeps if nobody had for a while.
+    fn gather(&mut self, server: &Arc<Server>) {
+        self.looks += 1;
+        self.take_those_in_memory();
+        if !self.ready.is_empty() {
+            return;
+        }
+        let is_long = self.looks > 1 && self.busy.elapsed() > AWAKE_TIME;
+        if is_long || self.looks.is_multiple_of(LOOKS_A_POLL) {
+            self.poll(server, is_long);
+        } else {
+            std::hint::spin_loop();
+        }
+    }
+
+    /// Those whose memory says that they have written, and whose last request is through.
+    fn take_those_in_memory(&mut self) {
+        for client in self.clients.values().filter(|client| !client.is_held_up()) {
+            let is_ready = client.connection.watch().source.is_some_and(Source::is_ready);
+            if is_ready && !self.pace.rests(client.number()) {
+                self.ready.push_back((Arc::clone(client), 0));
+            }
+        }
+    }
+
+    /// Asks the kernel, and waits for it if `sleeps`; does what is due by time, at most once a [`TICK`] otherwise.
+    fn poll(&mut self, server: &Arc<Server>, sleeps: bool) {
+        let mut deadline = Deadline::NOW;
+        let is_due = sleeps || self.polled.elapsed() > TICK;
+        let due = if is_due { server.tick() } else { None };
+        self.wake_those_in_time();
+        if sleeps {
+            let sources = self.clients.values().filter_map(|client| client.connection.watch().source);
+            sources.for_each(Source::arm);
+            self.take_those_in_memory();
+            if self.ready.is_empty() {
+                let due = [due, self.pace.next()].into_iter().flatten().min();
+                let due = due.map(|wake| wake.saturating_duration_since(Instant::now()));
+                // Nothing tells when who was held up may go on.
+                let is_held_up = self.clients.values().any(|client| client.is_held_up());
+                let longest = if is_held_up { TICK } else { RECHECK };
+                deadline = Deadline::after(due.unwrap_or(longest).min(longest));
+            }
+        }
+        for number in self.watched.wait(deadline).unwrap_or_default() {
+            if let Some(client) = self.clients.get(&number) {
+                let is_ready = client.connection.watch().source.is_none_or(|source| source.settle().unwrap_or(true));
+                if is_ready && !self.pace.rests(number) && !self.ready.iter().any(|(other, _)| other.number() == number)
+                {
+                    self.ready.push_back((Arc::clone(client), 0));
+                }
+            } else if self.strangers.contains_key(&number) {
+                self.greet(server, number);
+            }
+        }
+        if is_due {
+            self.accept(server);
+            self.put_out(server);
+            self.polled = Instant::now();
+        }
+    }
+
+    /// Looks no more at a client that has asked too often, until its time has come.
+    fn rest(&mut self, client: &Client) {
+        self.pace.rest(client.number());
+        let _ = self.watched.remove(client.connection.watch().fd);
+    }
+
+    /// Looks again at those whose time has come.
+    fn wake_those_in_time(&mut self) {
+        for number in self.pace.wake() {
+            let Some(client) = self.clients.get(&number) else { continue };
+            if let Err(error) = self.watched.add(client.connection.watch().fd, number, Interest::Read) {
+                tracing::warn!(%error, client = client.hello.pid, "a client cannot be watched any more");
+                client.be_put_out();
+            }
+            self.ready.push_back((Arc::clone(client), 0));
+        }
+    }
+
+    /// Takes those who have connected.
+    fn accept(&mut self, server: &Arc<Server>) {
+        loop {
+            match server.listener.try_accept::<Frame, Frame>() {
+                Ok(connection) => self.admit(server, connection),
+                Err(AcceptError::AuthFailed { peer, reason }) => tracing::warn!(%peer, %reason, "a client is refused"),
+                Err(AcceptError::WouldBlock) => return,
+                Err(error) => return tracing::warn!(%error, "no client can be accepted"),
+            }
+        }
+    }
+
+    fn admit(&mut self, server: &Arc<Server>, connection: Connection<Frame, Frame>) {
+        if self.clients.len() + self.strangers.len() >= self.clients_max {
+            return tracing::warn!(limit = self.clients_max, "a client is refused, as there are so many");
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        if let Some(source) = connection.watch().source {
+            source.arm();
+        }
+        // Who takes nothing is put out, and so is one whose machine is gone: what was sent to that is never taken.
+        let _ = end_when_not_taken(connection.watch().fd);
+        if let Err(error) = self.watched.add(connection.watch().fd, number, Interest::Read) {
+            return tracing::warn!(%error, "a client cannot be watched");
+        }
+        self.strangers.insert(number, Stranger { connection, since: Instant::now() });
+        self.greet(server, number); // It may have spoken before it was watched.
+    }
+
+    /// Listens to the first words of who has connected.
+    fn greet(&mut self, server: &Arc<Server>, number: u64) {
+        let Some(Stranger { connection, since }) = self.strangers.remove(&number) else { return };
+        let hello = match connection.try_recv() {
+            Ok(frame) => read_greeting::<Hello>(&frame),
+            Err(RecvError::WouldBlock | RecvError::Busy) if since.elapsed() < GREETING_TIME => {
+                self.strangers.insert(number, Stranger { connection, since });
+                return;
+            }
+            Err(_) => None,
+        };
+        let Some(hello) = hello else {
+            let _ = self.watched.remove(connection.watch().fd);
+            return tracing::warn!("somebody connected who is no client of this version");
+        };
+        let welcome = greeting(&Welcome { server: server.id, client: number });
+        // There is room in a new connection.
+        let is_welcome = welcome.is_ok_and(|frame| connection.send_timeout(&frame, TICK).is_ok());
+        let client = Arc::new(Client::new(number, hello, connection, server));
+        if is_welcome {
+            self.clients.insert(number, Arc::clone(&client));
+            server.welcome(client);
+        } else {
+            let _ = self.watched.remove(client.connection.watch().fd);
+        }
+    }
+
+    /// Those that are to be put out, and those that connected and say nothing.
+    fn put_out(&mut self, server: &Arc<Server>) {
+        let out: Vec<Arc<Client>> = self.clients.values().filter(|client| client.is_out()).cloned().collect();
+        for client in out {
+            self.forget(server, &client);
+        }
+        let waiting: Vec<u64> = self.strangers.keys().copied().collect();
+        for number in waiting {
+            self.greet(server, number);
+        }
+    }
+
+    fn part(&mut self, server: &Arc<Server>, client: &Arc<Client>, error: &RecvError) {
+        match error {
+            RecvError::Disconnected => tracing::debug!(client = client.hello.pid, "a client is gone"),
+            error => tracing::warn!(client = client.hello.pid, %error, "a client is put out"),
+        }
+        self.forget(server, client);
+    }
+
+    fn forget(&mut self, server: &Arc<Server>, client: &Arc<Client>) {
+        if self.clients.remove(&client.number()).is_some() {
+            self.pace.forget(client.number());
+            let _ = self.watched.remove(client.connection.watch().fd);
+            client.connection.close();
+            server.standby.give(server, Job::Part(Arc::clone(client)));
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! What a server does not take, and what it tells of itself.
+//!
+//! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
+
+#[expect(dead_code, reason = "other files use the rest of it")]
+mod common;
+
+use std::net::{TcpListener, TcpStream};
+use std::num::NonZeroU32;
+use std::sync::Barrier;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
+use std::time::{Duration, Instant};
+
+use procession_launch::{Context, StartMethod, current_process};
+use procession_manager::{
+    BaseManager, CallError, Limits, ListProxy, LockProxy, ManagerError, Proxy, QueueProxy, RawProxy, Refusal,
+    SyncManager, THREADS_MAX, shared,
+};
+
+use common::{methods, refusal, warm_up};
+
+/// Ten times what anything here may take.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Something whose methods take as long as the test likes.
+#[derive(Debug, Default)]
+pub(crate) struct Gate;
+
+#[shared]
+impl Gate {
+    /// A gate.
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    /// Waits until the test goes on.
+    pub(crate) fn pass(&self, port: u16) {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    }
+
+    /// Panics.
+    pub(crate) fn fail(&mut self) {
+        panic!("no such luck")
+    }
+}
+
+fn limited(method: StartMethod, limits: Limits) -> SyncManager {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Gate>("Gate");
+    builder.limits(limits).start().unwrap().into()
+}
+
+/// As another client of the same server.
+fn another(manager: &BaseManager) -> Result<SyncManager, ManagerError> {
+    SyncManager::connect(manager.address().clone(), current_process().authkey().as_bytes())
+}
+
+#[track_caller]
+fn limit_of<T: std::fmt::Debug>(result: Result<T, CallError>) -> u64 {
+    match refusal(result) {
+        Refusal::Limit { limit, .. } => limit,
+        other => panic!("it was refused otherwise: {other}"),
+    }
+}
+
+fn objects_are_limited(method: StartMethod) {
+    let manager = limited(method, Limits { objects: 3, ..Limits::default() });
+    let lists: Vec<ListProxy<u8>> = (0..3).map(|_| manager.list().unwrap()).collect();
+    assert_eq!(limit_of(manager.list::<u8>()), 3);
+    assert_eq!(limit_of(another(&manager).unwrap().dict::<u8, u8>()), 3, "of all clients together");
+    lists[0].push(1).unwrap();
+    drop(lists);
+    manager.list::<u8>().unwrap();
+}
+
+fn references_of_one_client_are_limited(method: StartMethod) {
+    let manager = limited(method, Limits { references: 3, ..Limits::default() });
+    let mut lists: Vec<ListProxy<u8>> = (0..3).map(|_| manager.list().unwrap()).collect();
+    assert_eq!(limit_of(manager.list::<u8>()), 3);
+    let other = another(&manager).unwrap();
+    other.publish("other", &other.list::<u8>().unwrap()).unwrap();
+    assert_eq!(limit_of(manager.get::<ListProxy<u8>>("other")), 3);
+    lists[0].push(1).unwrap();
+    drop(lists.pop());
+    assert_eq!(manager.get::<ListProxy<u8>>("other").unwrap().len().unwrap(), 0);
+}
+
+fn who_takes_too_many_references_out_is_put_out(method: StartMethod) {
+    let manager = limited(method, Limits { references: 8, ..Limits::default() });
+    let outer: ListProxy<ListProxy<u8>> = manager.list().unwrap();
+    for _ in 0..40 {
+        outer.push(manager.list().unwrap()).unwrap();
+    }
+    manager.publish("outer", &outer).unwrap();
+    let greedy = another(&manager).unwrap();
+    let all: ListProxy<ListProxy<u8>> = greedy.get("outer").unwrap();
+    let taken = all.to_vec();
+    let begun = Instant::now();
+    while all.len().is_ok() {
+        assert!(begun.elapsed() < SOON, "it has {:?}", taken.as_ref().map(Vec::len));
+        std::thread::yield_now();
+    }
+    assert_eq!(outer.len().unwrap(), 40, "nobody else is");
+}
+
+fn bytes_of_a_request_are_limited(method: StartMethod) {
+    let manager = limited(method, Limits { request_bytes: 1000, ..Limits::default() });
+    let queue: QueueProxy<Vec<u8>> = manager.queue().unwrap();
+    assert_eq!(limit_of(queue.put(&vec![1; 2000])), 1000);
+    queue.put(&vec![1; 500]).unwrap();
+    assert_eq!(queue.get().unwrap().len(), 500);
+}
+
+fn clients_are_limited(method: StartMethod) {
+    let manager = limited(method, Limits { clients: 2, ..Limits::default() });
+    let second = another(&manager).unwrap();
+    let third = another(&manager);
+    assert!(matches!(third, Err(ManagerError::NoManager { .. } | ManagerError::Connect { .. })), "{third:?}");
+    manager.number_of_objects().unwrap();
+    drop(second);
+    let begun = Instant::now();
+    while another(&manager).is_err() {
+        assert!(begun.elapsed() < SOON);
+    }
+}
+
+fn who_asks_too_often_is_slowed_down_alone(method: StartMethod) {
+    let rate = NonZeroU32::new(200);
+    let manager = limited(method, Limits { rate, ..Limits::default() });
+    let queue: QueueProxy<u8> = manager.queue().unwrap();
+    let begun = Instant::now();
+    for _ in 0..200 {
+        queue.put(&1).unwrap();
+    }
+    let took = begun.elapsed();
+    assert!(took > Duration::from_millis(500), "200 requests, less what may come at once, took {took:?}");
+    let other = another(&manager).unwrap();
+    std::thread::scope(|scope| {
+        let hammers = scope.spawn(|| (0..100).for_each(|_| queue.put(&1).unwrap()));
+        let begun = Instant::now();
+        for _ in 0..5 {
+            other.number_of_objects().unwrap();
+        }
+        assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+        assert!(!hammers.is_finished());
+    });
+}
+
+fn three_hundred_slow_calls_leave_room_for_quick_ones(method: StartMethod) {
+    const SLOW: usize = 300;
+    let manager = limited(method, Limits::default());
+    let (gate, dict) = (manager.create::<Gate>(()).unwrap(), manager.dict::<usize, usize>().unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (passing, refused, is_over) = (AtomicUsize::new(0), AtomicUsize::new(0), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        let guests = scope.spawn(|| {
+            let guests = listener.incoming().map(Result::unwrap).take_while(|_| !is_over.load(SeqCst));
+            let count = |guest| {
+                passing.fetch_add(1, SeqCst);
+                guest
+            };
+            guests.map(count).collect::<Vec<_>>()
+        });
+        for _ in 0..SLOW {
+            scope.spawn(|| {
+                if let Err(error) = gate.pass(port) {
+                    assert_eq!(limit_of::<()>(Err(error)), THREADS_MAX as u64);
+                    refused.fetch_add(1, SeqCst);
+                }
+            });
+        }
+        let begun = Instant::now();
+        while passing.load(SeqCst) + refused.load(SeqCst) < SLOW {
+            assert!(begun.elapsed() < SOON, "{passing:?} pass, {refused:?} are refused");
+            let n = dict.len().unwrap();
+            dict.insert(n, n).unwrap();
+        }
+        let count = passing.load(SeqCst);
+        // A thread that was slow to stand by again counts as well.
+        assert!((THREADS_MAX - 16..=THREADS_MAX).contains(&count), "{count}");
+        assert_eq!(limit_of(gate.pass(port)), THREADS_MAX as u64);
+        assert_eq!(limit_of(manager.create::<Gate>(())), THREADS_MAX as u64);
+        dict.insert(0, 1).unwrap();
+        is_over.store(true, SeqCst);
+        drop(TcpStream::connect(("127.0.0.1", port)).unwrap());
+        drop(guests.join().unwrap());
+    });
+    drop(manager.create::<Gate>(()).unwrap());
+    std::thread::scope(|scope| {
+        let passes = scope.spawn(|| gate.pass(port));
+        drop(listener.accept().unwrap());
+        passes.join().unwrap().unwrap();
+    });
+}
+
+fn a_long_row_of_objects_ends_at_once(method: StartMethod) {
+    let manager = limited(method, Limits::default());
+    let mut outer: ListProxy<RawProxy> = manager.list().unwrap();
+    for _ in 0..10_000 {
+        let next = manager.list().unwrap();
+        next.push(outer.as_raw().clone()).unwrap();
+        outer = next;
+    }
+    drop(outer);
+    assert_eq!(manager.number_of_objects().unwrap(), 0);
+}
+
+fn a_server_tells_what_it_has(method: StartMethod) {
+    let manager = limited(method, Limits::default());
+    let (lock, gate): (LockProxy, GateProxy) = (manager.lock().unwrap(), manager.create::<Gate>(()).unwrap());
+    let guard = lock.lock().unwrap();
+    let other = another(&manager).unwrap();
+    manager.publish("lock", &lock).unwrap();
+    let same: LockProxy = other.get("lock").unwrap();
+    let barrier = Barrier::new(2);
+    std::thread::scope(|scope| {
+        let waits = scope.spawn(|| {
+            barrier.wait();
+            drop(same.lock().unwrap());
+        });
+        barrier.wait();
+        let begun = Instant::now();
+        let of_lock = || manager.objects().unwrap().into_iter().find(|object| object.type_name == "lock").unwrap();
+        while of_lock().waiting == 0 {
+            assert!(begun.elapsed() < SOON);
+        }
+        let info = of_lock();
+        assert_eq!((info.references, info.calls, info.waiting), (3, 2, 1), "two clients, a name: {info}");
+        assert!(info.busy > Duration::ZERO && info.busy < SOON && !info.is_poisoned);
+        drop(guard);
+        waits.join().unwrap();
+        assert_eq!(of_lock().waiting, 0);
+    });
+    let _ = gate.fail();
+    let objects = manager.objects().unwrap();
+    assert!(objects.iter().any(|object| object.type_name == "Gate" && object.is_poisoned), "{objects:?}");
+    assert_eq!(objects.len() as u64, manager.number_of_objects().unwrap());
+    let clients = manager.clients().unwrap();
+    assert_eq!(clients.len(), 2);
+    assert!(clients.iter().all(|client| client.pid == std::process::id()));
+    assert_eq!(clients.iter().map(|client| client.references).sum::<u64>(), 3);
+    drop((same, other));
+    let begun = Instant::now();
+    while manager.clients().unwrap().len() > 1 {
+        assert!(begun.elapsed() < SOON);
+    }
+}
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases for methods(), [
+        objects_are_limited,
+        references_of_one_client_are_limited,
+        who_takes_too_many_references_out_is_put_out,
+        bytes_of_a_request_are_limited,
+        clients_are_limited,
+        who_asks_too_often_is_slowed_down_alone,
+        three_hundred_slow_calls_leave_room_for_quick_ones,
+        a_long_row_of_objects_ends_at_once within 60,
+        a_server_tells_what_it_has,
+    ];
+}
