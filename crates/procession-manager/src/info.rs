@@ -29,7 +29,8 @@ pub struct ObjectInfo {
     pub references: u64,
     /// How often a method of it was called.
     pub calls: u64,
-    /// How long its methods ran, all together. Those that run now do not count yet, and waiting does not.
+    /// How long its methods ran, all together. Those that run now do not count yet, and waiting does not. Of the objects that
+    /// every manager has, some calls are timed and stand for others when there were many.
     pub busy: Duration,
     /// How many calls wait: until others are done with it, or for an item, room or a lock.
     pub waiting: u64,

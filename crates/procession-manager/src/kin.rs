@@ -1,23 +1,18 @@
 //! Copies of this process that were forked from it, and may refer to what it gives back before they have said so.
 //!
 //! Relies on a pipe that each copy inherits: it ends when the copy has told the server itself what it refers to, when it
-//! executes another program, and when it is gone. What it may refer to is not given back before that.
+//! executes another program, and when it is gone. What it may refer to is not given back before that. The connection itself a
+//! copy has as well, so it does not end before that either, whatever the parent does.
 
 use std::io::{PipeReader, PipeWriter, pipe};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use procession_sys::{Deadline, Interest, Origin, forks_begun, poll_one};
 
 use crate::identity::ObjectId;
-use crate::link::Link;
 
 /// How long nobody looks again whether copies need what is kept for them.
 const LOOK_PAUSE: Duration = Duration::from_millis(10);
-
-/// Connections that nobody uses here any more, each with the copies that what it was given is kept for.
-static LINGERING: Mutex<Vec<(Kin, Arc<Link>)>> = Mutex::new(Vec::new());
 
 /// This process's copies, as far as one server's objects are concerned.
 #[derive(Debug)]
@@ -45,15 +40,10 @@ struct Kept {
 
 impl Kin {
     pub(crate) fn new() -> Self {
-        // With no descriptor left copies are not waited for.
-        Self { pipe: pipe().ok(), ..Self::without_copies() }
-    }
-
-    fn without_copies() -> Self {
         Self {
             origin: Origin::here(),
             forks: forks_begun(),
-            pipe: None,
+            pipe: pipe().ok(), // With no descriptor left copies are not waited for.
             generation: 0,
             copies: Vec::new(),
             kept: Vec::new(),
@@ -106,22 +96,5 @@ impl Kin {
     fn look(&mut self) {
         self.looked = Instant::now();
         self.copies.retain(|(_, end)| !poll_one(end, Interest::Read, Deadline::NOW).unwrap_or(true));
-    }
-
-    fn is_needed(&mut self) -> bool {
-        if !self.origin.is_here() || self.kept.is_empty() {
-            return false;
-        }
-        self.look();
-        !self.copies.is_empty()
-    }
-}
-
-/// Keeps a connection that nobody uses here any more, as long as copies need what was given through it.
-pub(crate) fn linger(kin: &mut Kin, link: &Arc<Link>) {
-    let mut lingering = LINGERING.lock();
-    lingering.retain_mut(|(kin, link)| kin.is_needed() && !link.has_ended());
-    if kin.is_needed() && !link.has_ended() {
-        lingering.push((std::mem::replace(kin, Kin::without_copies()), Arc::clone(link)));
     }
 }

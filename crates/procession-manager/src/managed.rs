@@ -71,7 +71,7 @@ impl<P> Managed<P> {
     }
 
     /// One that needs functions of this program.
-    fn typed<A: Serialize + 'static>(stock: Stock, of: Result<A, BootError>, untyped: &'static str) -> Self {
+    pub(crate) fn typed<A: Serialize + 'static>(stock: Stock, of: Result<A, BootError>, untyped: &'static str) -> Self {
         let of = of.map(|of| vec![Box::new(of) as Box<dyn Write>]);
         Self { stock, of, untyped: Some(untyped), proxy: PhantomData }
     }

@@ -4,6 +4,7 @@
 //! they came, and are read by whoever takes them.
 
 mod batches;
+mod budget;
 mod functions;
 mod table;
 
@@ -13,6 +14,7 @@ mod condition;
 mod dict;
 mod event;
 mod hold;
+mod later; // Their calls that nobody waits for.
 mod list;
 mod lock;
 mod namespace;
@@ -33,6 +35,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::array::ArrayOf;
 pub use self::array::{ArrayIter, ArrayProxy};
 pub use self::barrier::BarrierProxy;
+use self::budget::Charge;
+pub(crate) use self::budget::set_limit;
 pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub use self::dict::{DictIter, DictProxy};
 pub use self::event::EventProxy;
@@ -137,7 +141,7 @@ macro_rules! methods {
                 )),*
             ];
 
-            fn name(self) -> $crate::proxy::MethodName {
+            pub(super) fn name(self) -> $crate::proxy::MethodName {
                 Self::ALL[self as usize].1
             }
         }
@@ -211,6 +215,7 @@ pub(crate) struct Stored {
     bytes: Box<[u8]>,
     /// Most values have none.
     more: Option<Box<More>>,
+    charge: Charge,
 }
 
 /// What a value has besides bytes.
@@ -220,16 +225,22 @@ struct More {
 }
 
 impl Stored {
-    pub(crate) fn new(given: Given) -> Self {
+    /// Keeps a value.
+    ///
+    /// # Errors
+    /// The server holds as many bytes as it may.
+    pub(crate) fn keep(given: Given) -> Result<Self, Refusal> {
         let (packed, references) = given.into_packed();
         let (bytes, descriptors) = (packed.bytes.into_boxed_slice(), packed.descriptors);
         let is_plain = descriptors.is_empty() && references.is_empty();
-        Self { bytes, more: (!is_plain).then(|| Box::new(More { descriptors, references })) }
+        let charge = Charge::of(bytes.len() + references.len() * size_of::<RawProxy>());
+        let more = (!is_plain).then(|| Box::new(More { descriptors, references }));
+        budget::check().map(|()| Self { bytes, more, charge })
     }
 
     /// A value that is nothing but these bytes.
     pub(crate) fn plain(bytes: &[u8]) -> Self {
-        Self { bytes: bytes.into(), more: None }
+        Self { bytes: bytes.into(), more: None, charge: Charge::of(bytes.len()) }
     }
 
     /// The value for somebody, while it stays.

@@ -249,3 +249,78 @@ impl Values {
 fn unknown_type() -> Refusal {
     Refusal::NoFunction { reason: "the type of its values, which would be needed to convert them".into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::stock::{Makers, Stock};
+    use crate::{BaseManager, DictProxy, ListProxy, Managed, SetProxy, SyncManager};
+
+    /// A manager whose server runs another program, as far as these functions are concerned.
+    fn with_server(test: impl FnOnce(&SyncManager)) {
+        let server = BaseManager::builder().authkey(b"secret").get_server().unwrap();
+        let address = server.address().clone();
+        let serves = thread::spawn(|| server.serve_forever());
+        let manager = SyncManager::connect(address, b"secret").unwrap();
+        test(&manager);
+        manager.shutdown().unwrap();
+        serves.join().unwrap().unwrap();
+    }
+
+    /// The name of a function that no program has.
+    fn unknown() -> FunctionId {
+        FunctionId::from_bytes([9; FunctionId::BYTES])
+    }
+
+    #[test]
+    fn a_server_of_another_program_makes_dictionaries_and_sets_of_data() {
+        with_server(|manager| {
+            let makers: Makers = (unknown(), Some(unknown()), Some(unknown()));
+            let dict: DictProxy<(u8, String), ListProxy<i64>> =
+                manager.make(Managed::typed(Stock::Dict, Ok(makers), "dict")).unwrap();
+            let list = manager.list().unwrap();
+            list.push(7).unwrap();
+            assert!(dict.insert((1, "a".into()), list).unwrap().is_none());
+            assert_eq!(dict.get(&(1, "a".into())).unwrap().unwrap().get(0).unwrap(), Some(7));
+            assert_eq!(dict.iter().next().unwrap().unwrap().0, (1, "a".to_owned()));
+            let set: SetProxy<u64> = manager.make(Managed::typed(Stock::Set, Ok(makers), "set")).unwrap();
+            assert!(set.insert(u64::MAX).unwrap() && !set.insert(u64::MAX).unwrap());
+        });
+    }
+
+    #[test]
+    fn values_of_an_unknown_type_stay_as_they_are() {
+        let given = || Given::of(Site { server: ObjectId::SERVER, form: Form::Data }, asked(), &1).unwrap();
+        let values = Values::named(Some(unknown()));
+        assert!(matches!(values.accept(given(), ObjectId::SERVER), Err(Refusal::NoFunction { .. })));
+        let native = Given::of(ObjectId::SERVER.into(), asked(), &1).unwrap();
+        let (packed, _) = values.accept(native, ObjectId::SERVER).unwrap().into_packed();
+        assert!(matches!(values.give(packed.into_message(), Vec::new()).into_data(), Err(Refusal::NoFunction { .. })));
+        let typed = Values::named(conversions_of::<u8>());
+        let (packed, _) = typed.accept(given(), ObjectId::SERVER).unwrap().into_packed();
+        assert_eq!(typed.give(packed.into_message(), Vec::new()).into_data(), Ok(Data::from(1)));
+    }
+
+    #[test]
+    fn a_proxy_in_data_is_the_proxy() {
+        with_server(|manager| {
+            let list = manager.list::<u8>().unwrap();
+            let data = to_data(&vec![(list.clone(), 1)]).unwrap();
+            assert_eq!(data.objects().count(), 1);
+            let value = manager.value(data.clone()).unwrap(); // As bytes, and back.
+            drop(list);
+            let mut back: Vec<(ListProxy<u8>, u8)> = from_data(value.get().unwrap()).unwrap();
+            drop((data, value));
+            let (list, one) = back.pop().unwrap();
+            list.push(one).unwrap();
+            assert_eq!(list.to_vec().unwrap(), [1]);
+            assert!(from_data::<ListProxy<u8>>(Data::from(1)).is_err());
+        });
+    }
+
+    fn asked() -> MethodName {
+        MethodName::internal("test")
+    }
+}

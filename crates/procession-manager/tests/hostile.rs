@@ -47,10 +47,10 @@ fn name_of(proxy: &impl Proxy) -> [u8; 16] {
     std::array::from_fn(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap())
 }
 
-/// The kibibytes of memory that a process has.
+/// The kibibytes of memory that a process has to itself: what a connection shares is as large as what is under way.
 fn memory_of(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
@@ -138,21 +138,35 @@ fn floods_leave_nothing_behind() {
         raw.about(kind::TICKET, number, name, &[]);
         raw.say([&[kind::DROP][..], &name, &u32::MAX.to_le_bytes()].concat());
     }
-    // A wait that is given up leaves no time behind at which it would have ended.
-    let queue: QueueProxy<u64> = manager.queue().unwrap();
-    manager.publish("queue", &queue).unwrap();
-    raw.call(SERVER, signature("get"), &value(&written(&"queue".to_owned()), &[]));
-    let hour = value(&written(&Some(3_600_000_000_000_u64)), &[]);
-    let wait = [&signature("queue.get").to_le_bytes()[..], &hour].concat();
-    for number in 10..50_000 {
-        raw.about(kind::CALL, number, name_of(&queue), &wait);
-        raw.about(kind::ABANDON, number, name_of(&queue), &[]);
-    }
     raw.call(SERVER, signature("number_of_objects"), &[]);
     is_well(&dict);
     let grown = memory_of(manager.pid().unwrap()).saturating_sub(before);
     assert!(grown < 32 << 10, "{grown} KiB for a limited number of tickets and nothing else");
     assert_eq!(manager.objects().unwrap().iter().map(|object| object.waiting).sum::<u64>(), 0);
+}
+
+fn waits_that_are_given_up_leave_nothing_behind() {
+    const WAITS: u64 = 40_000;
+    let manager = manager(StartMethod::Spawn);
+    let queue: QueueProxy<u64> = manager.queue().unwrap();
+    manager.publish("queue", &queue).unwrap();
+    let raw = Raw::connect(manager.address());
+    raw.call(SERVER, signature("get"), &value(&written(&"queue".to_owned()), &[]));
+    let hour = value(&written(&Some(3_600_000_000_000_u64)), &[]);
+    let wait = [&signature("queue.get").to_le_bytes()[..], &hour].concat();
+    let wait_for_all = |numbers: std::ops::Range<u64>| {
+        for number in numbers {
+            raw.about(kind::CALL, number, name_of(&queue), &wait);
+            raw.about(kind::ABANDON, number, name_of(&queue), &[]);
+        }
+        raw.call(SERVER, signature("number_of_objects"), &[]);
+        memory_of(manager.pid().unwrap())
+    };
+    let memory: Vec<u64> = (0..4).map(|round| wait_for_all(10 + round * WAITS..10 + (round + 1) * WAITS)).collect();
+    // What threads take that were not there before is not what each wait takes.
+    let grown = memory.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min().unwrap();
+    assert!(grown < WAITS * 16 / 1024, "sixteen bytes for each would be less: {memory:?} KiB");
+    assert_eq!(manager.objects().unwrap()[0].waiting, 0);
     drop(raw);
     queue.put(&5).unwrap();
     assert_eq!(queue.get().unwrap(), 5);
@@ -169,7 +183,8 @@ fn numbers_of_others_tickets_are_worth_nothing() {
         for number in numbers {
             for client in 1..4_u64 {
                 let asked = value(&written(&([9_u8; 16], Ticket { client, number })), &[]);
-                raw.call(SERVER, signature("redeem"), &asked);
+                let (kind, _) = raw.call(SERVER, signature("redeem"), &asked);
+                assert_eq!(kind, kind::REFUSE);
             }
         }
     };
@@ -341,6 +356,7 @@ procession_testkit::main! {
         frames_that_make_no_sense_put_their_client_out,
         what_is_not_there_is_refused,
         floods_leave_nothing_behind within 60,
+        waits_that_are_given_up_leave_nothing_behind within 60,
         numbers_of_others_tickets_are_worth_nothing,
         clients_are_killed_in_the_middle_of_a_request within 60,
         clients_are_killed_in_the_middle_of_an_answer within 60,

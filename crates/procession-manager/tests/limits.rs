@@ -112,6 +112,31 @@ fn bytes_of_a_request_are_limited(method: StartMethod) {
     assert_eq!(queue.get().unwrap().len(), 500);
 }
 
+fn bytes_that_are_held_are_limited(method: StartMethod) {
+    const BYTES: u64 = 10_000;
+    let manager = limited(method, Limits { bytes: BYTES, ..Limits::default() });
+    let (dict, queue) = (manager.dict::<u64, Vec<u8>>().unwrap(), manager.queue::<Vec<u8>>().unwrap());
+    let (set, value) = (manager.set::<u64>().unwrap(), manager.value(vec![1_u8; 100]).unwrap());
+    let insert = |key| dict.insert(key, vec![7; 1000]);
+    let full = (0..100).find(|key| insert(*key).is_err()).unwrap();
+    assert!((8..10).contains(&full), "{full} values of a kilobyte");
+    assert_eq!(limit_of(insert(full)), BYTES);
+    assert_eq!(limit_of(queue.put(&vec![7; 1000])), BYTES);
+    assert_eq!(limit_of(value.set(vec![7; 1000])), BYTES);
+    assert_eq!(limit_of(dict.update(0, |value| [value.unwrap(), vec![8; 1000]].concat())), BYTES);
+    assert_eq!(limit_of((0..BYTES).try_for_each(|key| set.insert(key).map(drop))), BYTES);
+    // What was refused has changed nothing, and what is there can be taken out.
+    assert_eq!((dict.get(&0).unwrap(), dict.len().unwrap()), (Some(vec![7; 1000]), full as usize));
+    assert_eq!((value.get().unwrap(), queue.len().unwrap()), (vec![1; 100], 0));
+    dict.remove(&0).unwrap();
+    insert(100).unwrap();
+    drop((dict, set));
+    for _ in 0..3 {
+        (0..8).for_each(|_| queue.put(&vec![7; 1000]).unwrap());
+        (0..8).for_each(|_| drop(queue.get().unwrap()));
+    }
+}
+
 fn clients_are_limited(method: StartMethod) {
     let manager = limited(method, Limits { clients: 2, ..Limits::default() });
     let second = another(&manager).unwrap();
@@ -255,6 +280,7 @@ procession_testkit::main! {
         references_of_one_client_are_limited,
         who_takes_too_many_references_out_is_put_out,
         bytes_of_a_request_are_limited,
+        bytes_that_are_held_are_limited,
         clients_are_limited,
         who_asks_too_often_is_slowed_down_alone,
         three_hundred_slow_calls_leave_room_for_quick_ones,

@@ -13,6 +13,7 @@ use procession_wire::{decode, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::budget::{self, Charge};
 use super::functions::named_next;
 use super::{BATCH_BYTES, count, methods, named, proxy};
 use crate::error::{CallError, Refusal};
@@ -51,6 +52,8 @@ pub(crate) struct Array {
     width: usize,
     /// A whole number of numbers.
     bytes: Vec<u8>,
+    /// What they take.
+    _charge: Charge,
 }
 
 impl Array {
@@ -58,7 +61,8 @@ impl Array {
         let ArrayOf { type_name, width, values: bytes } = given.read::<ArrayOf<u8>>()?;
         let width = usize::try_from(width).ok().filter(|&width| width > 0 && bytes.len().is_multiple_of(width));
         let width = width.ok_or_else(|| Refusal::Arguments { reason: "it is no whole number of numbers".into() })?;
-        Ok(Self { type_name, width, bytes })
+        let charge = Charge::of(bytes.len());
+        budget::check().map(|()| Self { type_name, width, bytes, _charge: charge })
     }
 
     fn len(&self) -> usize {

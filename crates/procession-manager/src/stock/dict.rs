@@ -60,9 +60,21 @@ impl Dict {
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let value = Stored::new(ask.accept(self.0.values)?);
+        let value = Stored::keep(ask.accept(self.0.values)?)?;
         let old = self.0.insert(key, value);
         Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
+    }
+
+    /// All keys are looked at before the first is set: all or none.
+    fn extend(&mut self, ask: &mut Ask) -> Answer {
+        let mut items = Vec::with_capacity(ask.arguments.len() / 2);
+        while ask.arguments.len() > 0 {
+            items.push((self.0.key(ask)?, Stored::keep(ask.accept(self.0.values)?)?));
+        }
+        for (key, value) in items {
+            self.0.insert(key, value);
+        }
+        Ok(Vec::new())
     }
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
@@ -111,18 +123,6 @@ impl Dict {
         self.0.insert(key, new);
         Ok(vec![told])
     }
-
-    /// Keys and values in turn. One that cannot be read changes nothing.
-    fn extend(&mut self, ask: &mut Ask) -> Answer {
-        let mut items = Vec::new();
-        while ask.arguments.len() > 0 {
-            items.push((self.0.key(ask)?, Stored::new(ask.accept(self.0.values)?)));
-        }
-        for (key, value) in items {
-            self.0.insert(key, value);
-        }
-        Ok(Vec::new())
-    }
 }
 
 impl Object for Dict {
@@ -147,7 +147,7 @@ impl Object for Dict {
             Method::Remove => self.remove(ask),
             Method::PopItem => self.pop_item(),
             Method::Update => self.update(ask),
-            Method::SetDefault => self.set_default(ask, |ask, values| ask.accept(values).map(Stored::new)),
+            Method::SetDefault => self.set_default(ask, |ask, values| Stored::keep(ask.accept(values)?)),
             Method::SetDefaultWith => self.set_default(ask, made_next),
             Method::With => self.with(ask),
             Method::Extend => self.extend(ask),
@@ -184,6 +184,22 @@ where
         let method = Method::Insert.name();
         let arguments = vec![self.raw.pack(method, &key)?, self.raw.pack(method, &value)?];
         self.option(Method::Insert, arguments)
+    }
+
+    /// Sets the values of all these keys, in one call and at once: nobody sees some of them set and others not.
+    ///
+    /// # Errors
+    /// [`CallError`]; none of them is set then, but with those that do not tell whether the call has run.
+    ///
+    /// # Python
+    /// `dict.update` with a mapping.
+    pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), CallError> {
+        let method = Method::Extend.name();
+        let mut arguments = Vec::new();
+        for (key, value) in items {
+            arguments.extend([self.raw.pack(method, &key)?, self.raw.pack(method, &value)?]);
+        }
+        self.raw.call_packed(method, arguments).map(drop)
     }
 
     /// A key's value.
@@ -333,22 +349,6 @@ where
         let function = self.raw.pack(method, &name_work(method, function)?)?;
         let arguments = self.raw.pack(method, &arguments)?;
         self.raw.option(method, vec![self.raw.pack(method, key)?, function, arguments])
-    }
-
-    /// Sets the values of several keys, with one call and at once.
-    ///
-    /// # Errors
-    /// [`CallError`].
-    ///
-    /// # Python
-    /// `dict.update(mapping)`.
-    pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), CallError> {
-        let method = Method::Extend.name();
-        let mut arguments = Vec::new();
-        for (key, value) in items {
-            arguments.extend([self.raw.pack(method, &key)?, self.raw.pack(method, &value)?]);
-        }
-        self.raw.call_packed(method, arguments).map(drop)
     }
 
     /// All items, in the order in which they were inserted, asked for in batches of [`ITEMS_A_BATCH`](crate::ITEMS_A_BATCH).

@@ -259,7 +259,7 @@ pub(crate) fn changed_next(ask: &mut Ask, values: Values, value: Option<&Stored>
     let site = Site { form: values.form(), ..ask.site };
     let change = Change { value: value.map(|value| value.copy(values).into()), site };
     let changed = catch_call(|| function(change)).map_err(Refusal::from)??;
-    Ok(Stored::new(changed.into()))
+    Stored::keep(changed.into())
 }
 
 /// What becomes of a value by the function that the client names next and its arguments after that, and what the function
@@ -269,7 +269,7 @@ pub(crate) fn worked_next(ask: &mut Ask, values: Values, value: &Stored) -> Resu
     let site = Site { form: values.form(), ..ask.site };
     let work = Work { value: value.copy(values).into(), arguments: ask.next(), site };
     let (value, result) = catch_call(|| function(work)).map_err(Refusal::from)??;
-    Ok((Stored::new(value.into()), result))
+    Ok((Stored::keep(value.into())?, result))
 }
 
 /// A value that the function makes which the client names next.
@@ -277,5 +277,5 @@ pub(crate) fn made_next(ask: &mut Ask, values: Values) -> Result<Stored, Refusal
     let function = named_next::<Site, Result<Taken, Refusal>>(ask)?;
     let site = Site { form: values.form(), ..ask.site };
     let made = catch_call(|| function(site)).map_err(Refusal::from)??;
-    Ok(Stored::new(made.into()))
+    Stored::keep(made.into())
 }

@@ -57,7 +57,7 @@ impl List {
 
     /// A value that was sent.
     fn accept(&self, ask: &mut Ask) -> Result<Stored, Refusal> {
-        ask.accept(self.values).map(Stored::new)
+        ask.accept(self.values).and_then(Stored::keep)
     }
 
     fn place(&self, ask: &mut Ask) -> Result<usize, Refusal> {

@@ -43,7 +43,7 @@ impl Namespace {
             Form::Native => Values::named(ask.read()?),
             Form::Data => Values::Data,
         };
-        let value = ask.accept(values).map(Stored::new)?;
+        let value = ask.accept(values).and_then(Stored::keep)?;
         self.0.insert(name, (value, values));
         Ok(Vec::new())
     }

@@ -66,8 +66,8 @@ impl Queue {
             Ok(patience) => patience,
             Err(refusal) => return Step::Done(Err(refusal)),
         };
-        let item = match ask.accept(self.values) {
-            Ok(item) => Stored::new(item),
+        let item = match ask.accept(self.values).and_then(Stored::keep) {
+            Ok(item) => item,
             Err(refusal) => return Step::Done(Err(refusal)),
         };
         if let Some(taker) = self.takers.first() {

@@ -45,7 +45,7 @@ impl Set {
         let key = self.0.key(ask)?;
         let is_new = self.0.get(&key).is_none();
         if is_new {
-            self.0.insert(key, Stored::default());
+            self.0.insert(key, Stored::keep(Given::default())?);
         }
         ask.value(&is_new)
     }

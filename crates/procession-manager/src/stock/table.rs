@@ -156,7 +156,8 @@ impl Table {
     }
 
     /// Gives back what the key had.
-    pub(super) fn insert(&mut self, key: Key, value: Stored) -> Option<Stored> {
+    pub(super) fn insert(&mut self, key: Key, mut value: Stored) -> Option<Stored> {
+        value.charge.add(key.bytes.len());
         if let Some((_, old)) = self.places.get(&key).and_then(|place| self.items.get_mut(place)) {
             return Some(std::mem::replace(old, value));
         }

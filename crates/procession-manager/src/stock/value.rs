@@ -34,19 +34,19 @@ pub(crate) struct Value {
 impl Value {
     /// One of a native value; what converts it is told apart.
     pub(super) fn make(given: Given, conversions: Given) -> Result<Self, Refusal> {
-        Ok(Self { value: Stored::new(given), values: Values::named(conversions.read()?) })
+        Ok(Self { value: Stored::keep(given)?, values: Values::named(conversions.read()?) })
     }
 
     /// One of data, the only argument.
     pub(super) fn untyped(given: Given, server: ObjectId) -> Result<Self, Refusal> {
         let (value,): (Data,) = given.read()?;
         let value = Taken::of(Site { server, form: Form::Data }, &value)?;
-        Ok(Self { value: Stored::new(value.into()), values: Values::Data })
+        Ok(Self { value: Stored::keep(value.into())?, values: Values::Data })
     }
 
     /// A value that was sent.
     fn accept(&self, ask: &mut Ask) -> Result<Stored, Refusal> {
-        ask.accept(self.values).map(Stored::new)
+        ask.accept(self.values).and_then(Stored::keep)
     }
 
     fn update(&mut self, ask: &mut Ask) -> Answer {

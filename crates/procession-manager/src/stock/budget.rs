@@ -1,0 +1,58 @@
+//! How many bytes the objects of this process hold that every manager has.
+//!
+//! Relies on whatever is kept to have a [`Charge`], which ends with it. It is counted for the process, as its memory is the
+//! process's: for each value one addition when it comes, and one when it goes.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::error::Refusal;
+use crate::limits::{self, BYTES_MAX};
+
+/// What a value takes besides its bytes, as far as it is counted.
+const BYTES_BESIDE: u64 = 64;
+
+static HELD: AtomicU64 = AtomicU64::new(0);
+
+/// What the server that was made last in this process may have held.
+static LIMIT: AtomicU64 = AtomicU64::new(BYTES_MAX);
+
+/// How much may be held from now on.
+pub(crate) fn set_limit(bytes: u64) {
+    LIMIT.store(bytes, Ordering::Relaxed);
+}
+
+/// Refuses when more is held than may be.
+pub(super) fn check() -> Result<(), Refusal> {
+    let (held, limit) = (HELD.load(Ordering::Relaxed), LIMIT.load(Ordering::Relaxed));
+    limits::check("bytes in containers, queues and values (`Limits::bytes`)", held, limit)
+}
+
+/// What one value takes, as long as it is kept.
+#[derive(Debug)]
+pub(super) struct Charge(u64);
+
+impl Charge {
+    pub(super) fn of(bytes: usize) -> Self {
+        let bytes = bytes as u64 + BYTES_BESIDE;
+        HELD.fetch_add(bytes, Ordering::Relaxed);
+        Self(bytes)
+    }
+
+    /// Counts what belongs to it as well.
+    pub(super) fn add(&mut self, bytes: usize) {
+        HELD.fetch_add(bytes as u64, Ordering::Relaxed);
+        self.0 += bytes as u64;
+    }
+}
+
+impl Default for Charge {
+    fn default() -> Self {
+        Self::of(0)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0, Ordering::Relaxed);
+    }
+}
