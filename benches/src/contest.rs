@@ -244,12 +244,12 @@ pub fn figures(results: &[Results]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{channels, locks, pool, shared_memory, strangers};
+    use crate::{channels, locks, managers, pool, shared_memory, strangers};
 
     /// The tables of all groups.
     fn all() -> impl Iterator<Item = Table> {
         let early = [shared_memory::tables(), channels::tables(), strangers::tables()];
-        early.into_iter().chain([locks::tables(), pool::tables()]).flatten()
+        early.into_iter().chain([locks::tables(), pool::tables(), managers::tables()]).flatten()
     }
 
     #[test]

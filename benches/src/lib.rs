@@ -8,6 +8,7 @@ pub mod contest;
 pub mod gang;
 pub mod locks;
 pub mod machine;
+pub mod managers;
 pub mod page;
 pub mod plot;
 pub mod pool;

@@ -40,6 +40,8 @@ pub struct Report {
     pub strangers: Vec<Results>,
     /// Group `pool`, a table each.
     pub pool: Vec<Results>,
+    /// Group `managers`, a table each.
+    pub managers: Vec<Results>,
 }
 
 /// The whole page.
@@ -47,7 +49,7 @@ pub struct Report {
 pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
-    let Report { start_methods, shared_memory, locks, channels, strangers, pool } = report;
+    let Report { start_methods, shared_memory, locks, channels, strangers, pool, managers } = report;
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
     let sharing = figures(shared_memory);
@@ -60,6 +62,8 @@ pub fn page(origin: &Origin, report: &Report) -> String {
     let strangers = tables(strangers);
     let working = figures(pool);
     let pool = tables(pool);
+    let calling = figures(managers);
+    let managers = tables(managers);
     format!(
         "# Performance
 
@@ -157,6 +161,19 @@ CPython's are used with its default start method where the name says no other; r
 An argument that is copied is made before the clock runs; one in shared memory is written while it does, as `memcpy` is.
 A worker is killed with SIGKILL when it says that its task has begun. CPython's Pool never tells of that, so it does not take part; its executor fails all tasks, and has to be made anew.
 Where a number stands among the contestants, it is what is promised.
+
+## Managers
+
+A server process has a dictionary; its clients, each a process, set keys to numbers, one call after the other or many at once.
+What a call returns, the number that the key had before, is compared with what this client has set; of CPython and Redis, which return none, what the key has in the end.
+
+{calling}
+{managers}
+Names in bold are this project's.
+By a Unix socket, ours go on over shared memory after the hand-shake.
+A time with four clients is that of all of them together divided by how many keys were set.
+Redis runs as its users have it on one machine, without a copy on disk; its client is a socket and the bytes of its protocol.
+`16 at once` is a pipeline of 16 with Redis, and 16 `insert_later` whose results are collected then with ours; CPython's managers have nothing like it, and set one after the other.
 "
     )
 }
@@ -272,6 +289,13 @@ mod tests {
         Results { head: "tasks", figures, measured, unit: Unit::Bytes, ..shared() }
     }
 
+    /// The same of managers.
+    fn managers() -> Results {
+        let figures = vec![Figure { title: "set", ours: "mine", limit: "theirs", column: "u8", at_most: 0.1 }];
+        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![3e-6; 3], vec![60e-6; 3]] }];
+        Results { head: "keys", figures, measured, ..shared() }
+    }
+
     fn shown(start_methods: Results) -> String {
         let machine = Machine {
             cpu: "A CPU".to_owned(),
@@ -285,7 +309,8 @@ mod tests {
         let origin = Origin { command: "cargo xtask bench-report".to_owned(), rounds: 3, machine };
         let (shared_memory, locks) = (vec![shared()], vec![locks()]);
         let (channels, strangers, pool) = (vec![channels()], vec![strangers()], vec![pool()]);
-        page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers, pool })
+        let managers = vec![managers()];
+        page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers, pool, managers })
     }
 
     fn has_line(page: &str, line: &str) {
@@ -347,6 +372,13 @@ mod tests {
         let page = shown(measured(&[]));
         has_line(&page, "| far | ≤ 1.25 × theirs | 1.50 | no | 12.0 us | 8.00 us |");
         has_line(&page, "| by post | u8 |");
+    }
+
+    #[test]
+    fn the_tables_of_managers_have_their_figures_and_times() {
+        let page = shown(measured(&[]));
+        has_line(&page, "| set | ≤ 0.1 × theirs | 0.0500 | yes | 3.00 us | 60.0 us |");
+        has_line(&page, "| keys | u8 |");
     }
 
     #[test]

@@ -38,9 +38,11 @@ fn setup() -> Result {
     if !steps::has_nextest() {
         check(cargo(&["install", "cargo-nextest", "--locked"]))?;
     }
-    if !steps::has_python() {
+    let packages = [("python3", steps::has_python()), ("redis-server", steps::has_redis())];
+    let missing: Vec<&str> = packages.into_iter().filter(|(_, found)| !found).map(|(name, _)| name).collect();
+    if !missing.is_empty() {
         check(apt_get(&["update"]))?;
-        check(apt_get(&["install", "--yes", "--no-install-recommends", "python3"]))?;
+        check(apt_get(&[&["install", "--yes", "--no-install-recommends"], &missing[..]].concat()))?;
     }
     Ok(())
 }

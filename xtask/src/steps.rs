@@ -58,11 +58,18 @@ pub(crate) fn has_python() -> bool {
     answers(python)
 }
 
+pub(crate) fn has_redis() -> bool {
+    let mut redis = Command::new("redis-server");
+    redis.arg("--version");
+    answers(redis)
+}
+
 fn tools() -> Result {
     let mut n_absent = 0;
     let tools = [
         ("cargo-nextest", has_nextest(), "tests run under `cargo test`, without time limits"),
         ("python3", has_python(), "the benches, which compare with CPython, fail"),
+        ("redis-server", has_redis(), "the benches, which compare with Redis, fail"),
     ];
     for (name, found, without) in tools {
         if found {

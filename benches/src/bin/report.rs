@@ -1,6 +1,6 @@
 //! Measures all groups and writes the book's page on performance: `report DIR [--quick | --smoke]`, which
-//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer`, `locker`, `messenger`, `stranger` and
-//! `pooler` beside this one.
+//! `cargo xtask bench-report` calls. Relies on the programs `starter`, `sharer`, `locker`, `messenger`, `stranger`,
+//! `pooler` and `keeper` beside this one.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use procession_benches::machine::Machine;
 use procession_benches::page::{LOCKS_PLOT, Origin, Report, START_METHODS_PLOT, page};
 use procession_benches::rounds::Plan;
 use procession_benches::start_methods::{self, FIGURES, HEAD, SIZES_MIB, contestants};
-use procession_benches::{channels, locks, pool, shared_memory, strangers};
+use procession_benches::{channels, locks, managers, pool, shared_memory, strangers};
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +60,7 @@ fn report(dir: &Path, effort: Effort) -> Result {
     let channels = measure_tables("messenger", "channels.py", channels::tables(), effort)?;
     let strangers = measure_tables("stranger", "strangers.py", strangers::tables(), effort)?;
     let pool = measure_tables("pooler", "pool.py", pool::tables(), effort)?;
+    let managers = measure_tables("keeper", "managers.py", managers::tables(), effort)?;
     let origin = Origin {
         command: format!("cargo xtask bench-report{}", effort.argument),
         rounds: effort.plan.rounds,
@@ -69,7 +70,7 @@ fn report(dir: &Path, effort: Effort) -> Result {
     write(&dir.join(LOCKS_PLOT), &locks::plot(&locks)?)?;
     write(
         &dir.join("performance.md"),
-        &page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers, pool }),
+        &page(&origin, &Report { start_methods, shared_memory, locks, channels, strangers, pool, managers }),
     )
 }
 

@@ -13,7 +13,6 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::channel::{Body, Outgoing};
 use crate::duplex::{End, LimitedEnd};
-#[cfg(feature = "async")]
 use crate::stream::Gone;
 use crate::stream::Stream;
 use crate::wait::Watch;
@@ -151,31 +150,38 @@ impl Conduit {
         send(parts)
     }
 
-    // For tasks.
+    // Without a wait.
 
     /// Sends a message of bytes as far as it goes without waiting.
     #[cfg(feature = "async")]
     pub(crate) fn begin(&self, message: &[u8]) -> Result<Gone, SendError> {
         SendError::admit(message.len() as u64, self.bytes_max())?;
         match &self.carrier {
-            Carrier::Stream(stream) => stream.begin([message, &[]]),
+            Carrier::Stream(stream) => stream.begin([message, &[]], Deadline::NOW),
             Carrier::Pipe(end) => end.send(message, Deadline::NOW).map(|()| Gone::Whole),
         }
     }
 
-    /// Sends a value as far as it goes without waiting.
-    #[cfg(feature = "async")]
-    pub(crate) fn begin_value<T: Serialize + 'static>(&self, value: &T) -> Result<Gone, SendError> {
+    /// Sends a value as far as it goes, as soon as it can begin.
+    pub(crate) fn begin_value<T: Serialize + 'static>(&self, value: &T, deadline: Deadline) -> Result<Gone, SendError> {
         match &self.carrier {
             Carrier::Stream(stream) => {
                 let mut gone = Gone::Whole;
                 let sent = values::send(value, |outgoing| {
-                    gone = self.send_by(outgoing, |parts| stream.begin(parts))?;
+                    gone = self.send_by(outgoing, |parts| stream.begin(parts, deadline))?;
                     Ok(())
                 });
                 sent.map(|()| gone).map_err(SendError::from)
             }
-            Carrier::Pipe(end) => end.send_value(value, self.bytes_max(), Deadline::NOW).map(|()| Gone::Whole),
+            Carrier::Pipe(end) => end.send_value(value, self.bytes_max(), deadline).map(|()| Gone::Whole),
+        }
+    }
+
+    /// Sends the rest of a message that has begun, if one has.
+    pub(crate) fn finish(&self, deadline: Deadline) -> Result<(), SendError> {
+        match &self.carrier {
+            Carrier::Stream(stream) => stream.finish(deadline),
+            Carrier::Pipe(_) => Ok(()),
         }
     }
 

@@ -20,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::conduit::{Conduit, MESSAGE_BYTES, Origin};
 use crate::duplex::End;
+use crate::stream::Gone;
 use crate::wait::{Waitable, Watch};
 use crate::{Peer, RecvError, SendError, values};
 
@@ -179,6 +180,28 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
     /// of the message. Otherwise as [`Connection::send`].
     pub fn send_timeout(&self, value: &S, timeout: Duration) -> Result<(), SendError> {
         self.send_until(value, Deadline::after(timeout)).map_err(values::timed_out)
+    }
+
+    /// Sends a value, which is never torn, to a peer that need not read: waits for so long at most until it can begin. False if
+    /// it has begun over a socket and is not whole: the rest goes with [`Connection::finish`], or before the next value.
+    #[doc(hidden)]
+    pub fn begin(&self, value: &S, timeout: Duration) -> Result<bool, SendError> {
+        match &self.transport {
+            Transport::Pipe(_) => self.send_timeout(value, timeout).map(|()| true),
+            Transport::Conduit(conduit) => {
+                let gone = conduit.begin_value(value, Deadline::after(timeout)).map_err(values::timed_out)?;
+                Ok(gone == Gone::Whole)
+            }
+        }
+    }
+
+    /// Sends the rest of a value that has begun, if one has; what is not sent in time stays the rest.
+    #[doc(hidden)]
+    pub fn finish(&self, timeout: Duration) -> Result<(), SendError> {
+        match &self.transport {
+            Transport::Pipe(_) => Ok(()),
+            Transport::Conduit(conduit) => conduit.finish(Deadline::after(timeout)),
+        }
     }
 
     #[inline]

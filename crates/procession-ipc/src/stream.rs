@@ -7,8 +7,7 @@
 mod frames;
 mod side;
 
-#[cfg(feature = "async")]
-mod begun; // Messages that tasks send.
+mod begun; // Messages that are sent without a wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,7 +19,6 @@ use procession_sys::{Deadline, Interest, StreamSocket, poll_one};
 
 #[cfg(feature = "async")]
 use crate::asynchronous::Lines;
-#[cfg(feature = "async")]
 pub(crate) use crate::stream::begun::Gone;
 pub(crate) use crate::stream::frames::Header;
 use crate::stream::frames::{Incoming, Need};
@@ -49,7 +47,6 @@ pub(crate) struct Stream {
 #[derive(Debug, Default)]
 struct Outgoing {
     torn: Option<Torn>,
-    #[cfg(feature = "async")]
     rest: begun::Rest,
 }
 
@@ -123,7 +120,6 @@ impl Stream {
         if let Some(torn) = turn.torn {
             return Err(torn.into());
         }
-        #[cfg(feature = "async")]
         self.send_rest(&mut turn, deadline)?;
         let [first, second] = parts;
         let header = Header::of((first.len() + second.len()) as u64);

@@ -98,6 +98,17 @@ impl<'a> Block<'a> {
                            `#[shared(skip)]`";
             return Err(Error::new_spanned(&item.self_ty, message));
         }
+        for method in &methods {
+            let later = format!("{}_later", unraw(method.name()));
+            if let Some(other) = methods.iter().find(|other| unraw(other.name()) == later) {
+                let message = format!(
+                    "the proxy has a method `{later}` of its own, which calls `{}` without a wait: choose another name, or \
+                     mark this one with `#[shared(skip)]`",
+                    method.name()
+                );
+                return Err(Error::new_spanned(other.name(), message));
+            }
+        }
         if let Some(beyond) = methods.get(METHODS_MAX) {
             let message = format!(
                 "this is method {} of those that are shared, and {METHODS_MAX} is the limit: mark some with \
@@ -395,6 +406,15 @@ mod tests {
         assert_eq!(refusal(&format!("impl T {{ {} }}", methods(METHODS_MAX))), None);
         let message = refusal(&format!("impl T {{ {} }}", methods(METHODS_MAX + 1))).unwrap();
         assert!(message.starts_with("this is method 256 of those that are shared, and 255 is the limit"), "{message}");
+    }
+
+    #[test]
+    fn every_method_has_one_that_does_not_wait() {
+        let text = expanded("impl T { #[cfg(unix)] pub fn r#type(&self, of: &str) -> u8 { 0 } }");
+        has(&text, "#[cfg(unix)] #[doc = \"");
+        has(&text, "pub fn type_later(&self, of: &str) -> ::core::result::Result<home::Pending<u8>, home::CallError>");
+        let message = refusal("impl T { pub fn a(&self) {} pub fn a_later(&self) {} }").unwrap();
+        assert!(message.starts_with("the proxy has a method `a_later` of its own"), "{message}");
     }
 
     #[test]

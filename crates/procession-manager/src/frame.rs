@@ -93,8 +93,9 @@ impl Packed {
 /// A client's frame.
 #[derive(Debug)]
 pub(crate) enum Request {
-    /// Asks for a method to be called. What it is called with follows, each value packed.
-    Call { call: u64, object: ObjectId, method: u64, arguments: Vec<Packed> },
+    /// Asks for a method to be called, and if it `is_answered` for what becomes of that. What it is called with follows, each
+    /// value packed.
+    Call { call: u64, object: ObjectId, method: u64, is_answered: bool, arguments: Vec<Packed> },
     /// Has let go of references: of each object so many.
     Drop(Vec<(ObjectId, u32)>),
     /// Has sent a reference on to somebody who is not connected, or not known: this is the number of the ticket.
@@ -130,6 +131,7 @@ mod kind {
     pub(super) const REFUSE: u8 = 6;
     pub(super) const TICKET: u8 = 7;
     pub(super) const CLAIM: u8 = 8;
+    pub(super) const COMMAND: u8 = 9;
 }
 
 impl Request {
@@ -137,8 +139,9 @@ impl Request {
         let mut frame = Frame::default();
         let bytes = &mut frame.bytes;
         match self {
-            Self::Call { call, object, method, arguments } => {
-                about(bytes, kind::CALL, call, object);
+            Self::Call { call, object, method, is_answered, arguments } => {
+                bytes.reserve_exact(CALL_BYTES + bytes_of(&arguments));
+                about(bytes, if is_answered { kind::CALL } else { kind::COMMAND }, call, object);
                 bytes.extend_from_slice(&method.to_le_bytes());
                 write_values(&mut frame, arguments);
             }
@@ -159,9 +162,9 @@ impl Request {
     pub(crate) fn read(frame: Frame) -> Result<Self, Malformed> {
         let mut reader = Reader { rest: &frame.bytes, descriptors: frame.descriptors.into_iter() };
         let request = match reader.byte()? {
-            kind::CALL => {
+            kind @ (kind::CALL | kind::COMMAND) => {
                 let (call, object, method) = (reader.u64()?, reader.object()?, reader.u64()?);
-                Self::Call { call, object, method, arguments: reader.values()? }
+                Self::Call { call, object, method, is_answered: kind == kind::CALL, arguments: reader.values()? }
             }
             kind::DROP => Self::Drop(reader.drops()?),
             kind::TICKET => Self::Ticket { ticket: reader.u64()?, object: reader.object()? },
@@ -178,6 +181,7 @@ impl Response {
         let mut frame = Frame::default();
         match self {
             Self::Return { call, is_claimed, results } => {
+                frame.bytes.reserve_exact(RETURN_BYTES + bytes_of(&results));
                 head(&mut frame.bytes, if is_claimed { kind::CLAIM } else { kind::RETURN }, call);
                 write_values(&mut frame, results);
             }
@@ -215,6 +219,21 @@ fn head(bytes: &mut Vec<u8>, kind: u8, call: u64) {
 fn about(bytes: &mut Vec<u8>, kind: u8, number: u64, object: ObjectId) {
     head(bytes, kind, number);
     bytes.extend_from_slice(&object.to_bytes());
+}
+
+/// What a call has before its values.
+const CALL_BYTES: usize = 1 + 8 + ObjectId::BYTES + 8;
+
+/// What a result has before its values.
+const RETURN_BYTES: usize = 1 + 8;
+
+/// What a value has before its references and bytes.
+const VALUE_BYTES: usize = 3 * 8;
+
+/// How many bytes values take in a frame.
+pub(crate) fn bytes_of(values: &[Packed]) -> usize {
+    let bytes = |value: &Packed| VALUE_BYTES + value.references.len() * ObjectId::BYTES + value.bytes.len();
+    values.iter().map(bytes).sum()
 }
 
 /// Each value: how many bytes, descriptors and references it has, the references, the bytes.

@@ -36,7 +36,10 @@ mod host; // Which calls of an object run when.
 mod server;
 
 mod kin; // Who is forked from it meanwhile.
+mod spread; // How their tables are looked up.
+
 mod link; // A process's connection to a server.
+mod pending; // Calls on it.
 mod remote; // What it refers to there.
 
 mod proxy; // Each reference,
@@ -54,7 +57,9 @@ pub use crate::hosted::Hosted;
 pub use crate::identity::{NoObjectId, ObjectId};
 pub use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
 pub use crate::limits::{BYTES_MAX, CLIENT_REFERENCES_MAX, CLIENTS_MAX, Limits, OBJECTS_MAX, REQUEST_BYTES_MAX};
+pub use crate::link::{BYTES_AHEAD_MAX, CALLS_AHEAD_MAX};
 pub use crate::manager::{BaseManager, ManagerBuilder, ManagerServer, SHUTDOWN_TIMEOUT};
+pub use crate::pending::Pending;
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{
     GUESTS_MAX, NAMES_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX, THREADS_MAX, TICKET_TIME, TICKETS_MAX,

@@ -1,22 +1,33 @@
 //! A process's connection to a server: one, which all its threads' calls share.
 //!
 //! Relies on `procession-ipc` for the connection. No thread runs for it: of the threads that wait for answers one receives,
-//! and hands the others theirs; when it has its own, another one goes on.
+//! and puts the others' where they find them; when it has its own, another one goes on. Whoever has to wait before it can
+//! send receives, too, so that a server which waits for its answers to be read never waits for this process.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use procession_ipc::{Connection, RecvError, SendError};
 use procession_sys::{Deadline, Origin};
 
-use crate::frame::{Frame, Request, Response};
+use crate::frame::{DROPS_MAX, Frame, Packed, Request, Response, bytes_of};
 use crate::identity::ObjectId;
+use crate::spread::Spreading;
+
+/// How many calls of a process may be on their way to a server that nobody waits for. One more waits until an answer has come.
+pub const CALLS_AHEAD_MAX: usize = 1024;
+
+/// How many bytes of such calls may be on their way, but for a single one that is longer.
+pub const BYTES_AHEAD_MAX: usize = 32 << 20;
 
 /// How long the server may be slow to be told something.
 const TELL_TIME: Duration = Duration::from_secs(10);
+
+/// How long who cannot send waits before it looks for answers again.
+const SEND_TIME: Duration = Duration::from_millis(10);
 
 /// A connection to a server.
 pub(crate) struct Link {
@@ -30,17 +41,48 @@ pub(crate) struct Link {
 
 #[derive(Default)]
 struct State {
-    waiting: HashMap<u64, Waiting>,
+    /// The calls whose answers nobody has taken.
+    asked: HashMap<u64, Asked, Spreading>,
+    ahead: Ahead,
     /// Whether a thread is receiving.
     is_received: bool,
+    /// The others that wait.
+    parked: BTreeMap<Awaits, Thread>,
+    /// References that came with answers nobody took, to be given back.
+    unwanted: Vec<(ObjectId, u32)>,
     /// Why there will be no more answers.
     gone: Option<String>,
 }
 
-/// A thread that waits for an answer.
-struct Waiting {
-    thread: Thread,
-    response: Option<Response>,
+/// A call that was sent.
+struct Asked {
+    /// How many bytes it had, if nobody waits for it.
+    ahead: Option<usize>,
+    is_wanted: bool,
+    answer: Option<Response>,
+}
+
+/// How much is on its way that nobody waits for.
+#[derive(Default)]
+struct Ahead {
+    calls: usize,
+    bytes: usize,
+}
+
+/// What a thread waits for, by the number of its call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Awaits {
+    Answer(u64),
+    /// That it may send.
+    Room(u64),
+}
+
+/// What is asked of an object.
+#[derive(Debug)]
+pub(crate) struct Question {
+    pub(crate) object: ObjectId,
+    pub(crate) method: u64,
+    pub(crate) arguments: Vec<Packed>,
 }
 
 /// Why there is no answer.
@@ -64,40 +106,87 @@ impl Link {
         self.origin.is_here()
     }
 
-    /// Calls a method.
-    pub(crate) fn call(
-        &self,
-        object: ObjectId,
-        method: u64,
-        arguments: Vec<crate::frame::Packed>,
-        deadline: Deadline,
-    ) -> Result<Response, Unanswered> {
+    /// Sends a call whose answer this thread collects next; its number.
+    pub(crate) fn ask(&self, question: Question, deadline: Deadline) -> Result<u64, Unanswered> {
         let call = self.next_number();
-        let frame = Request::Call { call, object, method, arguments }.write();
-        self.begin_waiting(call)?;
-        if let Err(error) = self.send(&frame, deadline) {
-            self.state.lock().waiting.remove(&call);
-            return Err(error);
+        self.send_call(call, question, None, deadline)?;
+        Ok(call)
+    }
+
+    /// Sends a call whose answer is collected some time, or forgotten; its number. Waits while there are too many of these.
+    pub(crate) fn ask_ahead(&self, question: Question, deadline: Deadline) -> Result<u64, Unanswered> {
+        let (call, bytes) = (self.next_number(), bytes_of(&question.arguments));
+        if !self.state.lock().ahead.has_room(bytes) {
+            self.wait(Awaits::Room(call), deadline, |state| state.ahead.has_room(bytes).then_some(()))?;
+            self.take_in_all(); // So that the next one finds more room.
         }
-        let answer = self.wait(call, deadline);
+        self.send_call(call, question, Some(bytes), deadline)?;
+        Ok(call)
+    }
+
+    fn send_call(
+        &self,
+        call: u64,
+        question: Question,
+        ahead: Option<usize>,
+        deadline: Deadline,
+    ) -> Result<(), Unanswered> {
+        self.state.lock().begin(call, ahead)?;
+        let sent = self.send(&question.about(call, true).write(), deadline);
+        if sent.is_err() {
+            self.state.lock().end(call);
+        }
+        sent
+    }
+
+    /// Sends a call that has no answer.
+    pub(crate) fn command(&self, question: Question, deadline: Deadline) -> Result<(), Unanswered> {
+        if let Some(reason) = &self.state.lock().gone {
+            return Err(Unanswered::Gone(reason.clone()));
+        }
+        self.send(&question.about(self.next_number(), false).write(), deadline)
+    }
+
+    /// Waits for the answer to a call, and takes it. One that has none in time is given up.
+    pub(crate) fn collect(&self, call: u64, object: ObjectId, deadline: Deadline) -> Result<Response, Unanswered> {
+        let answer = self.wait(Awaits::Answer(call), deadline, |state| state.take(call));
         // What the server hands out is not lost, whatever becomes of this call; if the server cannot be told it is gone.
         let told = match answer {
             Ok(Response::Return { is_claimed: true, .. }) => Some(Request::Acknowledge { call, object }),
             Err(Unanswered::Late) => Some(Request::Abandon { call, object }),
             _ => None,
         };
+        if answer.is_err() {
+            self.state.lock().end(call);
+        }
         let _ = told.is_none_or(|told| self.tell_surely(told));
         answer
     }
 
+    /// Waits until there is an answer to a call, or never will be; false if that is not known in time.
+    pub(crate) fn wait_for(&self, call: u64, deadline: Deadline) -> bool {
+        let waited = self.wait(Awaits::Answer(call), deadline, |state| state.has_answer(call).then_some(()));
+        !matches!(waited, Err(Unanswered::Late))
+    }
+
+    /// Has nobody collect the answer to a call. One that `takes` something does not go on to do so.
+    pub(crate) fn forget(&self, call: u64, object: ObjectId, takes: bool) {
+        let mut state = self.state.lock();
+        let gives_back = state.forget(call, takes);
+        self.unlock(state);
+        if gives_back {
+            self.tell_surely(Request::Abandon { call, object });
+        }
+    }
+
     /// Tells the server something that has no answer; false if that cannot go now.
     pub(crate) fn tell(&self, request: Request) -> bool {
-        self.connection.try_send(&request.write()).is_ok()
+        self.connection.begin(&request.write(), Duration::ZERO).is_ok()
     }
 
     /// The same, and waits for a moment if it must; false if the server is gone, or takes nothing.
     pub(crate) fn tell_surely(&self, request: Request) -> bool {
-        self.connection.send_timeout(&request.write(), TELL_TIME).is_ok()
+        self.send(&request.write(), Deadline::after(TELL_TIME)).is_ok()
     }
 
     /// A number that this client has not used yet.
@@ -105,121 +194,314 @@ impl Link {
         self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
-    fn begin_waiting(&self, call: u64) -> Result<(), Unanswered> {
-        let mut state = self.state.lock();
-        if let Some(reason) = &state.gone {
-            return Err(Unanswered::Gone(reason.clone()));
-        }
-        state.waiting.insert(call, Waiting { thread: thread::current(), response: None });
-        Ok(())
-    }
-
+    /// Sends a frame. While the server takes nothing, its answers are taken in: perhaps it waits for that.
+    ///
+    /// What has begun in time is sent whole, or the connection has ended.
     fn send(&self, frame: &Frame, deadline: Deadline) -> Result<(), Unanswered> {
-        let sent = match deadline.remaining() {
-            None => self.connection.send(frame),
-            Some(left) => self.connection.send_timeout(frame, left),
-        };
-        sent.map_err(|error| match error {
-            SendError::Timeout => Unanswered::Late,
-            SendError::Disconnected | SendError::Torn { .. } | SendError::Closed => self.lose(error.to_string()),
-            other => Unanswered::Unsent(other),
-        })
-    }
-
-    fn wait(&self, call: u64, deadline: Deadline) -> Result<Response, Unanswered> {
-        let mut state = self.state.lock();
+        let (mut sent, mut has_begun) = (self.connection.begin(frame, Duration::ZERO), false);
+        let mut deadline = deadline;
         loop {
-            let waiting = state.waiting.get_mut(&call);
-            if let Some(response) = waiting.and_then(|waiting| waiting.response.take()) {
-                state.waiting.remove(&call);
-                return Ok(response);
+            match sent {
+                Ok(true) => return Ok(()),
+                Ok(false) if has_begun => {}
+                Ok(false) => (has_begun, deadline) = (true, deadline.max(Deadline::after(TELL_TIME))),
+                Err(SendError::Timeout | SendError::Busy) => {}
+                Err(error) => return Err(self.unsent(error)),
             }
-            if let Some(reason) = state.gone.clone() {
-                state.waiting.remove(&call);
-                return Err(Unanswered::Gone(reason));
-            }
-            let left = deadline.remaining();
-            if left == Some(Duration::ZERO) {
-                state.waiting.remove(&call);
-                return Err(Unanswered::Late);
-            }
-            if state.is_received {
-                drop(state);
-                left.map_or_else(thread::park, thread::park_timeout);
-            } else {
-                state.is_received = true;
-                drop(state);
-                let received = self.receive(left);
-                state = self.state.lock();
-                state.is_received = false;
-                let is_mine = state.take_in(call, received);
-                state.wake_next(call);
-                if let Some(response) = is_mine {
-                    state.waiting.remove(&call);
-                    return Ok(response);
+            match deadline.remaining() {
+                Some(Duration::ZERO) if has_begun => return Err(self.lost("it reads no more".to_owned())),
+                Some(Duration::ZERO) => return Err(Unanswered::Late),
+                left => {
+                    self.take_in_all();
+                    let time = left.map_or(SEND_TIME, |left| left.min(SEND_TIME));
+                    sent = if has_begun { self.finish(time) } else { self.connection.begin(frame, time) };
                 }
-                continue;
             }
-            state = self.state.lock();
         }
     }
 
-    fn receive(&self, left: Option<Duration>) -> Result<Frame, RecvError> {
-        left.map_or_else(|| self.connection.recv(), |left| self.connection.recv_timeout(left))
+    /// Goes on with a frame that has begun; whether it is whole.
+    fn finish(&self, time: Duration) -> Result<bool, SendError> {
+        match self.connection.finish(time) {
+            Ok(()) => Ok(true),
+            Err(SendError::Timeout) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn unsent(&self, error: SendError) -> Unanswered {
+        match error {
+            SendError::Disconnected | SendError::Torn { .. } | SendError::Closed => self.lost(error.to_string()),
+            other => Unanswered::Unsent(other),
+        }
     }
 
     /// Notes that the server is gone, and tells all that wait.
-    fn lose(&self, reason: String) -> Unanswered {
+    fn lost(&self, reason: String) -> Unanswered {
         self.state.lock().lose(&reason);
         Unanswered::Gone(reason)
+    }
+
+    /// Waits until `done` finds in the state what it looks for; receives meanwhile, if nobody else does.
+    fn wait<T>(
+        &self,
+        what: Awaits,
+        deadline: Deadline,
+        mut done: impl FnMut(&mut State) -> Option<T>,
+    ) -> Result<T, Unanswered> {
+        let mut state = self.state.lock();
+        let waited = loop {
+            if let Some(done) = done(&mut state) {
+                break Ok(done);
+            }
+            if let Some(reason) = &state.gone {
+                break Err(Unanswered::Gone(reason.clone()));
+            }
+            let left = deadline.remaining();
+            let has_come = if state.is_received {
+                park(&mut state, what, left)
+            } else {
+                state.is_received = true;
+                let received = MutexGuard::unlocked(&mut state, || self.receive(left));
+                state.is_received = false;
+                state.take_in(received)
+            };
+            if !has_come && left == Some(Duration::ZERO) {
+                break Err(Unanswered::Late);
+            }
+        };
+        self.unlock(state);
+        waited
+    }
+
+    /// Takes in the answers that are there, if no other thread does.
+    fn take_in_all(&self) {
+        let _ = self.wait(Awaits::Room(0), Deadline::NOW, |_| None::<()>);
+    }
+
+    /// The next answer; none if there is none in time, and an error if there will be none.
+    fn receive(&self, left: Option<Duration>) -> Result<Option<Response>, String> {
+        let received = left.map_or_else(|| self.connection.recv(), |left| self.connection.recv_timeout(left));
+        match received {
+            Ok(frame) => Response::read(frame).map(Some).map_err(|malformed| malformed.to_string()),
+            Err(RecvError::Timeout | RecvError::WouldBlock | RecvError::Busy) => Ok(None),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Lets go of the state: another thread receives, and the server is told of what nobody wanted.
+    fn unlock(&self, mut state: MutexGuard<'_, State>) {
+        state.hand_over();
+        if state.unwanted.is_empty() {
+            return;
+        }
+        let unwanted = std::mem::take(&mut state.unwanted);
+        drop(state);
+        for drops in unwanted.chunks(DROPS_MAX) {
+            if !self.tell(Request::Drop(drops.to_vec())) {
+                self.state.lock().unwanted.extend_from_slice(drops);
+            }
+        }
     }
 }
 
 impl State {
-    /// Takes what was received to whoever waits for it; gives back what is for `call` itself.
-    fn take_in(&mut self, call: u64, received: Result<Frame, RecvError>) -> Option<Response> {
-        let frame = match received {
-            Ok(frame) => frame,
-            Err(RecvError::Timeout | RecvError::WouldBlock) => return None,
-            Err(error) => {
-                self.lose(&error.to_string());
-                return None;
-            }
-        };
-        let response = match Response::read(frame) {
-            Ok(response) => response,
-            Err(malformed) => {
-                self.lose(&malformed.to_string());
-                return None;
-            }
-        };
-        let (Response::Return { call: to, .. } | Response::Refuse { call: to, .. }) = &response;
-        if *to == call {
-            return Some(response);
+    fn begin(&mut self, call: u64, ahead: Option<usize>) -> Result<(), Unanswered> {
+        if let Some(reason) = &self.gone {
+            return Err(Unanswered::Gone(reason.clone()));
         }
-        if let Some(waiting) = self.waiting.get_mut(to) {
-            waiting.response = Some(response);
-            waiting.thread.unpark();
-        }
-        None // What nobody waits for any more was abandoned, which the server knows or will.
+        self.ahead.add(ahead);
+        self.asked.insert(call, Asked { ahead, is_wanted: true, answer: None });
+        Ok(())
     }
 
-    /// Has another thread that still waits receive, if this one is done.
-    fn wake_next(&self, call: u64) {
-        let next = self.waiting.iter().find(|(other, waiting)| **other != call && waiting.response.is_none());
-        if let Some((_, next)) = next {
-            next.thread.unpark();
+    /// Knows nothing of a call any more.
+    fn end(&mut self, call: u64) {
+        if let Some(asked) = self.asked.remove(&call) {
+            self.landed(asked.ahead);
+        }
+    }
+
+    /// A call's answer, if it is there.
+    fn take(&mut self, call: u64) -> Option<Response> {
+        let answer = self.asked.get_mut(&call)?.answer.take()?;
+        self.asked.remove(&call);
+        Some(answer)
+    }
+
+    fn has_answer(&self, call: u64) -> bool {
+        self.asked.get(&call).is_some_and(|asked| asked.answer.is_some())
+    }
+
+    /// Has nobody collect an answer; true if the server is to be told.
+    fn forget(&mut self, call: u64, takes: bool) -> bool {
+        let Some(asked) = self.asked.get_mut(&call) else { return false };
+        match asked.answer.take() {
+            None if takes => self.end(call),
+            None => {
+                asked.is_wanted = false;
+                return false;
+            }
+            Some(answer) => {
+                self.end(call);
+                return self.refuse(answer);
+            }
+        }
+        true
+    }
+
+    /// Takes what was received to whoever waits for it; false if that is nothing.
+    fn take_in(&mut self, received: Result<Option<Response>, String>) -> bool {
+        let response = match received {
+            Ok(Some(response)) => response,
+            Ok(None) => return false,
+            Err(reason) => {
+                self.lose(&reason);
+                return true;
+            }
+        };
+        let (Response::Return { call, .. } | Response::Refuse { call, .. }) = response;
+        // What nobody knows of any more was abandoned, which the server knows or will.
+        let ahead = match self.asked.get_mut(&call) {
+            Some(asked) if asked.is_wanted => {
+                asked.answer = Some(response);
+                asked.ahead.take()
+            }
+            Some(_) => {
+                self.refuse(response);
+                self.asked.remove(&call).and_then(|asked| asked.ahead)
+            }
+            None => {
+                self.refuse(response);
+                None
+            }
+        };
+        self.landed(ahead);
+        if let Some(thread) = self.parked.get(&Awaits::Answer(call)) {
+            thread.unpark();
+        }
+        true
+    }
+
+    /// Gives back what an answer refers to that nobody wants; true if it has something else that its server wants back.
+    fn refuse(&mut self, answer: Response) -> bool {
+        let Response::Return { is_claimed, results, .. } = answer else { return false };
+        self.unwanted.extend(results.into_iter().flat_map(|packed| packed.references).map(|object| (object, 1)));
+        is_claimed
+    }
+
+    /// Notes that a call is on its way no more; those go on that wait for room.
+    fn landed(&mut self, ahead: Option<usize>) {
+        if ahead.is_some() {
+            self.ahead.sub(ahead);
+            self.parked.range(Awaits::Room(0)..).for_each(|(_, thread)| thread.unpark());
+        }
+    }
+
+    /// Has another thread receive, if this one did and others wait.
+    fn hand_over(&self) {
+        if let Some((_, thread)) = self.parked.first_key_value().filter(|_| !self.is_received) {
+            thread.unpark();
         }
     }
 
     fn lose(&mut self, reason: &str) {
         self.gone.get_or_insert_with(|| reason.to_owned());
-        self.waiting.values().for_each(|waiting| waiting.thread.unpark());
+        self.parked.values().for_each(Thread::unpark);
+    }
+}
+
+/// Waits until another thread has found something; true, as that may be so.
+fn park(state: &mut MutexGuard<'_, State>, what: Awaits, left: Option<Duration>) -> bool {
+    if left == Some(Duration::ZERO) {
+        return false;
+    }
+    state.parked.insert(what, thread::current());
+    MutexGuard::unlocked(state, || left.map_or_else(thread::park, thread::park_timeout));
+    state.parked.remove(&what);
+    true
+}
+
+impl Ahead {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.calls == 0 || self.calls < CALLS_AHEAD_MAX && self.bytes + bytes <= BYTES_AHEAD_MAX
+    }
+
+    fn add(&mut self, ahead: Option<usize>) {
+        self.calls += usize::from(ahead.is_some());
+        self.bytes += ahead.unwrap_or_default();
+    }
+
+    fn sub(&mut self, ahead: Option<usize>) {
+        self.calls -= usize::from(ahead.is_some());
+        self.bytes -= ahead.unwrap_or_default();
+    }
+}
+
+impl Question {
+    fn about(self, call: u64, is_answered: bool) -> Request {
+        let Self { object, method, arguments } = self;
+        Request::Call { call, object, method, is_answered, arguments }
     }
 }
 
 impl std::fmt::Debug for Link {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Link").field("connection", &self.connection).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn returned(call: u64, is_claimed: bool, references: &[ObjectId]) -> Result<Option<Response>, String> {
+        let packed = Packed { references: references.to_vec(), ..Packed::default() };
+        Ok(Some(Response::Return { call, is_claimed, results: vec![packed] }))
+    }
+
+    fn is_empty(state: &State) -> bool {
+        state.asked.is_empty() && (state.ahead.calls, state.ahead.bytes) == (0, 0)
+    }
+
+    #[test]
+    fn nothing_is_kept_of_a_call_whatever_becomes_of_its_answer() {
+        let (mut state, object) = (State::default(), ObjectId::from_bytes([7; ObjectId::BYTES]));
+        for call in 0..6 {
+            state.begin(call, Some(10)).unwrap();
+        }
+        assert_eq!((state.ahead.calls, state.ahead.bytes), (6, 60));
+        state.take_in(returned(0, false, &[object]));
+        assert!(state.take(0).is_some() && state.take(0).is_none());
+        assert!(!state.forget(1, false), "it may come");
+        state.take_in(returned(1, false, &[object]));
+        assert!(state.forget(2, true), "it is to be given up");
+        state.take_in(returned(3, true, &[object, object]));
+        assert!(state.forget(3, true), "it is to go back");
+        state.take_in(returned(4, false, &[]));
+        assert!(!state.forget(4, false));
+        state.end(5);
+        state.take_in(returned(5, false, &[object]));
+        state.take_in(returned(99, false, &[]));
+        assert!(is_empty(&state));
+        assert_eq!(state.unwanted, [(object, 1); 4], "what nobody has taken");
+        state.lose("it has ended");
+        assert!(matches!(state.begin(100, None), Err(Unanswered::Gone(_))) && is_empty(&state));
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_calls_and_bytes_or_for_one() {
+        let mut ahead = Ahead::default();
+        assert!(ahead.has_room(BYTES_AHEAD_MAX + 1));
+        ahead.add(Some(BYTES_AHEAD_MAX - 1));
+        ahead.add(None);
+        assert!(ahead.has_room(1) && !ahead.has_room(2));
+        for _ in 1..CALLS_AHEAD_MAX {
+            assert!(ahead.has_room(0));
+            ahead.add(Some(0));
+        }
+        assert!(!ahead.has_room(0));
+        ahead.sub(Some(0));
+        assert!(ahead.has_room(0));
     }
 }

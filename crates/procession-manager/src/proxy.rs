@@ -6,12 +6,15 @@ use std::fmt;
 use std::sync::Arc;
 
 use procession_boot::FunctionId;
+use procession_sys::Deadline;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::data::{Referred, read_object, write_object};
 use crate::error::CallError;
 use crate::identity::ObjectId;
+use crate::link::Link;
+use crate::pending::{Pending, Read, Sent, To};
 use crate::remote::Remote;
 use crate::scope;
 use crate::server::{self, Entry, Given};
@@ -132,7 +135,19 @@ impl RawProxy {
         A: Serialize,
         R: DeserializeOwned + 'static,
     {
-        self.call_tuple(method, arguments)?.pop().unwrap_or_default().result(method)
+        one(method, self.call_tuple(method, arguments)?)
+    }
+
+    /// Sends a call of a method of the object with arguments, a tuple, and does not wait for its result.
+    ///
+    /// # Errors
+    /// [`CallError`], when it could not be sent.
+    pub fn later<A, R>(&self, method: MethodName, arguments: &A) -> Result<Pending<R>, CallError>
+    where
+        A: Serialize,
+        R: DeserializeOwned + 'static,
+    {
+        self.send_later(method, Given::of_tuple(self.site(), method, arguments)?, one)
     }
 
     /// Calls a method with arguments, a tuple that the server's object itself uses.
@@ -152,7 +167,7 @@ impl RawProxy {
 
     /// Calls a method that takes nothing, and returns one value.
     pub(crate) fn ask<R: DeserializeOwned + 'static>(&self, method: MethodName) -> Result<R, CallError> {
-        self.call_packed(method, Vec::new())?.pop().unwrap_or_default().result(method)
+        self.one(method, Vec::new())
     }
 
     /// Calls a method with values that are written already, which returns one.
@@ -161,7 +176,7 @@ impl RawProxy {
         method: MethodName,
         arguments: Vec<Given>,
     ) -> Result<R, CallError> {
-        self.call_packed(method, arguments)?.pop().unwrap_or_default().result(method)
+        one(method, self.call_packed(method, arguments)?)
     }
 
     /// The same for one that returns a value or none.
@@ -169,7 +184,7 @@ impl RawProxy {
     where
         R: DeserializeOwned + 'static,
     {
-        self.call_packed(method, arguments)?.pop().map(|value| value.result(method)).transpose()
+        option(method, self.call_packed(method, arguments)?)
     }
 
     /// A value for the object's server.
@@ -180,17 +195,56 @@ impl RawProxy {
     /// Calls a method with values that are written already; gives what it returns.
     pub(crate) fn call_packed(&self, method: MethodName, arguments: Vec<Given>) -> Result<Vec<Given>, CallError> {
         match &self.home {
-            Home::Remote(remote) => {
-                let mut results = remote.call(self.object, method, arguments)?;
-                results.iter_mut().for_each(|result| result.form = self.object.form());
-                Ok(results)
-            }
-            Home::Local(entry) => {
-                let taken = entry.call_here(method, arguments)?;
-                Ok(taken.into_iter().map(Given::from).collect())
-            }
+            Home::Remote(remote) => remote.call(self.object, method, arguments),
+            Home::Local(entry) => sent_here(entry, method, arguments).collect(),
         }
     }
+
+    /// Sends a call with values that are written already, whose result is read so when somebody asks for it.
+    pub(crate) fn send_later<R>(
+        &self,
+        method: MethodName,
+        arguments: Vec<Given>,
+        read: Read<R>,
+    ) -> Result<Pending<R>, CallError> {
+        let sent = match &self.home {
+            Home::Remote(remote) => remote.send(self.object, method, arguments, Link::ask_ahead)?,
+            Home::Local(entry) => sent_here(entry, method, arguments),
+        };
+        Ok(Pending::new(sent, read))
+    }
+
+    /// Calls a method with values that are written already, and does not ask what becomes of it. What this process asks next
+    /// comes after it.
+    pub(crate) fn command(&self, method: MethodName, arguments: Vec<Given>) -> Result<(), CallError> {
+        match &self.home {
+            Home::Remote(remote) => remote.command(self.object, method, arguments),
+            Home::Local(entry) => sent_here(entry, method, arguments).collect().map(drop),
+        }
+    }
+}
+
+fn sent_here(entry: &Arc<Entry>, method: MethodName, arguments: Vec<Given>) -> Sent {
+    let to = To::Here(entry.call_here(method, arguments));
+    Sent { method, to, deadline: Deadline::NEVER, patience: None, takes: false }
+}
+
+/// The value that a call has returned.
+pub(crate) fn one<R: DeserializeOwned + 'static>(method: MethodName, mut results: Vec<Given>) -> Result<R, CallError> {
+    results.pop().unwrap_or_default().result(method)
+}
+
+/// The value that a call has returned, or that there is none.
+pub(crate) fn option<R>(method: MethodName, mut results: Vec<Given>) -> Result<Option<R>, CallError>
+where
+    R: DeserializeOwned + 'static,
+{
+    results.pop().map(|value| value.result(method)).transpose()
+}
+
+/// That a call has returned.
+pub(crate) fn nothing(_: MethodName, _: Vec<Given>) -> Result<(), CallError> {
+    Ok(())
 }
 
 impl Clone for RawProxy {

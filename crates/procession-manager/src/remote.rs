@@ -18,7 +18,8 @@ use crate::error::{CallError, ManagerError};
 use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
 use crate::kin::Kin;
-use crate::link::{Link, Unanswered};
+use crate::link::{Link, Question, Unanswered};
+use crate::pending::{Sent, To};
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, asks};
 use crate::travel::{self, Ticket, Traveling};
@@ -131,8 +132,11 @@ impl Remote {
         held.drops.clear();
         let objects: Vec<ObjectId> = held.objects.keys().copied().collect();
         let kept = pack_plain(&objects)?;
-        let attached =
-            own.call(ObjectId::SERVER, asks::ATTACH.signature, vec![kept], Deadline::after(GREETING_TIMEOUT));
+        let (question, deadline) = (
+            Question { object: ObjectId::SERVER, method: asks::ATTACH.signature, arguments: vec![kept] },
+            Deadline::after(GREETING_TIMEOUT),
+        );
+        let attached = own.ask(question, deadline).and_then(|call| own.collect(call, ObjectId::SERVER, deadline));
         if !matches!(attached, Ok(Response::Return { .. })) {
             return Err("it did not take over the references of a forked process".into());
         }
@@ -150,32 +154,76 @@ impl Remote {
         method: MethodName,
         arguments: Vec<Given>,
     ) -> Result<Vec<Given>, CallError> {
-        // What the arguments refer to is kept until the server has them.
-        let (arguments, _referred): (Vec<Packed>, Vec<Vec<RawProxy>>) =
-            arguments.into_iter().map(Given::into_packed).unzip();
-        let server = || self.place.address.to_string();
-        let gone = |reason| CallError::Disconnected { method: method.name, server: server(), reason };
-        let link = self.link().map_err(gone)?;
-        self.give_back_later(&link);
+        self.send(object, method, arguments, Link::ask)?.collect()
+    }
+
+    /// Sends a call by `ask`.
+    pub(crate) fn send(
+        self: &Arc<Self>,
+        object: ObjectId,
+        method: MethodName,
+        arguments: Vec<Given>,
+        ask: impl FnOnce(&Link, Question, Deadline) -> Result<u64, Unanswered>,
+    ) -> Result<Sent, CallError> {
+        let patience = self.place.call_timeout;
+        let deadline = patience.map_or(Deadline::NEVER, Deadline::after);
+        let (link, call) = self.put(object, method, arguments, |link, question| ask(link, question, deadline))?;
+        let to = To::Remote { remote: Arc::clone(self), link, call, object };
+        Ok(Sent { method, to, deadline, patience, takes: false })
+    }
+
+    /// Sends a call that has no answer.
+    pub(crate) fn command(&self, object: ObjectId, method: MethodName, arguments: Vec<Given>) -> Result<(), CallError> {
         let deadline = self.place.call_timeout.map_or(Deadline::NEVER, Deadline::after);
-        let response = link.call(object, method.signature, arguments, deadline).map_err(|why| match why {
-            Unanswered::Gone(reason) => gone(reason),
-            Unanswered::Late => CallError::TimedOut {
-                method: method.name,
-                server: server(),
-                after: self.place.call_timeout.unwrap_or_default(),
-            },
-            Unanswered::Unsent(error) => CallError::Unsent { method: method.name, server: server(), error },
-        })?;
-        match response {
+        self.put(object, method, arguments, |link, question| link.command(question, deadline)).map(drop)
+    }
+
+    fn put<R>(
+        &self,
+        object: ObjectId,
+        method: MethodName,
+        arguments: Vec<Given>,
+        put: impl FnOnce(&Link, Question) -> Result<R, Unanswered>,
+    ) -> Result<(Arc<Link>, R), CallError> {
+        // What the arguments refer to is kept until they are on their way: the server reads nothing before them.
+        let mut referred = Vec::new();
+        let arguments = arguments.into_iter().map(|given| {
+            let (packed, references) = given.into_packed();
+            referred.extend(references);
+            packed
+        });
+        let arguments: Vec<Packed> = arguments.collect();
+        let failed = |why| self.failed(method, self.place.call_timeout, why);
+        let link = self.link().map_err(|reason| failed(Unanswered::Gone(reason)))?;
+        self.give_back_later(&link);
+        let done = put(&link, Question { object, method: method.signature, arguments }).map_err(failed)?;
+        Ok((link, done))
+    }
+
+    /// What the answer to a call says.
+    pub(crate) fn answered(
+        self: &Arc<Self>,
+        method: MethodName,
+        patience: Option<Duration>,
+        answer: Result<Response, Unanswered>,
+    ) -> Result<Vec<Given>, CallError> {
+        match answer.map_err(|why| self.failed(method, patience, why))? {
             Response::Return { results, .. } => Ok(results.into_iter().map(|packed| self.adopt(packed)).collect()),
-            Response::Refuse { refusal, .. } => {
-                let refusal = decode_slice(&refusal, Vec::new());
-                Err(match refusal {
-                    Ok(refusal) => CallError::Refused { method: method.name, server: server(), refusal },
-                    Err(error) => CallError::Output { method: method.name, error },
-                })
-            }
+            Response::Refuse { refusal, .. } => Err(match decode_slice(&refusal, Vec::new()) {
+                Ok(refusal) => {
+                    CallError::Refused { method: method.name, server: self.place.address.to_string(), refusal }
+                }
+                Err(error) => CallError::Output { method: method.name, error },
+            }),
+        }
+    }
+
+    fn failed(&self, method: MethodName, patience: Option<Duration>, why: Unanswered) -> CallError {
+        let (method, server) = (method.name, self.place.address.to_string());
+        match why {
+            Unanswered::Gone(reason) => CallError::Disconnected { method, server, reason },
+            Unanswered::Late => CallError::TimedOut { method, server, after: patience.unwrap_or_default() },
+            Unanswered::Unsent(error) => CallError::Unsent { method, server, error },
         }
     }
 

@@ -66,12 +66,15 @@ pub(crate) fn pack_lent<T: Serialize + ?Sized>(
     pack_with(server, |encoder| encoder.lent(value))
 }
 
+/// Room for most values, so that it need not grow while they are written.
+const VALUE_BYTES: usize = 32;
+
 fn pack_with(
     server: ObjectId,
     write: impl FnOnce(&mut Encoder) -> Result<(), EncodeError>,
 ) -> Result<(Message, Vec<RawProxy>), EncodeError> {
     let scope = Restore::enter(Scope::Writing { server, references: Vec::new() });
-    let mut encoder = Encoder::new();
+    let mut encoder = Encoder::with_buffer(Vec::with_capacity(VALUE_BYTES));
     write(&mut encoder)?;
     match scope.leave() {
         Scope::Writing { references, .. } => Ok((encoder.finish(), references)),

@@ -23,7 +23,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use procession_ipc::Listener;
 
-pub(crate) use self::client::{Caller, Client};
+pub(crate) use self::client::{Caller, Client, Reply};
 pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::graves::bury;
@@ -43,6 +43,7 @@ use crate::identity::ObjectId;
 use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
 use crate::limits::{self, Limits};
 use crate::proxy::RawProxy;
+use crate::spread::Spreading;
 use crate::stock::Stock;
 use crate::travel::{Ticket, Traveling};
 use crate::value::Form;
@@ -89,7 +90,7 @@ pub(crate) struct Server {
     pub(crate) id: ObjectId,
     listener: Listener,
     registry: Registry,
-    objects: Mutex<HashMap<ObjectId, Weak<Entry>>>,
+    objects: Mutex<HashMap<ObjectId, Weak<Entry>, Spreading>>,
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
@@ -200,8 +201,8 @@ impl Server {
     /// Does what a client asks. What may take long is told to `seat`, so that somebody else leads meanwhile.
     fn handle(self: &Arc<Self>, client: &Arc<Client>, request: Request) {
         match request {
-            Request::Call { call, object, method, arguments } => {
-                let caller = Caller::of_client(client, call, object);
+            Request::Call { call, object, method, is_answered, arguments } => {
+                let caller = Caller::of_client(client, call, object, is_answered);
                 client.count_call();
                 match self.take(arguments, object.form()) {
                     Ok(arguments) if object == ObjectId::SERVER => self.ask(client, method, arguments, caller),

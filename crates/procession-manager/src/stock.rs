@@ -13,6 +13,7 @@ mod condition;
 mod dict;
 mod event;
 mod hold;
+mod later; // Their calls that nobody waits for.
 mod list;
 mod lock;
 mod namespace;
@@ -135,7 +136,7 @@ macro_rules! methods {
                 )),*
             ];
 
-            fn name(self) -> $crate::proxy::MethodName {
+            pub(super) fn name(self) -> $crate::proxy::MethodName {
                 Self::ALL[self as usize].1
             }
         }

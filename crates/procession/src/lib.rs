@@ -55,8 +55,8 @@ pub use procession_manager as manager; // Written code finds what it calls under
 pub use procession_manager::{
     BarrierProxy, BaseManager, CallError, ClientInfo, ConditionProxy, ConditionProxyGuard, Data, DictProxy, EventProxy,
     Hosted, JoinableQueueProxy, Limits, ListProxy, LockProxy, LockProxyGuard, ManagerBuilder, ManagerError,
-    ManagerServer, NamespaceProxy, ObjectInfo, Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Refusal, SemaphoreProxy,
-    SemaphoreProxyPermit, SetProxy, Shared, SyncManager, ValueProxy, shared,
+    ManagerServer, NamespaceProxy, ObjectInfo, Pending, Proxy, QueueProxy, RLockProxy, RLockProxyGuard, Refusal,
+    SemaphoreProxy, SemaphoreProxyPermit, SetProxy, Shared, SyncManager, ValueProxy, shared,
 };
 #[doc(no_inline)]
 pub use procession_pool::{

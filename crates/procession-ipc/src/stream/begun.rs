@@ -1,7 +1,7 @@
-//! Messages that a task sends: what does not go at once is kept, and goes before anything else does.
+//! Messages that are sent without a wait: what does not go at once is kept, and goes before anything else does.
 //!
-//! Relies on `stream.rs` for a side's turn. A task cannot keep the turn while it waits, and may be dropped: so the rest of a
-//! message that has begun is the stream's, which anybody may send who has the turn. Between messages nothing is kept.
+//! Relies on `stream.rs` for a side's turn. Who does not wait cannot keep the turn, and a task may be dropped: so the rest of
+//! a message that has begun is the stream's, which anybody may send who has the turn. Between messages nothing is kept.
 
 use std::mem;
 
@@ -29,20 +29,20 @@ pub(crate) enum Gone {
 }
 
 impl Stream {
-    /// Sends a message as far as it goes without waiting. When that is not at all, it has not begun, which is
-    /// [`SendError::Timeout`].
-    pub(crate) fn begin(&self, parts: [&[u8]; 2]) -> Result<Gone, SendError> {
-        let mut turn = self.turn(&self.sending, Deadline::NOW)?;
+    /// Sends a message as far as it goes, as soon as it can begin. When that is not at all in time, it has not begun, which
+    /// is [`SendError::Timeout`].
+    pub(crate) fn begin(&self, parts: [&[u8]; 2], deadline: Deadline) -> Result<Gone, SendError> {
+        let mut turn = self.turn(&self.sending, deadline)?;
         if let Some(torn) = turn.torn {
             return Err(torn.into());
         }
-        self.send_rest(&mut turn, Deadline::NOW)?;
+        self.send_rest(&mut turn, deadline)?;
         let [first, second] = parts;
         let header = Header::of((first.len() + second.len()) as u64);
         let parts = [&header, first, second];
         let bytes = parts.iter().map(|part| part.len()).sum();
         let attempt = || self.socket.try_send(parts);
-        let sent = match self.step(Interest::Write, Deadline::NOW, attempt) {
+        let sent = match self.step(Interest::Write, deadline, attempt) {
             Ok(sent) => sent,
             Err(stop) if is_end(&stop) => return Err(SendError::Disconnected),
             Err(stop) => return Err(stop.into()),
@@ -55,7 +55,17 @@ impl Stream {
         Ok(Gone::Begun(turn.rest.number))
     }
 
+    /// Sends the rest of a message that has begun, if one has.
+    pub(crate) fn finish(&self, deadline: Deadline) -> Result<(), SendError> {
+        let mut turn = self.turn(&self.sending, deadline)?;
+        match turn.torn {
+            Some(torn) => Err(torn.into()),
+            None => self.send_rest(&mut turn, deadline),
+        }
+    }
+
     /// Goes on with a message that has begun; false if there is no room for all of it.
+    #[cfg(feature = "async")]
     pub(crate) fn go_on(&self, number: u64) -> Result<bool, SendError> {
         let sent = self.turn(&self.sending, Deadline::NOW).map_err(SendError::from).and_then(|mut turn| {
             if let Some(torn) = turn.torn {
@@ -97,6 +107,7 @@ impl Stream {
     }
 }
 
+#[cfg(feature = "async")]
 impl Drop for Stream {
     fn drop(&mut self) {
         self.lines.forget([self.fd()]);

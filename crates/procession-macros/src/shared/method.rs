@@ -269,6 +269,11 @@ impl Method<'_> {
         travellers
     }
 
+    /// The name of the proxy's method that does not wait.
+    pub(super) fn later_name(&self) -> Ident {
+        format_ident!("{}_later", unraw(self.name()), span = super::place(self.name()))
+    }
+
     /// The proxy's name for the method, at the place of the method's.
     pub(super) fn own_name(&self) -> Ident {
         own(self.name())

@@ -128,7 +128,7 @@ fn common(block: &Block<'_>, loose: &Generics, phantom: &TokenStream) -> TokenSt
     }
 }
 
-/// A method of the proxy.
+/// A method of the proxy, and the one that does not wait.
 fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
     let (home, signature) = (&block.home, block.signature(method));
     let item = method.function.item;
@@ -144,13 +144,34 @@ fn function(block: &Block<'_>, method: &Method<'_>) -> TokenStream {
         ty
     };
     let names: Vec<_> = method.function.arguments.iter().map(|argument| argument.name).collect();
-    let types = method.function.arguments.iter().map(|argument| resolved(&argument.ty.ty));
+    let types: Vec<_> = method.function.arguments.iter().map(|argument| resolved(&argument.ty.ty)).collect();
     let output = resolved(&method.output.owned);
+    let later = method.later_name();
+    let attributes = method.function.attributes();
+    let about_later = format!(
+        " [`{name}`](Self::{name}), without a wait for what becomes of it.\n\n # Errors\n `CallError`, when it could not be \
+         sent.",
+        name = unraw(method.name())
+    );
     quote! {
         #(#copied)*
         #(#[doc = #errors])*
         #visibility fn #ident(&self, #(#names: #types),*) -> ::core::result::Result<#output, #home::CallError> {
             #home::RawProxy::call::<_, #output>(
+                &self.0,
+                #home::MethodName { name: #full_name, signature: #signature },
+                &(#(#names,)*),
+            )
+        }
+
+        #(#attributes)*
+        #[doc = #about_later]
+        #[inline]
+        #visibility fn #later(
+            &self,
+            #(#names: #types),*
+        ) -> ::core::result::Result<#home::Pending<#output>, #home::CallError> {
+            #home::RawProxy::later::<_, #output>(
                 &self.0,
                 #home::MethodName { name: #full_name, signature: #signature },
                 &(#(#names,)*),

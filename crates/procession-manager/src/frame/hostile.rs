@@ -27,12 +27,15 @@ fn packed() -> impl Strategy<Value = Packed> {
 fn request() -> impl Strategy<Value = Request> {
     let number = any::<u64>();
     prop_oneof![
-        (number, object(), number, vec(packed(), 0..4)).prop_map(|(call, object, method, arguments)| Request::Call {
-            call,
-            object,
-            method,
-            arguments
-        }),
+        (number, object(), number, any::<bool>(), vec(packed(), 0..4)).prop_map(
+            |(call, object, method, is_answered, arguments)| Request::Call {
+                call,
+                object,
+                method,
+                is_answered,
+                arguments
+            }
+        ),
         vec((object(), any::<u32>()), 0..5).prop_map(Request::Drop),
         (number, object()).prop_map(|(ticket, object)| Request::Ticket { ticket, object }),
         (number, object()).prop_map(|(call, object)| Request::Acknowledge { call, object }),
@@ -100,7 +103,10 @@ proptest! {
 
 /// A call with one value, which says that it has so many bytes, descriptors and references.
 fn call(counts: [u64; 3], rest: &[u8]) -> Frame {
-    let mut bytes = Request::Call { call: 1, object: ObjectId::SERVER, method: 2, arguments: Vec::new() }.write().bytes;
+    let mut bytes =
+        Request::Call { call: 1, object: ObjectId::SERVER, method: 2, is_answered: true, arguments: Vec::new() }
+            .write()
+            .bytes;
     counts.iter().for_each(|count| bytes.extend_from_slice(&count.to_le_bytes()));
     bytes.extend_from_slice(rest);
     frame(bytes)

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
+use procession_sys::Deadline;
 
 use super::{Entry, Server, Site, Taken};
 use crate::error::Refusal;
@@ -24,6 +25,9 @@ use crate::remote::Hello;
 
 /// How many bytes of answers may wait for a client that does not read them. One that has more waiting is put out.
 pub const UNREAD_BYTES_MAX: usize = 256 << 20;
+
+/// How many may wait before it has to read some, or else nothing more that it asks is done.
+const UNREAD_BYTES_WAIT: usize = 16 << 20;
 
 /// How long a client may read nothing while answers wait for it before it is put out.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
@@ -46,6 +50,8 @@ pub(crate) struct Client {
     references_max: usize,
     calls: AtomicU64,
     outbox: Mutex<Outbox>,
+    /// Told when it has read something of what waits.
+    has_read: Condvar,
     /// Set when it is to be put out.
     is_out: AtomicBool,
     /// The request of it that is carried out, and that another one could still overtake; 0 for none.
@@ -73,6 +79,7 @@ impl Client {
             references_max,
             calls: AtomicU64::new(0),
             outbox: Mutex::default(),
+            has_read: Condvar::new(),
             is_out: AtomicBool::new(false),
             request: AtomicU64::new(0),
         }
@@ -167,13 +174,11 @@ impl Client {
         if outbox.is_sent || !outbox.waiting.is_empty() {
             return self.queue(&mut outbox, frame);
         }
-        if !self.connection.carries_descriptors() {
-            // A stream takes a part of a message, and then must take the rest.
-            return self.queue(&mut outbox, frame);
-        }
-        match self.connection.try_send(&frame) {
-            Ok(()) => true,
-            Err(SendError::WouldBlock | SendError::Busy) => self.queue(&mut outbox, frame),
+        match self.connection.begin(&frame, Duration::ZERO) {
+            Ok(true) => true,
+            // A socket has taken a part of it.
+            Ok(false) => false,
+            Err(SendError::Timeout | SendError::Busy) => self.queue(&mut outbox, frame),
             Err(error) => self.put_out(&error),
         }
     }
@@ -204,27 +209,48 @@ impl Client {
             return;
         }
         outbox.is_sent = true;
-        while let Some(frame) = outbox.waiting.pop_front() {
+        // What an answer has left that was sent in part comes first.
+        let mut sent = MutexGuard::unlocked(&mut outbox, || self.connection.finish(UNREAD_TIME_MAX));
+        while sent.is_ok()
+            && let Some(frame) = outbox.waiting.pop_front()
+        {
+            sent = MutexGuard::unlocked(&mut outbox, || self.connection.send_timeout(&frame, UNREAD_TIME_MAX));
             outbox.bytes = outbox.bytes.saturating_sub(frame.bytes.len());
-            drop(outbox);
-            let sent = self.connection.send_timeout(&frame, UNREAD_TIME_MAX);
-            outbox = self.outbox.lock();
-            if let Err(error) = sent {
-                self.put_out(&error);
-                outbox.waiting.clear();
-            }
+            self.has_read.notify_all();
+        }
+        if let Err(error) = sent {
+            self.put_out(&error);
+            *outbox = Outbox { is_sent: true, ..Outbox::default() };
         }
         outbox.is_sent = false;
+        self.has_read.notify_all();
     }
 
-    fn answer(self: &Arc<Self>, call: u64, is_claimed: bool, answer: Answer) {
-        let response = match answer {
-            Ok(results) => Response::Return {
+    /// Waits while many of its answers wait for it, before anything else that it asks is done: so it can ask for more than it
+    /// reads, and is not put out for that.
+    pub(super) fn wait_for_reading(self: &Arc<Self>) {
+        let mut outbox = self.outbox.lock();
+        while outbox.bytes > UNREAD_BYTES_WAIT && !self.is_out() {
+            if outbox.is_sent {
+                self.has_read.wait(&mut outbox);
+            } else {
+                MutexGuard::unlocked(&mut outbox, || self.flush());
+            }
+        }
+    }
+
+    fn answer(self: &Arc<Self>, call: u64, telling: Telling, answer: Answer) {
+        let response = match (telling, answer) {
+            (Telling::Nothing, Ok(_)) => return,
+            (Telling::Nothing, Err(refusal)) => {
+                return tracing::warn!(client = self.hello.pid, %refusal, "what a client asked for was not done");
+            }
+            (telling, Ok(results)) => Response::Return {
                 call,
-                is_claimed,
+                is_claimed: telling == Telling::Claim,
                 results: results.into_iter().map(|taken| self.pack(taken)).collect(),
             },
-            Err(refusal) => refused(call, &refusal),
+            (_, Err(refusal)) => refused(call, &refusal),
         };
         if !self.send(response.write()) {
             super::seat::aside(self);
@@ -249,8 +275,16 @@ fn refused(call: u64, refusal: &Refusal) -> Response {
 pub(crate) struct Caller {
     site: Site,
     to: To,
-    /// Whether it is to say that it has the answer.
-    is_claimed: bool,
+    telling: Telling,
+}
+
+/// What a client is told of a call of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Telling {
+    Nothing,
+    Answer,
+    /// The answer, and it is to say that it has that.
+    Claim,
 }
 
 #[derive(Debug)]
@@ -312,12 +346,25 @@ impl Reply {
             let _ = (&*bell).write_all(&[0]); // Who listened is gone otherwise.
         }
     }
+
+    /// Waits for an answer, and leaves it where it is; false if there is none by then.
+    pub(crate) fn wait_until(&self, until: Deadline) -> bool {
+        let mut state = self.state.lock();
+        while state.answer.is_none() && !until.has_passed() {
+            match until.remaining() {
+                Some(left) => drop(self.told.wait_for(&mut state, left)),
+                None => self.told.wait(&mut state),
+            }
+        }
+        state.answer.is_some()
+    }
 }
 
 impl Caller {
-    pub(super) fn of_client(client: &Arc<Client>, call: u64, object: ObjectId) -> Self {
+    pub(super) fn of_client(client: &Arc<Client>, call: u64, object: ObjectId, is_answered: bool) -> Self {
         let site = Site::of(client.server, object);
-        Self { site, to: To::Client(Arc::clone(client), call), is_claimed: false }
+        let telling = if is_answered { Telling::Answer } else { Telling::Nothing };
+        Self { site, to: To::Client(Arc::clone(client), call), telling }
     }
 
     /// A thread of the server.
@@ -332,7 +379,7 @@ impl Caller {
 
     fn waiting(site: Site, call: Option<(u64, u64)>) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
-        (Self { site, to: To::Here(Arc::clone(&reply), call), is_claimed: false }, reply)
+        (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer }, reply)
     }
 
     /// Whom answers are written for.
@@ -355,13 +402,14 @@ impl Caller {
 
     /// Gives something that is the client's only when it says that it has it.
     pub(crate) fn claiming(self) -> Self {
-        Self { is_claimed: true, ..self }
+        let is_told = self.telling != Telling::Nothing;
+        Self { telling: if is_told { Telling::Claim } else { Telling::Nothing }, ..self }
     }
 
     pub(crate) fn give(self, answer: Answer) {
         match self.to {
-            To::Client(client, call) => client.answer(call, self.is_claimed, answer),
-            To::Here(reply, _) => reply.give(answer, self.is_claimed),
+            To::Client(client, call) => client.answer(call, self.telling, answer),
+            To::Here(reply, _) => reply.give(answer, self.telling == Telling::Claim),
         }
     }
 }

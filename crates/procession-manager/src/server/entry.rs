@@ -8,8 +8,7 @@ use std::time::Instant;
 
 use parking_lot::Mutex;
 
-use super::{Caller, Given, Server, Site, Taken, bury};
-use crate::error::CallError;
+use super::{Caller, Given, Reply, Server, Site, bury};
 use crate::host::{Hosting, Usage};
 use crate::identity::ObjectId;
 use crate::info::ObjectInfo;
@@ -110,16 +109,11 @@ impl Entry {
         Ok(Traveling { server: server.id, address: server.listener.address().clone(), object: self.id, ticket })
     }
 
-    /// A call from within the server's own process.
-    pub(crate) fn call_here(
-        self: &Arc<Self>,
-        method: MethodName,
-        arguments: Vec<Given>,
-    ) -> Result<Vec<Taken>, CallError> {
-        let (caller, answer) = Caller::here(Site::of(self.server_id, self.id));
+    /// A call from within the server's own process, and where its answer comes.
+    pub(crate) fn call_here(self: &Arc<Self>, method: MethodName, arguments: Vec<Given>) -> Arc<Reply> {
+        let (caller, reply) = Caller::here(Site::of(self.server_id, self.id));
         self.call(method.signature, arguments, caller);
-        let refused = |refusal| CallError::Refused { method: method.name, server: "this process".to_owned(), refusal };
-        answer.wait().map_err(refused)
+        reply
     }
 }
 

@@ -148,9 +148,9 @@ impl Lead {
         }
     }
 
-    /// Those whose memory says that they have written.
+    /// Those whose memory says that they have written, and whose last request is through.
     fn take_those_in_memory(&mut self) {
-        for client in self.clients.values() {
+        for client in self.clients.values().filter(|client| !client.is_held_up()) {
             let is_ready = client.connection.watch().source.is_some_and(Source::is_ready);
             if is_ready && !self.pace.rests(client.number()) {
                 self.ready.push_back((Arc::clone(client), 0));
@@ -171,7 +171,10 @@ impl Lead {
             if self.ready.is_empty() {
                 let due = [due, self.pace.next()].into_iter().flatten().min();
                 let due = due.map(|wake| wake.saturating_duration_since(Instant::now()));
-                deadline = Deadline::after(due.unwrap_or(RECHECK).min(RECHECK));
+                // Nothing tells when who was held up may go on.
+                let is_held_up = self.clients.values().any(|client| client.is_held_up());
+                let longest = if is_held_up { TICK } else { RECHECK };
+                deadline = Deadline::after(due.unwrap_or(longest).min(longest));
             }
         }
         for number in self.watched.wait(deadline).unwrap_or_default() {

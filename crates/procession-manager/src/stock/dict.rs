@@ -30,6 +30,7 @@ methods! { "dict":
     Batch = "batch" Shared,
     Update = "update" Exclusive,
     SetDefault = "get_or_insert" Exclusive,
+    Extend = "extend" Exclusive,
 }
 
 /// The dictionary.
@@ -60,6 +61,18 @@ impl Dict {
         let value = Stored::keep(ask.accept(self.0.values)?)?;
         let old = self.0.insert(key, value);
         Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
+    }
+
+    /// All keys are looked at before the first is set: all or none.
+    fn extend(&mut self, ask: &mut Ask) -> Answer {
+        let mut items = Vec::with_capacity(ask.arguments.len() / 2);
+        while ask.arguments.len() > 0 {
+            items.push((self.0.key(ask)?, Stored::keep(ask.accept(self.0.values)?)?));
+        }
+        for (key, value) in items {
+            self.0.insert(key, value);
+        }
+        Ok(Vec::new())
     }
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
@@ -127,6 +140,7 @@ impl Object for Dict {
             Method::PopItem => self.pop_item(),
             Method::Update => self.update(ask),
             Method::SetDefault => self.set_default(ask),
+            Method::Extend => self.extend(ask),
             Method::Clear => {
                 self.0.clear();
                 Ok(Vec::new())
@@ -160,6 +174,22 @@ where
         let method = Method::Insert.name();
         let arguments = vec![self.raw.pack(method, &key)?, self.raw.pack(method, &value)?];
         self.option(Method::Insert, arguments)
+    }
+
+    /// Sets the values of all these keys, in one call and at once: nobody sees some of them set and others not.
+    ///
+    /// # Errors
+    /// [`CallError`]; none of them is set then, but with those that do not tell whether the call has run.
+    ///
+    /// # Python
+    /// `dict.update` with a mapping.
+    pub fn extend(&self, items: impl IntoIterator<Item = (K, V)>) -> Result<(), CallError> {
+        let method = Method::Extend.name();
+        let mut arguments = Vec::new();
+        for (key, value) in items {
+            arguments.extend([self.raw.pack(method, &key)?, self.raw.pack(method, &value)?]);
+        }
+        self.raw.call_packed(method, arguments).map(drop)
     }
 
     /// A key's value.

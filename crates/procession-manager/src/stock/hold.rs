@@ -4,7 +4,6 @@
 
 use procession_sys::Origin;
 
-use super::command;
 use crate::error::Refusal;
 use crate::proxy::{MethodName, RawProxy};
 
@@ -93,8 +92,13 @@ impl Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        if !self.is_over && self.origin.is_here() {
-            let _ = command(&self.raw, self.release, &(self.acquired,)); // A server that is gone has no locks.
+        if self.is_over || !self.origin.is_here() {
+            return;
+        }
+        let arguments = self.raw.pack(self.release, &self.acquired);
+        let released = arguments.and_then(|arguments| self.raw.command(self.release, vec![arguments]));
+        if let Err(error) = released {
+            tracing::debug!(%error, "nothing is given back"); // A server that is gone has no locks.
         }
     }
 }

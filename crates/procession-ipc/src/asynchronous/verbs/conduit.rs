@@ -95,7 +95,7 @@ async fn receive<R>(conduit: &Arc<Conduit>, mut attempt: impl FnMut() -> Result<
 }
 
 pub(super) async fn send_value<T: Serialize + 'static>(conduit: &Arc<Conduit>, value: &T) -> Result<(), SendError> {
-    send(conduit, || conduit.begin_value(value)).await
+    send(conduit, || conduit.begin_value(value, Deadline::NOW)).await
 }
 
 pub(super) async fn receive_value<T: DeserializeOwned + 'static>(conduit: &Arc<Conduit>) -> Result<T, RecvError> {

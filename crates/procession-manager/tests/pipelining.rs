@@ -1,0 +1,278 @@
+//! Many calls at once: that each result comes to who asked for it, in order, and what becomes of those that nobody takes.
+//!
+//! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
+
+mod common;
+
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use procession_launch::{Context, StartMethod};
+use procession_manager::{
+    BaseManager, CALLS_AHEAD_MAX, CallError, DictProxy, Hosted, ListProxy, Pending, QueueProxy, Refusal, SyncManager,
+    shared,
+};
+use procession_sys::{PidFd, Signal};
+
+use common::{manager, methods, refusal, warm_up};
+
+/// Ten times what a dead process may cost until others know.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Too short for anything that does not happen.
+const SHORT: Duration = Duration::from_millis(20);
+
+#[derive(Default)]
+pub(crate) struct Account {
+    balance: i64,
+}
+
+#[shared]
+impl Account {
+    pub(crate) fn deposit(&mut self, amount: i64) -> i64 {
+        self.balance += amount;
+        self.balance
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Bank {
+    opened: Vec<Hosted<Account>>,
+}
+
+#[shared]
+impl Bank {
+    pub(crate) fn new() -> Self {
+        Self::default()
+    }
+
+    /// Opens an account, which goes with its last proxy.
+    pub(crate) fn open(&self) -> Hosted<Account> {
+        Hosted::new(Account::default())
+    }
+
+    /// One that the bank keeps.
+    pub(crate) fn keep(&mut self) -> Hosted<Account> {
+        self.opened.push(Hosted::new(Account::default()));
+        self.opened[self.opened.len() - 1].clone()
+    }
+}
+
+fn results_come_in_order_each_to_who_asked(method: StartMethod) {
+    let manager = manager(method);
+    let list = manager.list::<u64>().unwrap();
+    let many = 2 * CALLS_AHEAD_MAX as u64 + 7;
+    let pushed: Vec<_> = (0..many).map(|n| list.push_later(n).unwrap()).collect();
+    let mut asked: Vec<(u64, Pending<Option<u64>>)> = Vec::new();
+    for n in 0..100 {
+        asked.push((n, list.get_later(n as usize).unwrap()));
+        let nowhere = list.set_later(many as usize + 1, 0).unwrap();
+        assert!(matches!(refusal(nowhere.get()), Refusal::OutOfRange { index, .. } if index == many + 1));
+    }
+    for (n, pending) in asked.into_iter().rev() {
+        assert_eq!(pending.get().unwrap(), Some(n), "whatever is asked for first");
+    }
+    pushed.into_iter().for_each(|pending| pending.get().unwrap());
+    assert!(list.to_vec().unwrap().into_iter().eq(0..many));
+}
+
+fn threads_share_the_connection(method: StartMethod) {
+    let manager = manager(method);
+    let lists: Vec<ListProxy<u64>> = (0..4).map(|_| manager.list().unwrap()).collect();
+    let dict = manager.dict::<String, u64>().unwrap();
+    std::thread::scope(|scope| {
+        for (who, list) in lists.iter().enumerate() {
+            let dict = &dict;
+            scope.spawn(move || {
+                for n in 0..500 {
+                    let (pushed, other) = (list.push_later(n).unwrap(), list.push_later(n + 1000).unwrap());
+                    let set = dict.insert_later(format!("{who} {n}"), n).unwrap();
+                    assert_eq!(dict.insert(format!("{who}"), n).unwrap(), n.checked_sub(1));
+                    assert_eq!(set.get().unwrap(), None);
+                    other.get().unwrap();
+                    drop(pushed);
+                }
+            });
+        }
+    });
+    for list in lists {
+        assert!(list.to_vec().unwrap().into_iter().eq((0..500).flat_map(|n| [n, n + 1000])), "each thread's, in order");
+    }
+    assert_eq!(dict.len().unwrap(), 4 * 501);
+}
+
+fn a_killed_server_is_told_to_all(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.queue::<u64>().unwrap();
+    let waiting: Vec<_> = (0..1000).map(|_| queue.get_later().unwrap()).collect();
+    let killed = Instant::now();
+    PidFd::open(manager.pid().unwrap()).unwrap().send(Signal::KILL).unwrap();
+    for pending in waiting {
+        assert!(matches!(pending.get(), Err(CallError::Disconnected { .. })));
+    }
+    assert!(killed.elapsed() < SOON);
+    assert!(matches!(queue.put_later(&1), Err(CallError::Disconnected { .. })));
+}
+
+fn what_is_given_up_takes_nothing(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.queue::<u64>().unwrap();
+    let late = queue.get_later().unwrap().get_timeout(SHORT);
+    assert!(matches!(late, Err(CallError::TimedOut { after: SHORT, .. })), "{late:?}");
+    let mut waits = queue.get_later().unwrap();
+    assert!(!waits.is_ready() && !waits.wait_timeout(SHORT));
+    drop(queue.get_later().unwrap());
+    queue.put(&1).unwrap();
+    assert!(waits.wait_timeout(SOON) && waits.is_ready() && waits.is_ready());
+    assert_eq!(waits.get().unwrap(), 1);
+    queue.put(&2).unwrap();
+    queue.put(&3).unwrap();
+    let mut taken = queue.get_later().unwrap();
+    assert!(taken.wait_timeout(SOON));
+    assert_eq!(queue.len().unwrap(), 1);
+    drop(taken);
+    assert_eq!((queue.get().unwrap(), queue.get().unwrap()), (2, 3), "it is the first again");
+    assert!(queue.is_empty().unwrap());
+}
+
+fn a_clients_patience_is_for_each_call(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).call_timeout(Duration::from_millis(300));
+    let manager: SyncManager = builder.start().unwrap().into();
+    let queue = manager.queue::<u64>().unwrap();
+    let begun = Instant::now();
+    let waiting: Vec<_> = (0..20).map(|_| queue.get_later().unwrap()).collect();
+    for pending in waiting {
+        assert!(matches!(pending.get(), Err(CallError::TimedOut { .. })));
+    }
+    assert!(begun.elapsed() < 20 * Duration::from_millis(300), "they wait at the same time");
+    queue.put(&1).unwrap();
+    assert_eq!(queue.get().unwrap(), 1);
+}
+
+fn what_is_dropped_is_done_and_leaves_nothing(method: StartMethod) {
+    let bank = BaseManager::builder().context(Context::new(method)).register::<Bank>("Bank").start().unwrap();
+    let manager = manager(method);
+    let list = manager.list::<u64>().unwrap();
+    let many = 3 * CALLS_AHEAD_MAX as u64;
+    (0..many).for_each(|n| drop(list.push_later(n).unwrap()));
+    (0..many).for_each(|_| drop(list.set_later(usize::MAX, 0).unwrap())); // Refusals.
+    assert_eq!(list.len().unwrap() as u64, many);
+
+    let there = bank.create::<Bank>(()).unwrap();
+    let accounts = [there.open_later().unwrap(), there.keep_later().unwrap(), there.keep_later().unwrap()];
+    let [opened, kept, used] = accounts;
+    assert_eq!(bank.number_of_objects().unwrap(), 4);
+    drop([opened, kept]); // Their answers have come.
+    drop(there.open_later().unwrap()); // This one's has not.
+    let used = used.get().unwrap();
+    assert_eq!(used.deposit_later(7).unwrap().get().unwrap(), 7);
+    assert_eq!(bank.number_of_objects().unwrap(), 2, "what nobody refers to goes");
+}
+
+fn who_is_full_waits_for_answers(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.queue::<u64>().unwrap();
+    let many = CALLS_AHEAD_MAX + 100;
+    let taken = std::thread::scope(|scope| {
+        let takes = scope.spawn(|| {
+            let taken: Vec<_> = (0..many).map(|_| queue.get_later().unwrap()).collect();
+            taken.into_iter().map(|item| item.get().unwrap()).collect::<Vec<_>>()
+        });
+        for n in 0..many as u64 {
+            queue.put(&n).unwrap(); // A call that is waited for finds room always.
+        }
+        takes.join().unwrap()
+    });
+    assert!(taken.into_iter().eq(0..many as u64));
+}
+
+/// More than a process has on its way to the server, and a hundred megabytes back: more than the connection holds, and than
+/// the server keeps before it waits.
+fn as_much_as_one_likes(dict: &DictProxy<u64, Vec<u8>>) {
+    const LEN: usize = 4 << 20;
+    let value = |n: u64| vec![n as u8; LEN];
+    let set: Vec<_> = (0..12).map(|n| dict.insert_later(n % 4, value(n)).unwrap()).collect();
+    for (n, pending) in (0..).zip(set) {
+        let before = pending.get().unwrap();
+        assert_eq!(before.map(|before| (before.len(), before[0])), (n >= 4).then(|| (LEN, (n - 4) as u8)));
+    }
+    let got: Vec<_> = (0..24).map(|n| dict.get_later(&(n % 4)).unwrap()).collect();
+    drop(dict.insert_later(9, value(9)).unwrap());
+    assert_eq!(dict.len().unwrap(), 5);
+    for (n, pending) in (0..).zip(got) {
+        let found = pending.get().unwrap().unwrap();
+        assert_eq!((found.len(), found[0]), (LEN, 8 + (n % 4)));
+    }
+}
+
+fn neither_side_waits_for_the_other(method: StartMethod) {
+    as_much_as_one_likes(&manager(method).dict().unwrap());
+}
+
+fn neither_side_waits_for_the_other_over_a_socket(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).address("127.0.0.1:0");
+    let manager: SyncManager = builder.start().unwrap().into();
+    as_much_as_one_likes(&manager.dict().unwrap());
+}
+
+static ASKED: Mutex<Vec<Pending<u64>>> = Mutex::new(Vec::new());
+
+fn a_forked_copy_is_nobodys(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.queue::<u64>().unwrap();
+    ASKED.lock().unwrap().extend([queue.get_later().unwrap(), queue.get_later().unwrap()]);
+    let asks = |queue: QueueProxy<u64>| {
+        let mut asked = std::mem::take(&mut *ASKED.lock().unwrap());
+        let count = asked.len();
+        if let Some(first) = asked.pop() {
+            assert!(first.is_ready());
+            assert!(matches!(first.get(), Err(CallError::Disconnected { .. })));
+        }
+        drop(asked);
+        queue.put_later(&1).unwrap().get().unwrap();
+        queue.put(&2).unwrap();
+        count
+    };
+    let child = Context::new(method).start(asks, (queue.clone(),)).unwrap();
+    assert_eq!(child.join().unwrap(), if method == StartMethod::Fork { 2 } else { 0 });
+    let asked = std::mem::take(&mut *ASKED.lock().unwrap());
+    assert!(asked.into_iter().map(|item| item.get().unwrap()).eq([1, 2]), "the parent's go on");
+}
+
+fn many_items_are_set_at_once(method: StartMethod) {
+    let manager = manager(method);
+    let dict = manager.dict::<String, u64>().unwrap();
+    dict.insert("a".into(), 0).unwrap();
+    dict.extend((1..=100).map(|n| (format!("{n}"), n)).chain([("a".into(), 7)])).unwrap();
+    assert_eq!((dict.len().unwrap(), dict.get(&"a".into()).unwrap()), (101, Some(7)));
+    assert!(dict.iter().skip(1).map(|item| item.unwrap().1).eq(1..=100), "in their order");
+    dict.extend([]).unwrap();
+}
+
+fn what_is_released_is_free_for_the_next_call(method: StartMethod) {
+    let manager = manager(method);
+    let (lock, semaphore) = (manager.lock().unwrap(), manager.semaphore(1).unwrap());
+    for _ in 0..200 {
+        drop(lock.try_lock().unwrap());
+        drop(semaphore.try_acquire().unwrap());
+    }
+    assert_eq!((lock.is_locked().unwrap(), semaphore.available().unwrap()), (false, 1));
+}
+
+procession_testkit::main! {
+    warm_up: warm_up;
+    cases for methods(), [
+        results_come_in_order_each_to_who_asked,
+        threads_share_the_connection,
+        a_killed_server_is_told_to_all,
+        what_is_given_up_takes_nothing,
+        a_clients_patience_is_for_each_call,
+        what_is_dropped_is_done_and_leaves_nothing,
+        who_is_full_waits_for_answers,
+        neither_side_waits_for_the_other,
+        neither_side_waits_for_the_other_over_a_socket,
+        a_forked_copy_is_nobodys,
+        many_items_are_set_at_once,
+        what_is_released_is_free_for_the_next_call,
+    ];
+}
