@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use procession::{BaseManager, CallError, DictProxy, Pending, SyncManager, shared};
+use procession::{BaseManager, DictProxy, Pending, SyncManager, shared};
 use procession_benches::Result;
 use procession_benches::gang::{Member, Others};
 use procession_benches::managers::AT_ONCE;
@@ -157,6 +157,6 @@ pub(crate) fn lock() -> Result<Runs> {
     let lock = manager.lock()?;
     Ok(Box::new(move |times| {
         let _ = &manager;
-        timed(times, || Ok::<_, CallError>(drop(lock.lock()?)).map_err(Into::into))
+        timed(times, || lock.lock().map(drop).map_err(Into::into))
     }))
 }
