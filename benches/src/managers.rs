@@ -37,8 +37,8 @@ fn one_client() -> Table {
             ]
         },
         figures: vec![
-            figure("a key is set, beside CPython's", MANAGER, CPYTHON, 1.0 / 15.0),
-            figure("a key is set, beside Redis", MANAGER, REDIS, 1.0 / 15.0),
+            figure("a key is set, beside CPython's", MANAGER, CPYTHON, 0.066),
+            figure("a key is set, beside Redis", MANAGER, REDIS, 0.066),
             figure("a key is set by TCP, beside Redis", MANAGER_TCP, REDIS_TCP, 1.0),
         ],
         slots: 2.0,

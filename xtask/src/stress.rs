@@ -120,7 +120,7 @@ const PLANTS: &[Plant] = &[
         about: "a client that is gone keeps its locks and what it has taken",
         bug: Bug {
             file: "crates/procession-manager/src/server.rs",
-            from: "        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client.number()));\n",
+            from: "        objects.iter().filter_map(Weak::upgrade).for_each(|entry| entry.part(client));\n",
             to: "        drop(objects);\n",
         },
         subject: "manager",

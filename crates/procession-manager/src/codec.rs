@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::Data;
 use crate::error::Refusal;
 use crate::identity::ObjectId;
+use crate::info::ObjectInfo;
 use crate::limits::Limits;
 use crate::proxy::RawProxy;
 use crate::server::Server;
@@ -100,6 +101,8 @@ pub enum Question {
     },
     /// How many objects there are: one integer.
     Count,
+    /// What objects there are: [`Reply::Objects`].
+    Objects,
     /// To end the server.
     Shutdown,
 }
@@ -122,6 +125,8 @@ pub enum Reply {
         /// Its methods, by name.
         methods: Vec<String>,
     },
+    /// What objects there are: those that were called most, [`INFOS_MAX`](crate::INFOS_MAX) of them.
+    Objects(Vec<ObjectInfo>),
     /// Why there is nothing.
     Refused(Refusal),
 }

@@ -240,6 +240,7 @@ impl<'a> Guest<'a> {
             }
             Question::LetGo { object } => self.let_go(object).map(|()| Reply::Values(Vec::new())),
             Question::Describe { object } => Ok(describe(&*server.find(object)?)),
+            Question::Objects => Ok(Reply::Objects(server.object_infos())),
             Question::Count => Ok(Reply::Values(vec![server.count().into()])),
             Question::Hello | Question::Shutdown | Question::Call { .. } => Ok(Reply::Values(Vec::new())),
         }

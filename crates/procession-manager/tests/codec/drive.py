@@ -213,6 +213,9 @@ def everything(server):
     server.get("own/dict").remove("mine")
     [part] = account.of("part")
     assert server.of(part).deposit(1) == [6]
+    lines = server.ask("objects")
+    assert any(line.startswith(part + " Account: ") for line in lines), lines
     before = server.ask("count")
+    assert before == [len(lines)]
     server.ask("drop", part)
     assert server.ask("count") <= before

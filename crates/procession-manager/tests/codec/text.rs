@@ -40,6 +40,7 @@ impl Session for Speaks {
             "drop" => Question::LetGo { object: words.object()? },
             "describe" => Question::Describe { object: words.object()? },
             "count" => Question::Count,
+            "objects" => Question::Objects,
             "shutdown" => Question::Shutdown,
             "bye" => {
                 self.is_over = true;
@@ -60,6 +61,11 @@ impl Session for Speaks {
             Reply::Object { object, type_name, methods } => {
                 words.extend(["object".into(), object.to_string(), hex(type_name.as_bytes())]);
                 words.extend(methods);
+            }
+            Reply::Objects(objects) => {
+                words.push("values".to_owned());
+                let texts = objects.iter().map(|info| Data::from(info.to_string()));
+                texts.for_each(|text| write(&text, &mut words));
             }
             Reply::Refused(refusal) => {
                 let kind = format!("{refusal:?}");
