@@ -8,6 +8,8 @@
 //! Each moves money between accounts, under the lock of the array that has them, so their sum stays what it was. One
 //! takes money from an account and is killed before it gives it to another. Whoever takes the lock next is told, finds
 //! that money is missing, and puts it back; the others go on and never know. In the end no money is lost and no transfer.
+//!
+//! Then four processes count in a manager's dictionary, by functions that run in its server: no update is lost.
 
 use std::time::Instant;
 
@@ -21,6 +23,9 @@ const WORKERS: usize = 4;
 const TRANSFERS: usize = 10_000;
 
 const ACCOUNTS: usize = 8;
+
+/// How often each process counts in the managed dictionary.
+const UPDATES: usize = 1000;
 
 /// What is in an account at first.
 const BALANCE: i64 = 1000;
@@ -50,6 +55,7 @@ fn main() -> procession::Result<()> {
     }
     for method in methods {
         run(method)?;
+        count_in_a_dictionary(method)?;
     }
     Ok(())
 }
@@ -87,6 +93,35 @@ fn run(method: StartMethod) -> procession::Result<()> {
     println!("  {told} was told; {transfers} transfers; {sum} in all accounts; {:.0?}", began.elapsed());
     assert_eq!((told, transfers), (1, (WORKERS - 1) * TRANSFERS), "one repairs, and no transfer is lost");
     assert_eq!(sum, BALANCE * ACCOUNTS as i64, "no money is lost");
+    Ok(())
+}
+
+/// Has processes count in one dictionary, and looks whether every count is there in the end.
+fn count_in_a_dictionary(method: StartMethod) -> procession::Result<()> {
+    let began = Instant::now();
+    let context = Context::new(method);
+    let manager: SyncManager = SyncManager::builder().context(context.clone()).start()?.into();
+    let counts = manager.dict::<String, usize>()?;
+    let mut workers = Vec::new();
+    for number in 0..WORKERS {
+        workers.push(context.builder(count, (counts.clone(), number)).name(format!("counter {number}")).start()?);
+    }
+    for worker in workers {
+        worker.join()??;
+    }
+    let all = counts.get(&"all".to_string())?;
+    println!("  {WORKERS} processes counted to {all:?} in a managed dictionary; {:.0?}", began.elapsed());
+    assert_eq!(all, Some(WORKERS * UPDATES), "no update is lost");
+    assert_eq!(counts.len()?, WORKERS + 1);
+    Ok(())
+}
+
+/// Counts under the key of all, and under one of its own.
+fn count(counts: DictProxy<String, usize>, number: usize) -> Result<(), Fault> {
+    for _ in 0..UPDATES {
+        counts.update("all".to_string(), |count| count.unwrap_or(0) + 1)?; // Runs in the server.
+    }
+    counts.insert(format!("counter {number}"), UPDATES)?;
     Ok(())
 }
 

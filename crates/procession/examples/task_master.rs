@@ -28,10 +28,10 @@ const NUMBERS: u64 = 20_000;
 fn main() -> procession::Result<()> {
     let number = |name: &str| option(name).map(|text| text.parse::<u64>().expect("a number stands there"));
     let (count, helpers) = (number("--tasks").unwrap_or(200), number("--workers").unwrap_or(0));
-    let manager: SyncManager = SyncManager::builder().address(address()).authkey(key()).start()?.into();
-    let (tasks, results) = (manager.joinable_queue::<Range>()?, manager.queue::<Done>()?);
-    manager.publish(TASKS, &tasks)?;
-    manager.publish(RESULTS, &results)?;
+    let builder = SyncManager::builder().address(address()).authkey(key());
+    let builder = builder.register_object(TASKS, managed::joinable_queue::<Range>());
+    let manager: SyncManager = builder.register_object(RESULTS, managed::queue::<Done>()).start()?.into();
+    let (tasks, results): (JoinableQueueProxy<Range>, QueueProxy<Done>) = (manager.get(TASKS)?, manager.get(RESULTS)?);
     println!("workers are welcome at {}", manager.address());
 
     let begun = Instant::now();

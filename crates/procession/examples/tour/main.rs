@@ -7,6 +7,7 @@
 //! Each section prints what it did and how long it took.
 
 mod ends;
+mod managers;
 mod messages;
 mod pools;
 mod processes;
@@ -39,6 +40,8 @@ fn main() -> procession::Result<()> {
     section("tasks and their futures", pools::futures)?;
     section("a task that takes its worker down", pools::crash)?;
     section("time limits, retries, urgency", pools::options)?;
+    section("objects in a server", managers::containers)?;
+    section("types of your own in a server", managers::own_types)?;
     section("settings of a child", ends::settings)?;
     section("exit hooks", ends::exit_hooks)?;
     section("a child with all that it has started", ends::whole_tree)?;
