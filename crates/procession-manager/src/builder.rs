@@ -86,7 +86,7 @@ impl ManagerBuilder {
         self
     }
 
-    /// How long a call may take before it is [`CallError::TimedOut`]; otherwise as long as it takes.
+    /// How long a call may take before it is [`CallError::TimedOut`](crate::CallError::TimedOut); otherwise as long as it takes.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
