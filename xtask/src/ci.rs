@@ -38,7 +38,8 @@ fn setup() -> Result {
     if !steps::has_nextest() {
         check(cargo(&["install", "cargo-nextest", "--locked"]))?;
     }
-    let packages = [("python3", steps::has_python()), ("redis-server", steps::has_redis())];
+    let packages =
+        [("python3", steps::has_python()), ("redis-server", steps::has_redis()), ("iproute2", steps::has_ip())];
     let missing: Vec<&str> = packages.into_iter().filter(|(_, found)| !found).map(|(name, _)| name).collect();
     if !missing.is_empty() {
         check(apt_get(&["update"]))?;

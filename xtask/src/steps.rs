@@ -64,12 +64,19 @@ pub(crate) fn has_redis() -> bool {
     answers(redis)
 }
 
+pub(crate) fn has_ip() -> bool {
+    let mut ip = Command::new("ip");
+    ip.arg("-V");
+    answers(ip)
+}
+
 fn tools() -> Result {
     let mut n_absent = 0;
     let tools = [
         ("cargo-nextest", has_nextest(), "tests run under `cargo test`, without time limits"),
         ("python3", has_python(), "the benches, which compare with CPython, fail"),
         ("redis-server", has_redis(), "the benches, which compare with Redis, fail"),
+        ("ip", has_ip(), "managers on two hosts are not tested"),
     ];
     for (name, found, without) in tools {
         if found {
