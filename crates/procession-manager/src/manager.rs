@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use procession_ipc::{Address, ToAddress};
 use procession_launch::Process;
+use procession_sys::Origin;
 use serde::de::DeserializeOwned;
 
 use crate::builder::ManagerBuilder;
@@ -37,6 +38,8 @@ pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
     process: Option<Process<()>>,
+    /// The process that started or reached it: a fork of that one ends nothing.
+    origin: Origin,
     /// Where it listens for programs that are not ours, if it was started here.
     codecs: Vec<Address>,
     /// How long its process may take to end.
@@ -46,12 +49,14 @@ pub struct BaseManager {
 impl BaseManager {
     /// One whose server runs elsewhere.
     pub(crate) fn of(remote: Arc<Remote>) -> Self {
-        Self { remote, process: None, codecs: Vec::new(), shutdown_timeout: SHUTDOWN_TIMEOUT }
+        let (origin, codecs) = (Origin::here(), Vec::new());
+        Self { remote, process: None, origin, codecs, shutdown_timeout: SHUTDOWN_TIMEOUT }
     }
 
     /// The same with the process of its server, where that listens for programs that are not ours, and how long it may take to end.
     pub(crate) fn started(self, process: Process<()>, codecs: Vec<Address>, shutdown_timeout: Duration) -> Self {
-        Self { remote: Arc::clone(&self.remote), process: Some(process), codecs, shutdown_timeout }
+        let remote = Arc::clone(&self.remote);
+        Self { remote, process: Some(process), origin: self.origin, codecs, shutdown_timeout }
     }
 
     /// A manager to be given types, objects, an address and more before it is started.
@@ -181,13 +186,18 @@ impl BaseManager {
     /// # Errors
     /// What every call may end with, if it was not started here.
     pub fn shutdown(mut self) -> Result<(), CallError> {
-        let asked = self.ask::<()>(asks::SHUTDOWN, Vec::new());
-        match self.process.take() {
-            Some(process) => {
-                end(&process, self.shutdown_timeout);
-                Ok(())
-            }
-            None => asked,
+        if !self.origin.is_here() || self.process.is_none() {
+            return self.ask(asks::SHUTDOWN, Vec::new());
+        }
+        self.end_own();
+        Ok(())
+    }
+
+    /// Ends the server that this process has started. One that is stopped, or takes nothing, is not waited for any longer.
+    fn end_own(&mut self) {
+        if let Some(process) = self.process.take().filter(|_| self.origin.is_here()) {
+            self.remote.ask_to_end(self.shutdown_timeout);
+            end(&process, self.shutdown_timeout);
         }
     }
 
@@ -220,10 +230,7 @@ impl BaseManager {
 
 impl Drop for BaseManager {
     fn drop(&mut self) {
-        if let Some(process) = self.process.take() {
-            let _ = self.ask::<()>(asks::SHUTDOWN, Vec::new()); // It has ended, then.
-            end(&process, self.shutdown_timeout);
-        }
+        self.end_own();
     }
 }
 

@@ -178,6 +178,13 @@ impl Remote {
         self.put(object, method, arguments, |link, question| link.command(question, deadline)).map(drop)
     }
 
+    /// Asks the server to end, without an answer; it may be gone, or take nothing.
+    pub(crate) fn ask_to_end(&self, within: Duration) {
+        let _ = self.put(ObjectId::SERVER, asks::SHUTDOWN, Vec::new(), |link, question| {
+            link.command(question, Deadline::after(within))
+        });
+    }
+
     fn put<R>(
         &self,
         object: ObjectId,

@@ -5,7 +5,7 @@
 mod common;
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
@@ -20,8 +20,12 @@ use common::{manager, methods, refusal, warm_up};
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
 
+fn send(signal: &str, pid: u32) {
+    assert!(std::process::Command::new("kill").args([signal, &pid.to_string()]).status().unwrap().success());
+}
+
 fn kill(pid: u32) {
-    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
+    send("-KILL", pid);
 }
 
 /// A shared type.
@@ -237,7 +241,7 @@ fn children_use_proxies(method: StartMethod) {
 
 /// What clients had that are gone is let go soon, and not at once.
 fn await_objects(manager: &BaseManager, count: u64) {
-    let begun = std::time::Instant::now();
+    let begun = Instant::now();
     while manager.number_of_objects().unwrap() != count {
         assert!(begun.elapsed() < SOON, "{} objects are left", manager.number_of_objects().unwrap());
         std::thread::yield_now();
@@ -320,6 +324,21 @@ fn a_manager_ends_with_its_handle(method: StartMethod) {
     }
 }
 
+fn a_server_that_is_stopped_ends_with_its_manager(method: StartMethod) {
+    let start = || {
+        let builder = BaseManager::builder().context(Context::new(method));
+        builder.shutdown_timeout(Duration::from_millis(100)).start().unwrap()
+    };
+    let [dropped, shut_down] = [start(), start()];
+    for stopped in [&dropped, &shut_down] {
+        send("-STOP", stopped.pid().unwrap());
+    }
+    let began = Instant::now();
+    drop(dropped);
+    shut_down.shutdown().unwrap();
+    assert!(began.elapsed() < SOON * 2); // That nothing of them is left is seen by who looks after each case.
+}
+
 fn what_a_dead_worker_had_is_done_by_another(method: StartMethod) {
     let manager = manager(method);
     let jobs = manager.joinable_queue::<u64>().unwrap();
@@ -387,6 +406,7 @@ procession_testkit::main! {
         a_reference_on_its_way_keeps_its_object,
         a_killed_client_gives_back_what_it_had,
         a_call_that_is_given_up_loses_nothing,
+        a_server_that_is_stopped_ends_with_its_manager,
         a_manager_ends_with_its_handle,
         what_a_dead_worker_had_is_done_by_another,
         a_busy_client_keeps_nobody_waiting,
