@@ -122,9 +122,10 @@ impl ManagerBuilder {
     /// # Examples
     /// ```
     /// use procession_manager::{ManagerError, SyncManager};
+    /// use procession_wire::Fault;
     ///
-    /// fn prepare(directory: String) -> std::io::Result<()> {
-    ///     std::env::set_current_dir(directory)
+    /// fn prepare(directory: String) -> Result<(), Fault> {
+    ///     Ok(std::env::set_current_dir(directory)?)
     /// }
     ///
     /// let manager = SyncManager::builder().initializer(prepare, ("/".to_string(),)).start()?;

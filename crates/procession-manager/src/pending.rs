@@ -43,7 +43,7 @@ pub(crate) type Read<R> = fn(MethodName, Vec<Given>) -> Result<R, CallError>;
 ///
 /// # Examples
 /// ```
-/// use procession_manager::{CallError, SyncManager};
+/// use procession_manager::SyncManager;
 ///
 /// let manager = SyncManager::start()?;
 /// let squares = manager.dict::<u64, u64>()?;
