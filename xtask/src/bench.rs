@@ -3,14 +3,22 @@
 //! Relies on the package in `benches/`, which does the measuring: this tool's own list of dependencies stays short.
 
 use std::fs;
+use std::path::Path;
+use std::process::Command;
 
-use crate::run::{cargo, check};
+use crate::confined::executables;
+use crate::run::{cargo, check, output};
 use crate::scratch::Scratch;
+use crate::steps::PROGRAMS;
 use crate::{Result, flags, manifest, tree};
 
 /// The package that measures, and its manifest, whose `[[bench]]` tables are the groups.
 const PACKAGE: &str = "procession-benches";
 const MANIFEST: &str = "benches/Cargo.toml";
+
+/// How its programs are built where figures are to mean something, and the one that writes the report.
+const RELEASE: &[&str] = &["build", "--package", PACKAGE, "--bins", "--release"];
+const REPORT: &str = "report";
 
 /// The book, where the report goes.
 const BOOK: &str = "docs/src";
@@ -45,8 +53,8 @@ pub(crate) fn run(args: &[String]) -> Result {
 pub(crate) fn report(args: &[String]) -> Result {
     match flags::only(args, ["--quick", "--smoke"])? {
         [_, true] => smoke(),
-        [true, _] => measure("--release", &tree::root().join(BOOK).to_string_lossy(), &["--quick"]),
-        _ => measure("--release", &tree::root().join(BOOK).to_string_lossy(), &[]),
+        [true, _] => measure(RELEASE, &tree::root().join(BOOK), &["--quick"]),
+        _ => measure(RELEASE, &tree::root().join(BOOK), &[]),
     }
 }
 
@@ -58,7 +66,7 @@ pub(crate) fn report(args: &[String]) -> Result {
 /// A contestant is missing or failed.
 pub(crate) fn smoke() -> Result {
     let scratch = Scratch::new(&tree::root().join("target"), "bench-report")?;
-    measure("--profile=dev", &scratch.path().to_string_lossy(), &["--smoke"])?;
+    measure(PROGRAMS, scratch.path(), &["--smoke"])?;
     let page = fs::read_to_string(scratch.path().join("performance.md"))?;
     let plots = fs::read_dir(scratch.path().join("plots"))?;
     for plot in plots {
@@ -71,11 +79,14 @@ pub(crate) fn smoke() -> Result {
     Ok(())
 }
 
-/// Builds the programs that measure, and lets them write into this folder.
-fn measure(profile: &str, folder: &str, options: &[&str]) -> Result {
-    check(cargo(&["build", "--package", PACKAGE, "--bins", profile]))?;
-    let run = ["run", "--quiet", "--package", PACKAGE, "--bin", "report", profile, "--", folder];
-    check(cargo(&[&run, options].concat()))
+/// Has cargo build the programs that measure, and lets them write into this folder.
+fn measure(build: &[&str], folder: &Path, options: &[&str]) -> Result {
+    let messages = output(cargo(&[build, &["--message-format=json"]].concat()))?;
+    let built = executables(&messages, "bin").into_iter().find(|(built, _)| built.target == REPORT);
+    let (report, _) = built.ok_or_else(|| format!("cargo built no program `{REPORT}`"))?;
+    let mut command = Command::new(report.path);
+    command.current_dir(tree::root()).arg(folder).args(options);
+    check(command)
 }
 
 /// The names of the bench targets.

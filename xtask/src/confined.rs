@@ -14,6 +14,7 @@ use serde_json::Value;
 use crate::count::Tally;
 use crate::run::{ALL_FEATURES, cargo, output, watch};
 use crate::scratch::Scratch;
+use crate::steps::PROGRAMS;
 use crate::{Result, manifest, tree};
 
 /// The program that confines, and the package that has it.
@@ -56,7 +57,7 @@ fn confined() -> Result<PathBuf> {
     if !tree::root().join(PACKAGE).join("Cargo.toml").exists() {
         return Err(format!("{PACKAGE} with its program `{CONFINED}` is missing").into());
     }
-    let built = output(cargo(&["build", "--workspace", "--bin", CONFINED, "--message-format=json"]))?;
+    let built = output(cargo(&[PROGRAMS, &["--message-format=json"]].concat()))?;
     let found = executables(&built, "bin").into_iter().find(|(found, _)| found.target == CONFINED);
     let (found, _) = found.ok_or_else(|| format!("cargo built no program `{CONFINED}`"))?;
     Ok(found.path)

@@ -11,6 +11,7 @@ use crate::confined::executables;
 use crate::count::Tally;
 use crate::run::{cargo, output, watch_within};
 use crate::scratch::Scratch;
+use crate::steps::RELEASED;
 use crate::{Result, failures, interrupt, tree};
 
 /// Each example and its arguments, which keep its input small.
@@ -50,7 +51,7 @@ const EXAMPLE_TIME_MAX: Duration = Duration::from_secs(60);
 ///
 /// They cannot be built.
 pub(crate) fn run_all() -> Result<Tally> {
-    let messages = output(cargo(&["build", "--workspace", "--examples", "--release", "--message-format=json"]))?;
+    let messages = output(cargo(&[&["build"], RELEASED, &["--examples", "--message-format=json"]].concat()))?;
     let built = executables(&messages, "example").into_iter().map(|(built, _)| (built.target, built.path));
     let built: Vec<(String, PathBuf)> = built.collect();
     let mut total = interrupt_each(&built, INTERRUPTED)?;

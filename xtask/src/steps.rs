@@ -43,6 +43,15 @@ pub(crate) const CONFINED: Step = ("process tests as an ordinary user under secc
 pub(crate) const BENCHES: Step = ("every contestant of the benches takes part", Kind::Check(bench::smoke));
 pub(crate) const PACKAGE: Step = ("every crate can be published", Kind::Check(package::all));
 
+/// Builds all programs out of what the tests' build has made. Examples and tests alone have the dependencies for tests, and
+/// without these cargo builds many others anew, with fewer features.
+pub(crate) const PROGRAMS: &[&str] = &["build", "--workspace", ALL_FEATURES, "--bins", "--examples"];
+
+/// What release builds are made of: the examples, and the tests that differ from a debug build's. One selection for both,
+/// as cargo builds a dependency anew for each set of features that another selection asks of it.
+pub(crate) const RELEASED: &[&str] =
+    &["--release", "--package", "procession-launch", "--package", "procession", ALL_FEATURES];
+
 /// True on a machine that says it is for continuous integration, where nothing may be left out.
 pub(crate) fn in_ci() -> bool {
     std::env::var("CI").is_ok_and(|value| value == "true")
@@ -132,7 +141,7 @@ fn tests() -> Result<Tally> {
 
 fn release_tests() -> Result<Tally> {
     // Debug and release builds differ in how the linker lays out the function table.
-    run_tests(&["--release", "--package", "procession-launch", "--tests"])
+    run_tests(&[RELEASED, &["--tests"]].concat())
 }
 
 fn doctests() -> Result<Tally> {

@@ -3,6 +3,8 @@
 //! Relies on [`steps`], and on [`failures`] for what is told again. A failed step does not stop the run, so that all
 //! failures are seen at once; only a broken build does.
 
+use std::time::Instant;
+
 use crate::count::Tally;
 use crate::failures::{self, Heard};
 use crate::steps::{self, Kind, Step};
@@ -59,7 +61,9 @@ fn carry_out(steps: &[Step]) -> (Tally, Vec<(&'static str, Heard)>) {
     for (heading, kind) in steps {
         println!("\n== {heading} ==");
         failures::take(); // What steps that passed have printed.
+        let begun = Instant::now();
         let tally = run_step(*kind);
+        println!("that took {} s", begun.elapsed().as_secs());
         total += tally;
         if tally.failed == 0 {
             continue;
