@@ -10,7 +10,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use procession_ipc::{Address, Client, Connection};
 use procession_launch::AuthKey;
-use procession_sys::Deadline;
+use procession_sys::{Deadline, end_when_not_taken};
 use procession_wire::{decode_slice, encode};
 use serde::{Deserialize, Serialize};
 
@@ -319,6 +319,8 @@ fn meet(place: &Place) -> Result<(Link, Welcome), ManagerError> {
     };
     let connection: Connection<Frame, Frame> =
         builder.connect().map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
+    // A server whose machine is gone is noticed by whoever asks it something, as it notices clients.
+    let _ = end_when_not_taken(connection.watch().fd);
     let greeted =
         greet(&connection).map_err(|reason| ManagerError::NoManager { address: address.to_string(), reason })?;
     Ok((Link::new(connection, greeted.client), greeted))

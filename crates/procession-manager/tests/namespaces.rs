@@ -209,6 +209,10 @@ fn first_host_for_long() {
     assert!(guard.owner_died() && after < TCP_SILENCE_MAX + SOON, "{after:?}");
     assert_eq!(manager.clients().unwrap().len(), 1);
     drop(guard);
+    // The other side is told as well, though its call has no time limit.
+    second.hear("disconnected");
+    let after = begun.elapsed();
+    assert!(after < TCP_SILENCE_MAX + SOON, "{after:?}");
     manager.shutdown().unwrap();
     second.process.kill().unwrap();
     second.process.wait().unwrap();
@@ -220,6 +224,12 @@ fn second_host_for_long() {
     let lock: LockProxy = manager.get("lock").unwrap();
     let _guard = lock.lock().unwrap();
     println!("locked");
-    while manager.number_of_objects().is_ok() {}
+    let error = loop {
+        if let Err(error) = manager.number_of_objects() {
+            break error;
+        }
+    };
+    assert!(error.to_string().contains(FIRST), "{error}");
+    println!("disconnected");
     lines.next();
 }
