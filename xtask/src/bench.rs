@@ -81,7 +81,7 @@ pub(crate) fn smoke() -> Result {
 
 /// Has cargo build the programs that measure, and lets them write into this folder.
 fn measure(build: &[&str], folder: &Path, options: &[&str]) -> Result {
-    let messages = output(cargo(&[build, &["--message-format=json"]].concat()))?;
+    let messages = output(cargo(&[build, &["--message-format=json-render-diagnostics"]].concat()))?;
     let built = executables(&messages, "bin").into_iter().find(|(built, _)| built.target == REPORT);
     let (report, _) = built.ok_or_else(|| format!("cargo built no program `{REPORT}`"))?;
     let mut command = Command::new(report.path);

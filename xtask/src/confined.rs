@@ -38,7 +38,8 @@ pub(crate) struct Executable {
 /// `confined` or the tests cannot be built, or there are none.
 pub(crate) fn tests() -> Result<Tally> {
     let confined = confined()?;
-    let built = output(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run", "--message-format=json"]))?;
+    let built =
+        output(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run", "--message-format=json-render-diagnostics"]))?;
     let tests = process_tests(&built)?;
     if tests.is_empty() {
         return Err("no crate has a `[[test]]` with `harness = false`, so there is nothing to confine".into());
@@ -57,7 +58,7 @@ fn confined() -> Result<PathBuf> {
     if !tree::root().join(PACKAGE).join("Cargo.toml").exists() {
         return Err(format!("{PACKAGE} with its program `{CONFINED}` is missing").into());
     }
-    let built = output(cargo(&[PROGRAMS, &["--message-format=json"]].concat()))?;
+    let built = output(cargo(&[PROGRAMS, &["--message-format=json-render-diagnostics"]].concat()))?;
     let found = executables(&built, "bin").into_iter().find(|(found, _)| found.target == CONFINED);
     let (found, _) = found.ok_or_else(|| format!("cargo built no program `{CONFINED}`"))?;
     Ok(found.path)

@@ -51,7 +51,8 @@ const EXAMPLE_TIME_MAX: Duration = Duration::from_secs(60);
 ///
 /// They cannot be built.
 pub(crate) fn run_all() -> Result<Tally> {
-    let messages = output(cargo(&[&["build"], RELEASED, &["--examples", "--message-format=json"]].concat()))?;
+    let messages =
+        output(cargo(&[&["build"], RELEASED, &["--examples", "--message-format=json-render-diagnostics"]].concat()))?;
     let built = executables(&messages, "example").into_iter().map(|(built, _)| (built.target, built.path));
     let built: Vec<(String, PathBuf)> = built.collect();
     let mut total = interrupt_each(&built, INTERRUPTED)?;

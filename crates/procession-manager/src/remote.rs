@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use procession_ipc::{Address, Client, Connection};
+use procession_ipc::{Address, Client, Connection, Waitable};
 use procession_launch::AuthKey;
 use procession_sys::{Deadline, end_when_not_taken};
 use procession_wire::{decode_slice, encode};
