@@ -185,6 +185,14 @@ impl Conduit {
         }
     }
 
+    /// How many bytes have gone by a stream. What goes by a pipe is whole or has not begun.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        match &self.carrier {
+            Carrier::Stream(stream) => stream.sent_bytes(),
+            Carrier::Pipe(_) => 0,
+        }
+    }
+
     // The rest.
 
     pub(crate) fn poll(&self, deadline: Deadline) -> Result<bool, RecvError> {
@@ -262,6 +270,8 @@ impl<'de> Deserialize<'de> for Conduit {
 #[cfg(test)]
 mod tests {
     use std::os::unix::net::UnixStream;
+    use std::thread;
+    use std::time::Duration;
 
     use procession_wire::{decode, encode};
 
@@ -316,6 +326,25 @@ mod tests {
                 assert_eq!((found, allowed), (bytes, bytes_max));
             }
         }
+    }
+
+    #[test]
+    fn what_has_gone_is_counted_while_a_message_is_half_way() {
+        const LEN: usize = 4 << 20;
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (ours, theirs) = (Connection::<Vec<u8>, ()>::from(ours), Connection::<(), Vec<u8>>::from(theirs));
+        assert_eq!(ours.sent_bytes(), 0);
+        assert!(!ours.begin(&vec![7; LEN], Duration::ZERO).unwrap());
+        let begun = ours.sent_bytes();
+        assert!((1..LEN as u64).contains(&begun));
+        assert!(matches!(ours.finish(Duration::ZERO), Err(SendError::Timeout)));
+        assert_eq!(ours.sent_bytes(), begun, "the peer has read nothing");
+        thread::scope(|scope| {
+            let received = scope.spawn(|| theirs.recv().unwrap().len());
+            ours.finish(Duration::MAX).unwrap();
+            assert_eq!(received.join().unwrap(), LEN);
+        });
+        assert!(ours.sent_bytes() > LEN as u64);
     }
 
     #[test]

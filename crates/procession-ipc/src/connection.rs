@@ -204,6 +204,16 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
         }
     }
 
+    /// How many bytes this process has sent over a socket, those of a value among them that is not whole: while this grows the
+    /// peer reads, however long it takes. Zero for what is no socket, where nothing is half-way.
+    #[doc(hidden)]
+    pub fn sent_bytes(&self) -> u64 {
+        match &self.transport {
+            Transport::Pipe(_) => 0,
+            Transport::Conduit(conduit) => conduit.sent_bytes(),
+        }
+    }
+
     #[inline]
     fn send_until(&self, value: &S, deadline: Deadline) -> Result<(), SendError> {
         match &self.transport {

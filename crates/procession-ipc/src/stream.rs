@@ -11,8 +11,8 @@ mod begun; // Messages that are sent without a wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use procession_sync::RECHECK;
 use procession_sys::{Deadline, Interest, StreamSocket, poll_one};
@@ -39,6 +39,8 @@ pub(crate) struct Stream {
     pub(crate) lines: Lines,
     socket: StreamSocket,
     is_closed: AtomicBool,
+    /// How many bytes the system has taken to send.
+    sent_bytes: AtomicU64,
     sending: Side<Outgoing>,
     receiving: Side<Receiving>,
 }
@@ -127,7 +129,7 @@ impl Stream {
         let mut sent = 0;
         while sent < bytes {
             let rest = behind([&header, first, second], sent);
-            match self.step(Interest::Write, deadline, || self.socket.try_send(rest)) {
+            match self.send_some(rest, deadline) {
                 Ok(count) => sent += count,
                 Err(stop) if is_end(&stop) => return Err(SendError::Disconnected),
                 Err(stop) if sent == 0 || matches!(stop, Stop::Closed) => return Err(stop.into()),
@@ -274,6 +276,13 @@ impl Stream {
         }
     }
 
+    /// Sends what there is room for, once there is any.
+    fn send_some<const N: usize>(&self, parts: [&[u8]; N], deadline: Deadline) -> Result<usize, Stop> {
+        let count = self.step(Interest::Write, deadline, || self.socket.try_send(parts))?;
+        self.sent_bytes.fetch_add(count as u64, Relaxed);
+        Ok(count)
+    }
+
     /// Makes a step that moves bytes, once that can be done.
     fn step(
         &self,
@@ -306,6 +315,12 @@ impl Stream {
         }
     }
 
+    /// How many bytes this process has sent, those of messages that are not whole among them: who sees this grow has a peer
+    /// that reads.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Relaxed)
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         // Relaxed: the flag alone matters, and whoever comes too early is told by the descriptor.
         self.is_closed.load(Relaxed)
@@ -319,6 +334,7 @@ impl From<StreamSocket> for Stream {
             lines: Lines::default(),
             socket,
             is_closed: AtomicBool::new(false),
+            sent_bytes: AtomicU64::new(0),
             sending: Side::default(),
             receiving: Side::default(),
         }

@@ -5,7 +5,7 @@
 
 use std::mem;
 
-use procession_sys::{Deadline, Interest};
+use procession_sys::Deadline;
 
 use super::{Header, Outgoing, Stop, Stream, Torn, Turn, behind, is_end};
 use crate::SendError;
@@ -41,8 +41,7 @@ impl Stream {
         let header = Header::of((first.len() + second.len()) as u64);
         let parts = [&header, first, second];
         let bytes = parts.iter().map(|part| part.len()).sum();
-        let attempt = || self.socket.try_send(parts);
-        let sent = match self.step(Interest::Write, deadline, attempt) {
+        let sent = match self.send_some(parts, deadline) {
             Ok(sent) => sent,
             Err(stop) if is_end(&stop) => return Err(SendError::Disconnected),
             Err(stop) => return Err(stop.into()),
@@ -86,7 +85,7 @@ impl Stream {
         }
         while turn.rest.gone < turn.rest.bytes.len() {
             let rest = &turn.rest.bytes[turn.rest.gone..];
-            match self.step(Interest::Write, deadline, || self.socket.try_send([rest])) {
+            match self.send_some([rest], deadline) {
                 Ok(count) => turn.rest.gone += count,
                 Err(stop) if is_end(&stop) => return Err(SendError::Disconnected),
                 Err(stop @ (Stop::Timeout | Stop::Closed)) => return Err(stop.into()),
