@@ -87,14 +87,19 @@ impl Kin {
         }
         self.forks = forks;
         if let Some((end, _ours)) = std::mem::replace(&mut self.pipe, pipe().ok()) {
+            self.forget_gone(); // Who forks again and again would have a descriptor for each copy.
             self.copies.push((self.generation, end));
             self.generation += 1;
         }
     }
 
-    /// Forgets copies that need nothing any more.
+    /// Forgets copies that need nothing any more, and notes when that was.
     fn look(&mut self) {
         self.looked = Instant::now();
+        self.forget_gone();
+    }
+
+    fn forget_gone(&mut self) {
         self.copies.retain(|(_, end)| !poll_one(end, Interest::Read, Deadline::NOW).unwrap_or(true));
     }
 }

@@ -123,6 +123,20 @@ fn what_copies_had_costs_no_descriptors() {
     assert_eq!(procession_testkit::open_descriptors().len(), open);
 }
 
+fn copies_that_are_gone_cost_no_descriptors() {
+    let manager = SyncManager::start().unwrap();
+    let queue = manager.queue::<u64>().unwrap();
+    manager.publish("queue", &queue).unwrap();
+    let round = || {
+        forking().fork(|| ()).unwrap().join().unwrap();
+        drop(manager.get::<QueueProxy<u64>>("queue").unwrap()); // And no last proxy of anything.
+    };
+    round();
+    let open = procession_testkit::open_descriptors().len();
+    (0..20).for_each(|_| round());
+    assert_eq!(procession_testkit::open_descriptors().len(), open);
+}
+
 procession_testkit::main! {
     warm_up: warm_up;
     cases: [
@@ -131,5 +145,6 @@ procession_testkit::main! {
         a_copy_that_does_not_call_keeps_nothing_when_it_ends,
         a_copy_of_a_copy_has_it_as_well,
         what_copies_had_costs_no_descriptors,
+        copies_that_are_gone_cost_no_descriptors,
     ];
 }
