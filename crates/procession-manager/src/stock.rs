@@ -64,6 +64,10 @@ pub const ITEMS_A_BATCH: usize = 1024;
 /// How many bytes such a batch has at most, but for its last item.
 const BATCH_BYTES: usize = 1 << 20;
 
+/// How many descriptors, but for a single item that has more: a message carries sixteen times as many, and not every client
+/// may have a thousand files open.
+const BATCH_DESCRIPTORS: usize = 256;
+
 /// What there is to be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Stock {
@@ -258,6 +262,11 @@ impl Stored {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// How many descriptors it has.
+    fn descriptors(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.descriptors.len())
     }
 }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::{BATCH_BYTES, BATCH_DESCRIPTORS, ITEMS_A_BATCH};
 use crate::error::CallError;
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::Given;
@@ -51,5 +52,48 @@ impl<C: Serialize + DeserializeOwned + 'static> Batches<C> {
 impl<C> fmt::Debug for Batches<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Batches").field("raw", &self.raw).field("is_over", &self.is_over).finish_non_exhaustive()
+    }
+}
+
+/// What a batch has so far.
+#[derive(Debug, Default)]
+pub(super) struct Size {
+    items: usize,
+    bytes: usize,
+    descriptors: usize,
+}
+
+impl Size {
+    /// Counts one more item; false if there is no room for it. There is for one, whatever that has.
+    pub(super) fn add(&mut self, bytes: usize, descriptors: usize) -> bool {
+        let is_full = self.items == ITEMS_A_BATCH
+            || self.bytes > BATCH_BYTES
+            || self.items > 0 && self.descriptors + descriptors > BATCH_DESCRIPTORS;
+        if !is_full {
+            self.items += 1;
+            self.bytes += bytes;
+            self.descriptors += descriptors;
+        }
+        !is_full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How many such items are in a batch.
+    fn room_for(bytes: usize, descriptors: usize) -> usize {
+        let mut size = Size::default();
+        (0..2 * ITEMS_A_BATCH).take_while(|_| size.add(bytes, descriptors)).count()
+    }
+
+    #[test]
+    fn a_batch_has_so_many_items_bytes_and_descriptors_or_one_item() {
+        assert_eq!(room_for(1, 0), ITEMS_A_BATCH);
+        assert_eq!(room_for(BATCH_BYTES / 2, 0), 3, "but for the last item");
+        assert_eq!(room_for(2 * BATCH_BYTES, 0), 1);
+        assert_eq!(room_for(1, 5), BATCH_DESCRIPTORS / 5);
+        assert_eq!(room_for(1, BATCH_DESCRIPTORS + 1), 1);
     }
 }

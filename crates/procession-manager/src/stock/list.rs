@@ -8,11 +8,11 @@ use procession_launch::Captureless;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::batches::Batches;
+use super::batches::{Batches, Size};
 use super::functions::{
     changed_next, equal_next, name_alter, name_equal, name_order, name_work, order_next, worked_next,
 };
-use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored, count, methods, proxy};
+use super::{Stored, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
@@ -140,15 +140,10 @@ impl List {
     /// Some values from a place on; last where they end.
     fn batch(&self, ask: &mut Ask) -> Answer {
         let from: u64 = ask.read()?;
-        let (mut bytes, mut results) = (0, Vec::new());
         let rest = self.items.iter().skip(usize::try_from(from).unwrap_or(usize::MAX));
-        for value in rest.take(ITEMS_A_BATCH) {
-            if bytes > BATCH_BYTES {
-                break;
-            }
-            bytes += value.bytes().len();
-            results.push(value.copy(self.values));
-        }
+        let mut size = Size::default();
+        let batch = rest.take_while(|value| size.add(value.bytes().len(), value.descriptors()));
+        let mut results: Vec<Taken> = batch.map(|value| value.copy(self.values)).collect();
         let end = from + results.len() as u64;
         results.push(Taken::of(ask.site, &end)?);
         Ok(results)

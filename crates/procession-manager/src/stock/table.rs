@@ -15,8 +15,9 @@ use procession_launch::calls::catch_call;
 use procession_wire::decode_slice;
 use serde::de::DeserializeOwned;
 
+use super::Stored;
+use super::batches::Size;
 use super::functions::{Equal, equal};
-use super::{BATCH_BYTES, ITEMS_A_BATCH, Stored};
 use crate::data;
 use crate::error::Refusal;
 use crate::host::Ask;
@@ -189,12 +190,11 @@ impl Table {
     /// Some items after a place.
     pub(super) fn batch(&self, after: Option<u64>) -> Batch<'_> {
         let range = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
-        let (mut batch, mut bytes) = (Batch { items: Vec::new(), last: after }, 0);
-        for (&place, (key, value)) in self.items.range(range).take(ITEMS_A_BATCH) {
-            if bytes > BATCH_BYTES {
+        let (mut batch, mut size) = (Batch { items: Vec::new(), last: after }, Size::default());
+        for (&place, (key, value)) in self.items.range(range) {
+            if !size.add(key.len() + value.bytes().len(), value.descriptors()) {
                 break;
             }
-            bytes += key.len() + value.bytes().len();
             batch.items.push((key, value));
             batch.last = Some(place);
         }
