@@ -37,6 +37,17 @@ pub enum CallError {
         /// The client's `call_timeout`.
         after: Duration,
     },
+    /// The call was made by the process that this one was forked from, which has its answer. Nothing is wrong with the server.
+    #[error(
+        "{method} was called by the process that this one was forked from, which has the answer of the server at {server}: \
+         call it again here"
+    )]
+    Forked {
+        /// The method.
+        method: &'static str,
+        /// The server's address.
+        server: String,
+    },
     /// An argument cannot be sent.
     #[error("the arguments of {method} cannot be sent: {error}")]
     Arguments {
@@ -139,10 +150,15 @@ pub enum Refusal {
     )]
     Poisoned,
     /// It could not be done without a wait, and the caller did not want to wait.
-    #[error("it would have to wait")]
+    #[error(
+        "it would have to wait, and was not to: try again when others have changed the object, or use the method that waits"
+    )]
     WouldBlock,
     /// It could not be done in the time that the caller had.
-    #[error("it was waited for as long as was said")]
+    #[error(
+        "the object did not become ready for it in the time that was given: allow more, or see by the manager's `objects` \
+         how many wait for it"
+    )]
     TimedOut,
     /// There is no such place.
     #[error("it has no place {index}: it has {len} values")]
@@ -153,7 +169,10 @@ pub enum Refusal {
         len: u64,
     },
     /// What was to be given back is not held, or not any more.
-    #[error("it is not held by who would give it back")]
+    #[error(
+        "this client does not hold what it would give back, or not any more: give back what it took itself, of this object, \
+         and once"
+    )]
     NotHeld,
     /// The barrier broke: a party died, gave up or had no more time, or somebody broke it or began it anew.
     #[error(
@@ -175,9 +194,6 @@ pub enum Refusal {
         /// How many there may be.
         limit: u64,
     },
-    /// The server is about to end.
-    #[error("the server is shutting down")]
-    ShuttingDown,
 }
 
 impl From<CaughtPanic> for Refusal {
@@ -302,4 +318,23 @@ pub enum ManagerError {
     /// The server did not answer as it has to.
     #[error(transparent)]
     Call(#[from] CallError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_method_and_what_to_do() {
+        let said =
+            |refusal| CallError::Refused { method: "lock.acquire", server: "/a".to_owned(), refusal }.to_string();
+        for (refusal, remedy) in [
+            (Refusal::WouldBlock, "try again"),
+            (Refusal::TimedOut, "allow more"),
+            (Refusal::NotHeld, "give back what"),
+        ] {
+            let said = said(refusal);
+            assert!(said.contains("lock.acquire") && said.contains(remedy), "{said}");
+        }
+    }
 }

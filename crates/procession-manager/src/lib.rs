@@ -37,6 +37,7 @@ mod host; // Which calls of an object run when.
 mod server;
 
 mod kin; // Who is forked from it meanwhile.
+mod patience; // How long the slow are waited for.
 mod spread; // How their tables are looked up.
 
 mod link; // A process's connection to a server.

@@ -4,7 +4,11 @@
 //! and puts the others' where they find them; when it has its own, another one goes on. Whoever has to wait before it can
 //! send receives, too, so that a server which waits for its answers to be read never waits for this process.
 
-use std::collections::{BTreeMap, HashMap};
+mod sending; // What goes there, and in which order.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::io;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
@@ -23,11 +27,11 @@ pub const CALLS_AHEAD_MAX: usize = 1024;
 /// How many bytes of such calls may be on their way, but for a single one that is longer.
 pub const BYTES_AHEAD_MAX: usize = 32 << 20;
 
-/// How long the server may be slow to be told something.
-const TELL_TIME: Duration = Duration::from_secs(10);
+/// How long the server may take nothing of what has begun to go to it.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// How long who cannot send waits before it looks for answers again.
-const SEND_TIME: Duration = Duration::from_millis(10);
+/// How long nobody looks for an answer again for which this process had no descriptors.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to a server.
 pub(crate) struct Link {
@@ -37,6 +41,9 @@ pub(crate) struct Link {
     origin: Origin,
     calls: AtomicU64,
     state: Mutex<State>,
+    /// Whoever has it sends what the server is to be told first, so that nothing overtakes that.
+    first: Mutex<()>,
+    silence_max: Duration,
 }
 
 #[derive(Default)]
@@ -50,6 +57,11 @@ struct State {
     parked: BTreeMap<Awaits, Thread>,
     /// References that came with answers nobody took, to be given back.
     unwanted: Vec<(ObjectId, u32)>,
+    /// What the server is to be told before anything else, in order: what this process gives back, and has received. There is
+    /// one for each call at most, so there are not too many.
+    untold: VecDeque<Arc<Frame>>,
+    /// How many threads are sending something that does not go at once. They see to `untold` as well.
+    senders: usize,
     /// Why there will be no more answers.
     gone: Option<String>,
 }
@@ -94,11 +106,21 @@ pub(crate) enum Unanswered {
     Late,
     /// The call could not be sent, and the connection is as before.
     Unsent(SendError),
+    /// The answer is that of the process which this one was forked from.
+    Forked,
 }
 
 impl Link {
     pub(crate) fn new(connection: Connection<Frame, Frame>, client: u64) -> Self {
-        Self { client, connection, origin: Origin::here(), calls: AtomicU64::new(1), state: Mutex::default() }
+        Self {
+            client,
+            connection,
+            origin: Origin::here(),
+            calls: AtomicU64::new(1),
+            state: Mutex::default(),
+            first: Mutex::default(),
+            silence_max: SILENCE_MAX,
+        }
     }
 
     /// False in a forked copy of the process that connected.
@@ -139,27 +161,21 @@ impl Link {
         sent
     }
 
-    /// Sends a call that has no answer.
-    pub(crate) fn command(&self, question: Question, deadline: Deadline) -> Result<(), Unanswered> {
-        if let Some(reason) = &self.state.lock().gone {
-            return Err(Unanswered::Gone(reason.clone()));
-        }
-        self.send(&question.about(self.next_number(), false).write(), deadline)
-    }
-
     /// Waits for the answer to a call, and takes it. One that has none in time is given up.
     pub(crate) fn collect(&self, call: u64, object: ObjectId, deadline: Deadline) -> Result<Response, Unanswered> {
         let answer = self.wait(Awaits::Answer(call), deadline, |state| state.take(call));
-        // What the server hands out is not lost, whatever becomes of this call; if the server cannot be told it is gone.
+        // What the server hands out is not lost, whatever becomes of this call.
         let told = match answer {
             Ok(Response::Return { is_claimed: true, .. }) => Some(Request::Acknowledge { call, object }),
             Err(Unanswered::Late) => Some(Request::Abandon { call, object }),
             _ => None,
         };
         if answer.is_err() {
-            self.state.lock().end(call);
+            self.state.lock().forget(call, true); // It may have come this moment.
         }
-        let _ = told.is_none_or(|told| self.tell_surely(told));
+        if let Some(told) = told {
+            self.tell_in_order(told.write());
+        }
         answer
     }
 
@@ -175,18 +191,8 @@ impl Link {
         let gives_back = state.forget(call, takes);
         self.unlock(state);
         if gives_back {
-            self.tell_surely(Request::Abandon { call, object });
+            self.tell_in_order(Request::Abandon { call, object }.write());
         }
-    }
-
-    /// Tells the server something that has no answer; false if that cannot go now.
-    pub(crate) fn tell(&self, request: Request) -> bool {
-        self.connection.begin(&request.write(), Duration::ZERO).is_ok()
-    }
-
-    /// The same, and waits for a moment if it must; false if the server is gone, or takes nothing.
-    pub(crate) fn tell_surely(&self, request: Request) -> bool {
-        self.send(&request.write(), Deadline::after(TELL_TIME)).is_ok()
     }
 
     /// A number that this client has not used yet.
@@ -194,51 +200,10 @@ impl Link {
         self.calls.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sends a frame. While the server takes nothing, its answers are taken in: perhaps it waits for that.
-    ///
-    /// What has begun in time is sent whole, or the connection has ended.
-    fn send(&self, frame: &Frame, deadline: Deadline) -> Result<(), Unanswered> {
-        let (mut sent, mut has_begun) = (self.connection.begin(frame, Duration::ZERO), false);
-        let mut deadline = deadline;
-        loop {
-            match sent {
-                Ok(true) => return Ok(()),
-                Ok(false) if has_begun => {}
-                Ok(false) => (has_begun, deadline) = (true, deadline.max(Deadline::after(TELL_TIME))),
-                Err(SendError::Timeout | SendError::Busy) => {}
-                Err(error) => return Err(self.unsent(error)),
-            }
-            match deadline.remaining() {
-                Some(Duration::ZERO) if has_begun => return Err(self.lost("it reads no more".to_owned())),
-                Some(Duration::ZERO) => return Err(Unanswered::Late),
-                left => {
-                    self.take_in_all();
-                    let time = left.map_or(SEND_TIME, |left| left.min(SEND_TIME));
-                    sent = if has_begun { self.finish(time) } else { self.connection.begin(frame, time) };
-                }
-            }
-        }
-    }
-
-    /// Goes on with a frame that has begun; whether it is whole.
-    fn finish(&self, time: Duration) -> Result<bool, SendError> {
-        match self.connection.finish(time) {
-            Ok(()) => Ok(true),
-            Err(SendError::Timeout) => Ok(false),
-            Err(error) => Err(error),
-        }
-    }
-
-    fn unsent(&self, error: SendError) -> Unanswered {
-        match error {
-            SendError::Disconnected | SendError::Torn { .. } | SendError::Closed => self.lost(error.to_string()),
-            other => Unanswered::Unsent(other),
-        }
-    }
-
-    /// Notes that the server is gone, and tells all that wait.
-    fn lost(&self, reason: String) -> Unanswered {
-        self.state.lock().lose(&reason);
+    /// Notes that the server is gone, tells all that wait, and has it know that this client is: it gives on what that has.
+    fn lost(&self, reason: &str) -> Unanswered {
+        let reason = self.state.lock().lose(reason);
+        self.connection.close();
         Unanswered::Gone(reason)
     }
 
@@ -264,7 +229,12 @@ impl Link {
                 state.is_received = true;
                 let received = MutexGuard::unlocked(&mut state, || self.receive(left));
                 state.is_received = false;
-                state.take_in(received)
+                let is_end = received.is_err();
+                let has_come = state.take_in(received);
+                if is_end {
+                    MutexGuard::unlocked(&mut state, || self.connection.close());
+                }
+                has_come
             };
             if !has_come && left == Some(Duration::ZERO) {
                 break Err(Unanswered::Late);
@@ -285,6 +255,11 @@ impl Link {
         match received {
             Ok(frame) => Response::read(frame).map(Some).map_err(|malformed| malformed.to_string()),
             Err(RecvError::Timeout | RecvError::WouldBlock | RecvError::Busy) => Ok(None),
+            Err(RecvError::System { error, .. }) if is_shortage(&error) => {
+                tracing::warn!(%error, "a manager's answer waits until this process has descriptors for it");
+                thread::park_timeout(left.map_or(SHORTAGE_PAUSE, |left| left.min(SHORTAGE_PAUSE)));
+                Ok(None)
+            }
             Err(error) => Err(error.to_string()),
         }
     }
@@ -292,17 +267,24 @@ impl Link {
     /// Lets go of the state: another thread receives, and the server is told of what nobody wanted.
     fn unlock(&self, mut state: MutexGuard<'_, State>) {
         state.hand_over();
-        if state.unwanted.is_empty() {
+        if state.unwanted.is_empty() && state.untold.is_empty() {
             return;
         }
         let unwanted = std::mem::take(&mut state.unwanted);
         drop(state);
+        let _ = self.tell_first(Duration::ZERO); // Who sends something next is told of an error.
         for drops in unwanted.chunks(DROPS_MAX) {
             if !self.tell(Request::Drop(drops.to_vec())) {
                 self.state.lock().unwanted.extend_from_slice(drops);
             }
         }
     }
+}
+
+/// Whether no descriptors are left in this process, or the system, for what has come: `ENFILE`, `EMFILE`. It stays where it
+/// is. What lacks memory may have been taken from there.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl State {
@@ -405,9 +387,11 @@ impl State {
         }
     }
 
-    fn lose(&mut self, reason: &str) {
-        self.gone.get_or_insert_with(|| reason.to_owned());
+    /// Notes that the server is gone; why, if that was not known.
+    fn lose(&mut self, reason: &str) -> String {
+        self.untold.clear();
         self.parked.values().for_each(Thread::unpark);
+        self.gone.get_or_insert_with(|| reason.to_owned()).clone()
     }
 }
 
@@ -452,56 +436,4 @@ impl std::fmt::Debug for Link {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn returned(call: u64, is_claimed: bool, references: &[ObjectId]) -> Result<Option<Response>, String> {
-        let packed = Packed { references: references.to_vec(), ..Packed::default() };
-        Ok(Some(Response::Return { call, is_claimed, results: vec![packed] }))
-    }
-
-    fn is_empty(state: &State) -> bool {
-        state.asked.is_empty() && (state.ahead.calls, state.ahead.bytes) == (0, 0)
-    }
-
-    #[test]
-    fn nothing_is_kept_of_a_call_whatever_becomes_of_its_answer() {
-        let (mut state, object) = (State::default(), ObjectId::from_bytes([7; ObjectId::BYTES]));
-        for call in 0..6 {
-            state.begin(call, Some(10)).unwrap();
-        }
-        assert_eq!((state.ahead.calls, state.ahead.bytes), (6, 60));
-        state.take_in(returned(0, false, &[object]));
-        assert!(state.take(0).is_some() && state.take(0).is_none());
-        assert!(!state.forget(1, false), "it may come");
-        state.take_in(returned(1, false, &[object]));
-        assert!(state.forget(2, true), "it is to be given up");
-        state.take_in(returned(3, true, &[object, object]));
-        assert!(state.forget(3, true), "it is to go back");
-        state.take_in(returned(4, false, &[]));
-        assert!(!state.forget(4, false));
-        state.end(5);
-        state.take_in(returned(5, false, &[object]));
-        state.take_in(returned(99, false, &[]));
-        assert!(is_empty(&state));
-        assert_eq!(state.unwanted, [(object, 1); 4], "what nobody has taken");
-        state.lose("it has ended");
-        assert!(matches!(state.begin(100, None), Err(Unanswered::Gone(_))) && is_empty(&state));
-    }
-
-    #[test]
-    fn there_is_room_for_so_many_calls_and_bytes_or_for_one() {
-        let mut ahead = Ahead::default();
-        assert!(ahead.has_room(BYTES_AHEAD_MAX + 1));
-        ahead.add(Some(BYTES_AHEAD_MAX - 1));
-        ahead.add(None);
-        assert!(ahead.has_room(1) && !ahead.has_room(2));
-        for _ in 1..CALLS_AHEAD_MAX {
-            assert!(ahead.has_room(0));
-            ahead.add(Some(0));
-        }
-        assert!(!ahead.has_room(0));
-        ahead.sub(Some(0));
-        assert!(ahead.has_room(0));
-    }
-}
+mod tests;

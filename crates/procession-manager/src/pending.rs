@@ -36,7 +36,7 @@ pub(crate) type Read<R> = fn(MethodName, Vec<Given>) -> Result<R, CallError>;
 /// When the server dies, every call that has no answer yet is [`CallError::Disconnected`], at once.
 ///
 /// # Fork
-/// A forked copy is an error: the answer is the parent's.
+/// A forked copy is [`CallError::Forked`]: the answer is the parent's.
 ///
 /// # Python
 /// Managers have nothing like it. `AsyncResult` of pools is.
@@ -149,11 +149,8 @@ impl Sent {
     pub(crate) fn collect(mut self) -> Result<Vec<Given>, CallError> {
         match std::mem::replace(&mut self.to, To::Nobody) {
             To::Remote { remote, link, call, object } => {
-                let answer = if link.is_own() {
-                    link.collect(call, object, self.deadline)
-                } else {
-                    Err(Unanswered::Gone(FORKED.to_owned()))
-                };
+                let answer =
+                    if link.is_own() { link.collect(call, object, self.deadline) } else { Err(Unanswered::Forked) };
                 let mut results = remote.answered(self.method, self.patience, answer)?;
                 results.iter_mut().for_each(|result| result.form = object.form());
                 Ok(results)
@@ -179,9 +176,6 @@ impl Sent {
         }
     }
 }
-
-/// Said in a forked process.
-const FORKED: &str = "the call was made by the process that this one was forked from, which has its answer";
 
 impl Drop for Sent {
     fn drop(&mut self) {

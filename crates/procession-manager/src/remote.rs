@@ -24,6 +24,10 @@ use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, asks};
 use crate::travel::{self, Ticket, Traveling};
 
+/// How many references of an object are kept before all but one are given back: they are counted in 32 bits, and so are the
+/// server's.
+const GIVEN_MAX: u32 = 1 << 30;
+
 /// How long a server that has accepted a connection may take to greet.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -172,10 +176,9 @@ impl Remote {
         Ok(Sent { method, to, deadline, patience, takes: false })
     }
 
-    /// Sends a call that has no answer.
+    /// Sends a call that has no answer, before anything that is sent next, whenever that can go.
     pub(crate) fn command(&self, object: ObjectId, method: MethodName, arguments: Vec<Given>) -> Result<(), CallError> {
-        let deadline = self.place.call_timeout.map_or(Deadline::NEVER, Deadline::after);
-        self.put(object, method, arguments, |link, question| link.command(question, deadline)).map(drop)
+        self.put(object, method, arguments, |link, question| link.command_in_order(question)).map(drop)
     }
 
     /// Asks the server to end, without an answer; it may be gone, or take nothing.
@@ -231,6 +234,7 @@ impl Remote {
             Unanswered::Gone(reason) => CallError::Disconnected { method, server, reason },
             Unanswered::Late => CallError::TimedOut { method, server, after: patience.unwrap_or_default() },
             Unanswered::Unsent(error) => CallError::Unsent { method, server, error },
+            Unanswered::Forked => CallError::Forked { method, server },
         }
     }
 
@@ -243,9 +247,10 @@ impl Remote {
         }
         let mut held = self.held.lock();
         let since = held.kin.generation();
+        let Held { objects, drops, .. } = &mut *held;
         let adopted = names.into_iter().map(|object| {
-            let count = held.objects.entry(object).or_insert(Count { since, ..Count::default() });
-            (count.proxies, count.given) = (count.proxies + 1, count.given + 1);
+            let count = objects.entry(object).or_insert(Count { since, ..Count::default() });
+            drops.extend(count.add().map(|surplus| (object, surplus)));
             RawProxy::adopted(Arc::clone(self), object)
         });
         Given { message, references: adopted.collect(), ..Given::default() }
@@ -283,6 +288,19 @@ impl Remote {
         if !held.drops.is_empty() {
             held.tell(link);
         }
+    }
+}
+
+impl Count {
+    /// Counts a proxy that was given; how many references there are too many of by now, if any.
+    fn add(&mut self) -> Option<u32> {
+        (self.proxies, self.given) = (self.proxies + 1, self.given + 1);
+        if self.given < GIVEN_MAX {
+            return None;
+        }
+        let surplus = self.given - 1;
+        self.given = 1;
+        Some(surplus)
     }
 }
 
@@ -345,4 +363,19 @@ pub(crate) fn greeting<T: Serialize + 'static>(value: &T) -> Result<Frame, Strin
 pub(crate) fn read_greeting<T: serde::de::DeserializeOwned + 'static>(frame: &Frame) -> Option<T> {
     let bytes = frame.bytes.strip_prefix(&GREETING)?;
     decode_slice(bytes, Vec::new()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_that_was_given_very_often_is_given_back_but_for_one_reference() {
+        let mut count = Count { proxies: 1, given: GIVEN_MAX - 2, since: 0 };
+        assert_eq!(count.add(), None);
+        assert_eq!(count.add(), Some(GIVEN_MAX - 1));
+        assert_eq!((count.proxies, count.given), (3, 1));
+        assert_eq!(count.add(), None);
+        assert_eq!((count.proxies, count.given), (4, 2));
+    }
 }

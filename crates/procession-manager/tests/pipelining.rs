@@ -226,7 +226,7 @@ fn a_forked_copy_is_nobodys(method: StartMethod) {
         let count = asked.len();
         if let Some(first) = asked.pop() {
             assert!(first.is_ready());
-            assert!(matches!(first.get(), Err(CallError::Disconnected { .. })));
+            assert!(matches!(first.get(), Err(CallError::Forked { .. })));
         }
         drop(asked);
         queue.put_later(&1).unwrap().get().unwrap();
