@@ -144,6 +144,11 @@ pub(crate) trait Object: Send + Sync + 'static {
     /// A client has what a call, by its number and the call's, gave it; or does not want it any more.
     fn settle(&mut self, _call: (u64, u64), _is_received: bool, _answers: &mut Vec<(Caller, Answer)>) {}
 
+    /// What a call was given cannot be told to its client.
+    fn undelivered(&mut self, call: (u64, u64), answers: &mut Vec<(Caller, Answer)>) {
+        self.settle(call, false, answers);
+    }
+
     /// Gives up what a client has here that is gone.
     fn part(&mut self, _client: u64, _answers: &mut Vec<(Caller, Answer)>) {}
 
@@ -182,6 +187,9 @@ pub(crate) trait Hosting: Send + Sync {
 
     /// A client has the answer to a call, or does not want it any more.
     fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant>;
+
+    /// What a call was given cannot be told to its client.
+    fn undelivered(&self, call: (u64, u64)) -> Option<Instant>;
 
     /// A client is gone.
     fn part(&self, client: u64) -> Option<Instant>;
@@ -231,6 +239,7 @@ struct Pending<M> {
 enum What<M> {
     Call(M, Vec<Given>, Caller),
     Settle((u64, u64), bool),
+    Undelivered((u64, u64)),
     Part(u64),
     Tick(Instant),
 }
@@ -296,6 +305,10 @@ impl<T: Object> Host<T> {
             What::Call(method, arguments, caller) => (method, arguments, caller),
             What::Settle(call, is_received) => {
                 self.value.write().settle(call, is_received, &mut answers);
+                return Done { answers, ..Done::default() };
+            }
+            What::Undelivered(call) => {
+                self.value.write().undelivered(call, &mut answers);
                 return Done { answers, ..Done::default() };
             }
             What::Part(client) => {
@@ -386,6 +399,10 @@ impl<T: Object> Hosting for Host<T> {
         self.submit(Pending { access: Access::Exclusive, what: What::Settle(call, is_received) })
     }
 
+    fn undelivered(&self, call: (u64, u64)) -> Option<Instant> {
+        self.submit(Pending { access: Access::Exclusive, what: What::Undelivered(call) })
+    }
+
     fn part(&self, client: u64) -> Option<Instant> {
         self.submit(Pending { access: Access::Exclusive, what: What::Part(client) })
     }
@@ -405,7 +422,7 @@ impl<M> Line<M> {
             What::Call(..) => self.waiting.len() >= CALLS_WAITING_MAX,
             // There is one for each call at most, unless somebody makes them up.
             What::Settle(..) => self.waiting.len() >= 2 * CALLS_WAITING_MAX,
-            What::Part(_) | What::Tick(_) => false,
+            What::Undelivered(_) | What::Part(_) | What::Tick(_) => false,
         };
         if is_full {
             return Err(Some(pending));

@@ -3,11 +3,12 @@
 //! Relies on a connection. What a client does not read does not hold up others: its answers wait in line, up to a limit, and
 //! a thread aside sends them.
 
+use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io::{PipeWriter, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
@@ -20,6 +21,7 @@ use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
 use crate::identity::ObjectId;
 use crate::info::ClientInfo;
+use crate::patience::Patience;
 use crate::proxy::RawProxy;
 use crate::remote::Hello;
 
@@ -32,6 +34,9 @@ const UNREAD_BYTES_WAIT: usize = 16 << 20;
 /// How long a client may read nothing while answers wait for it before it is put out.
 pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// How long nobody looks whether a slow client has read some of an answer.
+const LOOK_TIME: Duration = Duration::from_millis(100);
+
 /// Who asks for references when it has as many as it may is refused. What it takes out of objects is not, as it would be
 /// lost; whoever has so many times as much as it may is put out.
 pub(super) const REFERENCES_TIMES: usize = 2;
@@ -41,7 +46,8 @@ pub(crate) struct Client {
     number: u64,
     pub(super) hello: Hello,
     pub(super) connection: Connection<Frame, Frame>,
-    server: ObjectId,
+    server: Weak<Server>,
+    server_id: ObjectId,
     /// What it refers to, and how often it was given that.
     held: Mutex<HashMap<ObjectId, (Arc<Entry>, u32)>>,
     /// To how many objects.
@@ -60,20 +66,31 @@ pub(crate) struct Client {
 
 #[derive(Default)]
 struct Outbox {
-    waiting: VecDeque<Frame>,
+    waiting: VecDeque<Outgoing>,
     bytes: usize,
     /// Whether a thread is sending.
     is_sent: bool,
 }
 
+/// An answer on its way, and what is given back when it cannot be sent.
+#[derive(Debug)]
+struct Outgoing {
+    frame: Frame,
+    call: u64,
+    object: ObjectId,
+    references: Vec<ObjectId>,
+    is_refusal: bool,
+}
+
 impl Client {
-    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: &Server) -> Self {
+    pub(super) fn new(number: u64, hello: Hello, connection: Connection<Frame, Frame>, server: &Arc<Server>) -> Self {
         let references_max = server.limits.references.saturating_mul(REFERENCES_TIMES);
         Self {
             number,
             hello,
             connection,
-            server: server.id,
+            server: Arc::downgrade(server),
+            server_id: server.id,
             held: Mutex::default(),
             references: AtomicUsize::new(0),
             references_max,
@@ -168,38 +185,59 @@ impl Client {
         self.be_put_out();
     }
 
-    /// Sends a frame, now or as soon as those before it have gone; false if another thread is to see to that.
-    fn send(&self, frame: Frame) -> bool {
+    /// Sends an answer, now or as soon as those before it have gone; false if another thread is to see to that.
+    fn send(&self, answer: Outgoing) -> bool {
         let mut outbox = self.outbox.lock();
         if outbox.is_sent || !outbox.waiting.is_empty() {
-            return self.queue(&mut outbox, frame);
+            return self.queue(&mut outbox, answer);
         }
-        match self.connection.begin(&frame, Duration::ZERO) {
-            Ok(true) => true,
-            // A socket has taken a part of it.
-            Ok(false) => false,
-            Err(SendError::Timeout | SendError::Busy) => self.queue(&mut outbox, frame),
-            Err(error) => self.put_out(&error),
+        match self.connection.begin(&answer.frame, Duration::ZERO) {
+            // A socket may have taken a part of it.
+            Ok(is_whole) => is_whole,
+            Err(SendError::Timeout | SendError::Busy) => self.queue(&mut outbox, answer),
+            Err(error) => {
+                drop(outbox);
+                match self.take_back(answer, &error) {
+                    Some(refusal) => self.send(refusal),
+                    None => self.put_out(&error),
+                }
+            }
         }
     }
 
-    fn queue(&self, outbox: &mut Outbox, frame: Frame) -> bool {
-        outbox.bytes += frame.bytes.len();
+    fn queue(&self, outbox: &mut Outbox, answer: Outgoing) -> bool {
+        outbox.bytes += answer.frame.bytes.len();
         if outbox.bytes > UNREAD_BYTES_MAX {
             self.is_out.store(true, Ordering::Relaxed);
             tracing::warn!(client = self.hello.pid, limit = UNREAD_BYTES_MAX, "a client that does not read is put out");
             return true;
         }
-        outbox.waiting.push_back(frame);
+        outbox.waiting.push_back(answer);
         outbox.is_sent
     }
 
     fn put_out(&self, error: &SendError) -> bool {
-        if let SendError::Descriptors { .. } | SendError::TooLarge { .. } = error {
-            tracing::warn!(client = self.hello.pid, %error, "an answer cannot be sent");
-        }
+        tracing::debug!(client = self.hello.pid, %error, "a client cannot be answered any more");
         self.is_out.store(true, Ordering::Relaxed);
         true
+    }
+
+    /// Takes back what an answer gives that cannot be sent, if that is because of the answer and not of the connection; what
+    /// its client is told instead. Nobody may have the outbox: others are perhaps given it.
+    fn take_back(&self, answer: Outgoing, error: &SendError) -> Option<Outgoing> {
+        use SendError::{Descriptors, Encode, System, TooLarge};
+        if answer.is_refusal || !matches!(error, Descriptors { .. } | Encode(_) | System { .. } | TooLarge { .. }) {
+            return None;
+        }
+        let Outgoing { call, object, references, .. } = answer;
+        tracing::warn!(client = self.hello.pid, %error, "an answer cannot be sent");
+        let references: Vec<(ObjectId, u32)> = references.into_iter().map(|object| (object, 1)).collect();
+        self.let_go(&references);
+        if let Some(entry) = self.server.upgrade().and_then(|server| server.find(object).ok()) {
+            undelivered(entry, (self.number, call));
+        }
+        let refusal = Refusal::Output { reason: error.to_string() };
+        Some(Outgoing::new(refused(call, &refusal), object))
     }
 
     /// Sends what waits; may take as long as the client takes to read.
@@ -210,12 +248,13 @@ impl Client {
         }
         outbox.is_sent = true;
         // What an answer has left that was sent in part comes first.
-        let mut sent = MutexGuard::unlocked(&mut outbox, || self.connection.finish(UNREAD_TIME_MAX));
+        let mut sent = MutexGuard::unlocked(&mut outbox, || finish(&self.connection, UNREAD_TIME_MAX));
         while sent.is_ok()
-            && let Some(frame) = outbox.waiting.pop_front()
+            && let Some(answer) = outbox.waiting.pop_front()
         {
-            sent = MutexGuard::unlocked(&mut outbox, || self.connection.send_timeout(&frame, UNREAD_TIME_MAX));
-            outbox.bytes = outbox.bytes.saturating_sub(frame.bytes.len());
+            let bytes = answer.frame.bytes.len();
+            sent = MutexGuard::unlocked(&mut outbox, || self.deliver(answer));
+            outbox.bytes = outbox.bytes.saturating_sub(bytes);
             self.has_read.notify_all();
         }
         if let Err(error) = sent {
@@ -224,6 +263,15 @@ impl Client {
         }
         outbox.is_sent = false;
         self.has_read.notify_all();
+    }
+
+    /// Sends an answer, or else that it cannot be sent, as the client reads.
+    fn deliver(&self, answer: Outgoing) -> Result<(), SendError> {
+        let Err(error) = send_slowly(&self.connection, &answer.frame) else { return Ok(()) };
+        match self.take_back(answer, &error) {
+            Some(refusal) => send_slowly(&self.connection, &refusal.frame),
+            None => Err(error),
+        }
     }
 
     /// Waits while many of its answers wait for it, before anything else that it asks is done: so it can ask for more than it
@@ -239,7 +287,7 @@ impl Client {
         }
     }
 
-    fn answer(self: &Arc<Self>, call: u64, telling: Telling, answer: Answer) {
+    fn answer(self: &Arc<Self>, (call, object): (u64, ObjectId), telling: Telling, answer: Answer) {
         let response = match (telling, answer) {
             (Telling::Nothing, Ok(_)) => return,
             (Telling::Nothing, Err(refusal)) => {
@@ -252,7 +300,7 @@ impl Client {
             },
             (_, Err(refusal)) => refused(call, &refusal),
         };
-        if !self.send(response.write()) {
+        if !self.send(Outgoing::new(response, object)) {
             super::seat::aside(self);
         }
     }
@@ -262,6 +310,57 @@ impl Client {
         let names = references.iter().map(RawProxy::object).collect();
         references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
         Packed::of(message, names)
+    }
+}
+
+/// Sends a frame to somebody who may be slow to read it, and not stop.
+fn send_slowly(connection: &Connection<Frame, Frame>, frame: &Frame) -> Result<(), SendError> {
+    let is_whole = connection.begin(frame, UNREAD_TIME_MAX)?;
+    if is_whole { Ok(()) } else { finish(connection, UNREAD_TIME_MAX) }
+}
+
+/// Sends the rest of what has begun to somebody who reads nothing for so long at most.
+fn finish(connection: &Connection<Frame, Frame>, silence_max: Duration) -> Result<(), SendError> {
+    let mut patience = Patience::new(silence_max, connection.sent_bytes());
+    loop {
+        match connection.finish(LOOK_TIME) {
+            Err(SendError::Timeout) if !patience.until(connection.sent_bytes()).has_passed() => {}
+            done => return done,
+        }
+    }
+}
+
+thread_local! {
+    /// What this thread has objects take back: calls, and what they were given.
+    static UNDELIVERED: RefCell<Option<VecDeque<(Arc<Entry>, (u64, u64))>>> = const { RefCell::new(None) };
+}
+
+/// Has an object take back what it gave to a call that cannot be told. Whoever is given it next may be unable to take it as
+/// well: that is done after this one, and not within it, as there may be many.
+fn undelivered(entry: Arc<Entry>, call: (u64, u64)) {
+    let is_within = UNDELIVERED.with_borrow_mut(|waiting| {
+        let is_within = waiting.is_some();
+        waiting.get_or_insert_default().push_back((entry, call));
+        is_within
+    });
+    if is_within {
+        return;
+    }
+    while let Some((entry, call)) = UNDELIVERED.with_borrow_mut(|waiting| waiting.as_mut()?.pop_front()) {
+        entry.undelivered(call);
+    }
+    UNDELIVERED.set(None);
+}
+
+impl Outgoing {
+    fn new(response: Response, object: ObjectId) -> Self {
+        let (call, references, is_refusal) = match &response {
+            Response::Return { call, results, .. } => {
+                (*call, results.iter().flat_map(|packed| packed.references.iter().copied()).collect(), false)
+            }
+            Response::Refuse { call, .. } => (*call, Vec::new(), true),
+        };
+        Self { frame: response.write(), call, object, references, is_refusal }
     }
 }
 
@@ -289,8 +388,8 @@ pub(crate) enum Telling {
 
 #[derive(Debug)]
 enum To {
-    /// A client, and its call.
-    Client(Arc<Client>, u64),
+    /// A client, and its call of this object.
+    Client(Arc<Client>, (u64, ObjectId)),
     /// A thread of the server, for itself, or for this call of a guest.
     Here(Arc<Reply>, Option<(u64, u64)>),
 }
@@ -362,9 +461,9 @@ impl Reply {
 
 impl Caller {
     pub(super) fn of_client(client: &Arc<Client>, call: u64, object: ObjectId, is_answered: bool) -> Self {
-        let site = Site::of(client.server, object);
+        let site = Site::of(client.server_id, object);
         let telling = if is_answered { Telling::Answer } else { Telling::Nothing };
-        Self { site, to: To::Client(Arc::clone(client), call), telling }
+        Self { site, to: To::Client(Arc::clone(client), (call, object)), telling }
     }
 
     /// A thread of the server.
@@ -395,7 +494,7 @@ impl Caller {
     /// The client's number and its call's; none within the server.
     pub(crate) fn call(&self) -> Option<(u64, u64)> {
         match &self.to {
-            To::Client(client, call) => Some((client.number(), *call)),
+            To::Client(client, (call, _)) => Some((client.number(), *call)),
             To::Here(_, call) => *call,
         }
     }
@@ -417,5 +516,46 @@ impl Caller {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("number", &self.number).field("hello", &self.hello).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// How much somebody slow reads at once, and how often.
+    const SIP: usize = 64 << 10;
+    const SIPS: usize = 64;
+
+    const SILENCE_MAX: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_reads_slowly_is_waited_for_and_who_reads_nothing_is_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let connection = Connection::<Frame, Frame>::from(ours);
+        let begin = || {
+            let frame = Frame { bytes: vec![7; SIP * SIPS], descriptors: Vec::new() };
+            assert!(!connection.begin(&frame, Duration::ZERO).unwrap(), "there is a rest");
+        };
+        begin();
+        let (sent, took) = thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..SIPS {
+                    theirs.read_exact(&mut vec![0; SIP]).unwrap();
+                    thread::park_timeout(Duration::from_millis(40));
+                }
+            });
+            let begun = Instant::now();
+            (finish(&connection, SILENCE_MAX), begun.elapsed())
+        });
+        assert!(sent.is_ok(), "{sent:?}");
+        assert!(took > 2 * SILENCE_MAX, "{took:?}");
+        begin();
+        assert!(matches!(finish(&connection, SILENCE_MAX), Err(SendError::Timeout)));
     }
 }

@@ -80,6 +80,12 @@ impl Entry {
         self.wake_at(wake);
     }
 
+    /// What a call was given cannot be told to its client.
+    pub(super) fn undelivered(self: &Arc<Self>, call: (u64, u64)) {
+        let wake = self.host().undelivered(call);
+        self.wake_at(wake);
+    }
+
     /// A client is gone.
     pub(super) fn part(self: &Arc<Self>, client: u64) {
         let wake = self.host().part(client);

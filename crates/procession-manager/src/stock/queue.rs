@@ -185,6 +185,16 @@ impl Object for Queue {
         }
     }
 
+    /// An item that cannot be told to who took it goes to the end: there it keeps nobody from those behind it, and somebody
+    /// else finds it who can be told.
+    fn undelivered(&mut self, call: (u64, u64), answers: &mut Vec<(Caller, Answer)>) {
+        let Some(item) = self.claimed.remove(&call) else { return };
+        match self.takers.first() {
+            Some(taker) => answers.push(self.give(taker.caller, item)),
+            None => self.items.push_back(item),
+        }
+    }
+
     fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
         self.takers.part(client);
         self.putters.part(client);
