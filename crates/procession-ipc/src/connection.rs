@@ -207,6 +207,7 @@ impl<S: Serialize + 'static, R> Connection<S, R> {
     /// How many bytes this process has sent over a socket, those of a value among them that is not whole: while this grows the
     /// peer reads, however long it takes. Zero for what is no socket, where nothing is half-way.
     #[doc(hidden)]
+    #[must_use]
     pub fn sent_bytes(&self) -> u64 {
         match &self.transport {
             Transport::Pipe(_) => 0,

@@ -178,7 +178,7 @@ impl Remote {
 
     /// Sends a call that has no answer, before anything that is sent next, whenever that can go.
     pub(crate) fn command(&self, object: ObjectId, method: MethodName, arguments: Vec<Given>) -> Result<(), CallError> {
-        self.put(object, method, arguments, |link, question| link.command_in_order(question)).map(drop)
+        self.put(object, method, arguments, Link::command_in_order).map(drop)
     }
 
     /// Asks the server to end, without an answer; it may be gone, or take nothing.

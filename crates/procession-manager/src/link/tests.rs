@@ -1,3 +1,5 @@
+//! That nothing is lost which a server has to be told, and that a server which is slow is told apart from one that is gone.
+
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::time::Instant;

@@ -330,9 +330,12 @@ fn finish(connection: &Connection<Frame, Frame>, silence_max: Duration) -> Resul
     }
 }
 
+/// Objects, and calls that cannot be told what they were given there.
+type Undelivered = VecDeque<(Arc<Entry>, (u64, u64))>;
+
 thread_local! {
-    /// What this thread has objects take back: calls, and what they were given.
-    static UNDELIVERED: RefCell<Option<VecDeque<(Arc<Entry>, (u64, u64))>>> = const { RefCell::new(None) };
+    /// What this thread has objects take back.
+    static UNDELIVERED: RefCell<Option<Undelivered>> = const { RefCell::new(None) };
 }
 
 /// Has an object take back what it gave to a call that cannot be told. Whoever is given it next may be unable to take it as
