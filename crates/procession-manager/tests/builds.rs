@@ -54,10 +54,10 @@ fn said_by(mut client: Command, manager: &SyncManager) -> String {
 
 fn functions_of_another_build_are_refused() {
     let manager: SyncManager = BaseManager::builder().authkey(KEY).start().unwrap().into();
-    let counts = manager.dict::<String, u64>().unwrap();
+    let counts = manager.dict::<u8, u64>().unwrap();
     manager.publish("counts", &counts).unwrap();
     assert_eq!(said_by(program("client"), &manager), RUN);
-    assert_eq!(counts.get("a").unwrap(), Some(1));
+    assert_eq!(counts.get(&1).unwrap(), Some(1));
 
     let copy = std::env::temp_dir().join(format!("another-build-{}", unique_name()));
     another_build(&copy);
@@ -67,20 +67,20 @@ fn functions_of_another_build_are_refused() {
     let said = said_by(other, &manager);
     fs::remove_file(copy).unwrap();
     assert_eq!(said, REFUSED);
-    assert_eq!(counts.get("a").unwrap(), Some(1), "nothing has run");
-    assert_eq!(counts.get("b").unwrap(), Some(7), "what needs no function works");
+    assert_eq!(counts.get(&1).unwrap(), Some(1), "nothing has run");
+    assert_eq!(counts.get(&2).unwrap(), Some(7), "what needs no function works");
 }
 
 fn client() {
     let address = std::env::var(ADDRESS).unwrap();
     let manager = SyncManager::connect(address, KEY).unwrap();
-    let counts: DictProxy<String, u64> = manager.get("counts").unwrap();
-    match counts.update("a".to_owned(), |count| count.unwrap_or(0) + 1) {
+    let counts: DictProxy<u8, u64> = manager.get("counts").unwrap();
+    match counts.update(1, |count| count.unwrap_or(0) + 1) {
         Ok(_) => return println!("{RUN}"),
         Err(CallError::Refused { refusal: Refusal::NoFunction { .. }, .. }) => {}
         Err(other) => panic!("{other}"),
     }
-    counts.insert("b".to_owned(), 7).unwrap();
+    counts.insert(2, 7).unwrap();
     // One that it makes itself holds data, as the server has no functions for its keys.
     let own: DictProxy<u8, String> = manager.dict().unwrap();
     own.insert(1, "one".to_owned()).unwrap();
