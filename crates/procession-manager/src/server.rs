@@ -14,6 +14,9 @@ mod lead; // Who waits for requests and reads them,
 mod seat; // and carries them out,
 mod standby; // and what others do meanwhile.
 
+#[cfg(test)]
+mod rig; // Servers that nobody runs.
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -310,7 +313,7 @@ impl Server {
 
     /// Somebody has received a reference.
     fn redeem(&self, object: ObjectId, ticket: Ticket) -> Result<Arc<Entry>, Refusal> {
-        let is_sender_there = self.clients.lock().contains_key(&ticket.client);
+        let is_sender_there = || self.clients.lock().contains_key(&ticket.client);
         self.tickets.redeem(ticket, object, is_sender_there).map_or_else(|| self.find(object), Ok)
     }
 
