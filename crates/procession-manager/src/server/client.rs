@@ -50,8 +50,6 @@ pub(crate) struct Client {
     references_max: usize,
     calls: AtomicU64,
     outbox: Mutex<Outbox>,
-    /// Told when it has read something of what waits.
-    has_read: Condvar,
     /// Set when it is to be put out.
     is_out: AtomicBool,
     /// The request of it that is carried out, and that another one could still overtake; 0 for none.
@@ -79,7 +77,6 @@ impl Client {
             references_max,
             calls: AtomicU64::new(0),
             outbox: Mutex::default(),
-            has_read: Condvar::new(),
             is_out: AtomicBool::new(false),
             request: AtomicU64::new(0),
         }
@@ -216,27 +213,18 @@ impl Client {
         {
             sent = MutexGuard::unlocked(&mut outbox, || self.connection.send_timeout(&frame, UNREAD_TIME_MAX));
             outbox.bytes = outbox.bytes.saturating_sub(frame.bytes.len());
-            self.has_read.notify_all();
         }
         if let Err(error) = sent {
             self.put_out(&error);
             *outbox = Outbox { is_sent: true, ..Outbox::default() };
         }
         outbox.is_sent = false;
-        self.has_read.notify_all();
     }
 
-    /// Waits while many of its answers wait for it, before anything else that it asks is done: so it can ask for more than it
-    /// reads, and is not put out for that.
-    pub(super) fn wait_for_reading(self: &Arc<Self>) {
-        let mut outbox = self.outbox.lock();
-        while outbox.bytes > UNREAD_BYTES_WAIT && !self.is_out() {
-            if outbox.is_sent {
-                self.has_read.wait(&mut outbox);
-            } else {
-                MutexGuard::unlocked(&mut outbox, || self.flush());
-            }
-        }
+    /// Whether anything is read of what it asks: not before its last request has its place, and not while many of its answers
+    /// wait for it. So it can ask for more than it reads, and is not put out for that.
+    pub(super) fn may_ask(&self) -> bool {
+        !self.is_held_up() && !self.is_out() && self.outbox.lock().bytes <= UNREAD_BYTES_WAIT
     }
 
     fn answer(self: &Arc<Self>, call: u64, telling: Telling, answer: Answer) {

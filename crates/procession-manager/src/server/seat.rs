@@ -139,7 +139,6 @@ impl Server {
             timekeeper.unpark();
         }
         REQUEST.set(Some((Arc::clone(&client), number)));
-        client.wait_for_reading();
         match Request::read(frame) {
             Ok(request) => self.handle(&client, request),
             Err(malformed) => client.expel(&malformed),
