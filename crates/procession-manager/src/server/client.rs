@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
 use procession_sys::Deadline;
 
-use super::{Entry, Server, Site, Taken};
+use super::{Entry, Server, Site, Taken, graves};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
@@ -48,6 +48,8 @@ pub(crate) struct Client {
     references: AtomicUsize,
     /// More it is not given.
     references_max: usize,
+    /// How many requests to the server itself are carried out for it.
+    asks: AtomicUsize,
     calls: AtomicU64,
     outbox: Mutex<Outbox>,
     /// Set when it is to be put out.
@@ -75,6 +77,7 @@ impl Client {
             held: Mutex::default(),
             references: AtomicUsize::new(0),
             references_max,
+            asks: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             outbox: Mutex::default(),
             is_out: AtomicBool::new(false),
@@ -101,6 +104,17 @@ impl Client {
     /// To how many objects it refers.
     pub(super) fn references(&self) -> usize {
         self.references.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request to the server itself as long as the guard is there: it may give one reference.
+    pub(super) fn asks(&self) -> Asks<'_> {
+        self.asks.fetch_add(1, Ordering::Relaxed);
+        Asks(self)
+    }
+
+    /// To how many objects it may refer when it has the answers to what it asks now.
+    pub(super) fn references_at_most(&self) -> usize {
+        self.references() + self.asks.load(Ordering::Relaxed)
     }
 
     /// What is known of it.
@@ -146,17 +160,18 @@ impl Client {
             let Some((_, given)) = held.get_mut(object) else { continue };
             *given = given.saturating_sub(*count);
             if *given == 0 {
-                gone.extend(held.remove(object));
+                gone.extend(held.remove(object).map(|(entry, _)| entry));
             }
         }
         self.references.store(held.len(), Ordering::Relaxed);
         drop(held);
-        drop(gone);
+        graves::let_go(gone);
     }
 
     /// Takes all back.
     pub(super) fn let_all_go(&self) {
-        drop(std::mem::take(&mut *self.held.lock()));
+        let held = std::mem::take(&mut *self.held.lock());
+        graves::let_go(held.into_values().map(|(entry, _)| entry).collect());
     }
 
     /// Has it put out, because of what it sent.
@@ -250,6 +265,15 @@ impl Client {
         let names = references.iter().map(RawProxy::object).collect();
         references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
         Packed::of(message, names)
+    }
+}
+
+/// That a request to the server itself is carried out.
+pub(super) struct Asks<'a>(&'a Client);
+
+impl Drop for Asks<'_> {
+    fn drop(&mut self) {
+        self.0.asks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use procession_ipc::wait::Source;
 use procession_ipc::{AcceptError, Connection, Listener, RecvError, Waitable};
+use procession_launch::NAME_BYTES_MAX;
 use procession_sys::{Deadline, Epoll, Interest, end_when_not_taken};
 
 use super::pace::Pace;
@@ -260,7 +261,8 @@ impl Lead {
     fn greet(&mut self, server: &Arc<Server>, number: u64) {
         let Some(Stranger { connection, since }) = self.strangers.remove(&number) else { return };
         let hello = match connection.try_recv() {
-            Ok(frame) => read_greeting::<Hello>(&frame),
+            // No process of ours has a longer name, and each is kept as long as its client is there.
+            Ok(frame) => read_greeting::<Hello>(&frame).filter(|hello| hello.name.len() <= NAME_BYTES_MAX),
             Err(RecvError::WouldBlock | RecvError::Busy) if since.elapsed() < GREETING_TIME => {
                 self.strangers.insert(number, Stranger { connection, since });
                 return;
@@ -295,6 +297,14 @@ impl Lead {
         for number in waiting {
             self.greet(server, number);
         }
+    }
+
+    /// Closes all connections; who had them.
+    pub(super) fn hang_up(&mut self) -> Vec<Arc<Client>> {
+        self.strangers.drain().for_each(|(_, stranger)| stranger.connection.close());
+        self.ready.clear();
+        self.away.clear();
+        self.clients.drain().map(|(_, client)| client).inspect(|client| client.connection.close()).collect()
     }
 
     fn part(&mut self, server: &Arc<Server>, client: &Arc<Client>, error: &RecvError) {

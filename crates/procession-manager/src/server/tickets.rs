@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::Entry;
+use super::{Entry, graves};
 use crate::identity::ObjectId;
 use crate::travel::Ticket;
 
@@ -118,10 +118,10 @@ impl Tickets {
         state.orphans.push_back((until, client));
         let mut gone = Vec::new();
         while state.left_count > LEFT_MAX && !state.orphans.is_empty() {
-            gone.push(state.let_go_first());
+            gone.extend(state.let_go_first());
         }
         drop(state);
-        drop(gone); // Objects may go with them.
+        graves::let_go(gone);
         Some(until)
     }
 
@@ -130,19 +130,19 @@ impl Tickets {
         let mut state = self.state.lock();
         let mut gone = Vec::new();
         while state.orphans.front().is_some_and(|(until, _)| *until <= now) {
-            gone.push(state.let_go_first());
+            gone.extend(state.let_go_first());
         }
         drop(state);
-        drop(gone); // Objects may go with them.
+        graves::let_go(gone);
     }
 }
 
 impl State {
     /// What the sender has sent that is gone for longest.
-    fn let_go_first(&mut self) -> Sent {
+    fn let_go_first(&mut self) -> impl Iterator<Item = Arc<Entry>> + use<> {
         let gone = self.orphans.pop_front().and_then(|(_, client)| self.left.remove(&client)).unwrap_or_default();
         self.left_count = self.left_count.saturating_sub(gone.len());
-        gone
+        gone.into_values()
     }
 }
 

@@ -34,11 +34,7 @@ fn connect(address: Address) -> Connection<Frame, Frame> {
 }
 
 /// Leads until something is found, with what was read last.
-fn until<T>(
-    lead: &mut Lead,
-    server: &Arc<Server>,
-    mut find: impl FnMut(&Lead, Option<Next>) -> Option<T>,
-) -> T {
+fn until<T>(lead: &mut Lead, server: &Arc<Server>, mut find: impl FnMut(&Lead, Option<Next>) -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         let next = lead.next(server);
@@ -121,7 +117,8 @@ fn who_is_put_out_parts_when_its_last_request_has_its_place() {
 fn nothing_more_is_read_of_who_is_put_out() {
     let server = rig::server();
     let (mut lead, connection, client) = connected(&server);
-    ask(&connection);
+    (0..2).for_each(|_| ask(&connection));
+    is_read(&mut lead, &server, &client);
     client.be_put_out();
     until(&mut lead, &server, |lead, next| {
         assert!(next.is_none());
