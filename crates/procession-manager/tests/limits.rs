@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod, current_process};
 use procession_manager::{
-    BaseManager, CallError, Limits, ListProxy, LockProxy, ManagerError, Proxy, QueueProxy, RawProxy, Refusal,
-    SyncManager, THREADS_MAX, shared,
+    BaseManager, CallError, Limits, ListProxy, LockProxy, ManagerBuilder, ManagerError, Proxy, QueueProxy, RawProxy,
+    Refusal, SyncManager, THREADS_MAX, ValueProxy, managed, shared,
 };
 
 use common::{methods, refusal, warm_up};
@@ -46,9 +46,31 @@ impl Gate {
     }
 }
 
+/// Something that takes as long as the test likes to be made.
+#[derive(Debug)]
+pub(crate) struct Late;
+
+#[shared]
+impl Late {
+    /// Waits until the test goes on.
+    pub(crate) fn new(port: u16) -> Self {
+        Gate.pass(port);
+        Self
+    }
+
+    /// Is called when it is made.
+    pub(crate) fn is_made(&self) -> bool {
+        true
+    }
+}
+
+fn builder(method: StartMethod, limits: Limits) -> ManagerBuilder {
+    let builder = BaseManager::builder().context(Context::new(method)).limits(limits);
+    builder.register::<Gate>("Gate").register::<Late>("Late")
+}
+
 fn limited(method: StartMethod, limits: Limits) -> SyncManager {
-    let builder = BaseManager::builder().context(Context::new(method)).register::<Gate>("Gate");
-    builder.limits(limits).start().unwrap().into()
+    builder(method, limits).start().unwrap().into()
 }
 
 /// As another client of the same server.
@@ -84,6 +106,49 @@ fn references_of_one_client_are_limited(method: StartMethod) {
     lists[0].push(1).unwrap();
     drop(lists.pop());
     assert_eq!(manager.get::<ListProxy<u8>>("other").unwrap().len().unwrap(), 0);
+}
+
+fn what_is_being_made_counts_as_references(method: StartMethod) {
+    let manager = limited(method, Limits { references: 2, ..Limits::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::scope(|scope| {
+        let making = [(); 2].map(|()| {
+            let makes = scope.spawn(|| manager.create::<Late>((port,)));
+            (makes, listener.accept().unwrap())
+        });
+        assert_eq!(limit_of(manager.create::<Late>((port,))), 2);
+        assert_eq!(limit_of(manager.list::<u8>()), 2);
+        let made = making.map(|(makes, guest)| {
+            drop(guest);
+            makes.join().unwrap().unwrap()
+        });
+        assert!(made.iter().all(|late| late.is_made().unwrap()));
+        assert_eq!(limit_of(manager.list::<u8>()), 2);
+        drop(made);
+    });
+    manager.list::<u8>().unwrap();
+}
+
+fn what_is_registered_is_there_as_soon_as_there_is_room(method: StartMethod) {
+    const BYTES: u64 = 10_000;
+    let builder = builder(method, Limits { objects: 2, bytes: BYTES, ..Limits::default() });
+    let builder = builder.register_object("jobs", managed::queue::<u8>());
+    let builder = builder.register_object("large", managed::value(vec![7_u8; 5000]));
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (value, list) = (manager.value(vec![1_u8; 8000]).unwrap(), manager.list::<u8>().unwrap());
+    let (jobs, large) = (|| manager.get::<QueueProxy<u8>>("jobs"), || manager.get::<ValueProxy<Vec<u8>>>("large"));
+    for _ in 0..2 {
+        assert_eq!((limit_of(jobs()), limit_of(large())), (2, BYTES));
+        let taken = refusal(manager.publish("jobs", &list));
+        assert!(matches!(taken, Refusal::NameTaken { .. }), "{taken}");
+    }
+    drop(list);
+    jobs().unwrap().put(&1).unwrap();
+    assert_eq!(jobs().unwrap().get().unwrap(), 1, "it is the same one");
+    assert_eq!(limit_of(large()), BYTES);
+    drop(value);
+    assert_eq!(large().unwrap().get().unwrap(), [7; 5000]);
 }
 
 fn who_takes_too_many_references_out_is_put_out(method: StartMethod) {
@@ -278,6 +343,8 @@ procession_testkit::main! {
     cases for methods(), [
         objects_are_limited,
         references_of_one_client_are_limited,
+        what_is_being_made_counts_as_references,
+        what_is_registered_is_there_as_soon_as_there_is_room,
         who_takes_too_many_references_out_is_put_out,
         bytes_of_a_request_are_limited,
         bytes_that_are_held_are_limited,

@@ -14,7 +14,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
 use procession_sys::Deadline;
 
-use super::{Entry, Server, Site, Taken};
+use super::{Entry, Server, Site, Taken, graves};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
@@ -48,10 +48,10 @@ pub(crate) struct Client {
     references: AtomicUsize,
     /// More it is not given.
     references_max: usize,
+    /// How many requests to the server itself are carried out for it.
+    asks: AtomicUsize,
     calls: AtomicU64,
     outbox: Mutex<Outbox>,
-    /// Told when it has read something of what waits.
-    has_read: Condvar,
     /// Set when it is to be put out.
     is_out: AtomicBool,
     /// The request of it that is carried out, and that another one could still overtake; 0 for none.
@@ -77,9 +77,9 @@ impl Client {
             held: Mutex::default(),
             references: AtomicUsize::new(0),
             references_max,
+            asks: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             outbox: Mutex::default(),
-            has_read: Condvar::new(),
             is_out: AtomicBool::new(false),
             request: AtomicU64::new(0),
         }
@@ -104,6 +104,17 @@ impl Client {
     /// To how many objects it refers.
     pub(super) fn references(&self) -> usize {
         self.references.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request to the server itself as long as the guard is there: it may give one reference.
+    pub(super) fn asks(&self) -> Asks<'_> {
+        self.asks.fetch_add(1, Ordering::Relaxed);
+        Asks(self)
+    }
+
+    /// To how many objects it may refer when it has the answers to what it asks now.
+    pub(super) fn references_at_most(&self) -> usize {
+        self.references() + self.asks.load(Ordering::Relaxed)
     }
 
     /// What is known of it.
@@ -149,17 +160,18 @@ impl Client {
             let Some((_, given)) = held.get_mut(object) else { continue };
             *given = given.saturating_sub(*count);
             if *given == 0 {
-                gone.extend(held.remove(object));
+                gone.extend(held.remove(object).map(|(entry, _)| entry));
             }
         }
         self.references.store(held.len(), Ordering::Relaxed);
         drop(held);
-        drop(gone);
+        graves::let_go(gone);
     }
 
     /// Takes all back.
     pub(super) fn let_all_go(&self) {
-        drop(std::mem::take(&mut *self.held.lock()));
+        let held = std::mem::take(&mut *self.held.lock());
+        graves::let_go(held.into_values().map(|(entry, _)| entry).collect());
     }
 
     /// Has it put out, because of what it sent.
@@ -216,27 +228,18 @@ impl Client {
         {
             sent = MutexGuard::unlocked(&mut outbox, || self.connection.send_timeout(&frame, UNREAD_TIME_MAX));
             outbox.bytes = outbox.bytes.saturating_sub(frame.bytes.len());
-            self.has_read.notify_all();
         }
         if let Err(error) = sent {
             self.put_out(&error);
             *outbox = Outbox { is_sent: true, ..Outbox::default() };
         }
         outbox.is_sent = false;
-        self.has_read.notify_all();
     }
 
-    /// Waits while many of its answers wait for it, before anything else that it asks is done: so it can ask for more than it
-    /// reads, and is not put out for that.
-    pub(super) fn wait_for_reading(self: &Arc<Self>) {
-        let mut outbox = self.outbox.lock();
-        while outbox.bytes > UNREAD_BYTES_WAIT && !self.is_out() {
-            if outbox.is_sent {
-                self.has_read.wait(&mut outbox);
-            } else {
-                MutexGuard::unlocked(&mut outbox, || self.flush());
-            }
-        }
+    /// Whether anything is read of what it asks: not before its last request has its place, and not while many of its answers
+    /// wait for it. So it can ask for more than it reads, and is not put out for that.
+    pub(super) fn may_ask(&self) -> bool {
+        !self.is_held_up() && !self.is_out() && self.outbox.lock().bytes <= UNREAD_BYTES_WAIT
     }
 
     fn answer(self: &Arc<Self>, call: u64, telling: Telling, answer: Answer) {
@@ -262,6 +265,15 @@ impl Client {
         let names = references.iter().map(RawProxy::object).collect();
         references.into_iter().filter_map(RawProxy::into_entry).for_each(|entry| self.hold(entry));
         Packed::of(message, names)
+    }
+}
+
+/// That a request to the server itself is carried out.
+pub(super) struct Asks<'a>(&'a Client);
+
+impl Drop for Asks<'_> {
+    fn drop(&mut self) {
+        self.0.asks.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
