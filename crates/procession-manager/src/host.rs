@@ -130,6 +130,10 @@ pub(crate) trait Object: Send + Sync + 'static {
     /// Which there are.
     type Kind: Kind;
 
+    /// Whether it keeps anything by its callers: whom it is to answer later, or what somebody has. What keeps nothing is not
+    /// told who is gone: that runs alone, and would hold up all calls behind one that takes long.
+    const KEEPS_CALLERS: bool = true;
+
     /// How calls and values are written, by all but those who have a form of their own.
     fn form(&self) -> Form {
         Form::Native
@@ -383,10 +387,16 @@ impl<T: Object> Hosting for Host<T> {
     }
 
     fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant> {
+        if !T::KEEPS_CALLERS {
+            return None;
+        }
         self.submit(Pending { access: Access::Exclusive, what: What::Settle(call, is_received) })
     }
 
     fn part(&self, client: u64) -> Option<Instant> {
+        if !T::KEEPS_CALLERS {
+            return None;
+        }
         self.submit(Pending { access: Access::Exclusive, what: What::Part(client) })
     }
 
@@ -433,5 +443,66 @@ impl<M> Line<M> {
         };
         let access = self.waiting.front()?.access;
         if self.admit(access) { self.waiting.pop_front() } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use procession_sys::Deadline;
+
+    use super::*;
+    use crate::identity::ObjectId;
+    use crate::server::Reply;
+    use crate::shared::{Method, Methods, Run, Shared, Typed};
+    use crate::stock::LockProxy;
+
+    const PASS: u64 = 1;
+    const LOOK: u64 = 2;
+
+    /// Whoever passes says that he is there, and goes on when he is told to; who looks is through at once.
+    struct Gate(Barrier);
+
+    impl Shared for Gate {
+        type Proxy = LockProxy;
+
+        fn type_name() -> String {
+            "Gate".to_owned()
+        }
+
+        fn methods() -> Vec<Method<Self>> {
+            let pass = Run::Shared(|gate: &Self, call| {
+                gate.0.wait();
+                gate.0.wait();
+                call.answer(&())
+            });
+            let look = Run::Shared(|_: &Self, call| call.answer(&()));
+            let method = |name, signature, run| Method { name, signature, run };
+            vec![method("pass", PASS, pass), method("look", LOOK, look)]
+        }
+    }
+
+    fn ask(host: &Host<Typed<Gate>>, method: u64) -> Arc<Reply> {
+        let (caller, reply) = Caller::here(ObjectId::SERVER.into());
+        host.call(method, Vec::new(), caller);
+        reply
+    }
+
+    #[test]
+    fn who_is_gone_holds_up_nobody_behind_a_call_that_takes_long() {
+        let host = Host::new(Methods::new(), Typed(Gate(Barrier::new(2))));
+        let is_told = thread::scope(|scope| {
+            scope.spawn(|| drop(ask(&host, PASS)));
+            host.with(|gate| gate.0.0.wait());
+            host.part(7);
+            host.settle((7, 1), false);
+            let is_told = ask(&host, LOOK).wait_until(Deadline::NOW);
+            host.with(|gate| gate.0.0.wait());
+            is_told
+        });
+        assert!(is_told, "it may run beside the one that takes long");
+        assert_eq!(host.usage().waiting, 0);
     }
 }

@@ -127,6 +127,8 @@ impl Array {
 impl Object for Array {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(self.check_type(ask).and_then(|()| match method {
             Method::Read => self.read_some(ask),

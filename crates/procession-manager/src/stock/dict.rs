@@ -128,6 +128,8 @@ impl Dict {
 impl Object for Dict {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.0.values.form()
     }

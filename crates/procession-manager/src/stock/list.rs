@@ -161,6 +161,8 @@ const DONE: Answer = Ok(Vec::new());
 impl Object for List {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.values.form()
     }

@@ -52,6 +52,8 @@ impl Namespace {
 impl Object for Namespace {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
             Method::Get => self.get(ask),

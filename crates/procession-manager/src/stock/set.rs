@@ -61,6 +61,8 @@ impl Set {
 impl Object for Set {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.0.values.form()
     }

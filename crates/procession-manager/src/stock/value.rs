@@ -78,6 +78,8 @@ impl Value {
 impl Object for Value {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.values.form()
     }
