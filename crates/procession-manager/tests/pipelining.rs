@@ -58,6 +58,77 @@ impl Bank {
     }
 }
 
+/// What a call that was sent has for a result, against one that was waited for.
+#[track_caller]
+fn is_twin<R: PartialEq + std::fmt::Debug>(sent: Result<Pending<R>, CallError>, waited_for: Result<R, CallError>) {
+    let sent = sent.and_then(Pending::get);
+    match (&sent, &waited_for) {
+        (Ok(sent), Ok(waited_for)) => assert_eq!(sent, waited_for),
+        (Err(CallError::Refused { refusal: one, .. }), Err(CallError::Refused { refusal: other, .. })) => {
+            assert_eq!(one, other);
+        }
+        _ => panic!("{sent:?} is not {waited_for:?}"),
+    }
+}
+
+fn each_method_that_does_not_wait_is_its_twin(method: StartMethod) {
+    let there = manager(method);
+    let ([dict, other], a) = ([(); 2].map(|()| there.dict::<String, u64>().unwrap()), || "a".to_owned());
+    for value in [1, 2] {
+        is_twin(dict.insert_later(a(), value), other.insert(a(), value));
+    }
+    is_twin(dict.get_later(&a()), other.get(&a()));
+    is_twin(dict.contains_key_later(&a()), other.contains_key(&a()));
+    is_twin(dict.update_later(a(), |n| n.unwrap_or(0) + 1), other.update(a(), |n| n.unwrap_or(0) + 1));
+    is_twin(dict.get_or_insert_later("b".to_owned(), 9), other.get_or_insert("b".to_owned(), 9));
+    is_twin(dict.remove_later(&a()), other.remove(&a()));
+    is_twin(dict.remove_later(&a()), other.remove(&a()));
+    assert_eq!(dict.to_map().unwrap(), other.to_map().unwrap());
+
+    let [list, other] = [(); 2].map(|()| there.list::<u64>().unwrap());
+    is_twin(list.push_later(1), other.push(1));
+    is_twin(list.set_later(0, 2), other.set(0, 2));
+    is_twin(list.set_later(1, 2), other.set(1, 2));
+    is_twin(list.get_later(0), other.get(0));
+    is_twin(list.get_later(1), other.get(1));
+
+    let [set, other] = [(); 2].map(|()| there.set::<u64>().unwrap());
+    is_twin(set.insert_later(1), other.insert(1));
+    is_twin(set.insert_later(1), other.insert(1));
+    is_twin(set.contains_later(&1), other.contains(&1));
+    is_twin(set.remove_later(&1), other.remove(&1));
+    is_twin(set.remove_later(&1), other.remove(&1));
+
+    let [value, other] = [(); 2].map(|()| there.value("a".to_owned()).unwrap());
+    is_twin(value.set_later("b".to_owned()), other.set("b".to_owned()));
+    is_twin(value.update_later(|text| text + "!"), other.update(|text| text + "!"));
+    is_twin(value.get_later(), other.get());
+
+    let [space, other] = [(); 2].map(|()| there.namespace().unwrap());
+    is_twin(space.set_later("depth", 3_u32), other.set("depth", 3_u32));
+    is_twin(space.set_later("title", a()), other.set("title", a()));
+    is_twin(space.get_later::<u32>("depth"), other.get::<u32>("depth"));
+    is_twin(space.get_later::<String>("title"), other.get::<String>("title"));
+    is_twin(space.get_later::<u32>("nothing"), other.get::<u32>("nothing"));
+    assert_eq!((space.get::<u32>("depth").unwrap(), space.get::<String>("title").unwrap()), (Some(3), Some(a())));
+
+    let [event, other] = [(); 2].map(|()| there.event().unwrap());
+    is_twin(event.set_later(), other.set());
+    assert!(event.is_set().unwrap());
+
+    let [queue, other] = [(); 2].map(|()| there.queue::<u64>().unwrap());
+    is_twin(queue.put_later(&1), other.put(&1));
+    is_twin(queue.get_later(), other.get());
+    let [queue, other] = [(); 2].map(|()| there.joinable_queue::<u64>().unwrap());
+    is_twin(queue.put_later(&1), other.put(&1));
+    is_twin(queue.get_later(), other.get());
+    queue.task_done().unwrap();
+
+    let source = include_str!("../src/stock/later.rs");
+    let methods = source.lines().filter(|line| line.contains("pub fn ") && line.contains("_later"));
+    assert_eq!(methods.count(), 20, "a method is added here, too");
+}
+
 fn results_come_in_order_each_to_who_asked(method: StartMethod) {
     let manager = manager(method);
     let list = manager.list::<u64>().unwrap();
@@ -262,6 +333,7 @@ fn what_is_released_is_free_for_the_next_call(method: StartMethod) {
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
+        each_method_that_does_not_wait_is_its_twin,
         results_come_in_order_each_to_who_asked,
         threads_share_the_connection,
         a_killed_server_is_told_to_all,

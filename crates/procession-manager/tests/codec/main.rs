@@ -225,6 +225,18 @@ fn an_item_that_cannot_be_told_stays(method: StartMethod) {
     assert_eq!((queue.get_timeout(SOON).unwrap(), queue.get_timeout(SOON).unwrap()), (Some(None), Some(Some(1))));
 }
 
+fn what_nobody_waits_for_is_converted_as_well(method: StartMethod) {
+    let manager = manager(method);
+    let space = manager.namespace().unwrap();
+    manager.publish("space", &space).unwrap();
+    space.set_later("a", (3_u8, 0.5)).unwrap().get().unwrap();
+    let guest = guest(&manager);
+    let name = named(&guest, "space");
+    assert_eq!(ask(&guest, &format!("call {name} get s61")), "values ( i3 d0.5 )");
+    assert_eq!(ask(&guest, &format!("call {name} set s62 i7")), "values");
+    assert_eq!(space.get_later::<u8>("b").unwrap().get().unwrap(), Some(7));
+}
+
 fn what_makes_no_sense_is_refused(method: StartMethod) {
     let manager = manager(method);
     let lock = manager.lock().unwrap();
@@ -325,6 +337,7 @@ procession_testkit::main! {
         python_drives_every_type,
         a_killed_python_gives_back_what_it_had,
         an_item_that_cannot_be_told_stays,
+        what_nobody_waits_for_is_converted_as_well,
         what_makes_no_sense_is_refused,
         who_sends_ahead_is_put_out_in_the_end,
         no_more_than_so_many_come_in,
