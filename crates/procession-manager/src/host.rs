@@ -84,9 +84,9 @@ impl Ask {
         Taken::of(self.site, value).map(|taken| vec![taken])
     }
 
-    /// Whose call it is, by the client's number and the call's; none if it comes from within the server.
+    /// Whose call it is, by the client's number and the call's; none once the object keeps whom it is to answer.
     pub(crate) fn call(&self) -> Option<(u64, u64)> {
-        self.caller.as_ref().and_then(Caller::call)
+        self.caller.as_ref().map(Caller::call)
     }
 
     /// Whom the object keeps, to answer later.

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, CALLS_AHEAD_MAX, CallError, DictProxy, Hosted, ListProxy, Pending, QueueProxy, Refusal, SyncManager,
-    shared,
+    BaseManager, CALLS_AHEAD_MAX, CallError, DictProxy, Hosted, JoinableQueueProxy, ListProxy, Pending, QueueProxy,
+    Refusal, SyncManager, shared,
 };
 use procession_sys::{PidFd, Signal};
 
@@ -55,6 +55,36 @@ impl Bank {
     pub(crate) fn keep(&mut self) -> Hosted<Account> {
         self.opened.push(Hosted::new(Account::default()));
         self.opened[self.opened.len() - 1].clone()
+    }
+}
+
+/// One whose methods call objects of its own server.
+#[derive(Default)]
+pub(crate) struct Insider;
+
+#[shared]
+impl Insider {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    /// Gives a call up that has no answer; whether it was told so.
+    pub(crate) fn gives_up(&self, queue: QueueProxy<u64>) -> bool {
+        let late = queue.get_later().unwrap().get_timeout(SHORT);
+        matches!(late, Err(CallError::TimedOut { after: SHORT, .. }))
+    }
+
+    /// Drops a call before it has taken something, or after that.
+    pub(crate) fn drops(&self, queue: QueueProxy<u64>, is_taken: bool) -> bool {
+        let mut taken = queue.get_later().unwrap();
+        !is_taken || taken.wait_timeout(SOON)
+    }
+
+    /// Takes a job; whether there is nothing to be done twice.
+    pub(crate) fn works(&self, jobs: JoinableQueueProxy<u64>) -> (u64, bool) {
+        let job = jobs.get().unwrap();
+        jobs.task_done().unwrap();
+        (job, refusal(jobs.task_done()) == Refusal::NotHeld)
     }
 }
 
@@ -206,6 +236,35 @@ fn what_is_given_up_takes_nothing(method: StartMethod) {
     assert!(queue.is_empty().unwrap());
 }
 
+fn what_is_given_up_within_the_server_takes_nothing(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Insider>("Insider");
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (insider, queue) = (manager.create::<Insider>(()).unwrap(), manager.queue::<u64>().unwrap());
+    assert!(insider.gives_up(queue.clone()).unwrap());
+    assert!(insider.drops(queue.clone(), false).unwrap());
+    queue.put(&1).unwrap();
+    queue.put(&2).unwrap();
+    assert!(insider.drops(queue.clone(), true).unwrap());
+    assert_eq!((queue.try_get().unwrap(), queue.try_get().unwrap()), (1, 2), "it is the first again");
+}
+
+fn what_is_done_within_the_server_is_done(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Insider>("Insider");
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (insider, jobs) = (manager.create::<Insider>(()).unwrap(), manager.joinable_queue::<u64>().unwrap());
+    jobs.put(&7).unwrap();
+    std::thread::scope(|scope| {
+        let joins = scope.spawn(|| jobs.join_timeout(SOON));
+        let begun = Instant::now();
+        while manager.objects().unwrap().iter().all(|object| object.waiting == 0) {
+            assert!(begun.elapsed() < SOON);
+        }
+        assert_eq!(insider.works(jobs.clone()).unwrap(), (7, true));
+        joins.join().unwrap().unwrap();
+    });
+    assert_eq!(refusal(jobs.task_done()), Refusal::NotHeld);
+}
+
 fn a_clients_patience_is_for_each_call(method: StartMethod) {
     let builder = BaseManager::builder().context(Context::new(method)).call_timeout(Duration::from_millis(300));
     let manager: SyncManager = builder.start().unwrap().into();
@@ -338,6 +397,8 @@ procession_testkit::main! {
         threads_share_the_connection,
         a_killed_server_is_told_to_all,
         what_is_given_up_takes_nothing,
+        what_is_given_up_within_the_server_takes_nothing,
+        what_is_done_within_the_server_is_done,
         a_clients_patience_is_for_each_call,
         what_is_dropped_is_done_and_leaves_nothing,
         who_is_full_waits_for_answers,

@@ -99,14 +99,9 @@ impl Queue {
 
     /// Gives an item to somebody, which is his when he says that he has it.
     fn give(&mut self, caller: Caller, item: Stored) -> (Caller, Answer) {
-        match caller.call() {
-            Some(call) => {
-                let copy = item.copy(self.values);
-                self.claimed.insert(call, item);
-                (caller.claiming(), Ok(vec![copy]))
-            }
-            None => (caller, Ok(vec![item.take(self.values)])),
-        }
+        let copy = item.copy(self.values);
+        self.claimed.insert(caller.call(), item);
+        (caller.claiming(), Ok(vec![copy]))
     }
 
     /// Somebody is done with the item that it has had longest.
