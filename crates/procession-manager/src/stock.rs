@@ -52,11 +52,11 @@ pub(crate) use self::table::{Makers, keys_of};
 pub use self::value::ValueProxy;
 pub use self::waiting::WAITING_MAX;
 use crate::error::{CallError, Refusal};
-use crate::host::{Access, Host, Hosting};
+use crate::host::{Access, Ask, Host, Hosting};
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
-use crate::value::Values;
+use crate::value::{Form, Values};
 
 /// How many items an iteration asks the server for at once.
 pub const ITEMS_A_BATCH: usize = 1024;
@@ -265,6 +265,14 @@ impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.bytes.len())
     }
+}
+
+/// Refuses what its caller, who has no types, could not be told of values in this form, while they are still there.
+fn check_told(ask: &Ask, form: Form, told: impl FnOnce() -> Vec<Taken>) -> Result<(), Refusal> {
+    if ask.site.form == form {
+        return Ok(());
+    }
+    told().into_iter().try_for_each(|taken| taken.into_data().map(drop))
 }
 
 /// How long a call of a client may wait in the server, as it is sent.

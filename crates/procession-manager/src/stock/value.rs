@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::functions::{changed_next, equal_next, name_alter, name_equal, name_work, worked_next};
-use super::{Stored, methods, proxy};
+use super::{Stored, check_told, methods, proxy};
 use crate::data::Data;
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
@@ -47,6 +47,12 @@ impl Value {
     /// A value that was sent.
     fn accept(&self, ask: &mut Ask) -> Result<Stored, Refusal> {
         ask.accept(self.values).and_then(Stored::keep)
+    }
+
+    fn replace(&mut self, ask: &mut Ask) -> Answer {
+        let new = self.accept(ask)?;
+        check_told(ask, self.values.form(), || vec![self.value.copy(self.values)])?;
+        Ok(vec![std::mem::replace(&mut self.value, new).take(self.values)])
     }
 
     fn update(&mut self, ask: &mut Ask) -> Answer {
@@ -94,9 +100,7 @@ impl Object for Value {
                 self.value = new;
                 Vec::new()
             }),
-            Method::Replace => {
-                self.accept(ask).map(|new| vec![std::mem::replace(&mut self.value, new).take(self.values)])
-            }
+            Method::Replace => self.replace(ask),
             Method::Update => self.update(ask),
             Method::With => self.with(ask),
             Method::CompareExchange => self.compare_exchange(ask),
