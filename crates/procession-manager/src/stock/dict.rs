@@ -382,7 +382,7 @@ where
     }
 }
 
-/// The items of a dictionary, in order.
+/// The items of a dictionary, in order. After an error there is nothing more.
 #[derive(Debug)]
 pub struct DictIter<K, V> {
     batches: Batches<Option<u64>>,
@@ -397,11 +397,6 @@ where
     type Item = Result<(K, V), CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = match self.batches.next()? {
-            Ok(key) => key,
-            Err(error) => return Some(Err(error)),
-        };
-        // Both are in the same batch.
-        Some(self.batches.next()?.map(|value| (key, value)))
+        self.batches.next_pair()
     }
 }

@@ -477,7 +477,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     }
 }
 
-/// The values of a list, in order.
+/// The values of a list, in order. After an error there is nothing more.
 #[derive(Debug)]
 pub struct ListIter<T> {
     batches: Batches<u64>,

@@ -199,7 +199,7 @@ impl<T: Serialize + DeserializeOwned + 'static> SetProxy<T> {
     }
 }
 
-/// The values of a set.
+/// The values of a set. After an error there is nothing more.
 #[derive(Debug)]
 pub struct SetIter<T> {
     batches: Batches<Option<u64>>,
