@@ -14,10 +14,14 @@ use crate::data::{Data, from_data};
 use crate::error::Refusal;
 use crate::proxy::MethodName;
 use crate::server::{Caller, Given, Site, Taken, is_in_place};
+use crate::stock::Charge;
 use crate::value::{Form, Values};
 
 /// How many calls may stand in one object's line.
 pub const CALLS_WAITING_MAX: usize = 65_536;
+
+/// How many bytes a call has at most that stands in line however much the server holds: what is there can be taken out.
+const ALWAYS_BYTES: usize = 256;
 
 /// How many calls of an object that a manager brings are timed, before
 const ALL_TIMED: u64 = 64;
@@ -215,8 +219,18 @@ pub(crate) struct Host<T: Object> {
 
 struct Line<M> {
     users: Users,
-    waiting: VecDeque<Pending<M>>,
+    /// Each with what it takes meanwhile.
+    waiting: VecDeque<(Pending<M>, Charge)>,
     is_poisoned: bool,
+}
+
+/// What becomes of something that is to be done.
+enum Entered<M> {
+    /// It is done now.
+    Now(Pending<M>),
+    InLine,
+    /// There is no room for it.
+    Refused(Pending<M>, Refusal),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,12 +275,9 @@ impl<T: Object> Host<T> {
         let entered = self.line.lock().enter(pending);
         is_in_place();
         match entered {
-            Ok(pending) => return self.run(pending),
-            Err(Some(Pending { what: What::Call(_, _, caller), .. })) => {
-                let limit = CALLS_WAITING_MAX as u64;
-                caller.give(Err(Refusal::Limit { of: "calls that wait for one object".into(), limit }));
-            }
-            Err(_) => {}
+            Entered::Now(pending) => return self.run(pending),
+            Entered::Refused(Pending { what: What::Call(_, _, caller), .. }, refusal) => caller.give(Err(refusal)),
+            Entered::Refused(..) | Entered::InLine => {}
         }
         None
     }
@@ -406,22 +417,33 @@ impl<T: Object> Hosting for Host<T> {
 }
 
 impl<M> Line<M> {
-    /// It, if it may be done now; otherwise it stands in line, or comes back because that is full.
-    fn enter(&mut self, pending: Pending<M>) -> Result<Pending<M>, Option<Pending<M>>> {
+    /// It comes back if it may be done now, or if there is no room in line, where it stands otherwise.
+    fn enter(&mut self, pending: Pending<M>) -> Entered<M> {
         if self.waiting.is_empty() && self.admit(pending.access) {
-            return Ok(pending);
+            return Entered::Now(pending);
         }
-        let is_full = match &pending.what {
-            What::Call(..) => self.waiting.len() >= CALLS_WAITING_MAX,
+        match self.room_for(&pending.what) {
+            Ok(charge) => {
+                self.waiting.push_back((pending, charge));
+                Entered::InLine
+            }
+            Err(refusal) => Entered::Refused(pending, refusal),
+        }
+    }
+
+    /// What something takes that stands in line, if there is room for it.
+    fn room_for(&self, what: &What<M>) -> Result<Charge, Refusal> {
+        let (most, bytes) = match what {
+            What::Call(_, arguments, _) => (CALLS_WAITING_MAX, arguments.iter().map(Given::size).sum::<usize>()),
             // There is one for each call at most, unless somebody makes them up.
-            What::Settle(..) => self.waiting.len() >= 2 * CALLS_WAITING_MAX,
-            What::Part(_) | What::Tick(_) => false,
+            What::Settle(..) => (2 * CALLS_WAITING_MAX, 0),
+            What::Part(_) | What::Tick(_) => (usize::MAX, 0),
         };
-        if is_full {
-            return Err(Some(pending));
+        if self.waiting.len() >= most {
+            let limit = CALLS_WAITING_MAX as u64;
+            return Err(Refusal::Limit { of: "calls that wait for one object".into(), limit });
         }
-        self.waiting.push_back(pending);
-        Err(None)
+        if bytes > ALWAYS_BYTES { Charge::checked(bytes) } else { Ok(Charge::of(bytes)) }
     }
 
     fn admit(&mut self, access: Access) -> bool {
@@ -441,8 +463,9 @@ impl<M> Line<M> {
             Users::Readers(n) if n > 1 => Users::Readers(n - 1),
             _ => Users::None,
         };
-        let access = self.waiting.front()?.access;
-        if self.admit(access) { self.waiting.pop_front() } else { None }
+        let access = self.waiting.front()?.0.access;
+        // What it took in line it takes no more: who carries it out counts what is kept of it.
+        if self.admit(access) { self.waiting.pop_front().map(|(pending, _)| pending) } else { None }
     }
 }
 

@@ -35,8 +35,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::array::ArrayOf;
 pub use self::array::{ArrayIter, ArrayProxy};
 pub use self::barrier::BarrierProxy;
-use self::budget::Charge;
-pub(crate) use self::budget::set_limit;
+pub(crate) use self::budget::{Charge, set_limit};
 pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub use self::dict::{DictIter, DictProxy};
 pub use self::event::EventProxy;
@@ -230,12 +229,12 @@ impl Stored {
     /// # Errors
     /// The server holds as many bytes as it may.
     pub(crate) fn keep(given: Given) -> Result<Self, Refusal> {
+        let charge = Charge::checked(given.size())?;
         let (packed, references) = given.into_packed();
         let (bytes, descriptors) = (packed.bytes.into_boxed_slice(), packed.descriptors);
         let is_plain = descriptors.is_empty() && references.is_empty();
-        let charge = Charge::of(bytes.len() + references.len() * size_of::<RawProxy>());
         let more = (!is_plain).then(|| Box::new(More { descriptors, references }));
-        budget::check().map(|()| Self { bytes, more, charge })
+        Ok(Self { bytes, more, charge })
     }
 
     /// A value that is nothing but these bytes.

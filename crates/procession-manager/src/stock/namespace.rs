@@ -39,12 +39,13 @@ impl Namespace {
 
     /// Each value has a type of its own: after the name, those who have types say how it is converted.
     fn set(&mut self, ask: &mut Ask) -> Answer {
-        let name = ask.read()?;
+        let name: String = ask.read()?;
         let values = match ask.site.form {
             Form::Native => Values::named(ask.read()?),
             Form::Data => Values::Data,
         };
-        let value = ask.accept(values).and_then(Stored::keep)?;
+        let mut value = ask.accept(values).and_then(Stored::keep)?;
+        value.charge.add_checked(name.len())?;
         self.0.insert(name, (value, values));
         Ok(Vec::new())
     }
