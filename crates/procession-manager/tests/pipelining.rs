@@ -265,6 +265,25 @@ fn what_is_done_within_the_server_is_done(method: StartMethod) {
     assert_eq!(refusal(jobs.task_done()), Refusal::NotHeld);
 }
 
+fn what_comes_back_to_a_full_queue_is_above_its_bound_for_now(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.bounded_queue::<u64>(1).unwrap();
+    queue.put(&1).unwrap();
+    let mut taken = queue.get_later().unwrap();
+    assert!(taken.wait_timeout(SOON));
+    queue.put(&2).unwrap();
+    let waits = [queue.put_later(&3).unwrap(), queue.put_later(&4).unwrap()];
+    drop(taken);
+    assert_eq!(queue.len().unwrap(), 2);
+    assert_eq!(queue.get().unwrap(), 1);
+    assert_eq!((queue.len().unwrap(), waits[0].is_ready()), (1, false), "nobody else has room yet");
+    for item in 2..=4 {
+        assert_eq!(queue.get_timeout(SOON).unwrap(), item);
+    }
+    waits.into_iter().for_each(|put| put.get().unwrap());
+    assert!(queue.is_empty().unwrap());
+}
+
 fn a_clients_patience_is_for_each_call(method: StartMethod) {
     let builder = BaseManager::builder().context(Context::new(method)).call_timeout(Duration::from_millis(300));
     let manager: SyncManager = builder.start().unwrap().into();
@@ -399,6 +418,7 @@ procession_testkit::main! {
         what_is_given_up_takes_nothing,
         what_is_given_up_within_the_server_takes_nothing,
         what_is_done_within_the_server_is_done,
+        what_comes_back_to_a_full_queue_is_above_its_bound_for_now,
         a_clients_patience_is_for_each_call,
         what_is_dropped_is_done_and_leaves_nothing,
         who_is_full_waits_for_answers,

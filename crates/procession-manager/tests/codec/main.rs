@@ -281,6 +281,33 @@ fn what_cannot_be_told_stays_where_it_is(method: StartMethod) {
     assert_eq!(ask(&guest, &format!("call {list_there} pop")), "values");
 }
 
+fn a_queue_of_nothing_is_one_without_a_bound(method: StartMethod) {
+    let manager = manager(method);
+    let guest = guest(&manager);
+    for kind in ["queue", "joinable_queue"] {
+        let made = ask(&guest, &format!("create {kind} i0"));
+        let queue = made.split(' ').nth(1).unwrap();
+        for item in ["i1", "i2"] {
+            assert_eq!(ask(&guest, &format!("call {queue} put i0 {item}")), "values");
+        }
+        assert_eq!(ask(&guest, &format!("call {queue} is_full")), "values f");
+        assert_eq!(ask(&guest, &format!("call {queue} get i0")), "values i1");
+    }
+}
+
+fn a_plain_queue_is_joined_when_nothing_is_in_it(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.queue::<u8>().unwrap();
+    manager.publish("queue", &queue).unwrap();
+    queue.put(&1).unwrap();
+    let guest = guest(&manager);
+    let name = named(&guest, "queue");
+    guest.send(format!("call {name} join n").as_bytes()).unwrap();
+    until(|| manager.objects().unwrap()[0].waiting == 1);
+    assert_eq!(queue.get().unwrap(), 1);
+    assert_eq!(guest.recv_timeout(SOON).unwrap(), b"values");
+}
+
 fn what_makes_no_sense_is_refused(method: StartMethod) {
     let manager = manager(method);
     let lock = manager.lock().unwrap();
@@ -383,6 +410,8 @@ procession_testkit::main! {
         an_item_that_cannot_be_told_stays,
         what_nobody_waits_for_is_converted_as_well,
         what_cannot_be_told_stays_where_it_is,
+        a_queue_of_nothing_is_one_without_a_bound,
+        a_plain_queue_is_joined_when_nothing_is_in_it,
         what_makes_no_sense_is_refused,
         who_sends_ahead_is_put_out_in_the_end,
         no_more_than_so_many_come_in,
