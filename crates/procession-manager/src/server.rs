@@ -47,7 +47,7 @@ use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
 use crate::limits::{self, Limits};
 use crate::proxy::RawProxy;
 use crate::spread::Spreading;
-use crate::stock::Stock;
+use crate::stock::{Charge, Stock};
 use crate::travel::{Ticket, Traveling};
 use crate::value::Form;
 pub(crate) use crate::value::{Given, Site, Taken};
@@ -99,6 +99,8 @@ pub(crate) struct Server {
     objects: Mutex<HashMap<ObjectId, Weak<Entry>, Spreading>>,
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
+    /// What the names take that clients have given; they stay as long as the server.
+    names: Mutex<Vec<Charge>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
     /// When which object is to be told of the time, each once.
     timers: Mutex<BTreeSet<(Instant, ObjectId)>>,
@@ -127,6 +129,7 @@ impl Server {
             registry,
             objects: Mutex::default(),
             singles: Mutex::default(),
+            names: Mutex::default(),
             clients: Mutex::default(),
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
@@ -394,6 +397,7 @@ impl Server {
         if singles.len() >= NAMES_MAX {
             return Err(Refusal::Limit { of: "names".into(), limit: NAMES_MAX as u64 });
         }
+        self.names.lock().push(Charge::checked(name.len())?);
         singles.insert(name, entry);
         Ok(())
     }

@@ -44,6 +44,11 @@ impl Gate {
     pub(crate) fn fail(&mut self) {
         panic!("no such luck")
     }
+
+    /// How much it is given.
+    pub(crate) fn weigh(&mut self, bytes: Vec<u8>) -> usize {
+        bytes.len()
+    }
 }
 
 /// Something that takes as long as the test likes to be made.
@@ -202,6 +207,72 @@ fn bytes_that_are_held_are_limited(method: StartMethod) {
     }
 }
 
+fn bytes_of_calls_in_line_are_limited(method: StartMethod) {
+    const BYTES: u64 = 100_000;
+    const SOME: usize = 60_000;
+    let manager = limited(method, Limits { bytes: BYTES, ..Limits::default() });
+    let (gate, queue) = (manager.create::<Gate>(()).unwrap(), manager.queue::<Vec<u8>>().unwrap());
+    queue.put(&vec![7; 10]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            let passes = scope.spawn(|| gate.pass(port));
+            let guest = listener.accept().unwrap();
+            let weighed = gate.weigh_later(vec![1; SOME]).unwrap();
+            assert_eq!(limit_of(gate.weigh(vec![2; SOME])), BYTES);
+            assert_eq!(limit_of(queue.put(&vec![3; SOME])), BYTES, "it is the same memory");
+            let little = gate.weigh_later(vec![4; 10]).unwrap();
+            assert!(!weighed.is_ready() && !little.is_ready(), "they stand in line");
+            drop(guest);
+            passes.join().unwrap().unwrap();
+            assert_eq!((weighed.get().unwrap(), little.get().unwrap()), (SOME, 10));
+        });
+        queue.put(&vec![5; SOME]).unwrap(); // Nothing is counted any more that stood there.
+        assert_eq!((queue.get().unwrap().len(), queue.len().unwrap()), (10, 1));
+        assert_eq!(queue.get().unwrap().len(), SOME);
+        queue.put(&vec![7; 10]).unwrap();
+    }
+}
+
+fn what_stood_in_line_is_counted_once(method: StartMethod) {
+    let manager = limited(method, Limits { bytes: 100_000, ..Limits::default() });
+    let (list, other) = (manager.list::<Vec<u8>>().unwrap(), another(&manager).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    list.push(port.to_le_bytes().to_vec()).unwrap();
+    manager.publish("list", &list).unwrap();
+    let same: ListProxy<Vec<u8>> = other.get("list").unwrap();
+    std::thread::scope(|scope| {
+        let passes = scope.spawn(|| list.with(0, |port, (): ()| Gate.pass(u16::from_le_bytes([port[0], port[1]])), ()));
+        let guest = listener.accept().unwrap();
+        let pushed = same.push_later(vec![1; 60_000]).unwrap();
+        let begun = Instant::now();
+        while manager.objects().unwrap()[0].waiting == 0 {
+            assert!(begun.elapsed() < SOON);
+        }
+        drop(guest);
+        passes.join().unwrap().unwrap();
+        pushed.get().unwrap();
+    });
+    assert_eq!(list.len().unwrap(), 2);
+}
+
+fn bytes_of_names_are_limited(method: StartMethod) {
+    const BYTES: u64 = 20_000;
+    let manager = limited(method, Limits { bytes: BYTES, ..Limits::default() });
+    let (space, long) = (manager.namespace().unwrap(), "n".repeat(6000));
+    space.set(&long, 1_u8).unwrap();
+    space.set(&long, 2_u8).unwrap();
+    assert_eq!(limit_of(space.set(&"m".repeat(14_000), 1_u8)), BYTES);
+    assert_eq!(limit_of(manager.publish(&"p".repeat(14_000), &space)), BYTES);
+    assert_eq!(space.names().unwrap(), [long.as_str()]);
+    assert!(space.remove(&long).unwrap());
+    manager.publish(&"p".repeat(14_000), &space).unwrap();
+    assert_eq!(limit_of(space.set(&long, 1_u8)), BYTES, "a published name stays");
+    space.set("short", 1_u8).unwrap();
+}
+
 fn clients_are_limited(method: StartMethod) {
     let manager = limited(method, Limits { clients: 2, ..Limits::default() });
     let second = another(&manager).unwrap();
@@ -348,6 +419,9 @@ procession_testkit::main! {
         who_takes_too_many_references_out_is_put_out,
         bytes_of_a_request_are_limited,
         bytes_that_are_held_are_limited,
+        bytes_of_calls_in_line_are_limited,
+        what_stood_in_line_is_counted_once,
+        bytes_of_names_are_limited,
         clients_are_limited,
         who_asks_too_often_is_slowed_down_alone,
         three_hundred_slow_calls_leave_room_for_quick_ones,

@@ -36,6 +36,9 @@ pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
 /// lost; whoever has so many times as much as it may is put out.
 pub(super) const REFERENCES_TIMES: usize = 2;
 
+/// The number of the server itself: no client has it.
+const OWN: u64 = 0;
+
 /// Somebody who is connected.
 pub(crate) struct Client {
     number: u64,
@@ -303,8 +306,8 @@ pub(crate) enum Telling {
 enum To {
     /// A client, and its call.
     Client(Arc<Client>, u64),
-    /// A thread of the server, for itself, or for this call of a guest.
-    Here(Arc<Reply>, Option<(u64, u64)>),
+    /// A thread of the server, for this call of its own or of a guest.
+    Here(Arc<Reply>, (u64, u64)),
 }
 
 /// Where a thread of the server waits.
@@ -322,10 +325,11 @@ struct Told {
 }
 
 impl Reply {
-    pub(crate) fn wait(&self) -> Answer {
+    /// The answer, and whether it is to be said that it has arrived.
+    pub(crate) fn wait(&self) -> (Answer, bool) {
         let mut state = self.state.lock();
         loop {
-            if let Some((answer, _)) = state.answer.take() {
+            if let Some(answer) = state.answer.take() {
                 return answer;
             }
             self.told.wait(&mut state);
@@ -379,17 +383,14 @@ impl Caller {
         Self { site, to: To::Client(Arc::clone(client), call), telling }
     }
 
-    /// A thread of the server.
+    /// A thread of the server, whose calls have numbers as a client's have.
     pub(crate) fn here(site: Site) -> (Self, Arc<Reply>) {
-        Self::waiting(site, None)
+        static CALLS: AtomicU64 = AtomicU64::new(1);
+        Self::guest(site, (OWN, CALLS.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A thread of the server that waits for somebody else, who has a number as clients have.
     pub(super) fn guest(site: Site, call: (u64, u64)) -> (Self, Arc<Reply>) {
-        Self::waiting(site, Some(call))
-    }
-
-    fn waiting(site: Site, call: Option<(u64, u64)>) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
         (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer }, reply)
     }
@@ -399,15 +400,15 @@ impl Caller {
         self.site
     }
 
-    /// The client's number; none within the server.
-    pub(crate) fn client(&self) -> Option<u64> {
-        self.call().map(|(client, _)| client)
+    /// The client's number.
+    pub(crate) fn client(&self) -> u64 {
+        self.call().0
     }
 
-    /// The client's number and its call's; none within the server.
-    pub(crate) fn call(&self) -> Option<(u64, u64)> {
+    /// The client's number and its call's.
+    pub(crate) fn call(&self) -> (u64, u64) {
         match &self.to {
-            To::Client(client, call) => Some((client.number(), *call)),
+            To::Client(client, call) => (client.number(), *call),
             To::Here(_, call) => *call,
         }
     }
