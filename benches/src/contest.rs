@@ -7,8 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Result;
+use crate::machine::Stolen;
 use crate::page::{digits, line, time};
-use crate::rounds::{Plan, alternate, median, ratio};
+use crate::rounds::{Plan, Rounds, alternate, median, ratio};
 use crate::runner::Runner;
 
 /// Does the same as the others of its table, in its own way.
@@ -157,6 +158,8 @@ pub struct Measured {
     pub column: String,
     /// A run's seconds in each round, for each contestant.
     pub times: Vec<Vec<f64>>,
+    /// What part of the processors' time others had meanwhile.
+    pub stolen: f64,
 }
 
 /// Measures the contestants of one column.
@@ -164,8 +167,10 @@ pub struct Measured {
 /// # Errors
 /// What the runners say.
 pub fn measure(runners: &mut Runners, contestants: &[Contestant], column: &str, plan: Plan) -> Result<Measured> {
-    let times = alternate(contestants.len(), plan, |idx, times| runners.run(&contestants[idx], times))?;
-    Ok(Measured { column: column.to_owned(), times })
+    let mut watch = Stolen::watch();
+    let run = |idx: usize, times| runners.run(&contestants[idx], times);
+    let Rounds { times, stolen } = alternate(contestants.len(), plan, || watch.share(), run)?;
+    Ok(Measured { column: column.to_owned(), times, stolen })
 }
 
 /// A promise: how much longer than its limit one of ours may take.

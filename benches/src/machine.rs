@@ -47,6 +47,40 @@ impl Machine {
     }
 }
 
+/// What a virtual machine's host takes away of the processors' time: it runs others on them meanwhile.
+#[derive(Debug)]
+pub struct Stolen {
+    ticks: Option<(u64, u64)>,
+}
+
+impl Stolen {
+    /// From now on.
+    #[must_use]
+    pub fn watch() -> Self {
+        Self { ticks: ticks() }
+    }
+
+    /// What part of all time was taken since this was asked last; 0 where the kernel does not tell.
+    pub fn share(&mut self) -> f64 {
+        let (before, now) = (self.ticks, ticks());
+        self.ticks = now;
+        let Some(((before, of_all_before), (now, of_all))) = before.zip(now) else { return 0.0 };
+        if of_all == of_all_before { 0.0 } else { (now - before) as f64 / (of_all - of_all_before) as f64 }
+    }
+}
+
+/// The processors' time that was stolen, and all of it. Source: proc_stat(5).
+fn ticks() -> Option<(u64, u64)> {
+    stolen_of_all(&fs::read_to_string("/proc/stat").ok()?)
+}
+
+/// The last two of the ten numbers are in others already.
+fn stolen_of_all(stat: &str) -> Option<(u64, u64)> {
+    let numbers = stat.lines().next()?.strip_prefix("cpu ")?.split_whitespace().take(8);
+    let numbers: Vec<u64> = numbers.map(str::parse).collect::<std::result::Result<_, _>>().ok()?;
+    Some((*numbers.get(7)?, numbers.iter().sum()))
+}
+
 /// What stands after `key` and a colon.
 fn value(text: &str, key: &str) -> Option<String> {
     let line = text.lines().find(|line| line.starts_with(key))?;
@@ -74,5 +108,7 @@ mod tests {
         assert_eq!(gib("MemTotal:       24683744 kB\nMemFree: 1 kB\n"), Some(24));
         assert_eq!(chosen("always [madvise] never\n"), Some("madvise"));
         assert_eq!(chosen(""), None);
+        assert_eq!(stolen_of_all("cpu  10 1 2 80 3 0 1 5 7 0\ncpu0 1\n"), Some((5, 102)));
+        assert_eq!(stolen_of_all("cpu  10 1\n"), None);
     }
 }

@@ -50,6 +50,9 @@ pub fn page(origin: &Origin, report: &Report) -> String {
     let Origin { command, rounds, machine } = origin;
     let Machine { cpu, processors, memory_gib, kernel, huge_pages, rustc, python } = machine;
     let Report { start_methods, shared_memory, locks, channels, strangers, pool, managers } = report;
+    let others = [shared_memory, locks, channels, strangers, pool, managers].into_iter().flatten();
+    let measured = others.chain([start_methods]).flat_map(|results| &results.measured);
+    let stolen = 100.0 * measured.map(|measured| measured.stolen).fold(0.0, f64::max);
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
     let sharing = figures(shared_memory);
@@ -72,6 +75,7 @@ It is generated: `{command}` wrote it.
 
 A ratio compares two contestants that ran in turn, round after round, and is the median of the {rounds} rounds' ratios; each turn begins with runs that do not count.
 So it says something on a busy machine too; the times give the scale, nothing more.
+A round in which the machine's host took more than 2 % of the processors' time for others is run anew, up to three times as many rounds in all.
 
 | measured on | |
 |---|---|
@@ -80,6 +84,7 @@ So it says something on a busy machine too; the times give the scale, nothing mo
 | kernel | {kernel} |
 | compiler | {rustc} |
 | Python | {python} |
+| taken by its host, at most | {stolen:.1} % of the rounds of a table that count |
 
 ## Start
 
@@ -228,6 +233,7 @@ mod tests {
         let at = |column: &str, large| Measured {
             column: column.to_owned(),
             times: contestants.iter().map(|one| times(one, large)).collect(),
+            stolen: 0.001,
         };
         let figure = |title, ours, limit, column, at_most| Figure { title, ours, limit, column, at_most };
         Results {
@@ -256,7 +262,11 @@ mod tests {
             head: "elements",
             contestants: vec![contestant("mine", true), contestant("theirs", false)],
             figures: vec![Figure { title: "many", ours: "mine", limit: "theirs", column: "u8", at_most: 1.2 }],
-            measured: vec![Measured { column: "u8".to_owned(), times: vec![vec![2.5e-6; 3], vec![2e-6; 3]] }],
+            measured: vec![Measured {
+                column: "u8".to_owned(),
+                times: vec![vec![2.5e-6; 3], vec![2e-6; 3]],
+                stolen: 0.01,
+            }],
             unit: Unit::Time,
         }
     }
@@ -264,35 +274,40 @@ mod tests {
     /// The same of locks, in nanoseconds.
     fn locks() -> Results {
         let figures = vec![Figure { title: "fast", ours: "mine", limit: "theirs", column: "u8", at_most: 0.8 }];
-        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![12.5e-9; 3], vec![250e-9; 3]] }];
+        let measured =
+            vec![Measured { column: "u8".to_owned(), times: vec![vec![12.5e-9; 3], vec![250e-9; 3]], stolen: 0.01 }];
         Results { head: "locks", figures, measured, ..shared() }
     }
 
     /// The same of messages, in microseconds.
     fn channels() -> Results {
         let figures = vec![Figure { title: "often", ours: "mine", limit: "theirs", column: "u8", at_most: 0.5 }];
-        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![4e-6; 3], vec![16e-6; 3]] }];
+        let measured =
+            vec![Measured { column: "u8".to_owned(), times: vec![vec![4e-6; 3], vec![16e-6; 3]], stolen: 0.01 }];
         Results { head: "messages", figures, measured, ..shared() }
     }
 
     /// The same of strangers.
     fn strangers() -> Results {
         let figures = vec![Figure { title: "far", ours: "mine", limit: "theirs", column: "u8", at_most: 1.25 }];
-        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![12e-6; 3], vec![8e-6; 3]] }];
+        let measured =
+            vec![Measured { column: "u8".to_owned(), times: vec![vec![12e-6; 3], vec![8e-6; 3]], stolen: 0.01 }];
         Results { head: "by post", figures, measured, ..shared() }
     }
 
     /// The same of pools, in bytes.
     fn pool() -> Results {
         let figures = vec![Figure { title: "small", ours: "mine", limit: "theirs", column: "u8", at_most: 1.0 }];
-        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![0.15; 3], vec![0.2; 3]] }];
+        let measured =
+            vec![Measured { column: "u8".to_owned(), times: vec![vec![0.15; 3], vec![0.2; 3]], stolen: 0.01 }];
         Results { head: "tasks", figures, measured, unit: Unit::Bytes, ..shared() }
     }
 
     /// The same of managers.
     fn managers() -> Results {
         let figures = vec![Figure { title: "set", ours: "mine", limit: "theirs", column: "u8", at_most: 0.1 }];
-        let measured = vec![Measured { column: "u8".to_owned(), times: vec![vec![3e-6; 3], vec![60e-6; 3]] }];
+        let measured =
+            vec![Measured { column: "u8".to_owned(), times: vec![vec![3e-6; 3], vec![60e-6; 3]], stolen: 0.01 }];
         Results { head: "keys", figures, measured, ..shared() }
     }
 

@@ -10,16 +10,34 @@ const RUNS_MAX: u64 = 10_000_000;
 /// A run that is faster is timed anew, so many at once: the clock takes part in what one of them seems to take.
 const TIMED_TOGETHER: u64 = 1000;
 
+/// What part of the processors' time a round may lack: a virtual machine's host gives it to others meanwhile, and who waits
+/// for a process that is not run measures that.
+pub const STOLEN_MAX: f64 = 0.02;
+
+/// What was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rounds {
+    /// For each contestant, a run's seconds in each round that counts.
+    pub times: Vec<Vec<f64>>,
+    /// What part of the processors' time these rounds lacked.
+    pub stolen: f64,
+}
+
 /// How long a measurement takes.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
     /// The rounds that are counted.
     pub rounds: usize,
+    /// How many times as many are run at most, while too few are good enough to count.
+    pub tries: usize,
     /// How long one contestant runs in one round, if one run is not longer.
     pub slot: Duration,
 }
 
-/// Runs every contestant in turn, round after round: for each of them, a run's seconds in each round.
+/// Runs every contestant in turn, round after round.
+///
+/// `stolen` says what part of the processors' time was taken away since it was asked last. A round that lacks more than
+/// [`STOLEN_MAX`] is run anew, as often as the plan allows; then those count that lack least.
 ///
 /// `run` gets a contestant's index and how often it is to run, and says how long that took. Two runs of each go first
 /// and are not counted: one wakes up what is slow once only, the other says how many runs fit a round; of what is fast a
@@ -32,8 +50,9 @@ pub struct Plan {
 pub fn alternate(
     contestants: usize,
     plan: Plan,
+    mut stolen: impl FnMut() -> f64,
     mut run: impl FnMut(usize, u64) -> Result<Duration>,
-) -> Result<Vec<Vec<f64>>> {
+) -> Result<Rounds> {
     let mut runs = Vec::with_capacity(contestants);
     for idx in 0..contestants {
         run(idx, 1)?;
@@ -46,16 +65,31 @@ pub fn alternate(
         }
         runs.push(fit);
     }
-    let mut times = vec![Vec::with_capacity(plan.rounds); contestants];
-    for _ in 0..plan.rounds {
+    let mut rounds = Vec::with_capacity(plan.rounds);
+    let mut n_good = 0;
+    stolen();
+    while n_good < plan.rounds && rounds.len() < plan.tries * plan.rounds {
+        let mut times = Vec::with_capacity(contestants);
         for (idx, &runs) in runs.iter().enumerate() {
             if runs > 1 {
                 run(idx, 2 * runs)?;
             }
-            times[idx].push(run(idx, runs)?.as_secs_f64() / runs as f64);
+            times.push(run(idx, runs)?.as_secs_f64() / runs as f64);
         }
+        let lacked = stolen();
+        n_good += usize::from(lacked <= STOLEN_MAX);
+        rounds.push((lacked, times));
     }
-    Ok(times)
+    Ok(counted(rounds, plan.rounds, contestants))
+}
+
+/// Those rounds that count.
+fn counted(mut rounds: Vec<(f64, Vec<f64>)>, count: usize, contestants: usize) -> Rounds {
+    rounds.sort_by(|(one, _), (other, _)| one.total_cmp(other));
+    rounds.truncate(count);
+    let stolen = rounds.iter().map(|(lacked, _)| lacked).sum::<f64>() / rounds.len() as f64;
+    let times = (0..contestants).map(|idx| rounds.iter().map(|(_, times)| times[idx]).collect()).collect();
+    Rounds { times, stolen }
 }
 
 /// The middle one; of an even number the mean of the two in the middle.
@@ -100,36 +134,73 @@ mod tests {
     #[test]
     fn contestants_take_turns_and_the_first_runs_do_not_count() -> Result {
         let mut asked = Vec::new();
-        let plan = Plan { rounds: 2, slot: Duration::from_millis(40) };
-        let times = alternate(2, plan, |idx, runs| {
-            asked.push((idx, runs));
-            let once = if asked.len() == 1 { 500 } else { [10, 80][idx] };
-            Ok(Duration::from_millis(once * runs))
-        })?;
+        let plan = Plan { rounds: 2, tries: 3, slot: Duration::from_millis(40) };
+        let rounds = alternate(
+            2,
+            plan,
+            || 0.0,
+            |idx, runs| {
+                asked.push((idx, runs));
+                let once = if asked.len() == 1 { 500 } else { [10, 80][idx] };
+                Ok(Duration::from_millis(once * runs))
+            },
+        )?;
         assert_eq!(asked, [(0, 1), (0, 1), (1, 1), (1, 1), (0, 8), (0, 4), (1, 1), (0, 8), (0, 4), (1, 1)]);
-        assert_eq!(times, [[0.01, 0.01], [0.08, 0.08]]);
+        assert_eq!(rounds.times, [[0.01, 0.01], [0.08, 0.08]]);
+        Ok(())
+    }
+
+    #[test]
+    fn rounds_that_lack_processors_are_run_anew_and_do_not_count() -> Result {
+        let run = |lacks: &'static [f64]| {
+            let (mut lacks, mut n_runs) = ([0.9].iter().chain(lacks), 0);
+            let plan = Plan { rounds: 2, tries: 3, slot: Duration::ZERO };
+            alternate(
+                1,
+                plan,
+                move || *lacks.next().unwrap(),
+                move |_, _| {
+                    n_runs += 1;
+                    Ok(Duration::from_secs(n_runs))
+                },
+            )
+        };
+        // The first two runs are before all rounds.
+        let Rounds { times, stolen } = run(&[0.5, 0.01, 0.03, 0.02])?;
+        assert_eq!((times, (stolen * 1000.0).round()), (vec![vec![4.0, 6.0]], 15.0));
+        let Rounds { times, stolen } = run(&[0.5, 0.4, 0.03, 0.3, 0.9, 0.1])?;
+        assert_eq!((times, (stolen * 1000.0).round()), (vec![vec![5.0, 8.0]], 65.0), "the best of six");
         Ok(())
     }
 
     #[test]
     fn what_is_fast_is_timed_a_thousand_at_once() -> Result {
         let mut asked = Vec::new();
-        let plan = Plan { rounds: 1, slot: Duration::from_millis(10) };
+        let plan = Plan { rounds: 1, tries: 3, slot: Duration::from_millis(10) };
         // Each request takes a microsecond besides, so that one run seems to take ten times as long as it does.
-        let times = alternate(1, plan, |_, runs| {
-            asked.push(runs);
-            Ok(Duration::from_nanos(1000 + 111 * runs))
-        })?;
+        let rounds = alternate(
+            1,
+            plan,
+            || 0.0,
+            |_, runs| {
+                asked.push(runs);
+                Ok(Duration::from_nanos(1000 + 111 * runs))
+            },
+        )?;
         assert_eq!(asked, [1, 1, 1000, 2 * 89_285, 89_285]);
-        assert!((times[0][0] - 111e-9).abs() < 1e-9);
+        assert!((rounds.times[0][0] - 111e-9).abs() < 1e-9);
         Ok(())
     }
 
     #[test]
     fn one_failure_fails_all() {
-        let plan = Plan { rounds: 2, slot: Duration::ZERO };
-        let result =
-            alternate(2, plan, |idx, _| if idx == 1 { Err("planted".into()) } else { Ok(Duration::from_secs(1)) });
+        let plan = Plan { rounds: 2, tries: 3, slot: Duration::ZERO };
+        let result = alternate(
+            2,
+            plan,
+            || 0.0,
+            |idx, _| if idx == 1 { Err("planted".into()) } else { Ok(Duration::from_secs(1)) },
+        );
         assert!(result.is_err());
     }
 }

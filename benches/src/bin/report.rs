@@ -26,14 +26,18 @@ struct Effort {
 
 /// A quiet machine's worth.
 const FULL: Effort =
-    Effort { plan: Plan { rounds: 60, slot: Duration::from_millis(15) }, sizes: &SIZES_MIB, argument: "" };
+    Effort { plan: Plan { rounds: 60, tries: 3, slot: Duration::from_millis(15) }, sizes: &SIZES_MIB, argument: "" };
 
 /// Enough to see whether something has changed a lot.
-const QUICK: Effort =
-    Effort { plan: Plan { rounds: 10, slot: Duration::from_millis(10) }, sizes: &SIZES_MIB, argument: " --quick" };
+const QUICK: Effort = Effort {
+    plan: Plan { rounds: 10, tries: 3, slot: Duration::from_millis(10) },
+    sizes: &SIZES_MIB,
+    argument: " --quick",
+};
 
 /// Enough to see that every contestant works.
-const SMOKE: Effort = Effort { plan: Plan { rounds: 1, slot: Duration::ZERO }, sizes: &[1, 64], argument: " --smoke" };
+const SMOKE: Effort =
+    Effort { plan: Plan { rounds: 1, tries: 1, slot: Duration::ZERO }, sizes: &[1, 64], argument: " --smoke" };
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

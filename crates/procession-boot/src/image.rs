@@ -19,6 +19,8 @@ use object::read::elf::{FileHeader, ProgramHeader};
 use object::read::{ReadCache, ReadRef};
 use sha2::{Digest, Sha256};
 
+use crate::table::fnv1a;
+
 /// The executable of this process, under whatever name, even after it was replaced or removed.
 pub(crate) const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
@@ -108,6 +110,8 @@ pub(crate) struct Image {
     end: usize,
     program_headers: usize,
     build_id: Option<Vec<u8>>,
+    /// What tells this build's functions from those of others; 0 where the linker wrote no build id.
+    pub(crate) mark: u64,
 }
 
 impl Image {
@@ -133,7 +137,7 @@ pub(crate) fn own() -> &'static Image {
     static OWN: OnceLock<Image> = OnceLock::new();
     OWN.get_or_init(|| {
         let base = &raw const HEADER as usize;
-        read_own(base).unwrap_or(Image { base, end: base, program_headers: 0, build_id: None })
+        read_own(base).unwrap_or(Image { base, end: base, program_headers: 0, build_id: None, mark: 0 })
     })
 }
 
@@ -151,11 +155,13 @@ fn read_own(base: usize) -> Option<Image> {
     // An image that is not position independent has its base as the first segment's address.
     let origin = first.p_vaddr(endian);
     let first_bytes = usize::try_from(first.p_filesz(endian)).ok()?;
+    let build_id = build_id(image_bytes(first_bytes));
     Some(Image {
         base,
         end: base + usize::try_from(end.checked_sub(origin)?).ok()?,
         program_headers: base + table,
-        build_id: build_id(image_bytes(first_bytes)),
+        mark: build_id.as_deref().map_or(0, |id| fnv1a(id.iter().copied())),
+        build_id,
     })
 }
 

@@ -30,7 +30,10 @@ pub trait Entry: 'static {
     fn enter(input: Self::Input) -> Self::Output;
 }
 
-/// A function's name across processes: where it lies in its image, and a hash of its type.
+/// A function's name across processes: where it lies in its image, and a hash of its type and of the image's build id.
+///
+/// Another build of the program has other names, even for a function that lies at the same place. Only where the linker
+/// writes no build id (`-Wl,--build-id=none`) two builds may have a name in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct FunctionId {
     pub(crate) offset: u64,
@@ -67,6 +70,11 @@ impl fmt::Display for FunctionId {
     }
 }
 
+/// A function's hash as it is in its name.
+fn named(hash: u64) -> u64 {
+    hash ^ image::own().mark
+}
+
 /// What a record's second function tells.
 struct Description {
     signature: TypeId,
@@ -82,7 +90,7 @@ fn describe<E: Entry>() -> Description {
 }
 
 /// FNV-1a (Fowler, Noll, Vo), 64 bits: short, and the same in every process.
-fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
+pub(crate) fn fnv1a(bytes: impl Iterator<Item = u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -108,7 +116,7 @@ pub fn function_id<E: Entry>() -> Result<FunctionId, BootError> {
     }
     let enter: fn(E::Input) -> E::Output = E::enter;
     let offset = image::own().offset_of(enter as usize).ok_or(BootError::ForeignFunction)?;
-    Ok(FunctionId { offset, hash: describe::<E>().hash })
+    Ok(FunctionId { offset, hash: named(describe::<E>().hash) })
 }
 
 /// The function that a peer named, if this image has it in its table with just that signature.
@@ -188,7 +196,7 @@ fn read(raw: &'static RawRecord) -> Option<Record> {
     // SAFETY: every record's second distance leads to an instance of `describe`, whose type this is.
     let describe = unsafe { std::mem::transmute::<*const (), fn() -> Description>(describe as *const ()) };
     let Description { signature, hash } = describe();
-    Some(Record { offset: image::own().offset_of(enter)?, hash, signature, enter })
+    Some(Record { offset: image::own().offset_of(enter)?, hash: named(hash), signature, enter })
 }
 
 #[cfg(test)]
@@ -226,6 +234,8 @@ mod tests {
             assert!(matches!(resolve::<Vec<u16>, usize>(id), Err(BootError::UnknownFunction(_))), "{id}");
         }
         assert!(resolve::<Vec<u32>, usize>(id).is_err(), "another signature");
+        let of_another_build = FunctionId { hash: id.hash ^ image::own().mark ^ fnv1a([7].into_iter()), ..id };
+        assert!(resolve::<Vec<u16>, usize>(of_another_build).is_err());
     }
 
     #[test]

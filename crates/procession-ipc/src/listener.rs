@@ -136,7 +136,8 @@ impl Listener {
     /// Listens at a Unix path of its own, in a new directory that other users cannot look into; [`Listener::address`] tells
     /// it.
     ///
-    /// The directory is made in `XDG_RUNTIME_DIR`, or else in the directory for temporary files.
+    /// The directory is made in `XDG_RUNTIME_DIR`, or else in the directory for temporary files. It goes with the listener; what
+    /// a killed process has left there is removed by whoever makes the next one.
     ///
     /// # Errors
     /// [`ListenError::System`].

@@ -14,10 +14,14 @@ use crate::data::{Data, from_data};
 use crate::error::Refusal;
 use crate::proxy::MethodName;
 use crate::server::{Caller, Given, Site, Taken, is_in_place};
+use crate::stock::Charge;
 use crate::value::{Form, Values};
 
 /// How many calls may stand in one object's line.
 pub const CALLS_WAITING_MAX: usize = 65_536;
+
+/// How many bytes a call has at most that stands in line however much the server holds: what is there can be taken out.
+const ALWAYS_BYTES: usize = 256;
 
 /// How many calls of an object that a manager brings are timed, before
 const ALL_TIMED: u64 = 64;
@@ -84,9 +88,9 @@ impl Ask {
         Taken::of(self.site, value).map(|taken| vec![taken])
     }
 
-    /// Whose call it is, by the client's number and the call's; none if it comes from within the server.
+    /// Whose call it is, by the client's number and the call's; none once the object keeps whom it is to answer.
     pub(crate) fn call(&self) -> Option<(u64, u64)> {
-        self.caller.as_ref().and_then(Caller::call)
+        self.caller.as_ref().map(Caller::call)
     }
 
     /// Whom the object keeps, to answer later.
@@ -129,6 +133,10 @@ pub(crate) trait Kind: Send + Sync + 'static {
 pub(crate) trait Object: Send + Sync + 'static {
     /// Which there are.
     type Kind: Kind;
+
+    /// Whether it keeps anything by its callers: whom it is to answer later, or what somebody has. What keeps nothing is not
+    /// told who is gone: that runs alone, and would hold up all calls behind one that takes long.
+    const KEEPS_CALLERS: bool = true;
 
     /// How calls and values are written, by all but those who have a form of their own.
     fn form(&self) -> Form {
@@ -219,8 +227,18 @@ pub(crate) struct Host<T: Object> {
 
 struct Line<M> {
     users: Users,
-    waiting: VecDeque<Pending<M>>,
+    /// Each with what it takes meanwhile.
+    waiting: VecDeque<(Pending<M>, Charge)>,
     is_poisoned: bool,
+}
+
+/// What becomes of something that is to be done.
+enum Entered<M> {
+    /// It is done now.
+    Now(Pending<M>),
+    InLine,
+    /// There is no room for it.
+    Refused(Pending<M>, Refusal),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,12 +284,9 @@ impl<T: Object> Host<T> {
         let entered = self.line.lock().enter(pending);
         is_in_place();
         match entered {
-            Ok(pending) => return self.run(pending),
-            Err(Some(Pending { what: What::Call(_, _, caller), .. })) => {
-                let limit = CALLS_WAITING_MAX as u64;
-                caller.give(Err(Refusal::Limit { of: "calls that wait for one object".into(), limit }));
-            }
-            Err(_) => {}
+            Entered::Now(pending) => return self.run(pending),
+            Entered::Refused(Pending { what: What::Call(_, _, caller), .. }, refusal) => caller.give(Err(refusal)),
+            Entered::Refused(..) | Entered::InLine => {}
         }
         None
     }
@@ -396,6 +411,9 @@ impl<T: Object> Hosting for Host<T> {
     }
 
     fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant> {
+        if !T::KEEPS_CALLERS {
+            return None;
+        }
         self.submit(Pending { access: Access::Exclusive, what: What::Settle(call, is_received) })
     }
 
@@ -404,6 +422,9 @@ impl<T: Object> Hosting for Host<T> {
     }
 
     fn part(&self, client: u64) -> Option<Instant> {
+        if !T::KEEPS_CALLERS {
+            return None;
+        }
         self.submit(Pending { access: Access::Exclusive, what: What::Part(client) })
     }
 
@@ -413,22 +434,33 @@ impl<T: Object> Hosting for Host<T> {
 }
 
 impl<M> Line<M> {
-    /// It, if it may be done now; otherwise it stands in line, or comes back because that is full.
-    fn enter(&mut self, pending: Pending<M>) -> Result<Pending<M>, Option<Pending<M>>> {
+    /// It comes back if it may be done now, or if there is no room in line, where it stands otherwise.
+    fn enter(&mut self, pending: Pending<M>) -> Entered<M> {
         if self.waiting.is_empty() && self.admit(pending.access) {
-            return Ok(pending);
+            return Entered::Now(pending);
         }
-        let is_full = match &pending.what {
-            What::Call(..) => self.waiting.len() >= CALLS_WAITING_MAX,
+        match self.room_for(&pending.what) {
+            Ok(charge) => {
+                self.waiting.push_back((pending, charge));
+                Entered::InLine
+            }
+            Err(refusal) => Entered::Refused(pending, refusal),
+        }
+    }
+
+    /// What something takes that stands in line, if there is room for it.
+    fn room_for(&self, what: &What<M>) -> Result<Charge, Refusal> {
+        let (most, bytes) = match what {
+            What::Call(_, arguments, _) => (CALLS_WAITING_MAX, arguments.iter().map(Given::size).sum::<usize>()),
             // There is one for each call at most, unless somebody makes them up.
-            What::Settle(..) => self.waiting.len() >= 2 * CALLS_WAITING_MAX,
-            What::Undelivered(_) | What::Part(_) | What::Tick(_) => false,
+            What::Settle(..) => (2 * CALLS_WAITING_MAX, 0),
+            What::Undelivered(_) | What::Part(_) | What::Tick(_) => (usize::MAX, 0),
         };
-        if is_full {
-            return Err(Some(pending));
+        if self.waiting.len() >= most {
+            let limit = CALLS_WAITING_MAX as u64;
+            return Err(Refusal::Limit { of: "calls that wait for one object".into(), limit });
         }
-        self.waiting.push_back(pending);
-        Err(None)
+        if bytes > ALWAYS_BYTES { Charge::checked(bytes) } else { Ok(Charge::of(bytes)) }
     }
 
     fn admit(&mut self, access: Access) -> bool {
@@ -448,7 +480,69 @@ impl<M> Line<M> {
             Users::Readers(n) if n > 1 => Users::Readers(n - 1),
             _ => Users::None,
         };
-        let access = self.waiting.front()?.access;
-        if self.admit(access) { self.waiting.pop_front() } else { None }
+        let access = self.waiting.front()?.0.access;
+        // What it took in line it takes no more: who carries it out counts what is kept of it.
+        if self.admit(access) { self.waiting.pop_front().map(|(pending, _)| pending) } else { None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Barrier};
+    use std::thread;
+
+    use procession_sys::Deadline;
+
+    use super::*;
+    use crate::identity::ObjectId;
+    use crate::server::Reply;
+    use crate::shared::{Method, Methods, Run, Shared, Typed};
+    use crate::stock::LockProxy;
+
+    const PASS: u64 = 1;
+    const LOOK: u64 = 2;
+
+    /// Whoever passes says that he is there, and goes on when he is told to; who looks is through at once.
+    struct Gate(Barrier);
+
+    impl Shared for Gate {
+        type Proxy = LockProxy;
+
+        fn type_name() -> String {
+            "Gate".to_owned()
+        }
+
+        fn methods() -> Vec<Method<Self>> {
+            let pass = Run::Shared(|gate: &Self, call| {
+                gate.0.wait();
+                gate.0.wait();
+                call.answer(&())
+            });
+            let look = Run::Shared(|_: &Self, call| call.answer(&()));
+            let method = |name, signature, run| Method { name, signature, run };
+            vec![method("pass", PASS, pass), method("look", LOOK, look)]
+        }
+    }
+
+    fn ask(host: &Host<Typed<Gate>>, method: u64) -> Arc<Reply> {
+        let (caller, reply) = Caller::here(ObjectId::SERVER.into());
+        host.call(method, Vec::new(), caller);
+        reply
+    }
+
+    #[test]
+    fn who_is_gone_holds_up_nobody_behind_a_call_that_takes_long() {
+        let host = Host::new(Methods::new(), Typed(Gate(Barrier::new(2))));
+        let is_told = thread::scope(|scope| {
+            scope.spawn(|| drop(ask(&host, PASS)));
+            host.with(|gate| gate.0.0.wait());
+            host.part(7);
+            host.settle((7, 1), false);
+            let is_told = ask(&host, LOOK).wait_until(Deadline::NOW);
+            host.with(|gate| gate.0.0.wait());
+            is_told
+        });
+        assert!(is_told, "it may run beside the one that takes long");
+        assert_eq!(host.usage().waiting, 0);
     }
 }

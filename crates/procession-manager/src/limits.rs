@@ -48,9 +48,10 @@ pub struct Limits {
     pub objects: usize,
     /// Objects that one client refers to. One that was given twice as many, in what it has taken out of others, is put out.
     pub references: usize,
-    /// Bytes of the values and keys that containers, queues and values hold, and 64 more for each. What can be taken out still is
-    /// when they are reached. What a type of your own holds is its own affair. Of several servers in one process, which have
-    /// one memory, the last that was made says how much all may hold.
+    /// Bytes of the values, keys and names that containers, queues and values hold, of the names of objects, and of calls that
+    /// stand in line for an object, and 64 more for each. When they are reached nothing more goes in, and what is there can be
+    /// taken out; a call of more than 256 bytes that would stand in line is refused. What a type of your own holds is its own
+    /// affair. Of several servers in one process, which have one memory, the last that was made says how much all may hold.
     pub bytes: u64,
     /// Bytes of one request.
     pub request_bytes: u64,

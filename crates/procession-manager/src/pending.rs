@@ -14,7 +14,7 @@ use crate::identity::ObjectId;
 use crate::link::{Link, Unanswered};
 use crate::proxy::MethodName;
 use crate::remote::Remote;
-use crate::server::{Given, Reply};
+use crate::server::{Entry, Given, Reply};
 
 /// What an answer is read as.
 pub(crate) type Read<R> = fn(MethodName, Vec<Given>) -> Result<R, CallError>;
@@ -139,7 +139,11 @@ pub(crate) enum To {
         object: ObjectId,
     },
     /// An object of this process, which is the server.
-    Here(Arc<Reply>),
+    Here {
+        entry: Arc<Entry>,
+        call: (u64, u64),
+        reply: Arc<Reply>,
+    },
     /// Its answer was collected.
     Nobody,
 }
@@ -155,23 +159,29 @@ impl Sent {
                 results.iter_mut().for_each(|result| result.form = object.form());
                 Ok(results)
             }
-            To::Here(reply) => {
-                let answer = reply.wait();
-                let refused = |refusal| CallError::Refused {
-                    method: self.method.name,
-                    server: "this process".to_owned(),
-                    refusal,
-                };
-                answer.map(|taken| taken.into_iter().map(Given::from).collect()).map_err(refused)
-            }
+            To::Here { entry, call, reply } => self.collect_here(&entry, call, &reply),
             To::Nobody => Ok(Vec::new()),
         }
+    }
+
+    fn collect_here(&self, entry: &Arc<Entry>, call: (u64, u64), reply: &Reply) -> Result<Vec<Given>, CallError> {
+        let (method, server) = (self.method.name, "this process".to_owned());
+        if !reply.wait_until(self.deadline) {
+            entry.settle(call, false);
+            return Err(CallError::TimedOut { method, server, after: self.patience.unwrap_or_default() });
+        }
+        let (answer, is_claimed) = reply.wait();
+        if is_claimed {
+            entry.settle(call, true);
+        }
+        let refused = |refusal| CallError::Refused { method, server, refusal };
+        answer.map(|taken| taken.into_iter().map(Given::from).collect()).map_err(refused)
     }
 
     fn wait(&self, until: Deadline) -> bool {
         match &self.to {
             To::Remote { link, call, .. } => !link.is_own() || link.wait_for(*call, until),
-            To::Here(reply) => reply.wait_until(until),
+            To::Here { reply, .. } => reply.wait_until(until),
             To::Nobody => true,
         }
     }
@@ -179,10 +189,10 @@ impl Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        if let To::Remote { link, call, object, .. } = &self.to
-            && link.is_own()
-        {
-            link.forget(*call, *object, self.takes);
+        match &self.to {
+            To::Remote { link, call, object, .. } if link.is_own() => link.forget(*call, *object, self.takes),
+            To::Here { entry, call, .. } if self.takes => entry.settle(*call, false),
+            To::Remote { .. } | To::Here { .. } | To::Nobody => {}
         }
     }
 }

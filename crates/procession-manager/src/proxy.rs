@@ -225,7 +225,8 @@ impl RawProxy {
 }
 
 fn sent_here(entry: &Arc<Entry>, method: MethodName, arguments: Vec<Given>) -> Sent {
-    let to = To::Here(entry.call_here(method, arguments));
+    let (call, reply) = entry.call_here(method, arguments);
+    let to = To::Here { entry: Arc::clone(entry), call, reply };
     Sent { method, to, deadline: Deadline::NEVER, patience: None, takes: false }
 }
 

@@ -14,11 +14,14 @@ mod lead; // Who waits for requests and reads them,
 mod seat; // and carries them out,
 mod standby; // and what others do meanwhile.
 
+#[cfg(test)]
+mod rig; // Servers that nobody runs.
+
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
@@ -44,13 +47,16 @@ use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
 use crate::limits::{self, Limits};
 use crate::proxy::RawProxy;
 use crate::spread::Spreading;
-use crate::stock::Stock;
+use crate::stock::{Charge, Stock};
 use crate::travel::{Ticket, Traveling};
 use crate::value::Form;
 pub(crate) use crate::value::{Given, Site, Taken};
 
 /// How many objects of a server have names.
 pub const NAMES_MAX: usize = 65_536;
+
+/// How long a server that ends waits for others: for its guests' threads, and for clients that have not read all answers yet.
+const END_TIME: Duration = Duration::from_secs(1);
 
 /// What a client has too many of.
 const REFERENCES: &str = "objects that one client refers to (`Limits::references`)";
@@ -93,6 +99,8 @@ pub(crate) struct Server {
     objects: Mutex<HashMap<ObjectId, Weak<Entry>, Spreading>>,
     /// The objects that were registered, once they are asked for.
     singles: Mutex<HashMap<String, Arc<Entry>>>,
+    /// What the names take that clients have given; they stay as long as the server.
+    names: Mutex<Vec<Charge>>,
     clients: Mutex<HashMap<u64, Arc<Client>>>,
     /// When which object is to be told of the time, each once.
     timers: Mutex<BTreeSet<(Instant, ObjectId)>>,
@@ -121,6 +129,7 @@ impl Server {
             registry,
             objects: Mutex::default(),
             singles: Mutex::default(),
+            names: Mutex::default(),
             clients: Mutex::default(),
             timers: Mutex::default(),
             is_ending: AtomicBool::new(false),
@@ -136,7 +145,9 @@ impl Server {
     pub(crate) fn run(self: &Arc<Self>) -> std::io::Result<()> {
         let served = self.serve();
         self.close_doors();
-        self.clients.lock().clear();
+        // An object may keep a client that it is to answer, and that holds the object.
+        let clients = std::mem::take(&mut *self.clients.lock());
+        clients.values().for_each(|client| client.let_all_go());
         served
     }
 
@@ -258,9 +269,11 @@ impl Server {
 
     /// What the server itself is asked.
     fn ask(self: &Arc<Self>, client: &Client, method: u64, arguments: Vec<Given>, caller: Caller) {
+        let counted = client.asks();
         let mut arguments = arguments.into_iter();
         let mut next = || arguments.next().unwrap_or_default();
-        let may_refer = || limits::check(REFERENCES, client.references() as u64 + 1, self.limits.references as u64);
+        let limit = self.limits.references as u64;
+        let may_refer = || limits::check(REFERENCES, client.references_at_most() as u64, limit);
         let answer = if method == asks::CREATE.signature {
             may_refer()
                 .and_then(|()| self.has_room(true))
@@ -287,12 +300,16 @@ impl Server {
         } else if method == asks::CLIENTS.signature {
             Taken::of(self.id, &self.client_infos())
         } else if method == asks::SHUTDOWN.signature {
-            self.is_ending.store(true, Ordering::Relaxed);
             Taken::of(self.id, &())
         } else {
             Err(Refusal::NoMethod { object: "server".into(), method: format!("{method:016x}") })
         };
+        drop(counted); // Before the client has the answer, and may ask again.
         caller.give(answer.map(|taken| vec![taken]));
+        // When that was told: all connections are closed then.
+        if method == asks::SHUTDOWN.signature {
+            self.is_ending.store(true, Ordering::Relaxed);
+        }
     }
 
     /// A client sends a reference to somebody.
@@ -310,7 +327,7 @@ impl Server {
 
     /// Somebody has received a reference.
     fn redeem(&self, object: ObjectId, ticket: Ticket) -> Result<Arc<Entry>, Refusal> {
-        let is_sender_there = self.clients.lock().contains_key(&ticket.client);
+        let is_sender_there = || self.clients.lock().contains_key(&ticket.client);
         self.tickets.redeem(ticket, object, is_sender_there).map_or_else(|| self.find(object), Ok)
     }
 
@@ -344,12 +361,22 @@ impl Server {
 
     /// The object of a name.
     fn named(self: &Arc<Self>, name: &str) -> Result<Arc<Entry>, Refusal> {
-        let mut singles = self.singles.lock();
-        if let Some(entry) = singles.get(name) {
-            return Ok(Arc::clone(entry));
+        let known = || self.singles.lock().get(name).cloned();
+        if let Some(entry) = known() {
+            return Ok(entry);
         }
-        let entry = self.host(self.registry.object(name)?)?;
-        singles.insert(name.to_owned(), Arc::clone(&entry));
+        let Some(single) = self.registry.object(name) else {
+            // Somebody else may have had it meanwhile.
+            return known().ok_or_else(|| Refusal::NoName { name: name.to_owned() });
+        };
+        self.has_room(false)?;
+        let mut single = single.lock(); // As long as it is made, others wait who want the same.
+        if let Some(entry) = known() {
+            return Ok(entry);
+        }
+        let entry = self.host(single.host()?)?;
+        self.singles.lock().insert(name.to_owned(), Arc::clone(&entry));
+        self.registry.forget(name);
         Ok(entry)
     }
 
@@ -364,12 +391,13 @@ impl Server {
     /// Gives an object a name, if that is free.
     fn name(&self, name: String, entry: Arc<Entry>) -> Result<(), Refusal> {
         let mut singles = self.singles.lock();
-        if singles.contains_key(&name) || self.registry.has_object(&name) {
+        if singles.contains_key(&name) || self.registry.object(&name).is_some() {
             return Err(Refusal::NameTaken { name });
         }
         if singles.len() >= NAMES_MAX {
             return Err(Refusal::Limit { of: "names".into(), limit: NAMES_MAX as u64 });
         }
+        self.names.lock().push(Charge::checked(name.len())?);
         singles.insert(name, entry);
         Ok(())
     }

@@ -161,6 +161,8 @@ pub(crate) struct Typed<T>(pub(crate) T);
 impl<T: Shared> Object for Typed<T> {
     type Kind = Methods<T>;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn read(&self, method: Run<T>, ask: &mut Ask) -> Step {
         match method {
             Run::Shared(run) => done(run(&self.0, &mut Call(ask))),

@@ -35,8 +35,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::array::ArrayOf;
 pub use self::array::{ArrayIter, ArrayProxy};
 pub use self::barrier::BarrierProxy;
-use self::budget::Charge;
-pub(crate) use self::budget::set_limit;
+pub(crate) use self::budget::{Charge, set_limit};
 pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub use self::dict::{DictIter, DictProxy};
 pub use self::event::EventProxy;
@@ -52,11 +51,11 @@ pub(crate) use self::table::{Makers, keys_of};
 pub use self::value::ValueProxy;
 pub use self::waiting::WAITING_MAX;
 use crate::error::{CallError, Refusal};
-use crate::host::{Access, Host, Hosting};
+use crate::host::{Access, Ask, Host, Hosting};
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
-use crate::value::Values;
+use crate::value::{Form, Values};
 
 /// How many items an iteration asks the server for at once.
 pub const ITEMS_A_BATCH: usize = 1024;
@@ -234,12 +233,12 @@ impl Stored {
     /// # Errors
     /// The server holds as many bytes as it may.
     pub(crate) fn keep(given: Given) -> Result<Self, Refusal> {
+        let charge = Charge::checked(given.size())?;
         let (packed, references) = given.into_packed();
         let (bytes, descriptors) = (packed.bytes.into_boxed_slice(), packed.descriptors);
         let is_plain = descriptors.is_empty() && references.is_empty();
-        let charge = Charge::of(bytes.len() + references.len() * size_of::<RawProxy>());
         let more = (!is_plain).then(|| Box::new(More { descriptors, references }));
-        budget::check().map(|()| Self { bytes, more, charge })
+        Ok(Self { bytes, more, charge })
     }
 
     /// A value that is nothing but these bytes.
@@ -274,6 +273,14 @@ impl fmt::Debug for Stored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} bytes", self.bytes.len())
     }
+}
+
+/// Refuses what its caller, who has no types, could not be told of values in this form, while they are still there.
+fn check_told(ask: &Ask, form: Form, told: impl FnOnce() -> Vec<Taken>) -> Result<(), Refusal> {
+    if ask.site.form == form {
+        return Ok(());
+    }
+    told().into_iter().try_for_each(|taken| taken.into_data().map(drop))
 }
 
 /// How long a call of a client may wait in the server, as it is sent.

@@ -89,6 +89,12 @@ impl Given {
         self.decode().map_err(|error| CallError::Output { method: method.name, error })
     }
 
+    /// How many bytes it takes where it is kept.
+    pub(crate) fn size(&self) -> usize {
+        let bytes = self.message.as_ref().map_or(0, |message| message.bytes().len());
+        bytes + self.references.len() * size_of::<RawProxy>()
+    }
+
     fn decode<T: DeserializeOwned + 'static>(self) -> Result<T, DecodeError> {
         let form = self.form;
         let (message, references) = self.into_parts();

@@ -7,9 +7,56 @@ mod common;
 use std::collections::HashSet;
 
 use procession_launch::{Context, StartMethod};
-use procession_manager::{CallError, ListProxy, NamespaceProxy, Refusal, SetProxy, SyncManager, ValueProxy};
+use procession_manager::{
+    CallError, DictProxy, ListProxy, NamespaceProxy, Proxy, Refusal, SetProxy, SyncManager, ValueProxy,
+};
+use serde::{Deserialize, Serialize};
 
 use common::{manager, methods, refusal, warm_up};
+
+/// A number that is read only if it is even.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "u64", into = "u64")]
+struct Even(u64);
+
+impl TryFrom<u64> for Even {
+    type Error = String;
+
+    fn try_from(number: u64) -> Result<Self, String> {
+        if number.is_multiple_of(2) { Ok(Self(number)) } else { Err(format!("{number} is odd")) }
+    }
+}
+
+impl From<Even> for u64 {
+    fn from(Even(number): Even) -> Self {
+        number
+    }
+}
+
+/// What an iteration gives, which ends with an error.
+#[track_caller]
+fn up_to_an_error<T>(mut items: impl Iterator<Item = Result<T, CallError>>) -> Vec<T> {
+    let read: Vec<T> = items.by_ref().map_while(Result::ok).collect(); // It has taken the error as well.
+    assert!(items.next().is_none() && items.next().is_none(), "there is nothing after an error");
+    read
+}
+
+fn an_iteration_ends_with_an_error() {
+    let manager = SyncManager::start().unwrap();
+    let dict: DictProxy<u64, u64> = manager.dict().unwrap();
+    dict.extend([(2, 4), (3, 6), (8, 10), (12, 13), (14, 16)]).unwrap();
+    let keys = DictProxy::<Even, u64>::from_raw(dict.as_raw().clone());
+    assert_eq!(up_to_an_error(keys.iter()), [(Even(2), 4)]);
+    let values = DictProxy::<u64, Even>::from_raw(dict.as_raw().clone());
+    assert_eq!(up_to_an_error(values.iter()), [(2, Even(4)), (3, Even(6)), (8, Even(10))]);
+    let list: ListProxy<u64> = manager.list().unwrap();
+    list.extend([2, 4, 5, 6]).unwrap();
+    let items = ListProxy::<Even>::from_raw(list.as_raw().clone());
+    assert_eq!(up_to_an_error(items.iter()), [Even(2), Even(4)]);
+    let set: SetProxy<u64> = manager.set().unwrap();
+    assert!([2, 3, 4].iter().all(|&number| set.insert(number).unwrap()));
+    assert_eq!(up_to_an_error(SetProxy::<Even>::from_raw(set.as_raw().clone()).iter()), [Even(2)]);
+}
 
 fn a_list_is_one() {
     let manager = SyncManager::start().unwrap();
@@ -135,5 +182,6 @@ procession_testkit::main! {
         lists_in_lists_stay_alive,
         a_set_has_each_value_once,
         a_namespace_has_values_of_all_types,
+        an_iteration_ends_with_an_error,
     ];
 }

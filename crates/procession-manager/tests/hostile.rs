@@ -58,7 +58,8 @@ fn whoever_does_not_greet_is_put_out() {
     let (manager, dict) = with_honest();
     let mut bad = greeting(&Hello { pid: 7, name: "of another version".to_owned() });
     bad.0[7] += 1;
-    for words in [b"GET / HTTP/1.1".to_vec(), Vec::new(), bad.0, greeting(&(7_u32,)).0, vec![0xff; 100_000]] {
+    let long = greeting(&Hello { pid: 7, name: "n".repeat(256) });
+    for words in [b"GET / HTTP/1.1".to_vec(), Vec::new(), bad.0, long.0, greeting(&(7_u32,)).0, vec![0xff; 100_000]] {
         let raw = Raw::strange(manager.address());
         raw.say(words);
         assert!(raw.is_put_out());

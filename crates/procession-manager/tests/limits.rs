@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod, current_process};
 use procession_manager::{
-    BaseManager, CallError, Limits, ListProxy, LockProxy, ManagerError, Proxy, QueueProxy, RawProxy, Refusal,
-    SyncManager, THREADS_MAX, shared,
+    BaseManager, CallError, Limits, ListProxy, LockProxy, ManagerBuilder, ManagerError, Proxy, QueueProxy, RawProxy,
+    Refusal, SyncManager, THREADS_MAX, ValueProxy, managed, shared,
 };
 
 use common::{methods, refusal, warm_up};
@@ -44,11 +44,38 @@ impl Gate {
     pub(crate) fn fail(&mut self) {
         panic!("no such luck")
     }
+
+    /// How much it is given.
+    pub(crate) fn weigh(&mut self, bytes: Vec<u8>) -> usize {
+        bytes.len()
+    }
+}
+
+/// Something that takes as long as the test likes to be made.
+#[derive(Debug)]
+pub(crate) struct Late;
+
+#[shared]
+impl Late {
+    /// Waits until the test goes on.
+    pub(crate) fn new(port: u16) -> Self {
+        Gate.pass(port);
+        Self
+    }
+
+    /// Is called when it is made.
+    pub(crate) fn is_made(&self) -> bool {
+        true
+    }
+}
+
+fn builder(method: StartMethod, limits: Limits) -> ManagerBuilder {
+    let builder = BaseManager::builder().context(Context::new(method)).limits(limits);
+    builder.register::<Gate>("Gate").register::<Late>("Late")
 }
 
 fn limited(method: StartMethod, limits: Limits) -> SyncManager {
-    let builder = BaseManager::builder().context(Context::new(method)).register::<Gate>("Gate");
-    builder.limits(limits).start().unwrap().into()
+    builder(method, limits).start().unwrap().into()
 }
 
 /// As another client of the same server.
@@ -84,6 +111,49 @@ fn references_of_one_client_are_limited(method: StartMethod) {
     lists[0].push(1).unwrap();
     drop(lists.pop());
     assert_eq!(manager.get::<ListProxy<u8>>("other").unwrap().len().unwrap(), 0);
+}
+
+fn what_is_being_made_counts_as_references(method: StartMethod) {
+    let manager = limited(method, Limits { references: 2, ..Limits::default() });
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::scope(|scope| {
+        let making = [(); 2].map(|()| {
+            let makes = scope.spawn(|| manager.create::<Late>((port,)));
+            (makes, listener.accept().unwrap())
+        });
+        assert_eq!(limit_of(manager.create::<Late>((port,))), 2);
+        assert_eq!(limit_of(manager.list::<u8>()), 2);
+        let made = making.map(|(makes, guest)| {
+            drop(guest);
+            makes.join().unwrap().unwrap()
+        });
+        assert!(made.iter().all(|late| late.is_made().unwrap()));
+        assert_eq!(limit_of(manager.list::<u8>()), 2);
+        drop(made);
+    });
+    manager.list::<u8>().unwrap();
+}
+
+fn what_is_registered_is_there_as_soon_as_there_is_room(method: StartMethod) {
+    const BYTES: u64 = 10_000;
+    let builder = builder(method, Limits { objects: 2, bytes: BYTES, ..Limits::default() });
+    let builder = builder.register_object("jobs", managed::queue::<u8>());
+    let builder = builder.register_object("large", managed::value(vec![7_u8; 5000]));
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (value, list) = (manager.value(vec![1_u8; 8000]).unwrap(), manager.list::<u8>().unwrap());
+    let (jobs, large) = (|| manager.get::<QueueProxy<u8>>("jobs"), || manager.get::<ValueProxy<Vec<u8>>>("large"));
+    for _ in 0..2 {
+        assert_eq!((limit_of(jobs()), limit_of(large())), (2, BYTES));
+        let taken = refusal(manager.publish("jobs", &list));
+        assert!(matches!(taken, Refusal::NameTaken { .. }), "{taken}");
+    }
+    drop(list);
+    jobs().unwrap().put(&1).unwrap();
+    assert_eq!(jobs().unwrap().get().unwrap(), 1, "it is the same one");
+    assert_eq!(limit_of(large()), BYTES);
+    drop(value);
+    assert_eq!(large().unwrap().get().unwrap(), [7; 5000]);
 }
 
 fn who_takes_too_many_references_out_is_put_out(method: StartMethod) {
@@ -135,6 +205,72 @@ fn bytes_that_are_held_are_limited(method: StartMethod) {
         (0..8).for_each(|_| queue.put(&vec![7; 1000]).unwrap());
         (0..8).for_each(|_| drop(queue.get().unwrap()));
     }
+}
+
+fn bytes_of_calls_in_line_are_limited(method: StartMethod) {
+    const BYTES: u64 = 100_000;
+    const SOME: usize = 60_000;
+    let manager = limited(method, Limits { bytes: BYTES, ..Limits::default() });
+    let (gate, queue) = (manager.create::<Gate>(()).unwrap(), manager.queue::<Vec<u8>>().unwrap());
+    queue.put(&vec![7; 10]).unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            let passes = scope.spawn(|| gate.pass(port));
+            let guest = listener.accept().unwrap();
+            let weighed = gate.weigh_later(vec![1; SOME]).unwrap();
+            assert_eq!(limit_of(gate.weigh(vec![2; SOME])), BYTES);
+            assert_eq!(limit_of(queue.put(&vec![3; SOME])), BYTES, "it is the same memory");
+            let little = gate.weigh_later(vec![4; 10]).unwrap();
+            assert!(!weighed.is_ready() && !little.is_ready(), "they stand in line");
+            drop(guest);
+            passes.join().unwrap().unwrap();
+            assert_eq!((weighed.get().unwrap(), little.get().unwrap()), (SOME, 10));
+        });
+        queue.put(&vec![5; SOME]).unwrap(); // Nothing is counted any more that stood there.
+        assert_eq!((queue.get().unwrap().len(), queue.len().unwrap()), (10, 1));
+        assert_eq!(queue.get().unwrap().len(), SOME);
+        queue.put(&vec![7; 10]).unwrap();
+    }
+}
+
+fn what_stood_in_line_is_counted_once(method: StartMethod) {
+    let manager = limited(method, Limits { bytes: 100_000, ..Limits::default() });
+    let (list, other) = (manager.list::<Vec<u8>>().unwrap(), another(&manager).unwrap());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    list.push(port.to_le_bytes().to_vec()).unwrap();
+    manager.publish("list", &list).unwrap();
+    let same: ListProxy<Vec<u8>> = other.get("list").unwrap();
+    std::thread::scope(|scope| {
+        let passes = scope.spawn(|| list.with(0, |port, (): ()| Gate.pass(u16::from_le_bytes([port[0], port[1]])), ()));
+        let guest = listener.accept().unwrap();
+        let pushed = same.push_later(vec![1; 60_000]).unwrap();
+        let begun = Instant::now();
+        while manager.objects().unwrap()[0].waiting == 0 {
+            assert!(begun.elapsed() < SOON);
+        }
+        drop(guest);
+        passes.join().unwrap().unwrap();
+        pushed.get().unwrap();
+    });
+    assert_eq!(list.len().unwrap(), 2);
+}
+
+fn bytes_of_names_are_limited(method: StartMethod) {
+    const BYTES: u64 = 20_000;
+    let manager = limited(method, Limits { bytes: BYTES, ..Limits::default() });
+    let (space, long) = (manager.namespace().unwrap(), "n".repeat(6000));
+    space.set(&long, 1_u8).unwrap();
+    space.set(&long, 2_u8).unwrap();
+    assert_eq!(limit_of(space.set(&"m".repeat(14_000), 1_u8)), BYTES);
+    assert_eq!(limit_of(manager.publish(&"p".repeat(14_000), &space)), BYTES);
+    assert_eq!(space.names().unwrap(), [long.as_str()]);
+    assert!(space.remove(&long).unwrap());
+    manager.publish(&"p".repeat(14_000), &space).unwrap();
+    assert_eq!(limit_of(space.set(&long, 1_u8)), BYTES, "a published name stays");
+    space.set("short", 1_u8).unwrap();
 }
 
 fn clients_are_limited(method: StartMethod) {
@@ -278,9 +414,14 @@ procession_testkit::main! {
     cases for methods(), [
         objects_are_limited,
         references_of_one_client_are_limited,
+        what_is_being_made_counts_as_references,
+        what_is_registered_is_there_as_soon_as_there_is_room,
         who_takes_too_many_references_out_is_put_out,
         bytes_of_a_request_are_limited,
         bytes_that_are_held_are_limited,
+        bytes_of_calls_in_line_are_limited,
+        what_stood_in_line_is_counted_once,
+        bytes_of_names_are_limited,
         clients_are_limited,
         who_asks_too_often_is_slowed_down_alone,
         three_hundred_slow_calls_leave_room_for_quick_ones,

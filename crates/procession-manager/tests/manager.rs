@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::HashMap;
+use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
@@ -13,7 +14,7 @@ use procession_manager::{
     Refusal, Shared, SyncManager, shared,
 };
 use procession_wire::Fault;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use common::{manager, methods, refusal, warm_up};
 
@@ -49,12 +50,74 @@ impl Account {
 
     /// Waits until the test goes on.
     pub(crate) fn wait(&self, port: u16) {
-        let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
-        let _ = std::io::Read::read(&mut stream, &mut [0]);
+        wait_at(port);
     }
 
     /// Panics.
     pub(crate) fn fail(&mut self) {
+        panic!("no such luck")
+    }
+}
+
+/// Waits until the test goes on, if it is there.
+fn wait_at(port: u16) {
+    if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
+        let _ = std::io::Read::read(&mut stream, &mut [0]);
+    }
+}
+
+/// Where others wait until the test goes on.
+fn gate() -> (TcpListener, u16) {
+    let gate = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = gate.local_addr().unwrap().port();
+    (gate, port)
+}
+
+/// Takes as long as the test likes to begin and to end.
+#[derive(Debug)]
+pub(crate) struct Slow {
+    port: u16,
+}
+
+#[shared]
+impl Slow {
+    /// Waits until the test goes on.
+    pub(crate) fn new(port: u16) -> Self {
+        wait_at(port);
+        Self { port }
+    }
+
+    /// Where it waits.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        wait_at(self.port);
+    }
+}
+
+/// Panics where it is read.
+#[derive(Debug, Serialize)]
+pub(crate) struct Unreadable;
+
+#[shared]
+impl Unreadable {
+    /// One that was read.
+    pub(crate) fn new(_from: Unreadable) -> Self {
+        Self
+    }
+
+    /// Is never called.
+    pub(crate) fn is_read(&self) -> bool {
+        true
+    }
+}
+
+impl<'de> Deserialize<'de> for Unreadable {
+    fn deserialize<D: Deserializer<'de>>(_: D) -> Result<Self, D::Error> {
         panic!("no such luck")
     }
 }
@@ -105,8 +168,7 @@ fn mistakes_are_told(method: StartMethod) {
 fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
     let bank = bank(method);
     let (slow, other) = (bank.create::<Account>((0,)).unwrap(), bank.create::<Account>((0,)).unwrap());
-    let gate = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = gate.local_addr().unwrap().port();
+    let (gate, port) = gate();
     std::thread::scope(|scope| {
         let waits = scope.spawn(|| slow.wait(port));
         let (guest, _) = gate.accept().unwrap();
@@ -116,6 +178,65 @@ fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
         assert!(!waits.is_finished());
         drop(guest);
         waits.join().unwrap().unwrap();
+    });
+}
+
+fn a_slow_beginning_and_a_slow_end_keep_nobody_waiting(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Account>("Account");
+    let bank = builder.register::<Slow>("Slow").start().unwrap();
+    let other = bank.create::<Account>((0,)).unwrap();
+    let (gate, port) = gate();
+    std::thread::scope(|scope| {
+        let makes = scope.spawn(|| bank.create::<Slow>((port,)).unwrap());
+        let (guest, _) = gate.accept().unwrap();
+        for _ in 0..100 {
+            other.deposit(1).unwrap();
+        }
+        assert!(!makes.is_finished());
+        drop(guest);
+        let made = makes.join().unwrap();
+        assert_eq!(made.port().unwrap(), port);
+        drop(made);
+        let (_guest, _) = gate.accept().unwrap();
+        for _ in 0..100 {
+            other.deposit(1).unwrap();
+        }
+        assert_eq!(bank.number_of_objects().unwrap(), 1, "what ends is not known any more");
+    });
+}
+
+fn a_value_that_panics_when_it_is_read_harms_nobody(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Unreadable>("Unreadable");
+    let manager = builder.register_object("one", Unreadable).start().unwrap();
+    for _ in 0..2 {
+        for refused in
+            [refusal(manager.create::<Unreadable>((Unreadable,))), refusal(manager.get::<UnreadableProxy>("one"))]
+        {
+            assert!(matches!(&refused, Refusal::Panicked { message, .. } if message == "no such luck"), "{refused}");
+        }
+    }
+    assert_eq!(manager.number_of_objects().unwrap(), 0);
+}
+
+fn a_server_that_ends_hangs_up_though_a_method_takes_long(_: StartMethod) {
+    const KEY: &[u8] = b"a key of its own";
+    let server = BaseManager::builder().register::<Account>("Account").authkey(KEY).get_server().unwrap();
+    let address = server.address().clone();
+    let connect = || BaseManager::connect(address.clone(), KEY);
+    let (gate, port) = gate();
+    std::thread::scope(|scope| {
+        let serves = scope.spawn(|| server.serve_forever());
+        let (bank, other): (BaseManager, SyncManager) = (connect().unwrap(), connect().unwrap().into());
+        let (account, queue) = (bank.create::<Account>((0,)).unwrap(), other.queue::<u64>().unwrap());
+        let waits = scope.spawn(move || account.wait(port));
+        let (guest, _) = gate.accept().unwrap();
+        let takes = scope.spawn(move || queue.get());
+        connect().unwrap().shutdown().unwrap();
+        assert!(matches!(takes.join().unwrap(), Err(CallError::Disconnected { .. })));
+        assert!(matches!(waits.join().unwrap(), Err(CallError::Disconnected { .. })));
+        assert!(matches!(connect(), Err(ManagerError::Connect { .. })));
+        drop(guest);
+        serves.join().unwrap().unwrap();
     });
 }
 
@@ -395,6 +516,9 @@ procession_testkit::main! {
         objects_live_in_the_server,
         mistakes_are_told,
         a_slow_method_keeps_nobody_waiting,
+        a_slow_beginning_and_a_slow_end_keep_nobody_waiting,
+        a_value_that_panics_when_it_is_read_harms_nobody,
+        a_server_that_ends_hangs_up_though_a_method_takes_long,
         a_dictionary_is_one,
         a_dictionary_knows_its_keys,
         a_queue_serves_those_who_wait,

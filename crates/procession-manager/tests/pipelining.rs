@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, CALLS_AHEAD_MAX, CallError, DictProxy, Hosted, ListProxy, Pending, QueueProxy, Refusal, SyncManager,
-    shared,
+    BaseManager, CALLS_AHEAD_MAX, CallError, DictProxy, Hosted, JoinableQueueProxy, ListProxy, Pending, QueueProxy,
+    Refusal, SyncManager, shared,
 };
 use procession_sys::{PidFd, Signal};
 
@@ -56,6 +56,107 @@ impl Bank {
         self.opened.push(Hosted::new(Account::default()));
         self.opened[self.opened.len() - 1].clone()
     }
+}
+
+/// One whose methods call objects of its own server.
+#[derive(Default)]
+pub(crate) struct Insider;
+
+#[shared]
+impl Insider {
+    pub(crate) fn new() -> Self {
+        Self
+    }
+
+    /// Gives a call up that has no answer; whether it was told so.
+    pub(crate) fn gives_up(&self, queue: QueueProxy<u64>) -> bool {
+        let late = queue.get_later().unwrap().get_timeout(SHORT);
+        matches!(late, Err(CallError::TimedOut { after: SHORT, .. }))
+    }
+
+    /// Drops a call before it has taken something, or after that.
+    pub(crate) fn drops(&self, queue: QueueProxy<u64>, is_taken: bool) -> bool {
+        let mut taken = queue.get_later().unwrap();
+        !is_taken || taken.wait_timeout(SOON)
+    }
+
+    /// Takes a job; whether there is nothing to be done twice.
+    pub(crate) fn works(&self, jobs: JoinableQueueProxy<u64>) -> (u64, bool) {
+        let job = jobs.get().unwrap();
+        jobs.task_done().unwrap();
+        (job, refusal(jobs.task_done()) == Refusal::NotHeld)
+    }
+}
+
+/// What a call that was sent has for a result, against one that was waited for.
+#[track_caller]
+fn is_twin<R: PartialEq + std::fmt::Debug>(sent: Result<Pending<R>, CallError>, waited_for: Result<R, CallError>) {
+    let sent = sent.and_then(Pending::get);
+    match (&sent, &waited_for) {
+        (Ok(sent), Ok(waited_for)) => assert_eq!(sent, waited_for),
+        (Err(CallError::Refused { refusal: one, .. }), Err(CallError::Refused { refusal: other, .. })) => {
+            assert_eq!(one, other);
+        }
+        _ => panic!("{sent:?} is not {waited_for:?}"),
+    }
+}
+
+fn each_method_that_does_not_wait_is_its_twin(method: StartMethod) {
+    let there = manager(method);
+    let ([dict, other], a) = ([(); 2].map(|()| there.dict::<String, u64>().unwrap()), || "a".to_owned());
+    for value in [1, 2] {
+        is_twin(dict.insert_later(a(), value), other.insert(a(), value));
+    }
+    is_twin(dict.get_later(&a()), other.get(&a()));
+    is_twin(dict.contains_key_later(&a()), other.contains_key(&a()));
+    is_twin(dict.update_later(a(), |n| n.unwrap_or(0) + 1), other.update(a(), |n| n.unwrap_or(0) + 1));
+    is_twin(dict.get_or_insert_later("b".to_owned(), 9), other.get_or_insert("b".to_owned(), 9));
+    is_twin(dict.remove_later(&a()), other.remove(&a()));
+    is_twin(dict.remove_later(&a()), other.remove(&a()));
+    assert_eq!(dict.to_map().unwrap(), other.to_map().unwrap());
+
+    let [list, other] = [(); 2].map(|()| there.list::<u64>().unwrap());
+    is_twin(list.push_later(1), other.push(1));
+    is_twin(list.set_later(0, 2), other.set(0, 2));
+    is_twin(list.set_later(1, 2), other.set(1, 2));
+    is_twin(list.get_later(0), other.get(0));
+    is_twin(list.get_later(1), other.get(1));
+
+    let [set, other] = [(); 2].map(|()| there.set::<u64>().unwrap());
+    is_twin(set.insert_later(1), other.insert(1));
+    is_twin(set.insert_later(1), other.insert(1));
+    is_twin(set.contains_later(&1), other.contains(&1));
+    is_twin(set.remove_later(&1), other.remove(&1));
+    is_twin(set.remove_later(&1), other.remove(&1));
+
+    let [value, other] = [(); 2].map(|()| there.value("a".to_owned()).unwrap());
+    is_twin(value.set_later("b".to_owned()), other.set("b".to_owned()));
+    is_twin(value.update_later(|text| text + "!"), other.update(|text| text + "!"));
+    is_twin(value.get_later(), other.get());
+
+    let [space, other] = [(); 2].map(|()| there.namespace().unwrap());
+    is_twin(space.set_later("depth", 3_u32), other.set("depth", 3_u32));
+    is_twin(space.set_later("title", a()), other.set("title", a()));
+    is_twin(space.get_later::<u32>("depth"), other.get::<u32>("depth"));
+    is_twin(space.get_later::<String>("title"), other.get::<String>("title"));
+    is_twin(space.get_later::<u32>("nothing"), other.get::<u32>("nothing"));
+    assert_eq!((space.get::<u32>("depth").unwrap(), space.get::<String>("title").unwrap()), (Some(3), Some(a())));
+
+    let [event, other] = [(); 2].map(|()| there.event().unwrap());
+    is_twin(event.set_later(), other.set());
+    assert!(event.is_set().unwrap());
+
+    let [queue, other] = [(); 2].map(|()| there.queue::<u64>().unwrap());
+    is_twin(queue.put_later(&1), other.put(&1));
+    is_twin(queue.get_later(), other.get());
+    let [queue, other] = [(); 2].map(|()| there.joinable_queue::<u64>().unwrap());
+    is_twin(queue.put_later(&1), other.put(&1));
+    is_twin(queue.get_later(), other.get());
+    queue.task_done().unwrap();
+
+    let source = include_str!("../src/stock/later.rs");
+    let methods = source.lines().filter(|line| line.contains("pub fn ") && line.contains("_later"));
+    assert_eq!(methods.count(), 20, "a method is added here, too");
 }
 
 fn results_come_in_order_each_to_who_asked(method: StartMethod) {
@@ -132,6 +233,54 @@ fn what_is_given_up_takes_nothing(method: StartMethod) {
     assert_eq!(queue.len().unwrap(), 1);
     drop(taken);
     assert_eq!((queue.get().unwrap(), queue.get().unwrap()), (2, 3), "it is the first again");
+    assert!(queue.is_empty().unwrap());
+}
+
+fn what_is_given_up_within_the_server_takes_nothing(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Insider>("Insider");
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (insider, queue) = (manager.create::<Insider>(()).unwrap(), manager.queue::<u64>().unwrap());
+    assert!(insider.gives_up(queue.clone()).unwrap());
+    assert!(insider.drops(queue.clone(), false).unwrap());
+    queue.put(&1).unwrap();
+    queue.put(&2).unwrap();
+    assert!(insider.drops(queue.clone(), true).unwrap());
+    assert_eq!((queue.try_get().unwrap(), queue.try_get().unwrap()), (1, 2), "it is the first again");
+}
+
+fn what_is_done_within_the_server_is_done(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Insider>("Insider");
+    let manager: SyncManager = builder.start().unwrap().into();
+    let (insider, jobs) = (manager.create::<Insider>(()).unwrap(), manager.joinable_queue::<u64>().unwrap());
+    jobs.put(&7).unwrap();
+    std::thread::scope(|scope| {
+        let joins = scope.spawn(|| jobs.join_timeout(SOON));
+        let begun = Instant::now();
+        while manager.objects().unwrap().iter().all(|object| object.waiting == 0) {
+            assert!(begun.elapsed() < SOON);
+        }
+        assert_eq!(insider.works(jobs.clone()).unwrap(), (7, true));
+        joins.join().unwrap().unwrap();
+    });
+    assert_eq!(refusal(jobs.task_done()), Refusal::NotHeld);
+}
+
+fn what_comes_back_to_a_full_queue_is_above_its_bound_for_now(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.bounded_queue::<u64>(1).unwrap();
+    queue.put(&1).unwrap();
+    let mut taken = queue.get_later().unwrap();
+    assert!(taken.wait_timeout(SOON));
+    queue.put(&2).unwrap();
+    let waits = [queue.put_later(&3).unwrap(), queue.put_later(&4).unwrap()];
+    drop(taken);
+    assert_eq!(queue.len().unwrap(), 2);
+    assert_eq!(queue.get().unwrap(), 1);
+    assert_eq!((queue.len().unwrap(), waits[0].is_ready()), (1, false), "nobody else has room yet");
+    for item in 2..=4 {
+        assert_eq!(queue.get_timeout(SOON).unwrap(), item);
+    }
+    waits.into_iter().for_each(|put| put.get().unwrap());
     assert!(queue.is_empty().unwrap());
 }
 
@@ -262,10 +411,14 @@ fn what_is_released_is_free_for_the_next_call(method: StartMethod) {
 procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
+        each_method_that_does_not_wait_is_its_twin,
         results_come_in_order_each_to_who_asked,
         threads_share_the_connection,
         a_killed_server_is_told_to_all,
         what_is_given_up_takes_nothing,
+        what_is_given_up_within_the_server_takes_nothing,
+        what_is_done_within_the_server_is_done,
+        what_comes_back_to_a_full_queue_is_above_its_bound_for_now,
         a_clients_patience_is_for_each_call,
         what_is_dropped_is_done_and_leaves_nothing,
         who_is_full_waits_for_answers,

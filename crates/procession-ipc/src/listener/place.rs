@@ -1,8 +1,10 @@
 //! Where a listener is bound: addresses, and the socket file that goes with it.
 //!
-//! Relies on the kernel to say whether somebody is behind a socket file, and on a lock of the directory, so that of two that
+//! Relies on the kernel to say whether somebody is behind a socket file, which is how a file that a killed process has left
+//! is known, and on a lock of the directory, so that of two that
 //! find one abandoned the second does not remove the first one's new file.
 
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt};
@@ -18,6 +20,15 @@ const TAKE_OVER_TIME: Duration = Duration::from_secs(1);
 
 /// Only the owner can look in.
 const PRIVATE: u32 = 0o700;
+
+/// What a private directory's name begins with; sixteen hexadecimal digits follow.
+const PREFIX: &str = "procession-";
+
+/// What the socket in it is called.
+const SOCKET: &str = "socket";
+
+/// How many entries of the directory of directories are looked at for what killed processes have left, each time.
+const SWEPT_MAX: usize = 4096;
 
 /// A socket file, which is removed with its listener, and perhaps its directory.
 #[derive(Debug)]
@@ -43,7 +54,7 @@ pub(super) fn bind(address: &Address, backlog: u32) -> io::Result<(StreamListene
 /// Listens at a path in a new directory that nobody else can look into.
 pub(super) fn bind_private(backlog: u32) -> io::Result<(StreamListener, Option<SocketFile>)> {
     let directory = private_directory()?;
-    match bind_one(&SocketAddress::Path(directory.join("socket")), backlog) {
+    match bind_one(&SocketAddress::Path(directory.join(SOCKET)), backlog) {
         Ok((listener, mut file)) => {
             file.iter_mut().for_each(|file| file.directory = Some(directory.clone()));
             Ok((listener, file))
@@ -58,8 +69,9 @@ pub(super) fn bind_private(backlog: u32) -> io::Result<(StreamListener, Option<S
 fn private_directory() -> io::Result<PathBuf> {
     let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|directory| directory.is_absolute());
     let number = u64::from_ne_bytes(random_bytes()?);
-    let name = format!("procession-{number:016x}");
+    let name = format!("{PREFIX}{number:016x}");
     let make = |parent: PathBuf| {
+        sweep(&parent);
         let directory = parent.join(&name);
         DirBuilder::new().mode(PRIVATE).create(&directory).map(|()| directory)
     };
@@ -67,6 +79,23 @@ fn private_directory() -> io::Result<PathBuf> {
         Some(Ok(directory)) => Ok(directory),
         Some(Err(_)) | None => make(std::env::temp_dir()),
     }
+}
+
+/// Removes the private directories in which nobody listens any more: their processes were killed, or ended without a word.
+fn sweep(parent: &Path) {
+    let entries = fs::read_dir(parent).into_iter().flatten().flatten();
+    for entry in entries.take(SWEPT_MAX).filter(|entry| is_private_name(&entry.file_name())) {
+        let socket = entry.path().join(SOCKET);
+        // One that was just made has no socket yet, and somebody else's cannot be looked into.
+        if is_abandoned_socket(&socket).unwrap_or(false) {
+            let _ = fs::remove_file(socket).and_then(|()| fs::remove_dir(entry.path()));
+        }
+    }
+}
+
+fn is_private_name(name: &OsStr) -> bool {
+    let digits = name.as_encoded_bytes().strip_prefix(PREFIX.as_bytes());
+    digits.is_some_and(|digits| digits.len() == 16 && digits.iter().all(u8::is_ascii_hexdigit))
 }
 
 fn bind_one(address: &SocketAddress, backlog: u32) -> io::Result<(StreamListener, Option<SocketFile>)> {
@@ -114,5 +143,40 @@ impl Drop for SocketFile {
         if let Some(directory) = &self.directory {
             let _ = fs::remove_dir(directory);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    #[test]
+    fn what_the_killed_have_left_is_removed_and_nothing_else() {
+        let parent = std::env::temp_dir().join(format!("swept-{}", procession_sys::pid()));
+        let make = |name: &str| {
+            let directory = parent.join(name);
+            fs::create_dir_all(&directory).unwrap();
+            directory
+        };
+        let [dead, alive, new, own, of_another_name] = [
+            make("procession-0123456789abcdef"),
+            make("procession-0123456789abcde0"),
+            make("procession-0123456789abcde1"),
+            make("procession-0123456789abcde2"),
+            make("procession-of-somebody"),
+        ];
+        for directory in [&dead, &of_another_name] {
+            drop(UnixListener::bind(directory.join(SOCKET)).unwrap());
+        }
+        let _listener = UnixListener::bind(alive.join(SOCKET)).unwrap();
+        fs::write(own.join(SOCKET), "a file").unwrap();
+        sweep(&parent);
+        assert!(!dead.exists(), "nobody is there");
+        assert!(alive.join(SOCKET).exists(), "somebody listens");
+        assert!(new.exists(), "somebody is about to");
+        assert!(own.join(SOCKET).exists() && of_another_name.join(SOCKET).exists(), "it is none of ours");
+        fs::remove_dir_all(parent).unwrap();
     }
 }

@@ -15,7 +15,7 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
 use procession_sys::Deadline;
 
-use super::{Entry, Server, Site, Taken};
+use super::{Entry, Server, Site, Taken, graves};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
@@ -41,6 +41,9 @@ const LOOK_TIME: Duration = Duration::from_millis(100);
 /// lost; whoever has so many times as much as it may is put out.
 pub(super) const REFERENCES_TIMES: usize = 2;
 
+/// The number of the server itself: no client has it.
+const OWN: u64 = 0;
+
 /// Somebody who is connected.
 pub(crate) struct Client {
     number: u64,
@@ -54,10 +57,10 @@ pub(crate) struct Client {
     references: AtomicUsize,
     /// More it is not given.
     references_max: usize,
+    /// How many requests to the server itself are carried out for it.
+    asks: AtomicUsize,
     calls: AtomicU64,
     outbox: Mutex<Outbox>,
-    /// Told when it has read something of what waits.
-    has_read: Condvar,
     /// Set when it is to be put out.
     is_out: AtomicBool,
     /// The request of it that is carried out, and that another one could still overtake; 0 for none.
@@ -94,9 +97,9 @@ impl Client {
             held: Mutex::default(),
             references: AtomicUsize::new(0),
             references_max,
+            asks: AtomicUsize::new(0),
             calls: AtomicU64::new(0),
             outbox: Mutex::default(),
-            has_read: Condvar::new(),
             is_out: AtomicBool::new(false),
             request: AtomicU64::new(0),
         }
@@ -121,6 +124,17 @@ impl Client {
     /// To how many objects it refers.
     pub(super) fn references(&self) -> usize {
         self.references.load(Ordering::Relaxed)
+    }
+
+    /// Counts a request to the server itself as long as the guard is there: it may give one reference.
+    pub(super) fn asks(&self) -> Asks<'_> {
+        self.asks.fetch_add(1, Ordering::Relaxed);
+        Asks(self)
+    }
+
+    /// To how many objects it may refer when it has the answers to what it asks now.
+    pub(super) fn references_at_most(&self) -> usize {
+        self.references() + self.asks.load(Ordering::Relaxed)
     }
 
     /// What is known of it.
@@ -166,17 +180,18 @@ impl Client {
             let Some((_, given)) = held.get_mut(object) else { continue };
             *given = given.saturating_sub(*count);
             if *given == 0 {
-                gone.extend(held.remove(object));
+                gone.extend(held.remove(object).map(|(entry, _)| entry));
             }
         }
         self.references.store(held.len(), Ordering::Relaxed);
         drop(held);
-        drop(gone);
+        graves::let_go(gone);
     }
 
     /// Takes all back.
     pub(super) fn let_all_go(&self) {
-        drop(std::mem::take(&mut *self.held.lock()));
+        let held = std::mem::take(&mut *self.held.lock());
+        graves::let_go(held.into_values().map(|(entry, _)| entry).collect());
     }
 
     /// Has it put out, because of what it sent.
@@ -255,14 +270,12 @@ impl Client {
             let bytes = answer.frame.bytes.len();
             sent = MutexGuard::unlocked(&mut outbox, || self.deliver(answer));
             outbox.bytes = outbox.bytes.saturating_sub(bytes);
-            self.has_read.notify_all();
         }
         if let Err(error) = sent {
             self.put_out(&error);
             *outbox = Outbox { is_sent: true, ..Outbox::default() };
         }
         outbox.is_sent = false;
-        self.has_read.notify_all();
     }
 
     /// Sends an answer, or else that it cannot be sent, as the client reads.
@@ -274,17 +287,10 @@ impl Client {
         }
     }
 
-    /// Waits while many of its answers wait for it, before anything else that it asks is done: so it can ask for more than it
-    /// reads, and is not put out for that.
-    pub(super) fn wait_for_reading(self: &Arc<Self>) {
-        let mut outbox = self.outbox.lock();
-        while outbox.bytes > UNREAD_BYTES_WAIT && !self.is_out() {
-            if outbox.is_sent {
-                self.has_read.wait(&mut outbox);
-            } else {
-                MutexGuard::unlocked(&mut outbox, || self.flush());
-            }
-        }
+    /// Whether anything is read of what it asks: not before its last request has its place, and not while many of its answers
+    /// wait for it. So it can ask for more than it reads, and is not put out for that.
+    pub(super) fn may_ask(&self) -> bool {
+        !self.is_held_up() && !self.is_out() && self.outbox.lock().bytes <= UNREAD_BYTES_WAIT
     }
 
     fn answer(self: &Arc<Self>, (call, object): (u64, ObjectId), telling: Telling, answer: Answer) {
@@ -367,6 +373,15 @@ impl Outgoing {
     }
 }
 
+/// That a request to the server itself is carried out.
+pub(super) struct Asks<'a>(&'a Client);
+
+impl Drop for Asks<'_> {
+    fn drop(&mut self) {
+        self.0.asks.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 fn refused(call: u64, refusal: &Refusal) -> Response {
     let refusal = procession_wire::encode(refusal).map(|message| message.into_parts().0).unwrap_or_default();
     Response::Refuse { call, refusal }
@@ -393,8 +408,8 @@ pub(crate) enum Telling {
 enum To {
     /// A client, and its call of this object.
     Client(Arc<Client>, (u64, ObjectId)),
-    /// A thread of the server, for itself, or for this call of a guest.
-    Here(Arc<Reply>, Option<(u64, u64)>),
+    /// A thread of the server, for this call of its own or of a guest.
+    Here(Arc<Reply>, (u64, u64)),
 }
 
 /// Where a thread of the server waits.
@@ -412,10 +427,11 @@ struct Told {
 }
 
 impl Reply {
-    pub(crate) fn wait(&self) -> Answer {
+    /// The answer, and whether it is to be said that it has arrived.
+    pub(crate) fn wait(&self) -> (Answer, bool) {
         let mut state = self.state.lock();
         loop {
-            if let Some((answer, _)) = state.answer.take() {
+            if let Some(answer) = state.answer.take() {
                 return answer;
             }
             self.told.wait(&mut state);
@@ -469,17 +485,14 @@ impl Caller {
         Self { site, to: To::Client(Arc::clone(client), (call, object)), telling }
     }
 
-    /// A thread of the server.
+    /// A thread of the server, whose calls have numbers as a client's have.
     pub(crate) fn here(site: Site) -> (Self, Arc<Reply>) {
-        Self::waiting(site, None)
+        static CALLS: AtomicU64 = AtomicU64::new(1);
+        Self::guest(site, (OWN, CALLS.fetch_add(1, Ordering::Relaxed)))
     }
 
     /// A thread of the server that waits for somebody else, who has a number as clients have.
     pub(super) fn guest(site: Site, call: (u64, u64)) -> (Self, Arc<Reply>) {
-        Self::waiting(site, Some(call))
-    }
-
-    fn waiting(site: Site, call: Option<(u64, u64)>) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
         (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer }, reply)
     }
@@ -489,15 +502,15 @@ impl Caller {
         self.site
     }
 
-    /// The client's number; none within the server.
-    pub(crate) fn client(&self) -> Option<u64> {
-        self.call().map(|(client, _)| client)
+    /// The client's number.
+    pub(crate) fn client(&self) -> u64 {
+        self.call().0
     }
 
-    /// The client's number and its call's; none within the server.
-    pub(crate) fn call(&self) -> Option<(u64, u64)> {
+    /// The client's number and its call's.
+    pub(crate) fn call(&self) -> (u64, u64) {
         match &self.to {
-            To::Client(client, (call, _)) => Some((client.number(), *call)),
+            To::Client(client, (call, _)) => (client.number(), *call),
             To::Here(_, call) => *call,
         }
     }

@@ -75,7 +75,7 @@ impl Entry {
     }
 
     /// A client has the answer to a call, or does not want it any more.
-    pub(super) fn settle(self: &Arc<Self>, call: (u64, u64), is_received: bool) {
+    pub(crate) fn settle(self: &Arc<Self>, call: (u64, u64), is_received: bool) {
         let wake = self.host().settle(call, is_received);
         self.wake_at(wake);
     }
@@ -115,11 +115,12 @@ impl Entry {
         Ok(Traveling { server: server.id, address: server.listener.address().clone(), object: self.id, ticket })
     }
 
-    /// A call from within the server's own process, and where its answer comes.
-    pub(crate) fn call_here(self: &Arc<Self>, method: MethodName, arguments: Vec<Given>) -> Arc<Reply> {
+    /// A call from within the server's own process: what it is called, and where its answer comes.
+    pub(crate) fn call_here(self: &Arc<Self>, method: MethodName, arguments: Vec<Given>) -> ((u64, u64), Arc<Reply>) {
         let (caller, reply) = Caller::here(Site::of(self.server_id, self.id));
+        let call = caller.call();
         self.call(method.signature, arguments, caller);
-        reply
+        (call, reply)
     }
 }
 

@@ -16,7 +16,7 @@ use procession_launch::calls::catch_call;
 
 use super::client::REFERENCES_TIMES;
 use super::seat::work_for;
-use super::{Caller, Entry, Given, REFERENCES, Server, Site, Taken};
+use super::{Caller, END_TIME, Entry, Given, REFERENCES, Server, Site, Taken};
 use crate::codec::{Codec, Door, Objects, Question, Reply, Session};
 use crate::data::Data;
 use crate::error::Refusal;
@@ -37,9 +37,6 @@ pub const REPLY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long nobody is let in after the system has refused a connection.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// How long a server that ends waits for its guests' threads.
-const END_TIME: Duration = Duration::from_secs(1);
 
 /// Guests' numbers begin here: no client has one.
 const FIRST: u64 = 1 << 63;

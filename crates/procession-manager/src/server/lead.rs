@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use procession_ipc::wait::Source;
 use procession_ipc::{AcceptError, Connection, Listener, RecvError, Waitable};
+use procession_launch::NAME_BYTES_MAX;
 use procession_sys::{Deadline, Epoll, Interest, end_when_not_taken};
 
 use super::pace::Pace;
@@ -48,6 +49,9 @@ pub(super) struct Lead {
     strangers: HashMap<u64, Stranger>,
     /// Who is read from next, and how many requests in a row were.
     ready: VecDeque<(Arc<Client>, usize)>,
+    /// Those of whom nothing is read for now. The kernel does not watch them: it would tell of what they have said again and
+    /// again.
+    away: HashMap<u64, Arc<Client>>,
     /// How often each may ask.
     pace: Pace,
     /// When there was something last.
@@ -84,6 +88,7 @@ impl Lead {
             clients_max,
             strangers: HashMap::new(),
             ready: VecDeque::new(),
+            away: HashMap::new(),
             pace: Pace::new(rate),
             busy: Instant::now(),
             polled: Instant::now(),
@@ -103,11 +108,12 @@ impl Lead {
             self.poll(server, false);
         }
         while let Some((client, burst)) = self.ready.pop_front() {
-            if client.is_held_up() {
-                continue; // Whoever led before is not through with its last request.
+            let is_too_often = self.pace.holds_back(client.number());
+            if is_too_often {
+                self.pace.rest(client.number());
             }
-            if self.pace.holds_back(client.number()) {
-                self.rest(&client);
+            if is_too_often || !client.may_ask() {
+                self.look_away(client);
                 continue;
             }
             match client.connection.try_recv() {
@@ -137,6 +143,7 @@ impl Lead {
     fn gather(&mut self, server: &Arc<Server>) {
         self.looks += 1;
         self.take_those_in_memory();
+        self.look_again();
         if !self.ready.is_empty() {
             return;
         }
@@ -148,11 +155,11 @@ impl Lead {
         }
     }
 
-    /// Those whose memory says that they have written, and whose last request is through.
+    /// Those whose memory says that they have written.
     fn take_those_in_memory(&mut self) {
-        for client in self.clients.values().filter(|client| !client.is_held_up()) {
+        for (number, client) in &self.clients {
             let is_ready = client.connection.watch().source.is_some_and(Source::is_ready);
-            if is_ready && !self.pace.rests(client.number()) {
+            if is_ready && !self.away.contains_key(number) {
                 self.ready.push_back((Arc::clone(client), 0));
             }
         }
@@ -163,7 +170,6 @@ impl Lead {
         let mut deadline = Deadline::NOW;
         let is_due = sleeps || self.polled.elapsed() > TICK;
         let due = if is_due { server.tick() } else { None };
-        self.wake_those_in_time();
         if sleeps {
             let sources = self.clients.values().filter_map(|client| client.connection.watch().source);
             sources.for_each(Source::arm);
@@ -171,23 +177,23 @@ impl Lead {
             if self.ready.is_empty() {
                 let due = [due, self.pace.next()].into_iter().flatten().min();
                 let due = due.map(|wake| wake.saturating_duration_since(Instant::now()));
-                // Nothing tells when who was held up may go on.
-                let is_held_up = self.clients.values().any(|client| client.is_held_up());
-                let longest = if is_held_up { TICK } else { RECHECK };
+                // Nothing tells when those may ask again who do not rest.
+                let is_anybody_away = self.away.keys().any(|number| !self.pace.rests(*number));
+                let longest = if is_anybody_away { TICK } else { RECHECK };
                 deadline = Deadline::after(due.unwrap_or(longest).min(longest));
             }
         }
         for number in self.watched.wait(deadline).unwrap_or_default() {
             if let Some(client) = self.clients.get(&number) {
                 let is_ready = client.connection.watch().source.is_none_or(|source| source.settle().unwrap_or(true));
-                if is_ready && !self.pace.rests(number) && !self.ready.iter().any(|(other, _)| other.number() == number)
-                {
+                if is_ready && !self.ready.iter().any(|(other, _)| other.number() == number) {
                     self.ready.push_back((Arc::clone(client), 0));
                 }
             } else if self.strangers.contains_key(&number) {
                 self.greet(server, number);
             }
         }
+        self.look_again();
         if is_due {
             self.accept(server);
             self.put_out(server);
@@ -195,21 +201,29 @@ impl Lead {
         }
     }
 
-    /// Looks no more at a client that has asked too often, until its time has come.
-    fn rest(&mut self, client: &Client) {
-        self.pace.rest(client.number());
-        let _ = self.watched.remove(client.connection.watch().fd);
+    /// Looks no more at a client of whom nothing is read for now.
+    fn look_away(&mut self, client: Arc<Client>) {
+        // It may be gone already.
+        if self.clients.contains_key(&client.number()) {
+            let _ = self.watched.remove(client.connection.watch().fd);
+            self.away.insert(client.number(), client);
+        }
     }
 
-    /// Looks again at those whose time has come.
-    fn wake_those_in_time(&mut self) {
-        for number in self.pace.wake() {
-            let Some(client) = self.clients.get(&number) else { continue };
+    /// Looks again at those who may ask again.
+    fn look_again(&mut self) {
+        if self.away.is_empty() {
+            return;
+        }
+        self.pace.wake();
+        let Self { away, pace, .. } = self;
+        let back: Vec<_> = away.extract_if(|number, client| !pace.rests(*number) && client.may_ask()).collect();
+        for (number, client) in back {
             if let Err(error) = self.watched.add(client.connection.watch().fd, number, Interest::Read) {
                 tracing::warn!(%error, client = client.hello.pid, "a client cannot be watched any more");
                 client.be_put_out();
             }
-            self.ready.push_back((Arc::clone(client), 0));
+            self.ready.push_back((client, 0));
         }
     }
 
@@ -247,7 +261,8 @@ impl Lead {
     fn greet(&mut self, server: &Arc<Server>, number: u64) {
         let Some(Stranger { connection, since }) = self.strangers.remove(&number) else { return };
         let hello = match connection.try_recv() {
-            Ok(frame) => read_greeting::<Hello>(&frame),
+            // No process of ours has a longer name, and each is kept as long as its client is there.
+            Ok(frame) => read_greeting::<Hello>(&frame).filter(|hello| hello.name.len() <= NAME_BYTES_MAX),
             Err(RecvError::WouldBlock | RecvError::Busy) if since.elapsed() < GREETING_TIME => {
                 self.strangers.insert(number, Stranger { connection, since });
                 return;
@@ -270,9 +285,11 @@ impl Lead {
         }
     }
 
-    /// Those that are to be put out, and those that connected and say nothing.
+    /// Those that are to be put out, and those that connected and say nothing. What a client has asked last has its place
+    /// before it parts: otherwise it could get something after it has given everything up.
     fn put_out(&mut self, server: &Arc<Server>) {
-        let out: Vec<Arc<Client>> = self.clients.values().filter(|client| client.is_out()).cloned().collect();
+        let is_out = |client: &&Arc<Client>| client.is_out() && !client.is_held_up();
+        let out: Vec<Arc<Client>> = self.clients.values().filter(is_out).cloned().collect();
         for client in out {
             self.forget(server, &client);
         }
@@ -280,6 +297,14 @@ impl Lead {
         for number in waiting {
             self.greet(server, number);
         }
+    }
+
+    /// Closes all connections; who had them.
+    pub(super) fn hang_up(&mut self) -> Vec<Arc<Client>> {
+        self.strangers.drain().for_each(|(_, stranger)| stranger.connection.close());
+        self.ready.clear();
+        self.away.clear();
+        self.clients.drain().map(|(_, client)| client).inspect(|client| client.connection.close()).collect()
     }
 
     fn part(&mut self, server: &Arc<Server>, client: &Arc<Client>, error: &RecvError) {
@@ -293,9 +318,13 @@ impl Lead {
     fn forget(&mut self, server: &Arc<Server>, client: &Arc<Client>) {
         if self.clients.remove(&client.number()).is_some() {
             self.pace.forget(client.number());
+            self.away.remove(&client.number());
             let _ = self.watched.remove(client.connection.watch().fd);
             client.connection.close();
             server.standby.give(server, Job::Part(Arc::clone(client)));
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

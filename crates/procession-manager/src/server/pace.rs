@@ -55,13 +55,12 @@ impl Pace {
         self.resting.values().min().copied()
     }
 
-    /// Those whose time has come.
-    pub(super) fn wake(&mut self) -> Vec<u64> {
-        if self.resting.is_empty() {
-            return Vec::new();
+    /// Has those rest no more whose time has come.
+    pub(super) fn wake(&mut self) {
+        if !self.resting.is_empty() {
+            let now = Instant::now();
+            self.resting.retain(|_, until| *until > now);
         }
-        let now = Instant::now();
-        self.resting.extract_if(|_, until| *until <= now).map(|(client, _)| client).collect()
     }
 
     pub(super) fn forget(&mut self, client: u64) {
@@ -87,7 +86,8 @@ mod tests {
         assert!((10..=20).contains(&asked), "{asked}");
         assert!(!pace.holds_back(2));
         pace.rest(1);
-        assert!(pace.rests(1) && !pace.rests(2) && pace.wake().is_empty());
+        pace.wake();
+        assert!(pace.rests(1) && !pace.rests(2));
         assert!(pace.next().unwrap() <= Instant::now() + BURST_TIME);
         pace.forget(1);
         assert!(!pace.rests(1) && !pace.holds_back(1) && pace.used.is_empty());

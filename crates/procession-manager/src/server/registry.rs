@@ -15,7 +15,7 @@ use procession_wire::{Fault, Message, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Given;
+use super::{Given, is_in_place};
 use crate::error::Refusal;
 use crate::frame::Frame;
 use crate::host::{Host, Hosting};
@@ -71,8 +71,9 @@ fn frame(message: Message) -> Frame {
     Frame { bytes, descriptors }
 }
 
-fn given(Frame { bytes, descriptors }: Frame) -> Given {
-    Given { message: Some(Message::from_parts(bytes, descriptors)), ..Given::default() }
+/// What is registered is kept, for another attempt.
+fn given(Frame { bytes, descriptors }: &Frame) -> Given {
+    Given { message: Some(Message::from_parts(bytes.clone(), descriptors.clone())), ..Given::default() }
 }
 
 /// Calls a type's constructor.
@@ -83,9 +84,10 @@ impl<T: Construct> Function for Constructs<T> {
     type Output = Result<Arc<dyn Hosting>, Refusal>;
 
     fn enter(given: Given) -> Self::Output {
-        let arguments = given.read()?;
-        let made = catch_call(|| T::construct(arguments));
-        made?.map(hosted).map_err(|fault| Refusal::Construct { reason: fault.to_string() })
+        run_users(|| {
+            let made = T::construct(given.read()?);
+            made.map(hosted).map_err(|fault| Refusal::Construct { reason: fault.to_string() })
+        })
     }
 }
 
@@ -97,8 +99,14 @@ impl<T: Shared + DeserializeOwned> Function for Copies<T> {
     type Output = Result<Arc<dyn Hosting>, Refusal>;
 
     fn enter(given: Given) -> Self::Output {
-        given.read().map(hosted::<T>)
+        run_users(|| given.read().map(hosted::<T>))
     }
+}
+
+/// Runs code of a user's, which takes as long as it likes: what its client asks next need not wait for that.
+fn run_users<T>(code: impl FnOnce() -> Result<T, Refusal>) -> Result<T, Refusal> {
+    is_in_place();
+    catch_call(code)?
 }
 
 /// A value as an object.
@@ -109,17 +117,36 @@ pub(crate) fn hosted<T: Shared>(value: T) -> Arc<dyn Hosting> {
 /// What is registered, in the server's process.
 pub(crate) struct Registry {
     types: HashMap<String, Make>,
-    objects: Mutex<HashMap<String, MakeOnce>>,
+    /// The single objects that nobody has had yet.
+    objects: Mutex<HashMap<String, Arc<Mutex<Single>>>>,
 }
 
-/// What makes a single object.
-type MakeOnce = Box<dyn FnOnce() -> Result<Arc<dyn Hosting>, Refusal> + Send>;
+/// A single object that nobody has had yet.
+pub(crate) struct Single {
+    make: Box<dyn Fn() -> Result<Arc<dyn Hosting>, Refusal> + Send>,
+    made: Option<Arc<dyn Hosting>>,
+}
+
+impl Single {
+    fn new(make: impl Fn() -> Result<Arc<dyn Hosting>, Refusal> + Send + 'static) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { make: Box::new(make), made: None }))
+    }
+
+    /// The object. It is made once; if that fails, or the server has no room for it, it is there for the next who asks.
+    pub(crate) fn host(&mut self) -> Result<Arc<dyn Hosting>, Refusal> {
+        let made = match self.made.take() {
+            Some(made) => made,
+            None => (self.make)()?,
+        };
+        Ok(Arc::clone(self.made.insert(made)))
+    }
+}
 
 impl Registry {
     /// Looks up what makes each.
     pub(crate) fn new(registrations: Vec<Registration>) -> Result<Self, BootError> {
         let mut types: HashMap<String, Make> = HashMap::new();
-        let mut objects: HashMap<String, MakeOnce> = HashMap::new();
+        let mut objects = HashMap::new();
         for Registration { name, what } in registrations {
             match what {
                 What::Type { type_name, maker } => {
@@ -128,12 +155,14 @@ impl Registry {
                 }
                 What::Object { maker, value } => {
                     let make: Make = resolve(maker)?;
-                    objects.insert(name, Box::new(move || make(given(value))));
+                    objects.insert(name, Single::new(move || make(given(&value))));
                 }
                 What::Stock { stock, of } => {
-                    let mut of = of.into_iter().map(given);
-                    let (of, more) = (of.next().unwrap_or_default(), of.next().unwrap_or_default());
-                    objects.insert(name, Box::new(move || stock::make(stock, of, more)));
+                    let make = move || {
+                        let mut of = of.iter().map(given);
+                        stock::make(stock, of.next().unwrap_or_default(), of.next().unwrap_or_default())
+                    };
+                    objects.insert(name, Single::new(make));
                 }
             }
         }
@@ -151,15 +180,14 @@ impl Registry {
         self.types.contains_key(name)
     }
 
-    /// True if a single object is registered under this name, and was not asked for yet.
-    pub(crate) fn has_object(&self, name: &str) -> bool {
-        self.objects.lock().contains_key(name)
+    /// The single object that is registered under this name, if nobody has had it yet.
+    pub(crate) fn object(&self, name: &str) -> Option<Arc<Mutex<Single>>> {
+        self.objects.lock().get(name).cloned()
     }
 
-    /// Makes a single object, once.
-    pub(crate) fn object(&self, name: &str) -> Result<Arc<dyn Hosting>, Refusal> {
-        let found = self.objects.lock().remove(name);
-        let make = found.ok_or_else(|| Refusal::NoName { name: name.to_owned() })?;
-        make()
+    /// Forgets a single object, which is the server's now.
+    pub(crate) fn forget(&self, name: &str) {
+        let single = self.objects.lock().remove(name);
+        drop(single);
     }
 }

@@ -9,13 +9,14 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, Thread};
+use std::time::Instant;
 
 use parking_lot::Mutex;
 use procession_ipc::Listener;
 
 use super::lead::{Lead, Next, TICK};
 use super::standby::Job;
-use super::{Client, Server};
+use super::{Client, END_TIME, Server, graves};
 use crate::frame::Request;
 use crate::limits::Limits;
 
@@ -94,7 +95,6 @@ impl Server {
         // Another thread may lead by now.
         self.work(true);
         SERVER.set(None);
-        timekeeper.thread().unpark();
         let _ = timekeeper.join();
         Ok(())
     }
@@ -110,8 +110,12 @@ impl Server {
         while let Some(job) = self.standby.next_job(stays) {
             match job {
                 Job::Lead => self.lead(),
-                Job::Flush(client) => client.flush(),
+                Job::Flush(client) => {
+                    client.flush();
+                    self.standby.has_flushed();
+                }
                 Job::Part(client) => self.farewell(&client),
+                Job::Bury(graves) => graves::bury_all(graves),
             }
         }
     }
@@ -119,7 +123,11 @@ impl Server {
     /// Reads requests and carries them out, until another thread leads or the server ends.
     fn lead(self: &Arc<Self>) {
         while !self.is_ending() {
-            let next = self.seat.lead.lock().next(self);
+            // What ends with what is due may take long: another thread sees to that.
+            let (next, graves) = graves::put_off(|| self.seat.lead.lock().next(self));
+            if !graves.is_empty() {
+                self.standby.give(self, Job::Bury(graves));
+            }
             if let Some(next) = next
                 && !self.carry_out(next)
             {
@@ -127,19 +135,23 @@ impl Server {
             }
         }
         self.standby.end();
+        self.wake_timekeeper();
+    }
+
+    fn wake_timekeeper(&self) {
+        if let Some(timekeeper) = &*self.seat.timekeeper.lock() {
+            timekeeper.unpark();
+        }
     }
 
     /// Carries out a request; false if another thread leads when it is done.
     fn carry_out(self: &Arc<Self>, Next { client, frame, number }: Next) -> bool {
         let seat = &self.seat;
         let turn = seat.turn.fetch_add(1, Ordering::SeqCst) + 1;
-        if seat.rests.load(Ordering::SeqCst)
-            && let Some(timekeeper) = &*seat.timekeeper.lock()
-        {
-            timekeeper.unpark();
+        if seat.rests.load(Ordering::SeqCst) {
+            self.wake_timekeeper();
         }
         REQUEST.set(Some((Arc::clone(&client), number)));
-        client.wait_for_reading();
         match Request::read(frame) {
             Ok(request) => self.handle(&client, request),
             Err(malformed) => client.expel(&malformed),
@@ -148,7 +160,8 @@ impl Server {
         seat.turn.compare_exchange(turn, turn + 1, Ordering::SeqCst, Ordering::SeqCst).is_ok()
     }
 
-    /// Looks whether a request takes long, and has another thread lead then.
+    /// Looks whether a request takes long, and has another thread lead then. At the end it closes the connections, as other
+    /// threads may be in the middle of something that takes long.
     fn keep_time(self: &Arc<Self>) {
         let turn_of = &self.seat.turn;
         let (mut seen, mut quiet) = (0, 0);
@@ -170,6 +183,15 @@ impl Server {
                 self.rest(turn);
             }
         }
+        self.hang_up();
+    }
+
+    /// Closes all connections; first those who read get what they were answered last.
+    fn hang_up(&self) {
+        self.standby.wait_for_flushes(Instant::now() + END_TIME);
+        self.listener.close();
+        let clients = self.seat.lead.lock().hang_up();
+        drop(clients); // What they hold may end with them.
     }
 
     /// Sleeps until a request is carried out.

@@ -7,10 +7,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::graves::Graves;
 use super::{Client, Server};
 
 /// How many calls of users' types may take long at once; one more is [`Refusal::Limit`](crate::Refusal::Limit).
@@ -32,6 +33,8 @@ pub(super) enum Job {
     Flush(Arc<Client>),
     /// This client is gone, and what it held may take long to drop.
     Part(Arc<Client>),
+    /// These objects are to end, which may take long, too.
+    Bury(Graves),
 }
 
 impl Job {
@@ -39,7 +42,7 @@ impl Job {
     fn threads_max(&self) -> usize {
         match self {
             Self::Flush(_) => THREADS_ALL - THREADS_SPARE / 2,
-            Self::Part(_) => THREADS_ALL,
+            Self::Part(_) | Self::Bury(_) => THREADS_ALL,
             // Whoever had the lead has lost it already, and looked before.
             Self::Lead => usize::MAX,
         }
@@ -50,6 +53,8 @@ impl Job {
 pub(super) struct Standby {
     state: Mutex<State>,
     called: Condvar,
+    /// Told when nothing is to be sent any more.
+    flushed: Condvar,
     /// How many threads have something to do.
     busy: AtomicUsize,
     has_ended: AtomicBool,
@@ -60,12 +65,15 @@ struct State {
     jobs: VecDeque<Job>,
     idle: usize,
     threads: usize,
+    /// How many clients' answers are to be sent, or are being sent.
+    flushes: usize,
 }
 
 impl Standby {
     pub(super) fn new() -> Self {
         let (state, has_ended) = (Mutex::default(), AtomicBool::new(false));
-        Self { state, called: Condvar::new(), busy: AtomicUsize::new(0), has_ended }
+        let (called, flushed) = (Condvar::new(), Condvar::new());
+        Self { state, called, flushed, busy: AtomicUsize::new(0), has_ended }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -95,6 +103,7 @@ impl Standby {
     pub(super) fn give(&self, server: &Arc<Server>, job: Job) {
         let mut state = self.state.lock();
         let threads_max = job.threads_max();
+        state.flushes += usize::from(matches!(job, Job::Flush(_)));
         match job {
             Job::Lead => state.jobs.push_front(job),
             job => state.jobs.push_back(job),
@@ -114,6 +123,21 @@ impl Standby {
             tracing::error!(%error, "a server cannot start another thread");
             self.leave();
         }
+    }
+
+    /// Notes that a client was sent what waited for it.
+    pub(super) fn has_flushed(&self) {
+        let mut state = self.state.lock();
+        state.flushes -= 1;
+        if state.flushes == 0 {
+            self.flushed.notify_all();
+        }
+    }
+
+    /// Waits until all clients were sent what waits for them, or a time has come.
+    pub(super) fn wait_for_flushes(&self, until: Instant) {
+        let mut state = self.state.lock();
+        while state.flushes > 0 && !self.flushed.wait_until(&mut state, until).timed_out() {}
     }
 
     /// Counts a thread that has come by itself.

@@ -13,9 +13,8 @@ use procession_wire::{decode, encode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::budget::{self, Charge};
 use super::functions::named_next;
-use super::{BATCH_BYTES, count, methods, named, proxy};
+use super::{BATCH_BYTES, Charge, count, methods, named, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::Given;
@@ -61,8 +60,8 @@ impl Array {
         let ArrayOf { type_name, width, values: bytes } = given.read::<ArrayOf<u8>>()?;
         let width = usize::try_from(width).ok().filter(|&width| width > 0 && bytes.len().is_multiple_of(width));
         let width = width.ok_or_else(|| Refusal::Arguments { reason: "it is no whole number of numbers".into() })?;
-        let charge = Charge::of(bytes.len());
-        budget::check().map(|()| Self { type_name, width, bytes, _charge: charge })
+        let charge = Charge::checked(bytes.len())?;
+        Ok(Self { type_name, width, bytes, _charge: charge })
     }
 
     fn len(&self) -> usize {
@@ -126,6 +125,8 @@ impl Array {
 
 impl Object for Array {
     type Kind = Kind;
+
+    const KEEPS_CALLERS: bool = false;
 
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(self.check_type(ask).and_then(|()| match method {

@@ -27,7 +27,11 @@ impl<C: Serialize + DeserializeOwned + 'static> Batches<C> {
         Self { raw: raw.clone(), method, at, batch: Vec::new().into_iter(), is_over: false }
     }
 
+    /// Asks for more, if there is nothing left and may be more.
     fn fetch(&mut self) -> Result<(), CallError> {
+        if self.batch.len() > 0 || self.is_over {
+            return Ok(());
+        }
         let at = self.raw.pack(self.method, &self.at)?;
         let mut results = self.raw.call_packed(self.method, vec![at])?;
         self.at = results.pop().unwrap_or_default().result(self.method)?;
@@ -38,14 +42,31 @@ impl<C: Serialize + DeserializeOwned + 'static> Batches<C> {
 
     /// The next value, asked for if need be; after an error there is none.
     pub(super) fn next<T: DeserializeOwned + 'static>(&mut self) -> Option<Result<T, CallError>> {
-        if self.batch.len() == 0
-            && !self.is_over
-            && let Err(error) = self.fetch()
-        {
+        let next = self.fetch().and_then(|()| self.batch.next().map(|value| value.result(self.method)).transpose());
+        self.end_after(next)
+    }
+
+    /// The next two values, which are in the same batch; after an error there are none.
+    pub(super) fn next_pair<K, V>(&mut self) -> Option<Result<(K, V), CallError>>
+    where
+        K: DeserializeOwned + 'static,
+        V: DeserializeOwned + 'static,
+    {
+        let next = self.fetch().and_then(|()| {
+            // Both are taken before one of them is read.
+            let Some((key, value)) = self.batch.next().zip(self.batch.next()) else { return Ok(None) };
+            Ok(Some((key.result(self.method)?, value.result(self.method)?)))
+        });
+        self.end_after(next)
+    }
+
+    /// What comes next, and if that is an error nothing more.
+    fn end_after<T>(&mut self, next: Result<Option<T>, CallError>) -> Option<Result<T, CallError>> {
+        if next.is_err() {
             self.is_over = true;
-            return Some(Err(error));
+            self.batch = Vec::new().into_iter();
         }
-        self.batch.next().map(|value| value.result(self.method))
+        next.transpose()
     }
 }
 

@@ -22,26 +22,41 @@ pub(crate) fn set_limit(bytes: u64) {
 }
 
 /// Refuses when more is held than may be.
-pub(super) fn check() -> Result<(), Refusal> {
+fn check() -> Result<(), Refusal> {
     let (held, limit) = (HELD.load(Ordering::Relaxed), LIMIT.load(Ordering::Relaxed));
-    limits::check("bytes in containers, queues and values (`Limits::bytes`)", held, limit)
+    limits::check("bytes in containers, queues, values, names and calls that wait (`Limits::bytes`)", held, limit)
 }
 
 /// What one value takes, as long as it is kept.
 #[derive(Debug)]
-pub(super) struct Charge(u64);
+pub(crate) struct Charge(u64);
 
 impl Charge {
-    pub(super) fn of(bytes: usize) -> Self {
+    pub(crate) fn of(bytes: usize) -> Self {
         let bytes = bytes as u64 + BYTES_BESIDE;
         HELD.fetch_add(bytes, Ordering::Relaxed);
         Self(bytes)
+    }
+
+    /// That of something which may be kept.
+    ///
+    /// # Errors
+    /// This process holds as many bytes as it may.
+    pub(crate) fn checked(bytes: usize) -> Result<Self, Refusal> {
+        let charge = Self::of(bytes);
+        check().map(|()| charge)
     }
 
     /// Counts what belongs to it as well.
     pub(super) fn add(&mut self, bytes: usize) {
         HELD.fetch_add(bytes as u64, Ordering::Relaxed);
         self.0 += bytes as u64;
+    }
+
+    /// The same of what may be kept, or else nothing is to be.
+    pub(super) fn add_checked(&mut self, bytes: usize) -> Result<(), Refusal> {
+        self.add(bytes);
+        check()
     }
 }
 

@@ -101,7 +101,7 @@ impl Condition {
         }
         self.is_notified = false;
         if let Some(next) = self.takers.first() {
-            let answer = self.give(next.caller.call(), next.caller.site(), next.wants);
+            let answer = self.give(Some(next.caller.call()), next.caller.site(), next.wants);
             answers.push((next.caller, answer));
         }
     }

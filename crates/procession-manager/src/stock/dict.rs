@@ -12,8 +12,8 @@ use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
 use super::functions::{changed_next, made_next, name_change, name_make, name_work, worked_next};
-use super::table::{Batch, Table};
-use super::{Stored, count, methods, proxy};
+use super::table::{Batch, Key, Table};
+use super::{Stored, check_told, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
@@ -61,6 +61,7 @@ impl Dict {
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
         let value = Stored::keep(ask.accept(self.0.values)?)?;
+        self.check_told(ask, &key)?;
         let old = self.0.insert(key, value);
         Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
     }
@@ -79,10 +80,18 @@ impl Dict {
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
+        self.check_told(ask, &key)?;
         Ok(self.0.remove(&key).map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
-    fn pop_item(&mut self) -> Answer {
+    /// Refuses to give a key's value to somebody who could not be told it.
+    fn check_told(&self, ask: &Ask, key: &Key) -> Result<(), Refusal> {
+        check_told(ask, self.0.values.form(), || self.0.get(key).map(|value| self.copy(value)).into_iter().collect())
+    }
+
+    fn pop_item(&mut self, ask: &Ask) -> Answer {
+        let told = |(key, value): (&[u8], &Stored)| vec![self.0.told(key), self.copy(value)];
+        check_told(ask, self.0.values.form(), || self.0.last().map(told).unwrap_or_default())?;
         let popped = self.0.pop();
         Ok(popped.map(|(key, value)| vec![self.0.told(&key), value.take(self.0.values)]).unwrap_or_default())
     }
@@ -128,6 +137,8 @@ impl Dict {
 impl Object for Dict {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.0.values.form()
     }
@@ -145,7 +156,7 @@ impl Object for Dict {
         Step::Done(match method {
             Method::Insert => self.insert(ask),
             Method::Remove => self.remove(ask),
-            Method::PopItem => self.pop_item(),
+            Method::PopItem => self.pop_item(ask),
             Method::Update => self.update(ask),
             Method::SetDefault => self.set_default(ask, |ask, values| Stored::keep(ask.accept(values)?)),
             Method::SetDefaultWith => self.set_default(ask, made_next),
@@ -371,7 +382,7 @@ where
     }
 }
 
-/// The items of a dictionary, in order.
+/// The items of a dictionary, in order. After an error there is nothing more.
 #[derive(Debug)]
 pub struct DictIter<K, V> {
     batches: Batches<Option<u64>>,
@@ -386,11 +397,6 @@ where
     type Item = Result<(K, V), CallError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let key = match self.batches.next()? {
-            Ok(key) => key,
-            Err(error) => return Some(Err(error)),
-        };
-        // Both are in the same batch.
-        Some(self.batches.next()?.map(|value| (key, value)))
+        self.batches.next_pair()
     }
 }

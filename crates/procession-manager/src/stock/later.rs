@@ -173,16 +173,18 @@ impl NamespaceProxy {
     /// [`CallError`], when it could not be sent.
     pub fn get_later<T: DeserializeOwned + 'static>(&self, name: &str) -> Result<Pending<Option<T>>, CallError> {
         let (raw, method) = (self.as_raw(), namespace::Method::Get.name());
-        raw.send_later(method, vec![raw.pack(method, &name.to_owned())?], option)
+        raw.send_later(method, vec![raw.pack(method, &name.to_owned())?], namespace::found)
     }
 
     /// [`set`](Self::set), without a wait for what becomes of it.
     ///
     /// # Errors
     /// [`CallError`], when it could not be sent.
-    pub fn set_later<T: Serialize + 'static>(&self, name: &str, value: T) -> Result<Pending<()>, CallError> {
-        let (raw, method) = (self.as_raw(), namespace::Method::Set.name());
-        raw.send_later(method, vec![raw.pack(method, &name.to_owned())?, raw.pack(method, &value)?], nothing)
+    pub fn set_later<T>(&self, name: &str, value: T) -> Result<Pending<()>, CallError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        self.as_raw().send_later(namespace::Method::Set.name(), self.pack_set(name, &value)?, nothing)
     }
 }
 

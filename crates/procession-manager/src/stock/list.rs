@@ -12,7 +12,7 @@ use super::batches::{Batches, Size};
 use super::functions::{
     changed_next, equal_next, name_alter, name_equal, name_order, name_work, order_next, worked_next,
 };
-use super::{Stored, count, methods, proxy};
+use super::{Stored, check_told, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
@@ -75,6 +75,7 @@ impl List {
     fn set(&mut self, ask: &mut Ask) -> Answer {
         let place = self.place(ask)?;
         let new = self.accept(ask)?;
+        self.check_told(ask, place)?;
         Ok(vec![std::mem::replace(&mut self.items[place], new).take(self.values)])
     }
 
@@ -85,6 +86,20 @@ impl List {
         let value = self.accept(ask)?;
         self.items.insert(place, value);
         Ok(Vec::new())
+    }
+
+    /// Refuses to give a value to somebody who could not be told it.
+    fn check_told(&self, ask: &Ask, place: usize) -> Result<(), Refusal> {
+        check_told(ask, self.values.form(), || vec![self.items[place].copy(self.values)])
+    }
+
+    fn take_out(&mut self, ask: &Ask, place: usize) -> Answer {
+        self.check_told(ask, place)?;
+        Ok(vec![self.items.remove(place).take(self.values)])
+    }
+
+    fn pop(&mut self, ask: &Ask) -> Answer {
+        self.items.len().checked_sub(1).map_or(DONE, |last| self.take_out(ask, last))
     }
 
     /// Takes all of them, or none.
@@ -156,6 +171,8 @@ const DONE: Answer = Ok(Vec::new());
 impl Object for List {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.values.form()
     }
@@ -173,8 +190,8 @@ impl Object for List {
         Step::Done(match method {
             Method::Set => self.set(ask),
             Method::Insert => self.insert(ask),
-            Method::Remove => self.place(ask).map(|place| vec![self.items.remove(place).take(self.values)]),
-            Method::Pop => Ok(self.items.pop().map(|value| value.take(self.values)).into_iter().collect()),
+            Method::Remove => self.place(ask).and_then(|place| self.take_out(ask, place)),
+            Method::Pop => self.pop(ask),
             Method::Sort => self.sort(ask),
             Method::Update => self.update(ask),
             Method::With => self.with(ask),
@@ -455,7 +472,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     }
 }
 
-/// The values of a list, in order.
+/// The values of a list, in order. After an error there is nothing more.
 #[derive(Debug)]
 pub struct ListIter<T> {
     batches: Batches<u64>,

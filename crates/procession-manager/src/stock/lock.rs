@@ -50,7 +50,7 @@ impl Lock {
 
     fn pass_on(&mut self, answers: &mut Vec<(Caller, Answer)>) {
         if let Some(next) = self.waiting.first() {
-            let answer = self.give(next.caller.call(), next.caller.site());
+            let answer = self.give(Some(next.caller.call()), next.caller.site());
             answers.push((next.caller, answer));
         }
     }

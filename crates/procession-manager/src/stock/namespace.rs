@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use super::{Stored, methods, proxy};
 use crate::error::CallError;
 use crate::host::{Answer, Ask, Object, Step};
-use crate::server::Taken;
+use crate::proxy::MethodName;
+use crate::server::{Given, Taken};
 use crate::value::{Form, Values, conversions_of};
 
 methods! { "namespace":
@@ -38,12 +39,13 @@ impl Namespace {
 
     /// Each value has a type of its own: after the name, those who have types say how it is converted.
     fn set(&mut self, ask: &mut Ask) -> Answer {
-        let name = ask.read()?;
+        let name: String = ask.read()?;
         let values = match ask.site.form {
             Form::Native => Values::named(ask.read()?),
             Form::Data => Values::Data,
         };
-        let value = ask.accept(values).and_then(Stored::keep)?;
+        let mut value = ask.accept(values).and_then(Stored::keep)?;
+        value.charge.add_checked(name.len())?;
         self.0.insert(name, (value, values));
         Ok(Vec::new())
     }
@@ -51,6 +53,8 @@ impl Namespace {
 
 impl Object for Namespace {
     type Kind = Kind;
+
+    const KEEPS_CALLERS: bool = false;
 
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
@@ -97,12 +101,7 @@ impl NamespaceProxy {
     /// [`CallError::Output`] for a value of another type.
     pub fn get<T: DeserializeOwned + 'static>(&self, name: &str) -> Result<Option<T>, CallError> {
         let method = Method::Get.name();
-        let mut results = self.raw.call_packed(method, vec![self.raw.pack(method, &name.to_owned())?])?.into_iter();
-        let Some((mut value, is_data)) = results.next().zip(results.next()) else { return Ok(None) };
-        if is_data.result(method)? {
-            value.form = Form::Data;
-        }
-        value.result(method).map(Some)
+        found(method, self.raw.call_packed(method, vec![self.raw.pack(method, &name.to_owned())?])?)
     }
 
     /// Puts a value under a name, in the place of what stood there.
@@ -110,11 +109,17 @@ impl NamespaceProxy {
     /// # Errors
     /// [`CallError`].
     pub fn set<T: Serialize + DeserializeOwned + 'static>(&self, name: &str, value: T) -> Result<(), CallError> {
-        let method = Method::Set.name();
-        let (name, conversions) = (name.to_owned(), conversions_of::<T>());
-        let arguments =
-            vec![self.raw.pack(method, &name)?, self.raw.pack(method, &conversions)?, self.raw.pack(method, &value)?];
-        self.raw.call_packed(method, arguments).map(drop)
+        self.raw.call_packed(Method::Set.name(), self.pack_set(name, &value)?).map(drop)
+    }
+
+    /// What a value is set with: its name, what converts it, and the value.
+    pub(super) fn pack_set<T>(&self, name: &str, value: &T) -> Result<Vec<Given>, CallError>
+    where
+        T: Serialize + DeserializeOwned + 'static,
+    {
+        let (raw, method) = (&self.raw, Method::Set.name());
+        let (name, conversions) = (raw.pack(method, &name.to_owned())?, raw.pack(method, &conversions_of::<T>())?);
+        Ok(vec![name, conversions, raw.pack(method, value)?])
     }
 
     /// Takes a name away; false if there is none.
@@ -133,4 +138,17 @@ impl NamespaceProxy {
     pub fn names(&self) -> Result<Vec<String>, CallError> {
         self.raw.ask(Method::Names.name())
     }
+}
+
+/// What stands under a name, by what the server has told: the value, and whether it is data.
+pub(super) fn found<T>(method: MethodName, results: Vec<Given>) -> Result<Option<T>, CallError>
+where
+    T: DeserializeOwned + 'static,
+{
+    let mut results = results.into_iter();
+    let Some((mut value, is_data)) = results.next().zip(results.next()) else { return Ok(None) };
+    if is_data.result(method)? {
+        value.form = Form::Data;
+    }
+    value.result(method).map(Some)
 }

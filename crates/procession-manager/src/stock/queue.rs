@@ -48,13 +48,18 @@ pub(crate) struct Queue {
 impl Queue {
     pub(super) fn make(given: Given) -> Result<Self, Refusal> {
         let (items_max, is_joinable, conversions) = given.read()?;
-        Ok(Self { items_max, is_joinable, values: Values::named(conversions), ..Self::default() })
+        Ok(Self::new(items_max, is_joinable, Values::named(conversions)))
     }
 
     /// One whose items are data, of as many items as are given, if that is said.
     pub(super) fn untyped(given: Given, is_joinable: bool) -> Result<Self, Refusal> {
         let (items_max,) = given.read()?;
-        Ok(Self { items_max, is_joinable, values: Values::Data, ..Self::default() })
+        Ok(Self::new(items_max, is_joinable, Values::Data))
+    }
+
+    /// One of so many items at most. Without room for any nobody would ever get one: as in Python, 0 is as many as one likes.
+    fn new(items_max: Option<u64>, is_joinable: bool, values: Values) -> Self {
+        Self { items_max: items_max.filter(|&max| max > 0), is_joinable, values, ..Self::default() }
     }
 
     fn is_full(&self) -> bool {
@@ -88,7 +93,10 @@ impl Queue {
             Err(refusal) => return Step::Done(Err(refusal)),
         };
         let Some(item) = self.items.pop_front() else { return self.takers.join(ask, (), patience) };
-        if let Some(putter) = self.putters.first() {
+        // What came back to a full queue has made it longer than it may be.
+        if !self.is_full()
+            && let Some(putter) = self.putters.first()
+        {
             self.items.push_back(putter.wants);
             ask.answers.push((putter.caller, Ok(Vec::new())));
         }
@@ -99,14 +107,9 @@ impl Queue {
 
     /// Gives an item to somebody, which is his when he says that he has it.
     fn give(&mut self, caller: Caller, item: Stored) -> (Caller, Answer) {
-        match caller.call() {
-            Some(call) => {
-                let copy = item.copy(self.values);
-                self.claimed.insert(call, item);
-                (caller.claiming(), Ok(vec![copy]))
-            }
-            None => (caller, Ok(vec![item.take(self.values)])),
-        }
+        let copy = item.copy(self.values);
+        self.claimed.insert(caller.call(), item);
+        (caller.claiming(), Ok(vec![copy]))
     }
 
     /// Somebody is done with the item that it has had longest.
@@ -183,6 +186,7 @@ impl Object for Queue {
                 self.joiners.abandon(call);
             }
         }
+        self.tell_joiners(answers);
     }
 
     /// An item that cannot be told to who took it goes to the end: there it keeps nobody from those behind it, and somebody

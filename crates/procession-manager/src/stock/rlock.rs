@@ -39,7 +39,6 @@ pub(crate) struct RLock {
 
 #[derive(Debug)]
 struct Holder {
-    /// None within the server.
     client: Option<u64>,
     thread: u64,
     /// Each time that it has it, and by which call of the client.
@@ -97,7 +96,7 @@ impl RLock {
         }
         self.holder = None;
         if let Some(next) = self.waiting.first() {
-            let given = self.give(next.caller.call(), next.wants);
+            let given = self.give(Some(next.caller.call()), next.wants);
             let answer = Taken::of(next.caller.site(), &given).map(|taken| vec![taken]);
             answers.push((next.caller, answer));
         }

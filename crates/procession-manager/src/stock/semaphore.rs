@@ -83,7 +83,7 @@ impl Semaphore {
         self.available = self.available.saturating_add(permits); // It would take 2^32 releases.
         while self.available > 0 {
             let Some(next) = self.waiting.first() else { return };
-            let answer = self.give(next.caller.call(), next.caller.site());
+            let answer = self.give(Some(next.caller.call()), next.caller.site());
             answers.push((next.caller, answer));
         }
     }
@@ -278,12 +278,14 @@ mod tests {
         let mut semaphore = Semaphore { available: 2, ..Semaphore::default() };
         semaphore.give(Some((1, 1)), ObjectId::SERVER.into()).unwrap();
         semaphore.give(Some((1, 2)), ObjectId::SERVER.into()).unwrap();
-        semaphore.waiting.push(Caller::here(ObjectId::SERVER.into()).0, ());
+        let (next, _reply) = Caller::here(ObjectId::SERVER.into());
+        let third = next.call();
+        semaphore.waiting.push(next, ());
         let mut answers = Vec::new();
         semaphore.settle((1, 1), true, &mut answers);
         assert!(answers.is_empty(), "it has it");
         semaphore.settle((1, 2), false, &mut answers);
         assert_eq!((answers.len(), semaphore.available), (1, 0));
-        assert_eq!(semaphore.taken.into_values().collect::<Vec<_>>(), [Some((1, 1)), None]);
+        assert_eq!(semaphore.taken.into_values().collect::<Vec<_>>(), [Some((1, 1)), Some(third)]);
     }
 }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 
 use super::batches::Batches;
 use super::table::{Batch, Table};
-use super::{Stored, count, methods, proxy};
+use super::{Stored, check_told, count, methods, proxy};
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
 use crate::server::{Given, Taken};
@@ -50,6 +50,12 @@ impl Set {
         ask.value(&is_new)
     }
 
+    fn pop(&mut self, ask: &Ask) -> Answer {
+        let told = || self.0.last().map(|(key, _)| self.0.told(key)).into_iter().collect();
+        check_told(ask, self.0.values.form(), told)?;
+        Ok(self.0.pop().map(|(key, _)| self.0.told(&key)).into_iter().collect())
+    }
+
     fn batch(&self, ask: &mut Ask) -> Answer {
         let Batch { items, last } = self.0.batch(ask.read()?);
         let mut results: Vec<Taken> = items.into_iter().map(|(key, _)| self.0.told(key)).collect();
@@ -60,6 +66,8 @@ impl Set {
 
 impl Object for Set {
     type Kind = Kind;
+
+    const KEEPS_CALLERS: bool = false;
 
     fn form(&self) -> Form {
         self.0.values.form()
@@ -77,7 +85,7 @@ impl Object for Set {
         Step::Done(match method {
             Method::Insert => self.insert(ask),
             Method::Remove => self.0.key(ask).and_then(|key| ask.value(&self.0.remove(&key).is_some())),
-            Method::Pop => Ok(self.0.pop().map(|(key, _)| self.0.told(&key)).into_iter().collect()),
+            Method::Pop => self.pop(ask),
             Method::Clear => {
                 self.0.clear();
                 Ok(Vec::new())
@@ -191,7 +199,7 @@ impl<T: Serialize + DeserializeOwned + 'static> SetProxy<T> {
     }
 }
 
-/// The values of a set.
+/// The values of a set. After an error there is nothing more.
 #[derive(Debug)]
 pub struct SetIter<T> {
     batches: Batches<Option<u64>>,

@@ -173,7 +173,12 @@ impl Table {
         self.items.remove(&place).map(|(_, value)| value)
     }
 
-    /// Takes out what was inserted last.
+    /// What was inserted last.
+    pub(super) fn last(&self) -> Option<(&[u8], &Stored)> {
+        self.items.last_key_value().map(|(_, (key, value))| (&**key, value))
+    }
+
+    /// Takes that out.
     pub(super) fn pop(&mut self) -> Option<(Arc<[u8]>, Stored)> {
         let (_, (bytes, value)) = self.items.pop_last()?;
         if let Some(key) = self.key_of(Arc::clone(&bytes)) {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::functions::{changed_next, equal_next, name_alter, name_equal, name_work, worked_next};
-use super::{Stored, methods, proxy};
+use super::{Stored, check_told, methods, proxy};
 use crate::data::Data;
 use crate::error::{CallError, Refusal};
 use crate::host::{Answer, Ask, Object, Step};
@@ -49,6 +49,12 @@ impl Value {
         ask.accept(self.values).and_then(Stored::keep)
     }
 
+    fn replace(&mut self, ask: &mut Ask) -> Answer {
+        let new = self.accept(ask)?;
+        check_told(ask, self.values.form(), || vec![self.value.copy(self.values)])?;
+        Ok(vec![std::mem::replace(&mut self.value, new).take(self.values)])
+    }
+
     fn update(&mut self, ask: &mut Ask) -> Answer {
         let new = changed_next(ask, self.values, Some(&self.value))?;
         let told = new.copy(self.values);
@@ -78,6 +84,8 @@ impl Value {
 impl Object for Value {
     type Kind = Kind;
 
+    const KEEPS_CALLERS: bool = false;
+
     fn form(&self) -> Form {
         self.values.form()
     }
@@ -92,9 +100,7 @@ impl Object for Value {
                 self.value = new;
                 Vec::new()
             }),
-            Method::Replace => {
-                self.accept(ask).map(|new| vec![std::mem::replace(&mut self.value, new).take(self.values)])
-            }
+            Method::Replace => self.replace(ask),
             Method::Update => self.update(ask),
             Method::With => self.with(ask),
             Method::CompareExchange => self.compare_exchange(ask),

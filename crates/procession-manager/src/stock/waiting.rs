@@ -66,12 +66,12 @@ impl<W> Waiting<W> {
 
     /// Forgets a call that is not wanted any more; gives it back.
     pub(crate) fn abandon(&mut self, call: (u64, u64)) -> VecDeque<Waiter<W>> {
-        self.extract(|waiter| waiter.caller.call() == Some(call))
+        self.extract(|waiter| waiter.caller.call() == call)
     }
 
     /// Forgets those of a client that is gone; gives them back.
     pub(crate) fn part(&mut self, client: u64) -> VecDeque<Waiter<W>> {
-        self.extract(|waiter| waiter.caller.client() == Some(client))
+        self.extract(|waiter| waiter.caller.client() == client)
     }
 
     /// Answers those whose time is over; when the next one's is.

@@ -225,6 +225,89 @@ fn an_item_that_cannot_be_told_stays(method: StartMethod) {
     assert_eq!((queue.get_timeout(SOON).unwrap(), queue.get_timeout(SOON).unwrap()), (Some(None), Some(Some(1))));
 }
 
+fn what_nobody_waits_for_is_converted_as_well(method: StartMethod) {
+    let manager = manager(method);
+    let space = manager.namespace().unwrap();
+    manager.publish("space", &space).unwrap();
+    space.set_later("a", (3_u8, 0.5)).unwrap().get().unwrap();
+    let guest = guest(&manager);
+    let name = named(&guest, "space");
+    assert_eq!(ask(&guest, &format!("call {name} get s61")), "values ( i3 d0.5 )");
+    assert_eq!(ask(&guest, &format!("call {name} set s62 i7")), "values");
+    assert_eq!(space.get_later::<u8>("b").unwrap().get().unwrap(), Some(7));
+}
+
+/// What no other language can tell from nothing.
+const UNTELLABLE: Option<Option<u8>> = Some(None);
+
+fn what_cannot_be_told_stays_where_it_is(method: StartMethod) {
+    let manager = manager(method);
+    let (list, set) = (manager.list().unwrap(), manager.set::<Option<Option<u8>>>().unwrap());
+    let (dict, keys) = (manager.dict::<u8, Option<Option<u8>>>().unwrap(), manager.dict().unwrap());
+    let value = manager.value(UNTELLABLE).unwrap();
+    list.push(UNTELLABLE).unwrap();
+    set.insert(UNTELLABLE).unwrap();
+    dict.insert(7, UNTELLABLE).unwrap();
+    keys.insert(UNTELLABLE, 7_u8).unwrap();
+    manager.publish("list", &list).unwrap();
+    manager.publish("set", &set).unwrap();
+    manager.publish("dict", &dict).unwrap();
+    manager.publish("keys", &keys).unwrap();
+    manager.publish("value", &value).unwrap();
+    let guest = guest(&manager);
+    let questions = [
+        ("list", "pop"),
+        ("list", "remove i0"),
+        ("list", "set i0 i1"),
+        ("set", "pop"),
+        ("dict", "remove i7"),
+        ("dict", "pop_item"),
+        ("dict", "insert i7 i1"),
+        ("keys", "pop_item"),
+        ("value", "replace i1"),
+    ];
+    for (name, question) in questions {
+        let reply = ask(&guest, &format!("call {} {question}", named(&guest, name)));
+        assert!(reply.starts_with("refused Output "), "{name} {question}: {reply}");
+    }
+    assert_eq!((list.to_vec().unwrap(), value.get().unwrap()), (vec![UNTELLABLE], UNTELLABLE));
+    assert_eq!((set.len().unwrap(), dict.get(&7).unwrap(), keys.len().unwrap()), (1, Some(UNTELLABLE), 1));
+    assert_eq!((set.pop().unwrap(), keys.pop_item().unwrap()), (Some(UNTELLABLE), Some((UNTELLABLE, 7))));
+    // What can be told is taken, and what nobody is told of goes.
+    list.push(Some(Some(1))).unwrap();
+    let list_there = named(&guest, "list");
+    assert_eq!(ask(&guest, &format!("call {list_there} pop")), "values i1");
+    assert_eq!(ask(&guest, &format!("call {list_there} truncate i0")), "values");
+    assert_eq!(ask(&guest, &format!("call {list_there} pop")), "values");
+}
+
+fn a_queue_of_nothing_is_one_without_a_bound(method: StartMethod) {
+    let manager = manager(method);
+    let guest = guest(&manager);
+    for kind in ["queue", "joinable_queue"] {
+        let made = ask(&guest, &format!("create {kind} i0"));
+        let queue = made.split(' ').nth(1).unwrap();
+        for item in ["i1", "i2"] {
+            assert_eq!(ask(&guest, &format!("call {queue} put i0 {item}")), "values");
+        }
+        assert_eq!(ask(&guest, &format!("call {queue} is_full")), "values f");
+        assert_eq!(ask(&guest, &format!("call {queue} get i0")), "values i1");
+    }
+}
+
+fn a_plain_queue_is_joined_when_nothing_is_in_it(method: StartMethod) {
+    let manager = manager(method);
+    let queue = manager.queue::<u8>().unwrap();
+    manager.publish("queue", &queue).unwrap();
+    queue.put(&1).unwrap();
+    let guest = guest(&manager);
+    let name = named(&guest, "queue");
+    guest.send(format!("call {name} join n").as_bytes()).unwrap();
+    until(|| manager.objects().unwrap()[0].waiting == 1);
+    assert_eq!(queue.get().unwrap(), 1);
+    assert_eq!(guest.recv_timeout(SOON).unwrap(), b"values");
+}
+
 fn what_makes_no_sense_is_refused(method: StartMethod) {
     let manager = manager(method);
     let lock = manager.lock().unwrap();
@@ -325,6 +408,10 @@ procession_testkit::main! {
         python_drives_every_type,
         a_killed_python_gives_back_what_it_had,
         an_item_that_cannot_be_told_stays,
+        what_nobody_waits_for_is_converted_as_well,
+        what_cannot_be_told_stays_where_it_is,
+        a_queue_of_nothing_is_one_without_a_bound,
+        a_plain_queue_is_joined_when_nothing_is_in_it,
         what_makes_no_sense_is_refused,
         who_sends_ahead_is_put_out_in_the_end,
         no_more_than_so_many_come_in,
