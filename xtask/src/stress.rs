@@ -131,8 +131,8 @@ const PLANTS: &[Plant] = &[
         about: "an item is its taker's before that has it",
         bug: Bug {
             file: "crates/procession-manager/src/stock/queue.rs",
-            from: "                self.claimed.insert(call, item);\n",
-            to: "                drop((call, item));\n",
+            from: "        self.claimed.insert(caller.call(), item);\n",
+            to: "        drop((&caller, item));\n",
         },
         subject: "manager",
         says: "FAILED: ",

@@ -146,7 +146,8 @@ pub enum Refusal {
     },
     /// A method of the object has panicked while it could change it.
     #[error(
-        "a method has panicked in the middle of changing the object; look at it, and call `clear_poison` on its proxy"
+        "a method has panicked in the middle of changing the object: make another one, or call `clear_poison` on its proxy \
+         (trait `Proxy`) if its other methods cope with what is left"
     )]
     Poisoned,
     /// It could not be done without a wait, and the caller did not want to wait.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::data::{Referred, read_object, write_object};
 use crate::error::CallError;
+use crate::host::CLEAR_POISON;
 use crate::identity::ObjectId;
 use crate::link::Link;
 use crate::pending::{Pending, Read, Sent, To};
@@ -30,6 +31,48 @@ pub trait Proxy: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync
 
     /// The reference.
     fn as_raw(&self) -> &RawProxy;
+
+    /// Has methods called again after one has panicked in the middle of changing the object, for all who refer to it.
+    ///
+    /// Until then each call is [`Refusal::Poisoned`](crate::Refusal::Poisoned), also those that only look: what the method has
+    /// left may be anything that it can have made. Who clears it says that the other methods cope with that.
+    ///
+    /// # Errors
+    /// [`CallError`]: the server is gone, or there is no such object.
+    ///
+    /// # Python
+    /// There is no such thing: the object is used as the method has left it.
+    ///
+    /// # Examples
+    /// ```
+    /// use procession_manager::{CallError, Proxy, Refusal, SyncManager, shared};
+    ///
+    /// struct Account(i64);
+    ///
+    /// #[shared]
+    /// impl Account {
+    ///     pub fn new() -> Self {
+    ///         Self(0)
+    ///     }
+    ///
+    ///     pub fn deposit(&mut self, amount: i64) -> i64 {
+    ///         assert!(amount > 0, "not an amount: {amount}");
+    ///         self.0 += amount;
+    ///         self.0
+    ///     }
+    /// }
+    ///
+    /// let manager = SyncManager::builder().register::<Account>("Account").start()?;
+    /// let account = manager.create::<Account>(())?;
+    /// assert!(account.deposit(-1).is_err());
+    /// assert!(matches!(account.deposit(1), Err(CallError::Refused { refusal: Refusal::Poisoned, .. })));
+    /// account.clear_poison()?; // It checks before it changes anything.
+    /// assert_eq!(account.deposit(1)?, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    fn clear_poison(&self) -> Result<(), CallError> {
+        self.as_raw().call_packed(CLEAR_POISON, Vec::new()).map(drop)
+    }
 }
 
 /// What a call names its method by.

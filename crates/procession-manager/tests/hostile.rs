@@ -167,7 +167,11 @@ fn waits_that_are_given_up_leave_nothing_behind() {
     // What threads take that were not there before is not what each wait takes.
     let grown = memory.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).min().unwrap();
     assert!(grown < WAITS * 16 / 1024, "sixteen bytes for each would be less: {memory:?} KiB");
-    assert_eq!(manager.objects().unwrap()[0].waiting, 0);
+    // The last of them may still stand in the queue's line.
+    let begun = Instant::now();
+    while manager.objects().unwrap()[0].waiting > 0 {
+        assert!(begun.elapsed() < SOON);
+    }
     drop(raw);
     queue.put(&5).unwrap();
     assert_eq!(queue.get().unwrap(), 5);

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use procession_launch::{StartMethod, current_process};
 use procession_manager::{
-    BaseManager, CALLS_AHEAD_MAX, JoinableQueueProxy, Pending, QueueProxy, Refusal, SyncManager, shared,
+    BaseManager, CALLS_AHEAD_MAX, CallError, JoinableQueueProxy, Pending, QueueProxy, Refusal, SyncManager,
+    UNREAD_BYTES_MAX, shared,
 };
 use procession_wire::Descriptor;
 
@@ -60,7 +61,7 @@ fn by_tcp() -> SyncManager {
 }
 
 #[track_caller]
-fn is_unsent<T: std::fmt::Debug>(result: Result<T, procession_manager::CallError>) {
+fn is_unsent<T: std::fmt::Debug>(result: Result<T, CallError>) {
     let refused = refusal(result);
     assert!(matches!(refused, Refusal::Output { .. }), "{refused}");
 }
@@ -137,5 +138,32 @@ procession_testkit::main! {
         an_item_that_cannot_be_sent_keeps_nobody_from_others,
         an_item_that_nobody_of_many_can_be_sent_ends_the_wait_of_each,
         an_answer_waits_until_there_are_descriptors,
+        who_reads_is_not_put_out_for_what_waits_for_it within 60,
     ];
+}
+
+/// More bytes than may wait for one client, in answers that are asked for at once.
+fn who_reads_is_not_put_out_for_what_waits_for_it() {
+    const BYTES: usize = 30 << 20;
+    const READERS: usize = 2 * UNREAD_BYTES_MAX / BYTES;
+    let manager = manager(StartMethod::Spawn);
+    let (dict, lock) = (manager.dict::<u8, Vec<u8>>().unwrap(), manager.lock().unwrap());
+    dict.insert(1, vec![7; BYTES]).unwrap();
+    let guard = lock.lock().unwrap();
+    let asked: Vec<Pending<Option<Vec<u8>>>> = (0..READERS).map(|_| dict.get_later(&1).unwrap()).collect();
+    let mut n_read = 0;
+    for answer in asked {
+        match answer.get() {
+            Ok(bytes) => n_read += usize::from(bytes.is_some_and(|bytes| bytes.len() == BYTES)),
+            Err(CallError::Refused { refusal: Refusal::Limit { limit, .. }, .. }) => {
+                assert_eq!(limit, UNREAD_BYTES_MAX as u64);
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(n_read > 0);
+    assert!(lock.try_lock().is_err(), "it has its lock still");
+    drop(guard);
+    drop(lock.try_lock().unwrap());
+    assert_eq!(dict.get(&1).unwrap().unwrap().len(), BYTES);
 }

@@ -25,7 +25,8 @@ use crate::patience::Patience;
 use crate::proxy::RawProxy;
 use crate::remote::Hello;
 
-/// How many bytes of answers may wait for a client that does not read them. One that has more waiting is put out.
+/// How many bytes of answers may wait for a client to read them. An answer for which there is no room beside others is a
+/// [`Refusal::Limit`] of its call, and what it would have given stays where it is.
 pub const UNREAD_BYTES_MAX: usize = 256 << 20;
 
 /// How many may wait before it has to read some, or else nothing more that it asks is done.
@@ -202,17 +203,17 @@ impl Client {
 
     /// Sends an answer, now or as soon as those before it have gone; false if another thread is to see to that.
     fn send(&self, answer: Outgoing) -> bool {
-        let mut outbox = self.outbox.lock();
+        let outbox = self.outbox.lock();
         if outbox.is_sent || !outbox.waiting.is_empty() {
-            return self.queue(&mut outbox, answer);
+            return self.queue(outbox, answer);
         }
         match self.connection.begin(&answer.frame, Duration::ZERO) {
             // A socket may have taken a part of it.
             Ok(is_whole) => is_whole,
-            Err(SendError::Timeout | SendError::Busy) => self.queue(&mut outbox, answer),
+            Err(SendError::Timeout | SendError::Busy) => self.queue(outbox, answer),
             Err(error) => {
                 drop(outbox);
-                match self.take_back(answer, &error) {
+                match self.take_back_unsent(answer, &error) {
                     Some(refusal) => self.send(refusal),
                     None => self.put_out(&error),
                 }
@@ -220,13 +221,17 @@ impl Client {
         }
     }
 
-    fn queue(&self, outbox: &mut Outbox, answer: Outgoing) -> bool {
-        outbox.bytes += answer.frame.bytes.len();
-        if outbox.bytes > UNREAD_BYTES_MAX {
-            self.is_out.store(true, Ordering::Relaxed);
-            tracing::warn!(client = self.hello.pid, limit = UNREAD_BYTES_MAX, "a client that does not read is put out");
-            return true;
+    /// Has an answer wait until those before it have gone.
+    fn queue(&self, mut outbox: MutexGuard<'_, Outbox>, answer: Outgoing) -> bool {
+        let bytes = outbox.bytes + answer.frame.bytes.len();
+        let has_room = bytes <= UNREAD_BYTES_MAX || outbox.waiting.is_empty();
+        if !has_room && !answer.is_refusal {
+            drop(outbox);
+            let of = "bytes of answers that wait for one client (`UNREAD_BYTES_MAX`)".to_owned();
+            let refusal = Refusal::Limit { of, limit: UNREAD_BYTES_MAX as u64 };
+            return self.send(self.take_back(answer, &refusal));
         }
+        outbox.bytes = bytes;
         outbox.waiting.push_back(answer);
         outbox.is_sent
     }
@@ -237,22 +242,24 @@ impl Client {
         true
     }
 
-    /// Takes back what an answer gives that cannot be sent, if that is because of the answer and not of the connection; what
-    /// its client is told instead. Nobody may have the outbox: others are perhaps given it.
-    fn take_back(&self, answer: Outgoing, error: &SendError) -> Option<Outgoing> {
+    /// The same for an answer that cannot be sent, if that is because of the answer and not of the connection.
+    fn take_back_unsent(&self, answer: Outgoing, error: &SendError) -> Option<Outgoing> {
         use SendError::{Descriptors, Encode, System, TooLarge};
-        if answer.is_refusal || !matches!(error, Descriptors { .. } | Encode(_) | System { .. } | TooLarge { .. }) {
-            return None;
-        }
+        let is_its_own = matches!(error, Descriptors { .. } | Encode(_) | System { .. } | TooLarge { .. });
+        let refusal = || Refusal::Output { reason: error.to_string() };
+        (is_its_own && !answer.is_refusal).then(|| self.take_back(answer, &refusal()))
+    }
+
+    /// Takes back what an answer gives; what its client is told instead. Nobody may have the outbox: others are perhaps given it.
+    fn take_back(&self, answer: Outgoing, refusal: &Refusal) -> Outgoing {
         let Outgoing { call, object, references, .. } = answer;
-        tracing::warn!(client = self.hello.pid, %error, "an answer cannot be sent");
+        tracing::warn!(client = self.hello.pid, %refusal, "an answer cannot be sent");
         let references: Vec<(ObjectId, u32)> = references.into_iter().map(|object| (object, 1)).collect();
         self.let_go(&references);
         if let Some(entry) = self.server.upgrade().and_then(|server| server.find(object).ok()) {
             undelivered(entry, (self.number, call));
         }
-        let refusal = Refusal::Output { reason: error.to_string() };
-        Some(Outgoing::new(refused(call, &refusal), object))
+        Outgoing::new(refused(call, refusal), object)
     }
 
     /// Sends what waits; may take as long as the client takes to read.
@@ -281,7 +288,7 @@ impl Client {
     /// Sends an answer, or else that it cannot be sent, as the client reads.
     fn deliver(&self, answer: Outgoing) -> Result<(), SendError> {
         let Err(error) = send_slowly(&self.connection, &answer.frame) else { return Ok(()) };
-        match self.take_back(answer, &error) {
+        match self.take_back_unsent(answer, &error) {
             Some(refusal) => send_slowly(&self.connection, &refusal.frame),
             None => Err(error),
         }
