@@ -150,8 +150,9 @@ mod tests {
 
     /// A program with two workers, which does this when it is interrupted.
     fn program(when_interrupted: &str) -> String {
-        // A shell runs its trap when what it waits for has ended, as it does by the same interrupt.
-        format!("sleep 50 & a=$!; sleep 50 & b=$!; trap 'kill $a $b; {when_interrupted}' INT; sleep 50")
+        // A shell runs its trap when what it waits for has ended, as it does by the same interrupt. The trap comes first, as
+        // the interrupt does when the second worker is there.
+        format!("trap 'kill $a $!; {when_interrupted}' INT; sleep 50 & a=$!; sleep 50 & sleep 50")
     }
 
     #[test]
