@@ -8,6 +8,7 @@ use std::slice;
 
 use crate::contest::{Results, figures};
 use crate::machine::Machine;
+use crate::rounds::STOLEN_MAX;
 
 /// Where the plot stands, as seen from the page.
 pub const START_METHODS_PLOT: &str = "plots/start_methods.svg";
@@ -52,6 +53,7 @@ pub fn page(origin: &Origin, report: &Report) -> String {
     let Report { start_methods, shared_memory, locks, channels, strangers, pool, managers } = report;
     let others = [shared_memory, locks, channels, strangers, pool, managers].into_iter().flatten();
     let measured = others.chain([start_methods]).flat_map(|results| &results.measured);
+    let stolen_max = 100.0 * STOLEN_MAX;
     let stolen = 100.0 * measured.map(|measured| measured.stolen).fold(0.0, f64::max);
     let starting = figures(slice::from_ref(start_methods));
     let by_size = start_methods.all();
@@ -75,7 +77,7 @@ It is generated: `{command}` wrote it.
 
 A ratio compares two contestants that ran in turn, round after round, and is the median of the {rounds} rounds' ratios; each turn begins with runs that do not count.
 So it says something on a busy machine too; the times give the scale, nothing more.
-A round in which the machine's host took more than 2 % of the processors' time for others is run anew, up to three times as many rounds in all.
+A round in which the machine's host took more than {stolen_max} % of the processors' time for others is run anew, a few times as many rounds at most.
 
 | measured on | |
 |---|---|
@@ -262,52 +264,48 @@ mod tests {
             head: "elements",
             contestants: vec![contestant("mine", true), contestant("theirs", false)],
             figures: vec![Figure { title: "many", ours: "mine", limit: "theirs", column: "u8", at_most: 1.2 }],
-            measured: vec![Measured {
-                column: "u8".to_owned(),
-                times: vec![vec![2.5e-6; 3], vec![2e-6; 3]],
-                stolen: 0.01,
-            }],
+            measured: bytes(2.5e-6, 2e-6),
             unit: Unit::Time,
         }
+    }
+
+    /// What both took in each of three rounds.
+    fn bytes(mine: f64, theirs: f64) -> Vec<Measured> {
+        vec![Measured { column: "u8".to_owned(), times: vec![vec![mine; 3], vec![theirs; 3]], stolen: 0.01 }]
     }
 
     /// The same of locks, in nanoseconds.
     fn locks() -> Results {
         let figures = vec![Figure { title: "fast", ours: "mine", limit: "theirs", column: "u8", at_most: 0.8 }];
-        let measured =
-            vec![Measured { column: "u8".to_owned(), times: vec![vec![12.5e-9; 3], vec![250e-9; 3]], stolen: 0.01 }];
+        let measured = bytes(12.5e-9, 250e-9);
         Results { head: "locks", figures, measured, ..shared() }
     }
 
     /// The same of messages, in microseconds.
     fn channels() -> Results {
         let figures = vec![Figure { title: "often", ours: "mine", limit: "theirs", column: "u8", at_most: 0.5 }];
-        let measured =
-            vec![Measured { column: "u8".to_owned(), times: vec![vec![4e-6; 3], vec![16e-6; 3]], stolen: 0.01 }];
+        let measured = bytes(4e-6, 16e-6);
         Results { head: "messages", figures, measured, ..shared() }
     }
 
     /// The same of strangers.
     fn strangers() -> Results {
         let figures = vec![Figure { title: "far", ours: "mine", limit: "theirs", column: "u8", at_most: 1.25 }];
-        let measured =
-            vec![Measured { column: "u8".to_owned(), times: vec![vec![12e-6; 3], vec![8e-6; 3]], stolen: 0.01 }];
+        let measured = bytes(12e-6, 8e-6);
         Results { head: "by post", figures, measured, ..shared() }
     }
 
     /// The same of pools, in bytes.
     fn pool() -> Results {
         let figures = vec![Figure { title: "small", ours: "mine", limit: "theirs", column: "u8", at_most: 1.0 }];
-        let measured =
-            vec![Measured { column: "u8".to_owned(), times: vec![vec![0.15; 3], vec![0.2; 3]], stolen: 0.01 }];
+        let measured = bytes(0.15, 0.2);
         Results { head: "tasks", figures, measured, unit: Unit::Bytes, ..shared() }
     }
 
     /// The same of managers.
     fn managers() -> Results {
         let figures = vec![Figure { title: "set", ours: "mine", limit: "theirs", column: "u8", at_most: 0.1 }];
-        let measured =
-            vec![Measured { column: "u8".to_owned(), times: vec![vec![3e-6; 3], vec![60e-6; 3]], stolen: 0.01 }];
+        let measured = bytes(3e-6, 60e-6);
         Results { head: "keys", figures, measured, ..shared() }
     }
 

@@ -6,11 +6,10 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::confined::executables;
-use crate::run::{cargo, check, output};
+use crate::run::{cargo, check};
 use crate::scratch::Scratch;
 use crate::steps::PROGRAMS;
-use crate::{Result, flags, manifest, tree};
+use crate::{Result, built, flags, manifest, tree};
 
 /// The package that measures, and its manifest, whose `[[bench]]` tables are the groups.
 const PACKAGE: &str = "procession-benches";
@@ -81,10 +80,7 @@ pub(crate) fn smoke() -> Result {
 
 /// Has cargo build the programs that measure, and lets them write into this folder.
 fn measure(build: &[&str], folder: &Path, options: &[&str]) -> Result {
-    let messages = output(cargo(&[build, &["--message-format=json-render-diagnostics"]].concat()))?;
-    let built = executables(&messages, "bin").into_iter().find(|(built, _)| built.target == REPORT);
-    let (report, _) = built.ok_or_else(|| format!("cargo built no program `{REPORT}`"))?;
-    let mut command = Command::new(report.path);
+    let mut command = Command::new(built::build_program(build, REPORT)?);
     command.current_dir(tree::root()).arg(folder).args(options);
     check(command)
 }

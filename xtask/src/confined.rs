@@ -9,12 +9,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use serde_json::Value;
-
+use crate::built::{self, Executable};
 use crate::count::Tally;
-use crate::run::{ALL_FEATURES, cargo, output, watch};
+use crate::run::watch;
 use crate::scratch::Scratch;
-use crate::steps::PROGRAMS;
+use crate::steps::{PROGRAMS, TESTS_BUILD};
 use crate::{Result, manifest, tree};
 
 /// The program that confines, and the package that has it.
@@ -24,13 +23,6 @@ const PACKAGE: &str = "crates/procession-testkit";
 /// Set for the tests, so that one can expect what confinement forbids.
 const MARK: &str = "PROCESSION_CONFINED";
 
-/// A test executable and the name of its target.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Executable {
-    pub(crate) target: String,
-    pub(crate) path: PathBuf,
-}
-
 /// Runs every process test under `confined` and counts the results.
 ///
 /// # Errors
@@ -38,9 +30,7 @@ pub(crate) struct Executable {
 /// `confined` or the tests cannot be built, or there are none.
 pub(crate) fn tests() -> Result<Tally> {
     let confined = confined()?;
-    let built =
-        output(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run", "--message-format=json-render-diagnostics"]))?;
-    let tests = process_tests(&built)?;
+    let tests = process_tests(built::build(TESTS_BUILD)?.executables("test"))?;
     if tests.is_empty() {
         return Err("no crate has a `[[test]]` with `harness = false`, so there is nothing to confine".into());
     }
@@ -58,35 +48,19 @@ fn confined() -> Result<PathBuf> {
     if !tree::root().join(PACKAGE).join("Cargo.toml").exists() {
         return Err(format!("{PACKAGE} with its program `{CONFINED}` is missing").into());
     }
-    let built = output(cargo(&[PROGRAMS, &["--message-format=json-render-diagnostics"]].concat()))?;
-    let found = executables(&built, "bin").into_iter().find(|(found, _)| found.target == CONFINED);
-    let (found, _) = found.ok_or_else(|| format!("cargo built no program `{CONFINED}`"))?;
-    Ok(found.path)
+    built::build_program(PROGRAMS, CONFINED)
 }
 
-/// The executables among cargo's messages that their manifest declares without a harness.
-fn process_tests(messages: &str) -> Result<Vec<Executable>> {
+/// Those executables that their manifest declares without a harness.
+fn process_tests(built: Vec<(Executable, PathBuf)>) -> Result<Vec<Executable>> {
     let mut tests = Vec::new();
-    for (executable, manifest_path) in executables(messages, "test") {
+    for (executable, manifest_path) in built {
         let manifest = fs::read_to_string(&manifest_path)?;
         if manifest::process_tests(&manifest).contains(&executable.target) {
             tests.push(executable);
         }
     }
     Ok(tests)
-}
-
-/// The executables of this kind, each with its package's manifest.
-pub(crate) fn executables(messages: &str, kind: &str) -> Vec<(Executable, PathBuf)> {
-    let messages = messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let executable = |message: Value| {
-        let kinds = message["target"]["kind"].as_array()?;
-        let target = message["target"]["name"].as_str()?.to_string();
-        let path = PathBuf::from(message["executable"].as_str()?);
-        let manifest = PathBuf::from(message["manifest_path"].as_str()?);
-        kinds.iter().any(|it| it == kind).then_some((Executable { target, path }, manifest))
-    };
-    messages.filter_map(executable).collect()
 }
 
 /// A directory that anybody can read and write.
@@ -117,33 +91,9 @@ mod tests {
     use crate::tree::root;
 
     #[test]
-    fn only_executables_of_the_kind_are_taken() {
-        let message = |kind: &str, executable: &str| {
-            format!(
-                "{{\"target\": {{\"kind\": [\"{kind}\"], \"name\": \"a\"}}, \
-                 \"executable\": {executable}, \"manifest_path\": \"/m\"}}\n"
-            )
-        };
-        let messages = [
-            message("test", "\"/t\""),
-            message("lib", "\"/l\""),
-            message("test", "null"),
-            "{\"reason\": \"build-finished\"}\nnot json\n".to_string(),
-        ];
-        let found = executables(&messages.concat(), "test");
-        let wanted = Executable { target: "a".to_string(), path: PathBuf::from("/t") };
-        assert_eq!(found, [(wanted, PathBuf::from("/m"))]);
-    }
-
-    #[test]
     fn a_test_with_libtest_is_no_process_test() -> Result {
-        let manifest = root().join("xtask/Cargo.toml");
-        let message = format!(
-            "{{\"target\": {{\"kind\": [\"test\"], \"name\": \"a\"}}, \"executable\": \"/t\", \
-             \"manifest_path\": \"{}\"}}",
-            manifest.display()
-        );
-        assert_eq!(process_tests(&message)?, []);
+        let test = Executable { target: "a".to_string(), path: PathBuf::from("/t") };
+        assert_eq!(process_tests(vec![(test, root().join("xtask/Cargo.toml"))])?, []);
         Ok(())
     }
 

@@ -7,12 +7,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-use crate::confined::executables;
 use crate::count::Tally;
-use crate::run::{cargo, output, watch_within};
+use crate::run::watch_within;
 use crate::scratch::Scratch;
 use crate::steps::RELEASED;
-use crate::{Result, failures, interrupt, tree};
+use crate::{Result, built, failures, interrupt, tree};
 
 /// Each example and its arguments, which keep its input small.
 const ARGUMENTS: &[(&str, &[&str])] = &[
@@ -51,9 +50,8 @@ const EXAMPLE_TIME_MAX: Duration = Duration::from_secs(60);
 ///
 /// They cannot be built.
 pub(crate) fn run_all() -> Result<Tally> {
-    let messages =
-        output(cargo(&[&["build"], RELEASED, &["--examples", "--message-format=json-render-diagnostics"]].concat()))?;
-    let built = executables(&messages, "example").into_iter().map(|(built, _)| (built.target, built.path));
+    let built = built::build(&[&["build"], RELEASED, &["--examples"]].concat())?.executables("example");
+    let built = built.into_iter().map(|(built, _)| (built.target, built.path));
     let built: Vec<(String, PathBuf)> = built.collect();
     let mut total = interrupt_each(&built, INTERRUPTED)?;
     total += run_each(built, ARGUMENTS, EXAMPLE_TIME_MAX);

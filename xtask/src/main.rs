@@ -4,6 +4,7 @@
 //! whatever else a command can use is named by that command when it is absent.
 
 mod bench;
+mod built;
 mod ci;
 mod confined;
 mod conformance;

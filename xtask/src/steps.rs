@@ -43,6 +43,9 @@ pub(crate) const CONFINED: Step = ("process tests as an ordinary user under secc
 pub(crate) const BENCHES: Step = ("every contestant of the benches takes part", Kind::Check(bench::smoke));
 pub(crate) const PACKAGE: Step = ("every crate can be published", Kind::Check(package::all));
 
+/// Builds all tests.
+pub(crate) const TESTS_BUILD: &[&str] = &["test", "--workspace", ALL_FEATURES, "--no-run"];
+
 /// Builds all programs out of what the tests' build has made. Examples and tests alone have the dependencies for tests, and
 /// without these cargo builds many others anew, with fewer features.
 pub(crate) const PROGRAMS: &[&str] = &["build", "--workspace", ALL_FEATURES, "--bins", "--examples"];
@@ -128,7 +131,7 @@ fn docs_check() -> Result {
 }
 
 fn build() -> Result {
-    check(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run"]))
+    check(cargo(TESTS_BUILD))
 }
 
 fn unit_tests() -> Result<Tally> {

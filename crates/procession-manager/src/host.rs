@@ -279,6 +279,11 @@ impl<T: Object> Host<T> {
         change(&mut self.value.write())
     }
 
+    /// Tells the value what has become of its callers, if it keeps anything by them.
+    fn tell(&self, what: What<MethodOf<T>>) -> Option<Instant> {
+        T::KEEPS_CALLERS.then(|| self.submit(Pending { access: Access::Exclusive, what })).flatten()
+    }
+
     /// Does it, or has it done by whoever uses the value now.
     fn submit(&self, pending: Pending<MethodOf<T>>) -> Option<Instant> {
         let entered = self.line.lock().enter(pending);
@@ -411,21 +416,15 @@ impl<T: Object> Hosting for Host<T> {
     }
 
     fn settle(&self, call: (u64, u64), is_received: bool) -> Option<Instant> {
-        if !T::KEEPS_CALLERS {
-            return None;
-        }
-        self.submit(Pending { access: Access::Exclusive, what: What::Settle(call, is_received) })
+        self.tell(What::Settle(call, is_received))
     }
 
     fn undelivered(&self, call: (u64, u64)) -> Option<Instant> {
-        self.submit(Pending { access: Access::Exclusive, what: What::Undelivered(call) })
+        self.tell(What::Undelivered(call))
     }
 
     fn part(&self, client: u64) -> Option<Instant> {
-        if !T::KEEPS_CALLERS {
-            return None;
-        }
-        self.submit(Pending { access: Access::Exclusive, what: What::Part(client) })
+        self.tell(What::Part(client))
     }
 
     fn tick(&self, now: Instant) -> Option<Instant> {
@@ -538,6 +537,7 @@ mod tests {
             host.with(|gate| gate.0.0.wait());
             host.part(7);
             host.settle((7, 1), false);
+            host.undelivered((7, 2));
             let is_told = ask(&host, LOOK).wait_until(Deadline::NOW);
             host.with(|gate| gate.0.0.wait());
             is_told

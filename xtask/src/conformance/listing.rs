@@ -9,8 +9,9 @@ use std::process::Command;
 
 use super::entries::Test;
 use crate::Result;
-use crate::confined::executables;
-use crate::run::{ALL_FEATURES, cargo, output};
+use crate::built::{self, Built};
+use crate::run::output;
+use crate::steps::TESTS_BUILD;
 
 /// The start methods for which a case named without one must exist. It exists for fork as well where that can be.
 const METHODS: [&str; 2] = ["forkserver", "spawn"];
@@ -26,7 +27,7 @@ pub(super) struct Listing {
 ///
 /// The tests cannot be built, or a program does not answer.
 pub(super) fn ask(wanted: &BTreeSet<&str>) -> Result<Listing> {
-    let built = output(cargo(&["test", "--workspace", ALL_FEATURES, "--no-run", "--message-format=json"]))?;
+    let built = built::build(TESTS_BUILD)?;
     let mut programs = BTreeMap::new();
     for (name, path) in named(&built) {
         if wanted.contains(name.as_str()) {
@@ -38,14 +39,14 @@ pub(super) fn ask(wanted: &BTreeSet<&str>) -> Result<Listing> {
     Ok(Listing { programs })
 }
 
-/// Every test program among cargo's messages: integration tests, and the unit tests of libraries.
-fn named(messages: &str) -> Vec<(String, PathBuf)> {
+/// Every test program: integration tests, and the unit tests of libraries.
+fn named(built: &Built) -> Vec<(String, PathBuf)> {
     let package = |manifest: PathBuf| Some(manifest.parent()?.file_name()?.to_str()?.to_string());
-    let tests = executables(messages, "test").into_iter().filter_map(|(found, manifest)| {
+    let tests = built.executables("test").into_iter().filter_map(|(found, manifest)| {
         let name = format!("{}::{}", package(manifest)?, found.target);
         Some((name, found.path))
     });
-    let units = executables(messages, "lib");
+    let units = built.executables("lib");
     let units = units.into_iter().filter_map(|(found, manifest)| Some((package(manifest)?, found.path)));
     tests.chain(units).collect()
 }
@@ -110,7 +111,7 @@ mod tests {
             )
         };
         let messages = message("test", "processes") + &message("lib", "procession_sys") + &message("bin", "tool");
-        let names: Vec<String> = named(&messages).into_iter().map(|(name, _)| name).collect();
+        let names: Vec<String> = named(&Built(messages)).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["procession-sys::processes", "procession-sys"]);
     }
 }

@@ -1,8 +1,8 @@
 //! Where a listener is bound: addresses, and the socket file that goes with it.
 //!
 //! Relies on the kernel to say whether somebody is behind a socket file, which is how a file that a killed process has left
-//! is known, and on a lock of the directory, so that of two that
-//! find one abandoned the second does not remove the first one's new file.
+//! is known, and on a lock of the directory, so that of two that find one abandoned the second does not remove the first
+//! one's new file.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder};

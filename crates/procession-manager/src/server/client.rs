@@ -238,16 +238,8 @@ impl Client {
 
     fn put_out(&self, error: &SendError) -> bool {
         tracing::debug!(client = self.hello.pid, %error, "a client cannot be answered any more");
-        self.is_out.store(true, Ordering::Relaxed);
+        self.be_put_out();
         true
-    }
-
-    /// The same for an answer that cannot be sent, if that is because of the answer and not of the connection.
-    fn take_back_unsent(&self, answer: Outgoing, error: &SendError) -> Option<Outgoing> {
-        use SendError::{Descriptors, Encode, System, TooLarge};
-        let is_its_own = matches!(error, Descriptors { .. } | Encode(_) | System { .. } | TooLarge { .. });
-        let refusal = || Refusal::Output { reason: error.to_string() };
-        (is_its_own && !answer.is_refusal).then(|| self.take_back(answer, &refusal()))
     }
 
     /// Takes back what an answer gives; what its client is told instead. Nobody may have the outbox: others are perhaps given it.
@@ -260,6 +252,14 @@ impl Client {
             undelivered(entry, (self.number, call));
         }
         Outgoing::new(refused(call, refusal), object)
+    }
+
+    /// The same for an answer that cannot be sent, if that is because of the answer and not of the connection.
+    fn take_back_unsent(&self, answer: Outgoing, error: &SendError) -> Option<Outgoing> {
+        use SendError::{Descriptors, Encode, System, TooLarge};
+        let is_its_own = matches!(error, Descriptors { .. } | Encode(_) | System { .. } | TooLarge { .. });
+        let refusal = || Refusal::Output { reason: error.to_string() };
+        (is_its_own && !answer.is_refusal).then(|| self.take_back(answer, &refusal()))
     }
 
     /// Sends what waits; may take as long as the client takes to read.

@@ -19,7 +19,7 @@ pub(crate) struct Hold {
 
 #[derive(Debug)]
 struct Holder {
-    /// The client and its call; none within the server.
+    /// The client and its call.
     call: Option<(u64, u64)>,
     acquired: u64,
     /// Whether it was told that the one before it has died.

@@ -29,7 +29,7 @@ pub(crate) struct Semaphore {
     available: u64,
     /// Those that were forgotten and may come back, if it is bounded.
     forgotten: Option<u64>,
-    /// Those that are somebody's: the client and its call; none within the server.
+    /// Those that are somebody's: the client and its call.
     taken: BTreeMap<u64, Option<(u64, u64)>>,
     /// How often one was taken.
     acquired: u64,
