@@ -7,8 +7,9 @@ use crate::Result;
 /// How often a contestant runs in one round at most, however fast it is.
 const RUNS_MAX: u64 = 10_000_000;
 
-/// A run that is faster is timed anew, so many at once: the clock takes part in what one of them seems to take.
-const TIMED_TOGETHER: u64 = 1000;
+/// How many times as many runs as were timed last are timed next, at most, until they fill a slot: one alone says little. The
+/// clock takes part in what it seems to take, and so does the waking of those who run it together.
+const TIMES_MAX: u64 = 64;
 
 /// What part of the processors' time a round may lack: a virtual machine's host gives it to others meanwhile, and who waits
 /// for a process that is not run measures that.
@@ -39,9 +40,8 @@ pub struct Plan {
 /// `stolen` says what part of the processors' time was taken away since it was asked last. A round that lacks more than
 /// [`STOLEN_MAX`] is run anew, as often as the plan allows; then those count that lack least.
 ///
-/// `run` gets a contestant's index and how often it is to run, and says how long that took. Two runs of each go first
-/// and are not counted: one wakes up what is slow once only, the other says how many runs fit a round; of what is fast a
-/// thousand more say so. Each turn begins
+/// `run` gets a contestant's index and how often it is to run, and says how long that took. Some runs go first and are not
+/// counted: one wakes up what is slow once only, the others say how many fit a round. Each turn begins
 /// with twice as many runs that are not counted: for some milliseconds after another contestant the kernel wakes and
 /// places processes differently, in favor of some and to the cost of others, until it has settled.
 ///
@@ -55,15 +55,7 @@ pub fn alternate(
 ) -> Result<Rounds> {
     let mut runs = Vec::with_capacity(contestants);
     for idx in 0..contestants {
-        run(idx, 1)?;
-        let fitting = |runs: u64, took: Duration| {
-            ((plan.slot.as_secs_f64() * runs as f64 / took.as_secs_f64()) as u64).clamp(1, RUNS_MAX)
-        };
-        let mut fit = fitting(1, run(idx, 1)?);
-        if fit >= TIMED_TOGETHER {
-            fit = fitting(TIMED_TOGETHER, run(idx, TIMED_TOGETHER)?);
-        }
-        runs.push(fit);
+        runs.push(fitting(plan.slot, |runs| run(idx, runs))?);
     }
     let mut rounds = Vec::with_capacity(plan.rounds);
     let mut n_good = 0;
@@ -81,6 +73,20 @@ pub fn alternate(
         rounds.push((lacked, times));
     }
     Ok(counted(rounds, plan.rounds, contestants))
+}
+
+/// How many runs fill a slot.
+fn fitting(slot: Duration, mut run: impl FnMut(u64) -> Result<Duration>) -> Result<u64> {
+    run(1)?;
+    let mut runs = 1;
+    loop {
+        let took = run(runs)?;
+        let fit = ((slot.as_secs_f64() * runs as f64 / took.as_secs_f64()) as u64).clamp(1, RUNS_MAX);
+        if fit < 2 * runs {
+            return Ok(fit);
+        }
+        runs = fit.min(TIMES_MAX * runs);
+    }
 }
 
 /// Those rounds that count.
@@ -145,7 +151,8 @@ mod tests {
                 Ok(Duration::from_millis(once * runs))
             },
         )?;
-        assert_eq!(asked, [(0, 1), (0, 1), (1, 1), (1, 1), (0, 8), (0, 4), (1, 1), (0, 8), (0, 4), (1, 1)]);
+        let first = [(0, 1), (0, 1), (0, 4), (1, 1), (1, 1)];
+        assert_eq!(asked, [&first[..], &[(0, 8), (0, 4), (1, 1), (0, 8), (0, 4), (1, 1)]].concat());
         assert_eq!(rounds.times, [[0.01, 0.01], [0.08, 0.08]]);
         Ok(())
     }
@@ -174,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_fast_is_timed_a_thousand_at_once() -> Result {
+    fn what_is_fast_is_timed_until_it_fills_a_slot() -> Result {
         let mut asked = Vec::new();
         let plan = Plan { rounds: 1, tries: 3, slot: Duration::from_millis(10) };
         // Each request takes a microsecond besides, so that one run seems to take ten times as long as it does.
@@ -187,7 +194,7 @@ mod tests {
                 Ok(Duration::from_nanos(1000 + 111 * runs))
             },
         )?;
-        assert_eq!(asked, [1, 1, 1000, 2 * 89_285, 89_285]);
+        assert_eq!(asked, [1, 1, 64, 4096, 89_892, 2 * 90_081, 90_081]);
         assert!((rounds.times[0][0] - 111e-9).abs() < 1e-9);
         Ok(())
     }
