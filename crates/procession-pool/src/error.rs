@@ -121,12 +121,13 @@ pub enum TaskError {
     /// The pool was ended before the task was.
     #[error("the pool was terminated before the task had ended: use `close` and `join` to let tasks finish")]
     Terminated,
-    /// No worker could be started, again and again.
-    #[error("{deaths} workers in a row ended before they were ready, so that the task found none: {last}")]
+    /// No worker could be started, again and again; or the first that could not says that none can be, as its nursery is
+    /// killed or stopped.
+    #[error("{} ready, so that the task found none: {last}", in_vain(*deaths))]
     NoWorkers {
         /// How many, one after the other.
         deaths: u32,
-        /// How the last one ended.
+        /// How the last one ended, or why it was not started.
         last: String,
     },
     /// The task was not submitted. Only tasks that a map makes by itself end so; others tell it in [`SubmitError`].
@@ -234,6 +235,15 @@ fn ended(signal: Option<i32>, exitcode: i32, core_dumped: bool) -> String {
 /// How often a task was tried, if that is worth a word.
 fn tries(attempts: u32) -> String {
     if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() }
+}
+
+/// How many workers there were that came to nothing, in a sentence.
+fn in_vain(deaths: u32) -> String {
+    if deaths == 1 {
+        "a worker ended before it was".into()
+    } else {
+        format!("{deaths} workers in a row ended before they were")
+    }
 }
 
 /// Why a task was not tried any more, if it could have been.

@@ -7,7 +7,7 @@
 //!
 //! | phase | meaning | leaves it by |
 //! |---|---|---|
-//! | starting | `Start` was said, there is no process yet | `Started` → initializing, `NotStarted` → gone |
+//! | starting | `Start` was said, there is no process yet | `Started` → initializing, `NotStarted` or `NoSource` → gone |
 //! | initializing | the process runs its initializer | `Ready` → ready, `GiveUp` → killed |
 //! | ready | takes tasks; *idle* without one, else *busy* | `Retire` → retiring, `Kill` → killed |
 //! | retiring | told to end: given its number of tasks, or not needed any more; has no task | `Kill` → overdue |
@@ -58,7 +58,7 @@ mod workers;
 use std::time::Duration;
 
 use self::alarm::Alarm;
-use self::starts::Starts;
+use self::starts::{Outlook, Starts};
 pub use self::starts::{RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
 use self::tasks::Tasks;
 pub use self::vocabulary::PoolCounts;
@@ -131,7 +131,8 @@ impl Supervisor {
             Event::Submitted { task, terms } => self.submitted(task, &terms, step),
             Event::CancelAsked { task, kill } => self.cancel_asked(task, kill, step),
             Event::Started { worker } => self.started(worker, step),
-            Event::NotStarted { worker } => self.not_started(worker, step),
+            Event::NotStarted { worker } => self.not_started(worker, Outlook::Unknown, step),
+            Event::NoSource { worker } => self.not_started(worker, Outlook::None, step),
             Event::Ready { worker } => self.ready(worker, step),
             Event::Finished { worker, task, failed } => self.finished(worker, task, failed, step),
             Event::Died { worker, running } => self.died(worker, running, step),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::starts::Omen;
+use super::starts::{Omen, Outlook};
 use super::vocabulary::{Action, TaskId, Verdict, WorkerId};
 use super::workers::{Asked, Phase, Worker};
 use super::{BACKOFF_MAX, POISON_DEATHS_MAX, Step, Supervisor};
@@ -24,10 +24,10 @@ impl Supervisor {
         deadline.inspect(|&at| self.alarm.want(at));
     }
 
-    pub(super) fn not_started(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+    pub(super) fn not_started(&mut self, worker: WorkerId, outlook: Outlook, step: &mut Step<'_>) {
         if self.is_in(worker, &[Phase::Starting]) {
             self.workers.remove(worker);
-            self.was_fruitless(step);
+            self.was_fruitless(outlook, step);
         }
     }
 
@@ -137,19 +137,19 @@ impl Supervisor {
     /// Takes from a death what it means for the next starts.
     fn take_omen(&mut self, dead: &Worker, step: &mut Step<'_>) {
         match dead.phase() {
-            Phase::Starting | Phase::Initializing => self.was_fruitless(step),
-            Phase::Killed if dead.is_late => self.was_fruitless(step),
+            Phase::Starting | Phase::Initializing => self.was_fruitless(Outlook::Unknown, step),
+            Phase::Killed if dead.is_late => self.was_fruitless(Outlook::Unknown, step),
             Phase::Ready if !dead.has_finished_any => self.starts.barren(step.now),
             Phase::Ready | Phase::Retiring | Phase::Overdue | Phase::Killed => {}
         }
     }
 
     /// A worker ended that was never ready.
-    fn was_fruitless(&mut self, step: &mut Step<'_>) {
+    fn was_fruitless(&mut self, outlook: Outlook, step: &mut Step<'_>) {
         if !self.wants_workers() {
             return;
         }
-        let omen = self.starts.fruitless(step.now);
+        let omen = self.starts.fruitless(outlook, step.now);
         let deaths = self.starts.deaths();
         if omen == Omen::StormBegins {
             step.say(Action::Storm { deaths });
