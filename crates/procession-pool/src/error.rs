@@ -325,7 +325,8 @@ impl From<SubmitError> for TaskError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A worker could not be started.
+    /// A worker could not be started: the system refused, the forkserver did not answer, what the context preloads has failed
+    /// or takes too long, or this process has threads and is to be forked.
     #[error(transparent)]
     Start(#[from] StartError),
     /// A pool that takes tasks cannot be joined: that would wait for ever.

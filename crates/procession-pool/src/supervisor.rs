@@ -71,6 +71,13 @@ pub const POISON_DEATHS_MAX: u32 = 3;
 /// The longest wait before another attempt at a task.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
 
+/// How long to wait before another attempt at a task, after so many.
+pub(crate) fn pause_after(attempts: u32, backoff: Duration) -> Duration {
+    // As many doublings as there were attempts before the last one.
+    let factor = 2u32.saturating_pow(attempts.saturating_sub(1));
+    backoff.saturating_mul(factor).min(BACKOFF_MAX)
+}
+
 /// How long tasks wait behind another one before they are moved to an idle worker: waking it takes about half of that.
 pub(crate) const MOVE_AFTER: Duration = Duration::from_micros(200);
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::starts::{Omen, Outlook};
 use super::vocabulary::{Action, TaskId, Verdict, WorkerId};
 use super::workers::{Asked, Phase, Worker};
-use super::{BACKOFF_MAX, POISON_DEATHS_MAX, Step, Supervisor};
+use super::{POISON_DEATHS_MAX, Step, Supervisor, pause_after};
 
 impl Supervisor {
     pub(super) fn started(&mut self, worker: WorkerId, step: &mut Step<'_>) {
@@ -117,9 +117,7 @@ impl Supervisor {
     /// Lets a task be tried once more, if retries are left.
     fn try_anew(&mut self, task: TaskId, step: &mut Step<'_>) -> bool {
         let Some(care) = self.tasks.care_mut(task).filter(|care| care.retries > 0) else { return false };
-        // As many doublings as there were attempts before this one.
-        let factor = 2u32.saturating_pow(care.attempts - 1);
-        let backoff = care.backoff.saturating_mul(factor).min(BACKOFF_MAX);
+        let backoff = pause_after(care.attempts, care.backoff);
         care.retries -= 1;
         care.attempts += 1;
         self.tasks.hold(task);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::{
-    Action, Config, Event, MOVE_AFTER, NO_ROOM_RETRY, PoolCounts, Supervisor, TaskId, Terms, Verdict, WorkerId,
+    Action, BACKOFF_MAX, Config, Event, MOVE_AFTER, NO_ROOM_RETRY, PoolCounts, Supervisor, TaskId, Terms, Verdict,
+    WorkerId, pause_after,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -357,6 +358,15 @@ fn a_failed_task_is_tried_again_after_ever_longer_waits() {
         assert_eq!(case.wait(wait), [offer(0, 0)]);
     }
     assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Failed { attempts: 10 })]);
+}
+
+#[test]
+fn no_wait_before_another_attempt_is_longer_than_the_longest() {
+    assert_eq!([1, 2, 5].map(|attempts| pause_after(attempts, MS)), [MS, 2 * MS, 16 * MS]);
+    for (attempts, backoff) in [(1, Duration::MAX), (2, BACKOFF_MAX), (u32::MAX, MS)] {
+        assert_eq!(pause_after(attempts, backoff), BACKOFF_MAX);
+    }
+    assert_eq!(pause_after(u32::MAX, Duration::ZERO), Duration::ZERO);
 }
 
 #[test]
