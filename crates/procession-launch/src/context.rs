@@ -160,7 +160,8 @@ impl Context {
     /// A context may preload several functions; they run in the order in which they were given. A function returns
     /// nothing, or a `Result<(), E>`. Its error or panic, and threads that it leaves running, are the error of the start
     /// that needed the server, and of every later one until it succeeds. While it runs, standard output and error are
-    /// this process's own.
+    /// this process's own. A start waits for it for as long as it takes; those that a pool makes wait for the pool's
+    /// `start_timeout`, and are [`StartError::PreloadTimeout`] then.
     ///
     /// Children have what the functions built, and the files, sockets and pipes that they opened, which all of them share.
     ///
@@ -201,7 +202,7 @@ impl Context {
     /// The children's start method is [`StartMethod::Fork`]. Their memory and descriptors are those of this moment, while
     /// directory, environment, streams and limits are those of each start. The nursery ends when the last clone of the
     /// context is dropped and its children have ended, and at the latest with this process. A nursery that is killed is
-    /// not replaced: its children go on, and later starts are errors.
+    /// not replaced: its children go on, and later starts are [`StartError::NurseryGone`].
     ///
     /// # Errors
     /// [`StartError::Threads`] unless this process has one thread; [`StartError::System`].

@@ -68,12 +68,36 @@ pub enum StartError {
         /// The frames at the panic.
         backtrace: Option<Box<str>>,
     },
+    /// A function that the forkserver runs first has not returned in time: starts that pools make have such a limit, others
+    /// wait.
+    #[error(
+        "cannot start process {name:?}: the preloaded {function} has not returned within {after:?}: have it do less, or give \
+         the pool that the process is for more time with `start_timeout`"
+    )]
+    PreloadTimeout {
+        /// The process's name.
+        name: String,
+        /// The type of the function that ran then.
+        function: String,
+        /// How long all of the context's functions were waited for together.
+        after: Duration,
+    },
+    /// The nursery is gone that is to fork the child: it was killed, or is not this process's own.
+    #[error(
+        "cannot start process {name:?}: its nursery was killed, or belongs to the process that this one was forked from, or \
+         to another user: take a new `Context::nursery()`"
+    )]
+    NurseryGone {
+        /// The process's name.
+        name: String,
+    },
     /// The server that is to fork the child does not answer, and the start waits for it no longer: starts that pools make
     /// have such a limit, others wait.
     #[error(
-        "cannot start process {name:?}: the {} (pid {server}) has not answered within {after:?}: it may be stopped, and goes \
-         on with `kill -CONT {server}`{}",
+        "cannot start process {name:?}: the {} (pid {server}) has not answered within {after:?}: it {} stopped, and goes on \
+         with `kill -CONT {server}`{}",
         if *is_nursery { "nursery" } else { "forkserver" },
+        if *is_stopped { "is" } else { "may be" },
         if *is_nursery { ", or take a new `Context::nursery()`" } else { "; the next start executes another one" }
     )]
     Unanswered {
@@ -83,7 +107,9 @@ pub enum StartError {
         server: u32,
         /// Whether it is a nursery, which nothing replaces.
         is_nursery: bool,
-        /// How long it was waited for.
+        /// Whether it was seen to be stopped all the time.
+        is_stopped: bool,
+        /// How long it was waited for. One that is stopped is waited for a second at most.
         after: Duration,
     },
     /// The context's start method cannot do what the context asks for.

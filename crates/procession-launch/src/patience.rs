@@ -24,8 +24,8 @@ pub(crate) struct Patience {
 }
 
 impl<F, A> Builder<F, A> {
-    /// How long a start waits for the answer of its forkserver, or nursery, and a bell by which another thread calls it off.
-    /// What a server preloads takes as long as it takes, unless the start is called off.
+    /// How long a start waits for what its forkserver preloads, and then for the answer of that, or of its nursery; and a bell
+    /// by which another thread calls it off.
     #[doc(hidden)]
     pub fn patience(mut self, limit: Option<Duration>, called_off: Option<Arc<Bell>>) -> Self {
         self.plan_mut().patience = Patience { limit, called_off };
@@ -34,7 +34,7 @@ impl<F, A> Builder<F, A> {
 }
 
 impl Patience {
-    /// How long a server may take to answer.
+    /// How long a server may take, for each thing that it does.
     pub(crate) fn limit(&self) -> Option<Duration> {
         self.limit
     }
@@ -63,15 +63,24 @@ impl Patience {
     /// Takes a lock that another start may hold for as long as functions are preloaded.
     ///
     /// # Errors
-    /// It is called off.
+    /// `TimedOut` when the limit is over; when it is called off, an error that says so.
     pub(crate) fn lock<'m, T>(&self, mutex: &'m Mutex<T>) -> io::Result<MutexGuard<'m, T>> {
-        let Some(bell) = &self.called_off else { return Ok(mutex.lock()) };
+        if self.limit.is_none() && self.called_off.is_none() {
+            return Ok(mutex.lock());
+        }
+        let deadline = self.deadline();
         loop {
-            if let Some(guard) = mutex.try_lock_for(LOCK_LOOK) {
+            let look = deadline.remaining().map_or(LOCK_LOOK, |left| left.min(LOCK_LOOK));
+            if let Some(guard) = mutex.try_lock_for(look) {
                 return Ok(guard);
             }
-            if poll_one(&**bell, Interest::Read, Deadline::NOW)? {
+            if let Some(bell) = &self.called_off
+                && poll_one(&**bell, Interest::Read, Deadline::NOW)?
+            {
                 return Err(called_off());
+            }
+            if deadline.has_passed() {
+                return Err(io::ErrorKind::TimedOut.into());
             }
         }
     }

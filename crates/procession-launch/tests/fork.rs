@@ -559,6 +559,7 @@ fn a_killed_nursery_is_an_error_and_its_children_go_on() {
         thread::yield_now();
     }
     let error = nursery.start(|| (), ()).unwrap_err();
+    assert!(matches!(error, StartError::NurseryGone { .. }), "{error:?}");
     assert!(error.to_string().contains("nursery"), "{error}");
     tell(&write);
     assert_eq!(child.join().unwrap(), 5);

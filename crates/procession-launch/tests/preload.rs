@@ -8,6 +8,7 @@ use std::process::Stdio as ProgramStdio;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use common::{pipe, tell, wait_for};
 use procession_launch::{Context, Process, StartError, StartMethod, active_children, register_after_fork};
@@ -23,6 +24,7 @@ procession_testkit::main! {
         an_error_of_a_preloaded_function_is_the_starts,
         a_panic_of_a_preloaded_function_is_the_starts,
         a_preloaded_function_that_ends_the_server_is_an_error,
+        a_preloaded_function_that_does_not_return_in_time_is_named,
         a_preloaded_function_that_leaves_a_thread_is_refused,
         a_preloaded_function_may_join_its_threads,
         a_function_that_failed_is_run_again_by_the_next_start,
@@ -137,8 +139,26 @@ fn a_panic_of_a_preloaded_function_is_the_starts() {
 fn a_preloaded_function_that_ends_the_server_is_an_error() {
     let (message, ..) = failure(&Context::forkserver().preload(|| -> () { std::process::exit(3) }));
     assert!(message.contains("exit code 3"), "{message}");
-    let (message, ..) = failure(&Context::forkserver().preload(|| send_signal(pid(), 9).unwrap()));
+    let (message, _, function) =
+        failure(&Context::forkserver().preload(build).preload(|| send_signal(pid(), 9).unwrap()));
     assert!(message.contains("signal 9"), "{message}");
+    assert!(function.contains("that_ends_the_server"), "the second of the two: {function}");
+}
+
+fn a_preloaded_function_that_does_not_return_in_time_is_named() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    let context = Context::forkserver().preload(build).preload(common::block).preload(build);
+    let before = (open_descriptors().len(), children_of(pid()).len());
+    let begun = Instant::now();
+    let error = context.builder(|| (), ()).name("hasty").patience(Some(LIMIT), None).start().unwrap_err();
+    assert!((LIMIT..common::SOON).contains(&begun.elapsed()));
+    let text = error.to_string();
+    assert!(
+        ["\"hasty\"", "common::block", "200ms", "`start_timeout`"].iter().all(|told| text.contains(told)),
+        "{text}"
+    );
+    assert!(matches!(error, StartError::PreloadTimeout { after: LIMIT, .. }), "{error:?}");
+    assert_eq!((open_descriptors().len(), children_of(pid()).len()), before);
 }
 
 fn a_preloaded_function_that_leaves_a_thread_is_refused() {

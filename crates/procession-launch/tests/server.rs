@@ -36,6 +36,7 @@ procession_testkit::main! {
         a_server_that_is_killed_again_and_again_is_an_error_or_a_child within 60,
         a_stopped_server_delays_a_start_and_loses_nothing,
         a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_another,
+        a_start_with_more_time_is_made_by_another_server_than_one_that_is_stopped,
         a_start_that_waits_for_a_server_or_its_preloading_can_be_called_off,
         a_nursery_that_does_not_answer_is_told_and_stays,
         a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result,
@@ -290,7 +291,10 @@ fn a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_a
     let text = error.to_string();
     let told = ["\"hasty\"", &format!("forkserver (pid {})", stopped.pid), "200ms", "kill -CONT"];
     assert!(told.iter().all(|told| text.contains(told)), "{text}");
-    assert!(matches!(error, StartError::Unanswered { after: LIMIT, is_nursery: false, .. }), "{error:?}");
+    assert!(
+        matches!(error, StartError::Unanswered { after: LIMIT, is_nursery: false, is_stopped: true, .. }),
+        "{error:?}"
+    );
     assert_eq!(served(mark, (write, 6)).join().unwrap(), 6);
     send_signal(stopped.pid, common::SIGCONT).unwrap();
     tell(&until);
@@ -298,6 +302,24 @@ fn a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_a
     assert_all_end(&held);
     assert!(active_children().is_empty()); // Reaps it as well.
     assert_eq!(rest(read), "6\n", "what was given up never runs");
+}
+
+/// More time than it takes to see that a server is stopped, and more than that may take.
+const MORE: Duration = Duration::from_secs(60);
+
+fn a_start_with_more_time_is_made_by_another_server_than_one_that_is_stopped() {
+    let (read, write) = pipe();
+    let stopped = server();
+    let held = hold(std::slice::from_ref(&stopped));
+    stop(stopped.pid);
+    let begun = Instant::now();
+    let started = Context::forkserver().builder(mark, (write, 5)).patience(Some(MORE), None).start();
+    assert!(begun.elapsed() < SOON);
+    assert_eq!(started.unwrap().join().unwrap(), 5);
+    send_signal(stopped.pid, common::SIGCONT).unwrap();
+    assert_all_end(&held);
+    assert!(active_children().is_empty()); // Reaps it as well.
+    assert_eq!(rest(read), "5\n", "it has run once");
 }
 
 fn wait_and_exit(until: &Descriptor) {
@@ -346,9 +368,13 @@ fn has_a_stopped_nursery() -> bool {
     let context = Context::nursery().unwrap();
     let nursery = children_of(pid()).remove(0).pid;
     stop(nursery);
-    for _ in 0..2 {
-        match context.builder(|| (), ()).patience(Some(LIMIT), None).start() {
-            Err(StartError::Unanswered { server, is_nursery: true, .. }) => assert_eq!(server, nursery),
+    for limit in [LIMIT, LIMIT, MORE] {
+        let begun = Instant::now();
+        match context.builder(|| (), ()).patience(Some(limit), None).start() {
+            Err(StartError::Unanswered { server, is_nursery: true, is_stopped: true, after, .. }) => {
+                assert_eq!(server, nursery);
+                assert!((after..SOON).contains(&begun.elapsed()) && after <= limit, "{after:?}");
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -16,6 +16,10 @@ use crate::future::Future;
 ///
 /// A clone is a handle of the same; to drop all of them lets the pool go on.
 ///
+/// # Crashes and fork
+/// As with [`Future`]. Of a map whose worker dies, the item that it ran fails with [`TaskError::WorkerDied`]; the others have
+/// been run when that is told.
+///
 /// # Python
 /// `multiprocessing.pool.AsyncResult`, and `MapResult`.
 ///

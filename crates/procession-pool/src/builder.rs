@@ -25,8 +25,9 @@ pub const PREFETCH_MAX: usize = 32;
 /// For how long a worker may take to end that has nothing to do any more; then it is killed.
 pub const RETIRE_GRACE: Duration = Duration::from_secs(10);
 
-/// For how long a worker may take from its start until it has run its initializer, by default; then it is killed. Much longer
-/// than a program takes to load, and than what an initializer should: a pool that is not made says nothing.
+/// For how long a worker may take from its start until it has run its initializer, by default; then it is killed. What its
+/// context preloads may take as long. Much longer than a program takes to load, and than what an initializer should: a pool that
+/// is not made says nothing.
 pub const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a pool's name may be, in bytes: a worker's name is that and a number, and no longer than a process's.
@@ -181,7 +182,8 @@ impl Settings {
 /// The methods that both builders have.
 macro_rules! settings_verbs {
     () => {
-        /// The name, by which errors, log records and the workers' own names call it; by default its kind and a number.
+        /// The name, by which errors, log records and the workers' own names call it; by default its kind and a number. It has
+        /// at most [`POOL_NAME_BYTES_MAX`](crate::POOL_NAME_BYTES_MAX) bytes.
         pub fn name(mut self, name: impl Into<String>) -> Self {
             self.settings.set_name(name);
             self
@@ -189,7 +191,8 @@ macro_rules! settings_verbs {
 
         /// Calls a function in each worker before its first task. It returns nothing or a `Result<(), E>`; what it builds it
         /// keeps in a `static`. If it fails, or takes longer than [`start_timeout`](Self::start_timeout), `build` does: an executor
-        /// starts one worker then to see that, a pool all.
+        /// starts one worker then to see that, a pool all. A worker that comes later, and whose initializer fails, is replaced:
+        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again.
         ///
         /// Python's `initializer` and `initargs`.
         pub fn initializer<F, A>(mut self, function: F, arguments: A) -> Self
@@ -208,9 +211,14 @@ macro_rules! settings_verbs {
         /// that is started later and takes too long is replaced, as one that died before it was ready:
         /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again.
         ///
-        /// The forkserver, or nursery, may take as long to answer that it has forked a worker: one that is stopped (SIGSTOP)
-        /// does not. `build` fails with [`StartError::Unanswered`](procession_launch::StartError::Unanswered) then, and a start
-        /// that comes later is tried again by another forkserver. What the context preloads takes as long as it takes.
+        /// Before there is a worker, two things more may take as long each: what the context preloads, all of its functions
+        /// together, and the answer of the forkserver, or nursery, that it has forked one. `build` fails with
+        /// [`StartError::PreloadTimeout`](procession_launch::StartError::PreloadTimeout), which names the function, or with
+        /// [`StartError::Unanswered`](procession_launch::StartError::Unanswered); a start that comes later is tried again.
+        ///
+        /// A forkserver that is stopped (SIGSTOP) is waited for a second at most; then another one takes its place. A nursery
+        /// that is stopped, or was killed, has no substitute: `build` fails, and tasks that have no worker left end with
+        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) at once.
         pub fn start_timeout(mut self, timeout: std::time::Duration) -> Self {
             self.settings.set_start_timeout(timeout);
             self
@@ -226,7 +234,7 @@ macro_rules! settings_verbs {
 
         /// How workers are started, by default as [`get_start_method`](procession_launch::get_start_method) says. With
         /// [`StartMethod::Fork`](procession_launch::StartMethod::Fork) this process is forked once, when the pool is made, and
-        /// that copy forks the workers: it must have one thread then.
+        /// that copy forks the workers: it must have one thread then. The copy is not replaced if it is killed.
         pub fn start_method(mut self, method: procession_launch::StartMethod) -> Self {
             self.settings.set_context(procession_launch::Context::new(method));
             self
@@ -240,7 +248,8 @@ macro_rules! settings_verbs {
             self
         }
 
-        /// Has each worker run on one processor of these only, dealt out in turn.
+        /// Has each worker run on one processor of these only, dealt out in turn. They are numbers of processors that this
+        /// process may use; `build` refuses others.
         pub fn pin_workers(mut self, processors: impl IntoIterator<Item = usize>) -> Self {
             self.settings.set_affinity(processors);
             self

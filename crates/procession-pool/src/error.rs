@@ -121,12 +121,13 @@ pub enum TaskError {
     /// The pool was ended before the task was.
     #[error("the pool was terminated before the task had ended: use `close` and `join` to let tasks finish")]
     Terminated,
-    /// No worker could be started, again and again.
-    #[error("{deaths} workers in a row ended before they were ready, so that the task found none: {last}")]
+    /// No worker could be started, again and again; or the first that could not says that none can be, as its nursery is
+    /// killed or stopped.
+    #[error("{} ready, so that the task found none: {last}", in_vain(*deaths))]
     NoWorkers {
         /// How many, one after the other.
         deaths: u32,
-        /// How the last one ended.
+        /// How the last one ended, or why it was not started.
         last: String,
     },
     /// The task was not submitted. Only tasks that a map makes by itself end so; others tell it in [`SubmitError`].
@@ -236,6 +237,15 @@ fn tries(attempts: u32) -> String {
     if attempts > 1 { format!(" (attempt {attempts})") } else { String::new() }
 }
 
+/// How many workers there were that came to nothing, in a sentence.
+fn in_vain(deaths: u32) -> String {
+    if deaths == 1 {
+        "a worker ended before it was".into()
+    } else {
+        format!("{deaths} workers in a row ended before they were")
+    }
+}
+
 /// Why a task was not tried any more, if it could have been.
 fn surrender(given_up: bool) -> String {
     if given_up { format!(": it is given up, as {POISON_DEATHS_MAX} workers have died of it") } else { String::new() }
@@ -315,7 +325,8 @@ impl From<SubmitError> for TaskError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PoolError {
-    /// A worker could not be started.
+    /// A worker could not be started: the system refused, the forkserver did not answer, what the context preloads has failed
+    /// or takes too long, or this process has threads and is to be forked.
     #[error(transparent)]
     Start(#[from] StartError),
     /// A pool that takes tasks cannot be joined: that would wait for ever.

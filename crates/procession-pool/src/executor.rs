@@ -158,7 +158,7 @@ pub trait ExecutorExt: Executor {
         Mapper::new(Arc::new(self)).imap(function, items)
     }
 
-    /// The verbs of a pool, with chunks of so many items.
+    /// The verbs of a pool, with chunks of so many items, as `chunked` of a pool.
     ///
     /// # Panics
     /// For chunks of none.

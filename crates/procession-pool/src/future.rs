@@ -27,7 +27,7 @@ use crate::error::TaskError;
 ///
 /// # Crashes and fork
 /// A worker that dies ends its task with [`TaskError::WorkerDied`]; no wait outlasts it. In a process that was forked from
-/// this one the handle works for tasks that had ended before.
+/// this one the handle works for tasks that had ended before; others never end there, and are waited for in vain.
 ///
 /// # Python
 /// `concurrent.futures.Future`. `set_result`, `set_exception` and `set_running_or_notify_cancel` belong to

@@ -24,7 +24,8 @@ use crate::verbs::pool_verbs;
 /// # Crashes and fork
 /// A worker that dies, of whatever, costs the task that it was running, which gets
 /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied); what it had not begun another worker does, and nothing else
-/// notices. If this process dies, all workers do. A forked copy of this process has no workers: there, submitting is
+/// notices. Where no worker can be started, tasks that wait for one end with
+/// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers). If this process dies, all workers do. A forked copy of this process has no workers: there, submitting is
 /// [`SubmitError::Foreign`](crate::SubmitError::Foreign), and the rest does nothing.
 ///
 /// # Drop
@@ -52,7 +53,8 @@ impl Pool {
     /// A pool of so many workers.
     ///
     /// # Errors
-    /// [`PoolError`]: zero workers, or more than [`WORKERS_MAX`](crate::WORKERS_MAX); or one cannot be started.
+    /// [`PoolError`]: zero workers, or more than [`WORKERS_MAX`](crate::WORKERS_MAX); or one cannot be started, for want of
+    /// processes, memory or descriptors, or since the start method cannot be used here.
     pub fn new(processes: usize) -> Result<Self, PoolError> {
         Self::builder().processes(processes).build()
     }
@@ -166,10 +168,11 @@ impl PoolBuilder {
 
     settings_verbs!();
 
-    /// Makes the pool. With an initializer, all workers have run it then.
+    /// Makes the pool. Its workers have been started then; with an initializer, all of them have run it.
     ///
     /// # Errors
-    /// [`PoolError`]; nothing is left behind.
+    /// [`PoolError`]; nothing is left behind. What it waits for may take as long as
+    /// [`start_timeout`](Self::start_timeout) says.
     pub fn build(self) -> Result<Pool, PoolError> {
         let engine = Shared(self.settings.build("processes")?);
         let at_exit = engine.0.at_exit(Engine::kill_and_join);

@@ -26,11 +26,13 @@ use crate::task::TaskBuilder;
 /// # Crashes and fork
 /// A worker that dies, of whatever, costs the task that it was running, whose future gets
 /// [`TaskError::WorkerDied`](crate::TaskError::WorkerDied), or which is tried again if it was submitted with retries. It is
-/// replaced, and nothing else notices. If this process dies, all workers do. A forked copy of this process has no workers:
-/// there, submitting is [`SubmitError::Foreign`], and the rest does nothing.
+/// replaced, and nothing else notices. Where no worker can be started, tasks that wait for one end with
+/// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers). If this process dies, all workers do. A forked copy of this process
+/// has no workers: there, submitting is [`SubmitError::Foreign`], and the rest does nothing.
 ///
 /// # Drop
-/// Finishes, as [`shutdown`](Self::shutdown). So does the normal end of the program for an executor that is in a `static`.
+/// Finishes, as [`shutdown`](Self::shutdown), for as long as its tasks take:
+/// [`kill_workers`](Self::kill_workers) ends it before one that does not end. So does the normal end of the program for an executor that is in a `static`.
 ///
 /// # Python
 /// `concurrent.futures.ProcessPoolExecutor`, where one dead worker fails all futures and ends the executor.
@@ -197,7 +199,8 @@ impl ProcessPoolExecutorBuilder {
     /// Makes the executor. With an initializer, a first worker has run it then.
     ///
     /// # Errors
-    /// [`PoolError`]; nothing is left behind.
+    /// [`PoolError`]; nothing is left behind. Without an initializer no worker is started yet, and what hinders the first one
+    /// is told by the tasks.
     pub fn build(self) -> Result<ProcessPoolExecutor, PoolError> {
         let engine = Shared(self.settings.build("max_workers")?);
         let at_exit = engine.0.at_exit(Engine::finish_last);

@@ -7,7 +7,7 @@
 //!
 //! | phase | meaning | leaves it by |
 //! |---|---|---|
-//! | starting | `Start` was said, there is no process yet | `Started` → initializing, `NotStarted` → gone |
+//! | starting | `Start` was said, there is no process yet | `Started` → initializing, `NotStarted` or `NoSource` → gone |
 //! | initializing | the process runs its initializer | `Ready` → ready, `GiveUp` → killed |
 //! | ready | takes tasks; *idle* without one, else *busy* | `Retire` → retiring, `Kill` → killed |
 //! | retiring | told to end: given its number of tasks, or not needed any more; has no task | `Kill` → overdue |
@@ -58,7 +58,7 @@ mod workers;
 use std::time::Duration;
 
 use self::alarm::Alarm;
-use self::starts::Starts;
+use self::starts::{Outlook, Starts};
 pub use self::starts::{RESTART_BACKOFF_MAX, STORM_DEATHS_MAX};
 use self::tasks::Tasks;
 pub use self::vocabulary::PoolCounts;
@@ -70,6 +70,13 @@ pub const POISON_DEATHS_MAX: u32 = 3;
 
 /// The longest wait before another attempt at a task.
 pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+/// How long to wait before another attempt at a task, after so many.
+pub(crate) fn pause_after(attempts: u32, backoff: Duration) -> Duration {
+    // As many doublings as there were attempts before the last one.
+    let factor = 2u32.saturating_pow(attempts.saturating_sub(1));
+    backoff.saturating_mul(factor).min(BACKOFF_MAX)
+}
 
 /// How long tasks wait behind another one before they are moved to an idle worker: waking it takes about half of that.
 pub(crate) const MOVE_AFTER: Duration = Duration::from_micros(200);
@@ -131,7 +138,8 @@ impl Supervisor {
             Event::Submitted { task, terms } => self.submitted(task, &terms, step),
             Event::CancelAsked { task, kill } => self.cancel_asked(task, kill, step),
             Event::Started { worker } => self.started(worker, step),
-            Event::NotStarted { worker } => self.not_started(worker, step),
+            Event::NotStarted { worker } => self.not_started(worker, Outlook::Unknown, step),
+            Event::NoSource { worker } => self.not_started(worker, Outlook::None, step),
             Event::Ready { worker } => self.ready(worker, step),
             Event::Finished { worker, task, failed } => self.finished(worker, task, failed, step),
             Event::Died { worker, running } => self.died(worker, running, step),

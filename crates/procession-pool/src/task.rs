@@ -162,19 +162,26 @@ impl<'e, F: Target<A>, A: Arguments> TaskBuilder<'e, F, A> {
     }
 
     /// Kills the task, and the process that runs it, when it has run for so long. It ends with
-    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut), or is tried again.
+    /// [`TaskError::TimedOut`](crate::TaskError::TimedOut), or is tried again. Its time begins when it is handed to a worker,
+    /// which has nothing else to do then; what comes before that, such as waiting for a worker, is no part of it.
+    ///
+    /// Executors of threads refuse such a task with [`SubmitError::Option`]: nobody can kill a thread.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.options.limits().timeout = Some(timeout);
         self
     }
 
-    /// Tries the task again, up to so many times, when it panics, or when its worker dies or is too slow.
+    /// Tries the task again, up to so many times, when it panics, when its worker dies or is too slow, or when the worker cannot
+    /// decode its arguments or encode its result. It may then have run several times, each as far as it came.
+    ///
+    /// A task that [`POISON_DEATHS_MAX`](crate::POISON_DEATHS_MAX) workers have died of is tried no more, whatever is left.
     pub fn retries(mut self, retries: u32) -> Self {
         self.options.limits().retries = retries;
         self
     }
 
-    /// Waits for so long before it is tried again, and for twice as long before each further time. Zero by default.
+    /// Waits for so long before it is tried again, and for twice as long before each further time, but for no longer than
+    /// [`BACKOFF_MAX`](crate::BACKOFF_MAX). Zero by default.
     pub fn backoff(mut self, backoff: Duration) -> Self {
         self.options.limits().backoff = backoff;
         self

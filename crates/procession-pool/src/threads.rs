@@ -29,6 +29,7 @@ use crate::executor::{Executor, Shared, executes_by};
 use crate::future::Future;
 use crate::intake::{Intake, Map};
 use crate::map::{Imap, Mapper};
+use crate::supervisor::pause_after;
 use crate::task::{Task, TaskBuilder};
 use crate::threads::slot::{Queued, Slot, join_crew};
 
@@ -47,7 +48,7 @@ enum Work {
 
 /// How often a call is made again if it fails, and after what time.
 struct Retries {
-    left: u32,
+    most: u32,
     backoff: Duration,
 }
 
@@ -188,17 +189,14 @@ impl Crew {
     }
 
     /// Makes a call, and makes it again while it fails and may be retried.
-    fn make(&self, call: Call, mut retries: Retries) -> Reply {
-        let mut attempts = 1;
-        while retries.left > 0 {
+    fn make(&self, call: Call, retries: Retries) -> Reply {
+        for attempt in 1..=retries.most {
             let reply = run_here(call.clone());
-            if reply.items().tag() != Some(FAULT) || !self.rest(retries.backoff) {
-                return reply.after(attempts);
+            if reply.items().tag() != Some(FAULT) || !self.rest(pause_after(attempt, retries.backoff)) {
+                return reply.after(attempt);
             }
-            retries = Retries { left: retries.left - 1, backoff: retries.backoff.saturating_mul(2) };
-            attempts += 1;
         }
-        run_here(call).after(attempts)
+        run_here(call).after(retries.most.saturating_add(1))
     }
 
     /// Lets time pass before a call is made again; false if the executor is being emptied meanwhile.
@@ -243,6 +241,9 @@ impl Crew {
 
     /// Takes nothing any more, and ends what has not begun.
     pub(crate) fn empty(&self, error: &TaskError) {
+        if !self.origin.is_here() {
+            return; // The locks may be held by threads that a copy does not have.
+        }
         let mut state = self.state.lock();
         self.intake.close_to_maps();
         state.is_emptied = true;
@@ -258,6 +259,9 @@ impl Crew {
 
     /// Takes no more jobs but those of maps that have begun.
     pub(crate) fn close(&self) {
+        if !self.origin.is_here() {
+            return;
+        }
         let state = self.state.lock();
         self.intake.close();
         drop(state);
@@ -270,12 +274,16 @@ impl Crew {
         self.work.notify_all();
     }
 
-    pub(crate) fn is_closed(&self) -> bool {
-        self.intake.is_closed()
+    /// True if it takes tasks.
+    pub(crate) fn is_open(&self) -> bool {
+        self.origin.is_here() && !self.intake.is_closed()
     }
 
     /// Closes, and waits for maps and the threads.
     pub(crate) fn finish(&self) {
+        if !self.origin.is_here() {
+            return;
+        }
         self.close();
         self.intake.await_end();
         let threads = mem::take(&mut self.state.lock().threads);
@@ -303,7 +311,7 @@ impl Executor for Shared<Crew> {
             let problem = "nobody can kill a thread: use processes, or let the function watch the time";
             return Err(SubmitError::Option { name: self.0.name.clone(), option: "timeout", problem });
         }
-        let retries = Retries { left: task.options.retries(), backoff: task.options.backoff() };
+        let retries = Retries { most: task.options.retries(), backoff: task.options.backoff() };
         let job = Job { work: Work::Call(task.call, retries), promise: task.promise };
         self.0.take(task.options.priority, job, task.map.as_ref())
     }
@@ -320,12 +328,20 @@ impl Executor for Shared<Crew> {
 /// Runs tasks in threads of this process: for functions that wait for files, networks or other processes.
 ///
 /// Panics are caught, and results travel as bytes, as with processes. Threads are started when there is work for them.
-/// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout. Dropping the executor waits until
-/// all tasks have ended, as [`shutdown`](Self::shutdown) does.
+/// Nobody can kill a thread: a task that has begun cannot be cancelled, and has no timeout.
 ///
 /// A task may submit tasks to its own executor and wait for them, also if all threads are busy: a thread of this executor that
-/// waits without a timeout for a task of it that has not begun runs it itself, and no other thread does. Only whoever awaits it as a future of a runtime waits for
-/// another thread.
+/// waits without a timeout for a task of it that has not begun runs it itself, and no other thread does. Only whoever awaits it
+/// as a future of a runtime waits for another thread.
+///
+/// # Crashes and fork
+/// A task that panics has [`TaskError::Panicked`]; one that aborts, or does what a signal kills for, takes this process along. A
+/// forked copy of this process has no threads of the executor: there, submitting is [`SubmitError::Foreign`], and the rest does
+/// nothing.
+///
+/// # Drop
+/// Waits until all tasks have ended, as [`shutdown`](Self::shutdown) does; one that does not end keeps it. The normal end of the
+/// program waits for no executor that is in a `static`.
 ///
 /// # Python
 /// `concurrent.futures.ThreadPoolExecutor`, which hangs for ever where the tasks of all threads wait for further ones.
@@ -363,7 +379,7 @@ impl ThreadPoolExecutor {
     /// Has `closure` called in a thread. It may capture what it likes, and runs once.
     ///
     /// # Errors
-    /// [`SubmitError`].
+    /// [`SubmitError`]: the executor was shut down, or the system has no thread for the first task.
     ///
     /// # Python
     /// `Executor.submit()`.
@@ -371,8 +387,8 @@ impl ThreadPoolExecutor {
         self.crew.0.submit_closure(closure)
     }
 
-    /// A function with its arguments as a task with options. It may be called several times, and its arguments travel as
-    /// bytes.
+    /// A function with its arguments as a task with options: retries, a priority. It may be called several times, and its
+    /// arguments travel as bytes. One with a timeout is refused.
     pub fn task<F: Target<A>, A: Arguments>(&self, function: F, arguments: A) -> TaskBuilder<'_, F, A> {
         TaskBuilder::new(Arc::new(self), function, arguments)
     }
@@ -415,9 +431,7 @@ executes_by!(ThreadPoolExecutor, crew);
 
 impl Drop for ThreadPoolExecutor {
     fn drop(&mut self) {
-        if self.crew.origin.is_here() {
-            self.crew.finish();
-        }
+        self.crew.finish();
     }
 }
 

@@ -140,7 +140,8 @@ macro_rules! pool_verbs {
                 self.mapper().starmap(function, items)
             }
 
-            /// Submits all items at once, and gives the handle of their results.
+            /// Submits all items at once, and gives the handle of their results. The input is read to its end, and all of it is
+            /// encoded and kept: for one that has none there is [`imap`](Self::imap).
             ///
             /// # Errors
             /// An item cannot be encoded, or the pool takes no more tasks: then nothing runs that has not begun.
@@ -185,7 +186,7 @@ macro_rules! pool_verbs {
             }
 
             /// The results as they can be had, in the order of the items, which are read as results are taken: the input may be
-            /// endless.
+            /// endless. What has not begun is cancelled when the iterator is dropped.
             ///
             /// # Python
             /// `Pool.imap()`.
@@ -207,7 +208,7 @@ macro_rules! pool_verbs {
                 self.mapper().imap(function, items)
             }
 
-            /// The results as they come, whichever item they are of.
+            /// The results as they come, whichever item they are of; as [`imap`](Self::imap) in everything else.
             ///
             /// # Python
             /// `Pool.imap_unordered()`.
@@ -219,7 +220,9 @@ macro_rules! pool_verbs {
                 self.mapper().imap_unordered(function, items)
             }
 
-            /// The same verbs with chunks of so many items.
+            /// The same verbs with chunks of so many items: of fewer where that many are more than
+            /// [`CHUNK_ITEMS_MAX`](crate::CHUNK_ITEMS_MAX), have more encoded bytes than
+            /// [`GIVEN_CHUNK_BYTES_MAX`](crate::GIVEN_CHUNK_BYTES_MAX), or are more than a worker may have tasks.
             ///
             /// # Panics
             /// For chunks of none.

@@ -165,6 +165,7 @@ procession_testkit::main! {
         a_result_is_given_once,
         an_error_is_given_once,
         a_copy_that_a_thread_forks_ends_where_it_comes_back,
+        a_copy_has_no_threads_to_wait_for,
         without_descriptors_a_pool_is_not_made,
     ];
 }

@@ -1,4 +1,5 @@
-//! Pools whose workers come from a server that is stopped: what they promise holds although a start does not return.
+//! Pools whose workers come from a server that is stopped, or killed: what they promise holds although a start does not return,
+//! and where no worker can be had their tasks do not wait for one.
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
@@ -9,10 +10,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartError, StartMethod, active_children};
-use procession_pool::{ExecutorExt, Pool, PoolError, TaskError};
-use procession_sync::Event;
+use procession_pool::{ExecutorExt, Pool, PoolError, ProcessPoolExecutor, TaskError};
+use procession_sync::{Event, Value};
 use procession_sys::{Deadline, PidFd, pid, send_signal, set_variable};
-use procession_testkit::{children_of, process, unique_name};
+use procession_testkit::{ProcessInfo, children_of, process, unique_name};
 
 use work::{all_at_work, finish, kill, submit, wait_for_ever};
 
@@ -21,6 +22,9 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// How soon a pool ends that has nothing to do: ten times what it takes to see that a server is stopped, for each worker.
 const ENDED_MAX: Duration = Duration::from_secs(2);
+
+/// How soon tasks that need a new worker have one, or are told that there is none: a server is seen to be stopped in a second.
+const TOLD_MAX: Duration = Duration::from_secs(5);
 
 /// How long a worker may take to start, where that is what counts.
 const START_TIMEOUT: Duration = Duration::from_millis(300);
@@ -32,11 +36,16 @@ procession_testkit::main! {
     warm_up: warm_up;
     cases for methods(), [
         a_server_that_is_stopped_is_an_error_of_the_construction,
+        a_construction_with_time_has_another_server_or_an_error_soon,
+        tasks_do_not_wait_for_a_server_that_is_stopped,
         tasks_keep_their_times_and_deaths_are_told_while_a_start_hangs,
         a_pool_ends_while_a_start_hangs,
         a_start_that_hangs_is_given_up_and_the_next_has_another_server within 60,
     ];
-    cases: [a_pool_keeps_time_and_ends_while_functions_are_preloaded_anew];
+    cases: [
+        tasks_do_not_wait_for_a_nursery_that_was_killed,
+        a_pool_keeps_time_and_ends_while_functions_are_preloaded_anew,
+    ];
 }
 
 /// Those that have a server.
@@ -59,7 +68,14 @@ fn context_with_server(method: StartMethod) -> Context {
     }
 }
 
-/// The process that forks this one's workers while it is stopped; it goes on at the end.
+/// The process that forks this one's workers; the last one that was made.
+fn server(method: StartMethod) -> ProcessInfo {
+    let name = if method == StartMethod::Fork { "nursery" } else { "forkserver" };
+    let servers = children_of(pid()).into_iter().filter(|child| child.name == name && !child.is_zombie());
+    servers.max_by_key(|server| server.pid).unwrap()
+}
+
+/// The same while it is stopped; it goes on at the end.
 struct StoppedServer {
     pid: u32,
     held: PidFd,
@@ -67,9 +83,7 @@ struct StoppedServer {
 
 impl StoppedServer {
     fn stop(method: StartMethod) -> Self {
-        let name = if method == StartMethod::Fork { "nursery" } else { "forkserver" };
-        let servers = children_of(pid());
-        let server = servers.iter().find(|child| child.name == name && !child.is_zombie()).unwrap();
+        let server = server(method);
         let stopped = Self { pid: server.pid, held: PidFd::open(server.pid).unwrap() };
         send_signal(stopped.pid, STOPPED).unwrap();
         let begun = Instant::now();
@@ -94,14 +108,24 @@ impl Drop for StoppedServer {
     }
 }
 
-/// Kills a worker, and waits until the pool's thread sleeps that starts another one.
+/// Kills a worker, and waits until the pool's thread sleeps that starts another one. It does so for a second: a test that is
+/// kept from looking for so long sees none, and goes on.
 fn kill_and_await_start(pool: &Pool, worker: u32) {
     kill(worker);
     let begun = Instant::now();
     while pool.counts().starting == 0 || pool.worker_pids().contains(&worker) || !a_start_waits() {
-        assert!(begun.elapsed() < SOON, "{:?}", pool.counts());
+        if begun.elapsed() > TOLD_MAX {
+            return;
+        }
         thread::yield_now();
     }
+}
+
+/// Kills a process, and waits until it has ended.
+fn kill_and_await_end(killed: u32) {
+    let held = PidFd::open(killed).unwrap();
+    kill(killed);
+    assert!(held.wait_ended(Deadline::after(SOON)).unwrap());
 }
 
 /// Whether a thread of this process that starts workers sleeps.
@@ -132,6 +156,76 @@ fn a_server_that_is_stopped_is_an_error_of_the_construction(method: StartMethod)
     all_at_work(&builder().build().unwrap());
 }
 
+fn a_construction_with_time_has_another_server_or_an_error_soon(method: StartMethod) {
+    let context = context_with_server(method);
+    let stopped = StoppedServer::stop(method);
+    let begun = Instant::now();
+    let pool = Pool::builder().processes(2).context(context.clone()).stderr_tail(false).build();
+    assert!(begun.elapsed() < TOLD_MAX, "{:?}", begun.elapsed());
+    if method == StartMethod::ForkServer {
+        let pool = pool.unwrap();
+        all_at_work(&pool);
+        finish(pool);
+        return stopped.go_on_and_end();
+    }
+    let error = pool.unwrap_err();
+    let PoolError::Start(StartError::Unanswered { is_nursery: true, is_stopped: true, .. }) = error else {
+        panic!("{error:?}")
+    };
+    drop(stopped); // Before its context, which waits for its end.
+}
+
+fn tasks_do_not_wait_for_a_server_that_is_stopped(method: StartMethod) {
+    let context = context_with_server(method);
+    let pool = Pool::builder().processes(8).context(context).stderr_tail(false).build().unwrap();
+    let workers = all_at_work(&pool);
+    let stopped = StoppedServer::stop(method);
+    workers.iter().for_each(|&worker| kill_and_await_end(worker));
+    let begun = Instant::now();
+    let tasks: Vec<_> = (0..4).map(|_| submit(&pool, pid, ())).collect();
+    for task in tasks {
+        match (method, task.result_timeout(TOLD_MAX.saturating_sub(begun.elapsed()))) {
+            (StartMethod::ForkServer, Ok(worker)) => assert!(!workers.contains(&worker)),
+            (StartMethod::Fork, Err(TaskError::NoWorkers { last, .. })) => {
+                let told = ["it is stopped", &format!("kill -CONT {}", stopped.pid)];
+                assert!(told.iter().all(|told| last.contains(told)), "{last}");
+            }
+            (_, other) => panic!("{other:?}"),
+        }
+    }
+    if method == StartMethod::ForkServer {
+        finish(pool);
+        return stopped.go_on_and_end();
+    }
+    drop(stopped);
+    // A start that began before may be under way.
+    let served = (0..3).any(|_| submit(&pool, pid, ()).result().is_ok());
+    assert!(served, "a task that comes later tries again");
+    all_at_work(&pool);
+    finish(pool);
+}
+
+fn tasks_do_not_wait_for_a_nursery_that_was_killed() {
+    let context = Context::nursery().unwrap();
+    let pool = Pool::builder().processes(3).context(context.clone()).stderr_tail(false).build().unwrap();
+    let workers = all_at_work(&pool);
+    // One that has a worker when it needs one, and room for more than can be tried one by one.
+    let executor = ProcessPoolExecutor::builder().max_workers(16).context(context.clone()).stderr_tail(false);
+    let executor = executor.build().unwrap();
+    let worker = executor.submit(pid, ()).unwrap().result().unwrap();
+    kill_and_await_end(server(StartMethod::Fork).pid);
+    workers.iter().chain([&worker]).for_each(|&worker| kill_and_await_end(worker));
+    let tasks = [submit(&pool, pid, ()), executor.submit(pid, ()).unwrap()];
+    for (task, deaths_max) in tasks.into_iter().zip([3, 1]) {
+        let told = task.result_timeout(TOLD_MAX);
+        let Err(TaskError::NoWorkers { deaths, last }) = told else { panic!("{told:?}") };
+        assert!((1..=deaths_max).contains(&deaths), "{deaths}");
+        assert!(last.contains("nursery was killed") && last.contains("`Context::nursery()`"), "{last}");
+    }
+    let error = Pool::builder().context(context).build().unwrap_err();
+    assert!(matches!(error, PoolError::Start(StartError::NurseryGone { .. })), "{error:?}");
+}
+
 fn tasks_keep_their_times_and_deaths_are_told_while_a_start_hangs(method: StartMethod) {
     let context = context_with_server(method);
     let pool = Pool::builder().processes(3).context(context).stderr_tail(false).build().unwrap();
@@ -142,22 +236,23 @@ fn tasks_keep_their_times_and_deaths_are_told_while_a_start_hangs(method: StartM
     let late = ExecutorExt::task(&pool, wait_for_ever, ()).timeout(timeout).submit().unwrap();
     let error = late.result_timeout(10 * timeout).unwrap_err();
     assert!(matches!(error, TaskError::TimedOut { .. }), "{error:?}");
-    let begun = Event::new().unwrap();
-    let wait = |begun: Event| {
+    let (begun, whose) = (Event::new().unwrap(), Value::new(0_u32).unwrap());
+    let wait = |begun: Event, whose: Value<u32>| {
+        whose.set(pid()).unwrap();
         begun.set();
         wait_for_ever();
     };
-    let dying = submit(&pool, wait, (begun.clone(),));
+    let dying = submit(&pool, wait, (begun.clone(), whose.clone()));
     assert!(begun.wait_timeout(SOON).unwrap());
-    let last: Vec<_> = pool.worker_pids().into_iter().filter(|worker| workers.contains(worker)).collect();
-    let [last] = last[..] else { panic!("{last:?}") };
+    let last = whose.get().unwrap();
     kill(last);
     let error = dying.result_timeout(SOON).unwrap_err();
     assert!(matches!(error, TaskError::WorkerDied { pid, .. } if pid == last), "{error:?}");
-    let waiting = submit(&pool, pid, ());
-    assert_eq!(waiting.result_timeout(timeout), Err(TaskError::Timeout));
+    let waiting = submit(&pool, wait_for_ever, ());
     pool.terminate();
-    assert_eq!(waiting.result(), Err(TaskError::Terminated));
+    // Whoever was kept from this for a second is told that there are no workers.
+    let ended = waiting.result_timeout(SOON);
+    assert!(matches!(ended, Err(TaskError::Terminated | TaskError::NoWorkers { .. })), "{ended:?}");
 }
 
 fn a_pool_ends_while_a_start_hangs(method: StartMethod) {

@@ -1,7 +1,7 @@
 //! The side of the process that wants children.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use procession_wire::frame::Frame;
 use procession_wire::{Descriptor, Message};
 
 use super::source::{Server, Source};
+use super::waiting::Waiting;
 use crate::builder::Plan;
 use crate::child::{Child, Pipes, Reaper};
 use crate::context::StartMethod;
 use crate::error::StartError;
-use crate::patience::Patience;
 use crate::protocol::{self, BORN, CALL, FAILED, Handover, Line, SETUP, is_gone, read_born};
 use crate::spin::{CHILD_TIME, spin};
 use crate::stdio::{ChildEnd, ChildEnds};
 
-/// How many servers one start tries, when each is killed under it.
+/// How many servers one start tries, when each is killed or stopped under it.
 const SERVERS_MAX: usize = 3;
 
 /// How long after its socket a killed server's end is waited for.
@@ -39,9 +39,13 @@ pub(crate) fn start(
     let ends = ends.map(Stream::from);
     for _ in 0..SERVERS_MAX {
         let server = source.server(plan)?;
-        let asked = request(plan, &server, call, &ends);
+        let mut waiting = Waiting::new(plan, &server);
+        let asked = request(&mut waiting, call, &ends);
         if let Err(StartError::Unanswered { .. }) = asked {
             source.replace(plan, &server);
+            if !source.is_nursery() && waiting.has_time() {
+                continue; // It is stopped, and another one is not.
+            }
         }
         if let Some((line, pidfd, number)) = asked? {
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));
@@ -53,7 +57,7 @@ pub(crate) fn start(
             return Err(plan.failed("have it forked")(refused));
         }
     }
-    Err(plan.failed("have it forked")(io::Error::other("one forkserver after the other was killed")))
+    Err(plan.failed("have it forked")(io::Error::other("one forkserver after the other was killed or stopped")))
 }
 
 /// Refuses a source that has nothing to do with the child's start method.
@@ -102,18 +106,18 @@ type Born = (Line, PidFd, u32);
 ///
 /// A child runs nothing before it has its settings, and it gets them only after the server's word has come here. So
 /// when the server is killed in between, a child that nobody knows of sees this end of its socket close, and ends.
-fn request(plan: &Plan, server: &Server, call: &Message, streams: &[Stream; 3]) -> Result<Option<Born>, StartError> {
+fn request(waiting: &mut Waiting<'_>, call: &Message, streams: &[Stream; 3]) -> Result<Option<Born>, StartError> {
+    let Waiting { plan, server, .. } = *waiting;
     let (ours, theirs) = PacketSocket::pair().map_err(plan.failed("make its socket"))?;
     let line = Line::new(ours);
     line.send(CALL, call).map_err(plan.failed("send its arguments"))?;
-    let deadline = plan.patience.deadline();
-    match ask(plan, server, &theirs, deadline) {
+    match ask(waiting, &theirs) {
         Err(error) if is_gone(&error) => return Ok(None),
-        other => other.map_err(|error| no_answer(plan, server, "ask the forkserver for it", error))?,
+        other => other.map_err(|error| waiting.failed("ask the forkserver for it", error))?,
     }
     drop(theirs);
     let setup = setup(plan, server, streams)?; // Put together while the server forks.
-    let Some((pidfd, number)) = wait_born(plan, server, &line, deadline)? else { return Ok(None) };
+    let Some((pidfd, number)) = wait_born(waiting, &line)? else { return Ok(None) };
     match line.send(SETUP, &setup) {
         Err(error) if is_gone(&error) => {} // It was killed: its status will tell.
         other => other.map_err(plan.failed("send its settings"))?,
@@ -122,25 +126,15 @@ fn request(plan: &Plan, server: &Server, call: &Message, streams: &[Stream; 3]) 
 }
 
 /// Sends the request. A stopped server takes none, so that one more may find no room.
-fn ask(plan: &Plan, server: &Server, theirs: &PacketSocket, deadline: Deadline) -> io::Result<()> {
+fn ask(waiting: &mut Waiting<'_>, theirs: &PacketSocket) -> io::Result<()> {
+    let server = waiting.server;
     loop {
         match server.control.socket().try_send([b"fork"], &[theirs.as_fd()]) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             other => return other,
         }
         let room = (server.control.as_fd(), Interest::Write);
-        plan.patience.wait([room, (server.pidfd.as_fd(), Interest::Read)], deadline)?;
-    }
-}
-
-/// An error of waiting for a server, which is one of its own if the time is up.
-fn no_answer(plan: &Plan, server: &Server, step: &'static str, error: io::Error) -> StartError {
-    match plan.patience.limit() {
-        Some(after) if error.kind() == io::ErrorKind::TimedOut => {
-            let is_nursery = plan.method == StartMethod::Fork;
-            StartError::Unanswered { name: plan.name.clone(), server: server.number, is_nursery, after }
-        }
-        _ => plan.failed(step)(error),
+        waiting.wait([room, (server.pidfd.as_fd(), Interest::Read)])?;
     }
 }
 
@@ -164,14 +158,10 @@ pub(super) fn settings(plan: &Plan) -> Result<Vec<u64>, StartError> {
 }
 
 /// Waits for the server's word about the child.
-fn wait_born(
-    plan: &Plan,
-    server: &Server,
-    line: &Line,
-    deadline: Deadline,
-) -> Result<Option<(PidFd, u32)>, StartError> {
-    let frame = receive_or_end(server, line, &plan.patience, deadline)
-        .map_err(|error| no_answer(plan, server, "hear from the forkserver", error))?;
+fn wait_born(waiting: &mut Waiting<'_>, line: &Line) -> Result<Option<(PidFd, u32)>, StartError> {
+    let Waiting { plan, server, .. } = *waiting;
+    let frame = receive_or_end(server, line, |watched| waiting.wait(watched))
+        .map_err(|error| waiting.failed("hear from the forkserver", error))?;
     let Some(frame) = frame else { return Ok(None) };
     let broken = || plan.failed("understand the forkserver")(io::ErrorKind::InvalidData.into());
     match frame.kind {
@@ -187,12 +177,12 @@ fn wait_born(
     }
 }
 
-/// The next frame, or `None` when there is none and the server is gone. `TimedOut` at the deadline.
+/// The next frame, or `None` when there is none and the server is gone. `wait` waits until one of two is ready; its errors are
+/// this one's.
 pub(super) fn receive_or_end(
     server: &Server,
     line: &Line,
-    patience: &Patience,
-    deadline: Deadline,
+    mut wait: impl FnMut([(BorrowedFd<'_>, Interest); 2]) -> io::Result<()>,
 ) -> io::Result<Option<Frame>> {
     let has_come = || poll_one(line, Interest::Read, Deadline::NOW).unwrap_or(true);
     spin(CHILD_TIME, has_come);
@@ -203,6 +193,6 @@ pub(super) fn receive_or_end(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
             other => return other,
         }
-        patience.wait([(line.as_fd(), Interest::Read), (server.pidfd.as_fd(), Interest::Read)], deadline)?;
+        wait([(line.as_fd(), Interest::Read), (server.pidfd.as_fd(), Interest::Read)])?;
     }
 }

@@ -14,6 +14,7 @@ mod nursery;
 mod preload;
 mod server;
 mod source; // The servers of this process, and whose they are.
+mod waiting;
 
 pub(crate) use client::start;
 pub(crate) use nursery::nursery;

@@ -3,13 +3,15 @@
 
 use std::any::type_name;
 use std::fmt::Display;
+use std::io;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 use procession_boot::{BootError, Entry, FunctionId, function_id, resolve};
 use procession_sys::{Deadline, exit_now, is_single_threaded};
-use procession_wire::{Encoder, Message};
+use procession_wire::Message;
 
 use super::client::receive_or_end;
 use super::source::Server;
@@ -80,65 +82,123 @@ impl Preload {
     }
 }
 
+/// The functions of one context, and how far its server is with them.
+#[derive(Debug)]
+pub(super) struct Preloads {
+    functions: Vec<Preload>,
+    /// Which of them runs, or was the last one that did.
+    running: AtomicUsize,
+}
+
+impl Preloads {
+    pub(super) const fn new(functions: Vec<Preload>) -> Self {
+        Self { functions, running: AtomicUsize::new(0) }
+    }
+
+    pub(super) fn functions(&self) -> &[Preload] {
+        &self.functions
+    }
+
+    pub(super) fn are_any(&self) -> bool {
+        !self.functions.is_empty()
+    }
+
+    /// The name of the one that runs.
+    fn running(&self) -> String {
+        self.functions
+            .get(self.running.load(Ordering::Relaxed))
+            .map_or("functions", |function| function.name)
+            .to_owned()
+    }
+
+    /// What the server is told, in their order.
+    fn ids(&self, plan: &Plan) -> Result<Vec<FunctionId>, StartError> {
+        let ids: Result<Vec<FunctionId>, BootError> = self.functions.iter().map(|function| (function.id)()).collect();
+        ids.map_err(|error| StartError::Image { name: plan.name.clone(), error })
+    }
+
+    /// The error of a start that has waited for them for as long as it may.
+    pub(super) fn late(&self, plan: &Plan) -> StartError {
+        let after = plan.patience.limit().unwrap_or_default();
+        StartError::PreloadTimeout { name: plan.name.clone(), function: self.running(), after }
+    }
+
+    /// The error of a start for which one of them has failed.
+    fn failed(
+        &self,
+        plan: &Plan,
+        message: String,
+        location: Option<String>,
+        backtrace: Option<Box<str>>,
+    ) -> StartError {
+        StartError::Preload { name: plan.name.clone(), function: self.running(), message, location, backtrace }
+    }
+}
+
 /// The functions that this process, a server, is running before it serves.
 static RUNNING: Mutex<Vec<FunctionId>> = Mutex::new(Vec::new());
 
 /// What a function is told that needs itself.
 const NEEDS_ITSELF: &str = "it is being preloaded in this very process: what it starts must come from another context";
 
-/// What a server says of its preloading: which function ended it, if one did, and how.
-type Answer = (u32, Report);
-
-/// Has a server that was just launched run the functions. Waits until it has, which takes as long as they take.
-pub(super) fn request(plan: &Plan, server: &Server, functions: &[Preload]) -> Result<(), StartError> {
-    let ids: Result<Vec<FunctionId>, BootError> = functions.iter().map(|function| (function.id)()).collect();
-    let ids = ids.map_err(|error| StartError::Image { name: plan.name.clone(), error })?;
+/// Has a server that was just launched run the functions. Waits until it has, for as long as the start may.
+pub(super) fn request(plan: &Plan, server: &Server, preloads: &Preloads) -> Result<(), StartError> {
+    let ids = preloads.ids(plan)?;
     if let Some(at) = ids.iter().position(|id| RUNNING.lock().contains(id)) {
-        let (name, function, message) = (plan.name.clone(), functions[at].name.to_owned(), NEEDS_ITSELF.to_owned());
-        return Err(StartError::Preload { name, function, message, location: None, backtrace: None });
+        preloads.running.store(at, Ordering::Relaxed);
+        return Err(preloads.failed(plan, NEEDS_ITSELF.to_owned(), None, None));
     }
     let message =
         procession_wire::encode(&ids).map_err(|error| StartError::Arguments { name: plan.name.clone(), error })?;
     server.control.send(PRELOAD, &message).map_err(plan.failed("name the preloaded functions"))?;
-    let frame = receive_or_end(server, &server.control, &plan.patience, Deadline::NEVER)
-        .map_err(plan.failed("hear of the preloading"))?;
-    let frame = frame.filter(|frame| frame.kind == REPORT).and_then(|frame| decoder(frame).ok());
-    let answer = frame.and_then(|mut decoder| decoder.value::<Answer>().ok());
-    let (at, report) = answer.unwrap_or_else(|| (0, Report::Refused(server.how_it_ended())));
-    let function = functions.get(at as usize).map_or("functions", |function| function.name);
-    let error = |message, location, backtrace| {
-        let (name, function) = (plan.name.clone(), function.to_owned());
-        Err(StartError::Preload { name, function, message, location, backtrace })
-    };
-    match report {
-        Report::Returned => Ok(()),
-        Report::Panicked { message, location, backtrace } => error(message, location, backtrace),
-        Report::BadArguments(message) | Report::BadResult(message) | Report::Refused(message) => {
-            error(message, None, None)
+    let deadline = plan.patience.deadline();
+    for at in 0..ids.len() {
+        preloads.running.store(at, Ordering::Relaxed);
+        match hear(plan, server, preloads, deadline)? {
+            Report::Returned => {}
+            Report::Panicked { message, location, backtrace } => {
+                return Err(preloads.failed(plan, message, location, backtrace));
+            }
+            Report::BadArguments(message) | Report::BadResult(message) | Report::Refused(message) => {
+                return Err(preloads.failed(plan, message, None, None));
+            }
         }
     }
+    Ok(())
 }
 
-/// In the server: runs what the owner names, and answers. `Err` with the exit code for a server that cannot serve.
+/// How the function that runs has ended, or its server has.
+fn hear(plan: &Plan, server: &Server, preloads: &Preloads, deadline: Deadline) -> Result<Report, StartError> {
+    let received = receive_or_end(server, &server.control, |watched| plan.patience.wait(watched, deadline));
+    let frame = match received {
+        Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(preloads.late(plan)),
+        other => other.map_err(plan.failed("hear of the preloading"))?,
+    };
+    let report = frame.filter(|frame| frame.kind == REPORT).and_then(|frame| decoder(frame).ok()?.value().ok());
+    Ok(report.unwrap_or_else(|| Report::Refused(server.how_it_ended())))
+}
+
+/// In the server: runs what the owner names, and answers after each. `Err` with the exit code for a server that cannot serve.
 pub(super) fn obey(line: &Arc<Line>) -> Result<(), i32> {
     let frame = line.receive(Deadline::NEVER).ok().flatten().filter(|frame| frame.kind == PRELOAD).ok_or(FAILED)?;
     let ids: Vec<FunctionId> = decoder(frame).ok().and_then(|mut decoder| decoder.value().ok()).ok_or(FAILED)?;
     RUNNING.lock().clone_from(&ids);
-    for (at, id) in (0..).zip(ids) {
+    for id in ids {
         let aborting = {
             let line = Arc::downgrade(line); // The hook stays when the line has become something else.
-            move |panicked| {
-                let _ = line.upgrade().map(|line| line.send(REPORT, &answer(at, panicked)));
+            move |panicked: Report| {
+                let _ = line.upgrade().map(|line| line.send(REPORT, &panicked.message()));
                 exit_now(FAILED)
             }
         };
         if let Err(report) = panics::catch(|| run(id), aborting) {
-            let _ = line.send(REPORT, &answer(at, report));
+            let _ = line.send(REPORT, &report.message());
             return Err(FAILED);
         }
+        line.send(REPORT, &Report::Returned.message()).map_err(|_| FAILED)?;
     }
     RUNNING.lock().clear();
-    line.send(REPORT, &answer(0, Report::Returned)).map_err(|_| FAILED)
+    Ok(())
 }
 
 /// Runs one function, after which there must be one thread still.
@@ -155,11 +215,3 @@ fn run(id: FunctionId) -> Result<Message, Report> {
 /// What a function is told that leaves threads.
 const THREADS: &str = "it has left a thread running, and a server with threads cannot be forked safely: join its threads \
                        before it returns, or start them in the children";
-
-/// The message of an answer.
-fn answer(at: u32, report: Report) -> Message {
-    let mut encoder = Encoder::new();
-    let encoded = encoder.value(&(at, report));
-    debug_assert!(encoded.is_ok(), "a number and plain texts");
-    encoder.finish()
-}

@@ -11,7 +11,7 @@ use procession_boot::Launch;
 use procession_sys::{Deadline, Ended, PacketSocket, PidFd, ProcessRecord, Signal, credentials, dev_null, pid};
 
 use super::client::{SERVER_END_MAX, settings};
-use super::preload::{self, Preload};
+use super::preload::{self, Preload, Preloads};
 use super::server::{Serve, ServePreloaded};
 use crate::builder::Plan;
 use crate::error::StartError;
@@ -57,21 +57,21 @@ pub(crate) struct Source {
 #[derive(Debug)]
 enum Kind {
     /// Executed, and executed anew if it is killed; runs these functions first.
-    Executed(Vec<Preload>),
+    Executed(Preloads),
     /// A copy of this process: there is no other.
     Nursery,
 }
 
 /// The source of all contexts that neither preload nor are nurseries.
 pub(crate) fn shared() -> &'static Source {
-    static SHARED: Source = Source { kind: Kind::Executed(Vec::new()), current: Mutex::new(None) };
+    static SHARED: Source = Source { kind: Kind::Executed(Preloads::new(Vec::new())), current: Mutex::new(None) };
     &SHARED
 }
 
 impl Source {
     /// Of children that begin with what these functions have built.
     pub(crate) fn preloading(functions: Vec<Preload>) -> Self {
-        Self { kind: Kind::Executed(functions), current: Mutex::new(None) }
+        Self { kind: Kind::Executed(Preloads::new(functions)), current: Mutex::new(None) }
     }
 
     /// Of children that are copies of this one.
@@ -83,7 +83,7 @@ impl Source {
     /// The functions that its server runs first.
     pub(crate) fn preloaded(&self) -> Vec<Preload> {
         match &self.kind {
-            Kind::Executed(functions) => functions.clone(),
+            Kind::Executed(preloads) => preloads.functions().to_vec(),
             Kind::Nursery => Vec::new(),
         }
     }
@@ -97,7 +97,7 @@ impl Source {
     /// since. Other threads that want this server wait for the launch, and for its preloading.
     pub(super) fn server(&self, plan: &Plan) -> Result<Arc<Server>, StartError> {
         let credentials = Server::credentials(plan)?;
-        let mut current = plan.patience.lock(&self.current).map_err(plan.failed("wait for its forkserver"))?;
+        let mut current = plan.patience.lock(&self.current).map_err(|error| self.not_had(plan, error))?;
         if current.take_if(|server| !server.is_own() || server.has_ended()).is_some() {
             reap();
         }
@@ -107,11 +107,21 @@ impl Source {
         }
         match (&*current, &self.kind) {
             (Some(running), _) => Ok(Arc::clone(running)),
-            (None, Kind::Nursery) => Err(plan.failed("have it forked")(io::Error::other(NO_NURSERY))),
-            (None, Kind::Executed(functions)) => {
-                let launched = Server::launch(plan, credentials, functions)?;
+            (None, Kind::Nursery) => Err(StartError::NurseryGone { name: plan.name.clone() }),
+            (None, Kind::Executed(preloads)) => {
+                let launched = Server::launch(plan, credentials, preloads)?;
                 Ok(Arc::clone(current.insert(launched)))
             }
+        }
+    }
+
+    /// The error of a start that waited for a server which another start has launched, and whose functions run.
+    fn not_had(&self, plan: &Plan, error: io::Error) -> StartError {
+        match &self.kind {
+            Kind::Executed(preloads) if error.kind() == io::ErrorKind::TimedOut && preloads.are_any() => {
+                preloads.late(plan)
+            }
+            _ => plan.failed("wait for its forkserver")(error),
         }
     }
 
@@ -121,17 +131,13 @@ impl Source {
         if self.is_nursery() {
             return;
         }
-        // Called off: whoever is next finds out for itself.
+        // Called off, or another start is at it: whoever is next finds out for itself.
         let Ok(mut current) = plan.patience.lock(&self.current) else { return };
         if let Some(silent) = current.take_if(|server| Arc::ptr_eq(server, silent)) {
             silent.retire();
         }
     }
 }
-
-/// Why a nursery's context starts no more children.
-const NO_NURSERY: &str = "its nursery was killed, or belongs to the process that this one was forked from, or to \
-                          another user: take a new `Context::nursery()`";
 
 impl Drop for Source {
     fn drop(&mut self) {
@@ -155,15 +161,15 @@ impl Server {
     }
 
     /// Executes a server, which runs these functions first.
-    fn launch(plan: &Plan, credentials: Vec<u32>, functions: &[Preload]) -> Result<Arc<Self>, StartError> {
+    fn launch(plan: &Plan, credentials: Vec<u32>, preloads: &Preloads) -> Result<Arc<Self>, StartError> {
         let image = |error| StartError::Image { name: plan.name.clone(), error };
         let null = dev_null().map_err(plan.failed("open /dev/null"))?;
         let environment: Vec<_> = std::env::vars_os().collect();
         let settings = settings(plan)?;
-        let preloads = !functions.is_empty();
-        let launch = if preloads { Launch::role::<ServePreloaded>() } else { Launch::role::<Serve>() };
+        let has_preloads = preloads.are_any();
+        let launch = if has_preloads { Launch::role::<ServePreloaded>() } else { Launch::role::<Serve>() };
         let mut launch = launch.map_err(image)?.env(environment.clone());
-        for at in if preloads { 0..1 } else { 0..3 } {
+        for at in if has_preloads { 0..1 } else { 0..3 } {
             launch = launch.stream(at, null.as_fd());
         }
         let (control, theirs) = PacketSocket::pair().map_err(plan.failed("make the forkserver's socket"))?;
@@ -181,10 +187,10 @@ impl Server {
             ended: OnceLock::new(),
             is_given_up: AtomicBool::new(false),
         };
-        if !preloads {
+        if !has_preloads {
             return Ok(server.enter());
         }
-        match preload::request(plan, &server, functions) {
+        match preload::request(plan, &server, preloads) {
             Ok(()) => Ok(server.enter()),
             Err(error) => {
                 // Held by its pidfd, for it may have been reaped, and its number be another's.

@@ -195,7 +195,7 @@ impl Core {
             Action::Wake { at } => self.wake = Some(at),
             Action::Storm { deaths } => {
                 let last = self.last_words.as_ref().map(ToString::to_string).unwrap_or_default();
-                tracing::error!(deaths, last, "workers keep ending before they can work");
+                tracing::error!(deaths, last, "workers cannot be started, or end before they can work");
             }
             Action::AllEnded => self.has_ended = true,
         }

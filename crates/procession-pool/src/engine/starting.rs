@@ -8,7 +8,7 @@ use std::mem;
 use std::sync::Arc;
 use std::thread;
 
-use procession_launch::Stdio;
+use procession_launch::{StartError, Stdio};
 use procession_sys::pid;
 
 use super::Engine;
@@ -19,7 +19,7 @@ use crate::error::{PoolError, TaskError};
 use crate::supervisor::{Event, WorkerId};
 use crate::worker::work;
 
-/// What has become of a start; `None` of one that was not wanted any more.
+/// What has become of a start; `None` of one that was not made.
 pub(super) type Launched = Option<Result<Member, PoolError>>;
 
 impl Engine {
@@ -77,10 +77,25 @@ impl Engine {
             let is_wanted = core.supervisor.wants_workers();
             drop(core);
             let launched = is_wanted.then(|| self.start_worker(worker));
-            self.core.lock().launched.push((worker, launched));
+            let no_other_can_be = matches!(&launched, Some(Err(error)) if has_no_source(error));
+            let mut core = self.core.lock();
+            core.launched.push((worker, launched));
+            if no_other_can_be {
+                // Each of them would take its time to come to the same end, and tasks would wait for all of them.
+                let others = mem::take(&mut core.starts);
+                core.launched.extend(others.into_iter().map(|worker| (worker, None)));
+            }
+            drop(core);
             self.bells.of(Listener::Background).ring();
         }
     }
+}
+
+/// True if the next start would end the same: a nursery that is killed or stopped is not replaced, as a forkserver is.
+fn has_no_source(error: &PoolError) -> bool {
+    let PoolError::Start(error) = error else { return false };
+    let is_gone = matches!(error, StartError::NurseryGone { .. });
+    is_gone || matches!(error, StartError::Unanswered { is_nursery: true, is_stopped: true, .. })
 }
 
 impl Core {
@@ -93,7 +108,8 @@ impl Core {
                     tracing::warn!(%error, "a worker cannot be started");
                     let (name, reason) = (pool.into(), error.to_string().into());
                     self.last_words = Some(LastWords::Died(TaskError::Refused { name, pid: pid(), reason }));
-                    self.tell(Event::NotStarted { worker });
+                    let has_no_source = has_no_source(&error);
+                    self.tell(if has_no_source { Event::NoSource { worker } } else { Event::NotStarted { worker } });
                 }
                 _ => self.tell(Event::NotStarted { worker }),
             }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::starts::Omen;
+use super::starts::{Omen, Outlook};
 use super::vocabulary::{Action, TaskId, Verdict, WorkerId};
 use super::workers::{Asked, Phase, Worker};
-use super::{BACKOFF_MAX, POISON_DEATHS_MAX, Step, Supervisor};
+use super::{POISON_DEATHS_MAX, Step, Supervisor, pause_after};
 
 impl Supervisor {
     pub(super) fn started(&mut self, worker: WorkerId, step: &mut Step<'_>) {
@@ -24,10 +24,10 @@ impl Supervisor {
         deadline.inspect(|&at| self.alarm.want(at));
     }
 
-    pub(super) fn not_started(&mut self, worker: WorkerId, step: &mut Step<'_>) {
+    pub(super) fn not_started(&mut self, worker: WorkerId, outlook: Outlook, step: &mut Step<'_>) {
         if self.is_in(worker, &[Phase::Starting]) {
             self.workers.remove(worker);
-            self.was_fruitless(step);
+            self.was_fruitless(outlook, step);
         }
     }
 
@@ -117,9 +117,7 @@ impl Supervisor {
     /// Lets a task be tried once more, if retries are left.
     fn try_anew(&mut self, task: TaskId, step: &mut Step<'_>) -> bool {
         let Some(care) = self.tasks.care_mut(task).filter(|care| care.retries > 0) else { return false };
-        // As many doublings as there were attempts before this one.
-        let factor = 2u32.saturating_pow(care.attempts - 1);
-        let backoff = care.backoff.saturating_mul(factor).min(BACKOFF_MAX);
+        let backoff = pause_after(care.attempts, care.backoff);
         care.retries -= 1;
         care.attempts += 1;
         self.tasks.hold(task);
@@ -137,19 +135,19 @@ impl Supervisor {
     /// Takes from a death what it means for the next starts.
     fn take_omen(&mut self, dead: &Worker, step: &mut Step<'_>) {
         match dead.phase() {
-            Phase::Starting | Phase::Initializing => self.was_fruitless(step),
-            Phase::Killed if dead.is_late => self.was_fruitless(step),
+            Phase::Starting | Phase::Initializing => self.was_fruitless(Outlook::Unknown, step),
+            Phase::Killed if dead.is_late => self.was_fruitless(Outlook::Unknown, step),
             Phase::Ready if !dead.has_finished_any => self.starts.barren(step.now),
             Phase::Ready | Phase::Retiring | Phase::Overdue | Phase::Killed => {}
         }
     }
 
     /// A worker ended that was never ready.
-    fn was_fruitless(&mut self, step: &mut Step<'_>) {
+    fn was_fruitless(&mut self, outlook: Outlook, step: &mut Step<'_>) {
         if !self.wants_workers() {
             return;
         }
-        let omen = self.starts.fruitless(step.now);
+        let omen = self.starts.fruitless(outlook, step.now);
         let deaths = self.starts.deaths();
         if omen == Omen::StormBegins {
             step.say(Action::Storm { deaths });

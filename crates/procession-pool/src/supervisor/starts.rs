@@ -3,13 +3,15 @@
 //! | what ended | what follows |
 //! |---|---|
 //! | workers that were never ready, or not in time, a few | the next ones wait, 10 ms at first, then twice as long each time, up to 1 s |
-//! | as many of those in a row as the limit | a *storm*: from then on one at a time, while a task waits, until one is ready |
+//! | as many of those in a row as the limit, or in as many rounds as a small pool's | a *storm*: from then on one at a time, while a task waits, until one is ready |
+//! | one that could not be started as none can be | a storm at once |
 //! | workers that were ready, but finished nothing, many in a row | so many more starts in a second, no more |
 //! | any other | nothing |
 
 use std::time::Duration;
 
-/// How many workers in a row that were never ready make a storm in a small pool; twice as many as it has, in a large one.
+/// How many workers in a row that were never ready make a storm in a small pool; twice as many as it has, in a large one. As
+/// many rounds of starts make one in any, each of which ends with a pause: of few that are started at a time few end.
 pub const STORM_DEATHS_MAX: u32 = 8;
 
 /// How long the next start waits after the first worker that was never ready.
@@ -29,8 +31,9 @@ const BARREN_SPACING: Duration = Duration::from_micros(500);
 #[cfg_attr(test, derive(PartialEq, Eq, Hash))]
 pub(super) struct Starts {
     size: u32,
-    /// How many in a row were never ready.
+    /// How many in a row were never ready, and after how many of them the next ones had to wait.
     fruitless: u32,
+    rounds: u32,
     is_storm: bool,
     /// How long the last wait for these was, and when it is over.
     backoff: Duration,
@@ -38,6 +41,14 @@ pub(super) struct Starts {
     /// How many in a row were ready and finished nothing.
     barren: u32,
     barren_until: Duration,
+}
+
+/// What is known of the next start after one that came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outlook {
+    Unknown,
+    /// It would come to nothing as well.
+    None,
 }
 
 /// What has come of a death.
@@ -54,6 +65,7 @@ impl Starts {
         Self {
             size,
             fruitless: 0,
+            rounds: 0,
             is_storm: false,
             backoff: Duration::ZERO,
             backoff_until: Duration::ZERO,
@@ -77,17 +89,19 @@ impl Starts {
     }
 
     /// A worker ended that was never ready, or could not be started.
-    pub(super) fn fruitless(&mut self, now: Duration) -> Omen {
+    pub(super) fn fruitless(&mut self, outlook: Outlook, now: Duration) -> Omen {
         self.fruitless = self.fruitless.saturating_add(1);
         // Those that end while the next ones wait were started together with the one that made them wait.
         if now >= self.backoff_until {
             self.backoff = (self.backoff * 2).clamp(RESTART_BACKOFF, RESTART_BACKOFF_MAX);
             self.backoff_until = now.saturating_add(self.backoff);
+            self.rounds = self.rounds.saturating_add(1);
         }
         if self.is_storm {
             return Omen::StormGoesOn;
         }
-        self.is_storm = self.fruitless >= self.size.saturating_mul(2).max(STORM_DEATHS_MAX);
+        let are_enough = self.fruitless >= self.size.saturating_mul(2).max(STORM_DEATHS_MAX);
+        self.is_storm = are_enough || self.rounds >= STORM_DEATHS_MAX || outlook == Outlook::None;
         if self.is_storm { Omen::StormBegins } else { Omen::None }
     }
 
@@ -102,6 +116,7 @@ impl Starts {
     /// A worker is ready.
     pub(super) fn ready(&mut self) {
         self.fruitless = 0;
+        self.rounds = 0;
         self.is_storm = false;
         self.backoff = Duration::ZERO;
         self.backoff_until = Duration::ZERO;

@@ -12,8 +12,14 @@ use crate::verbs::pool_verbs;
 
 /// A pool of threads of this process, with the verbs of `Pool`.
 ///
-/// Dropping it ends the tasks that have not begun with [`TaskError::Terminated`], as [`terminate`](Self::terminate) does; what a
-/// thread runs it runs to its end.
+/// # Crashes and fork
+/// A task that panics has [`TaskError::Panicked`]; one that aborts, or does what a signal kills for, takes this process along. A
+/// forked copy of this process has no threads of the pool: there, submitting is
+/// [`SubmitError::Foreign`](crate::SubmitError::Foreign), and the rest does nothing.
+///
+/// # Drop
+/// Ends the tasks that have not begun with [`TaskError::Terminated`], as [`terminate`](Self::terminate) does. What a thread runs
+/// it runs to its end, which nobody waits for; [`join`](Self::join) does.
 ///
 /// # Python
 /// `multiprocessing.pool.ThreadPool`, `multiprocessing.dummy.Pool`.
@@ -54,7 +60,7 @@ impl ThreadPool {
         self.crew.close();
     }
 
-    /// Takes no more tasks, and ends those that have not begun with [`TaskError::Terminated`].
+    /// Takes no more tasks, and ends those that have not begun with [`TaskError::Terminated`]. Those that run go on.
     pub fn terminate(&self) {
         self.crew.empty(&TaskError::Terminated);
     }
@@ -68,7 +74,7 @@ impl ThreadPool {
     /// # Errors
     /// [`PoolError::Open`]: neither was called, and it would wait for ever.
     pub fn join(&self) -> Result<(), PoolError> {
-        if !self.crew.is_closed() {
+        if self.crew.is_open() {
             return Err(PoolError::Open { name: self.crew.name.clone() });
         }
         self.crew.finish();
@@ -84,9 +90,7 @@ executes_by!(ThreadPool, crew);
 
 impl Drop for ThreadPool {
     fn drop(&mut self) {
-        if self.crew.origin.is_here() {
-            self.terminate();
-        }
+        self.terminate();
     }
 }
 

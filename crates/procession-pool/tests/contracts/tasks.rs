@@ -10,7 +10,7 @@ use procession_pool::{
     Executor, ExecutorExt, InvalidState, Promise, RawCall, SubmitError, Task, TaskError, ThreadPool,
     ThreadPoolExecutor, as_completed,
 };
-use procession_sys::{Deadline, Ended, PidFd, Signal, set_variable};
+use procession_sys::{Deadline, Ended, PidFd, Signal, exit_now, set_variable};
 use procession_wire::Descriptor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -166,6 +166,34 @@ fn fork_beside_and_return(number: u64) -> (u64, bool) {
             (number, copy.reap().unwrap() == Ended::Exited(1))
         }
     }
+}
+
+/// What can be done in a copy with executors of threads, of which it has none: nothing, and that at once.
+pub(crate) fn a_copy_has_no_threads_to_wait_for() {
+    const AS_IT_SHOULD: i32 = 7;
+    let (pool, executor) = (ThreadPool::new(1).unwrap(), ThreadPoolExecutor::new(1).unwrap());
+    assert_eq!(pool.apply(square, (2,)), Ok(4)); // Each has a thread, and nothing to do.
+    executor.submit(|| ()).unwrap().result().unwrap();
+    match procession_sys::fork_beside_threads().unwrap() {
+        0 => {
+            let refused = [executor.submit(|| ()).map(drop), pool.apply_async(square, (2,)).map(drop)];
+            let are_foreign = refused.iter().all(|end| matches!(end, Err(SubmitError::Foreign { .. })));
+            let is_joined = pool.join().is_ok();
+            pool.close();
+            pool.terminate();
+            executor.shutdown_now();
+            drop((pool, executor));
+            exit_now(if are_foreign && is_joined { AS_IT_SHOULD } else { 1 })
+        }
+        copy => {
+            let copy = PidFd::open(copy).unwrap();
+            if !copy.wait_ended(Deadline::after(SOON)).unwrap() {
+                copy.send(Signal::KILL).unwrap();
+            }
+            assert_eq!(copy.reap().unwrap(), Ended::Exited(AS_IT_SHOULD));
+        }
+    }
+    assert_eq!(pool.apply(square, (3,)), Ok(9));
 }
 
 /// Makes every call where it is submitted.

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::super::{
-    Action, Config, Event, MOVE_AFTER, NO_ROOM_RETRY, PoolCounts, Supervisor, TaskId, Terms, Verdict, WorkerId,
+    Action, BACKOFF_MAX, Config, Event, MOVE_AFTER, NO_ROOM_RETRY, PoolCounts, Supervisor, TaskId, Terms, Verdict,
+    WorkerId, pause_after,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -254,6 +255,53 @@ fn starts_that_come_to_nothing_are_spaced_and_limited() {
 }
 
 #[test]
+fn when_no_worker_can_be_had_tasks_are_told_at_once() {
+    let mut case = Case::new(Config { eager: true, ..config(3) });
+    assert_eq!(case.tell(Event::Tick), [START(0), START(1), START(2)]);
+    case.submit(7);
+    // The others may have been started before.
+    assert_eq!(case.tell(Event::NoSource { worker: 1 }), [Action::Storm { deaths: 1 }]);
+    assert_eq!(case.tell(Event::NotStarted { worker: 0 }), []);
+    assert_eq!(case.tell(Event::NoSource { worker: 2 }), [resolved(7, Verdict::NoWorkers { deaths: 3 })]);
+    assert_eq!(case.wait(60_000 * MS), []);
+    // Each task that comes later has a try.
+    assert_eq!(case.submit(8), [START(3)]);
+    assert_eq!(case.tell(Event::NoSource { worker: 3 }), [resolved(8, Verdict::NoWorkers { deaths: 4 })]);
+    case.wait(1000 * MS);
+    assert_eq!(case.submit(9), [START(4)]);
+    assert_eq!(case.tell(Event::Ready { worker: 4 }), [offer(4, 9), START(5), START(6)]);
+}
+
+#[test]
+fn tasks_have_the_workers_that_there_are_when_no_other_can_be_had() {
+    let mut case = Case::ready(config(2));
+    case.submit(0);
+    case.submit(1);
+    case.submit(2);
+    assert_eq!(case.die(0, None), [START(2)]);
+    let told = case.tell(Event::NoSource { worker: 2 });
+    assert!(told.iter().all(|action| !matches!(action, Action::Resolve { .. })), "{told:?}");
+    for task in [0, 1, 2] {
+        assert!(case.finish(1, task).contains(&resolved(task, Verdict::Completed)), "{task}");
+    }
+    assert!(case.supervisor.is_idle());
+}
+
+#[test]
+fn an_executor_with_room_for_many_tries_as_often_as_a_small_one() {
+    let mut case = Case::new(config(100));
+    assert_eq!(case.submit(7), [START(0)]);
+    let mut backoff = 10 * MS;
+    for worker in 0..7 {
+        case.tell(Event::NotStarted { worker });
+        assert_eq!(case.wait(backoff), [START(worker + 1)]);
+        backoff *= 2;
+    }
+    let told = case.tell(Event::NotStarted { worker: 7 });
+    assert!(told.ends_with(&[resolved(7, Verdict::NoWorkers { deaths: 8 })]), "{told:?}");
+}
+
+#[test]
 fn a_storm_costs_nothing_while_other_workers_are_ready() {
     let mut case = Case::ready(config(2));
     case.submit(0);
@@ -310,6 +358,15 @@ fn a_failed_task_is_tried_again_after_ever_longer_waits() {
         assert_eq!(case.wait(wait), [offer(0, 0)]);
     }
     assert_eq!(case.fail(0, 0), [resolved(0, Verdict::Failed { attempts: 10 })]);
+}
+
+#[test]
+fn no_wait_before_another_attempt_is_longer_than_the_longest() {
+    assert_eq!([1, 2, 5].map(|attempts| pause_after(attempts, MS)), [MS, 2 * MS, 16 * MS]);
+    for (attempts, backoff) in [(1, Duration::MAX), (2, BACKOFF_MAX), (u32::MAX, MS)] {
+        assert_eq!(pause_after(attempts, backoff), BACKOFF_MAX);
+    }
+    assert_eq!(pause_after(u32::MAX, Duration::ZERO), Duration::ZERO);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use super::world::{Budget, Move, World};
 const QUIET: Budget = Budget {
     deaths: 0,
     failed_starts: 0,
+    bars: 0,
     failures: 0,
     refusals: 0,
     cancels: 0,
@@ -124,6 +125,15 @@ fn a_storm_ends_with_tasks_that_say_so() {
     let budget = Budget { failed_starts: 9, deaths: 1, ..QUIET };
     for eager in [false, true] {
         let states = explore(&config(1, eager, 0), &plain(2), &budget, 26);
+        println!("{states} states");
+    }
+}
+
+#[test]
+fn tasks_are_told_when_no_worker_can_be_had() {
+    let budget = Budget { bars: 2, failed_starts: 1, deaths: 1, may_close: true, ..QUIET };
+    for (size, eager, depth) in [(1, false, 14), (1, true, 14), (2, true, 8), (3, true, 6)] {
+        let states = explore(&config(size, eager, 0), &plain(2), &budget, depth);
         println!("{states} states");
     }
 }

@@ -32,11 +32,12 @@ fn terms() -> impl Strategy<Value = Terms> {
 }
 
 fn budgets() -> impl Strategy<Value = Budget> {
-    let counts = (0u32..12, 0u32..20, 0u32..6, 0u32..4, 0u32..8);
+    let counts = (0u32..12, 0u32..20, 0u32..4, 0u32..6, 0u32..4, 0u32..8);
     let ends = (any::<bool>(), any::<bool>(), prop::bool::weighted(0.3));
-    (counts, ends).prop_map(|((deaths, failed_starts, failures, refusals, cancels), (all, close, kill))| Budget {
+    (counts, ends).prop_map(|((deaths, failed_starts, bars, failures, refusals, cancels), (all, close, kill))| Budget {
         deaths,
         failed_starts,
+        bars,
         failures,
         refusals,
         cancels,

@@ -18,6 +18,8 @@ pub(super) type Broken = String;
 pub(super) struct Budget {
     pub(super) deaths: u32,
     pub(super) failed_starts: u32,
+    /// Starts that say that no other is possible either.
+    pub(super) bars: u32,
     pub(super) failures: u32,
     pub(super) refusals: u32,
     pub(super) cancels: u32,
@@ -41,6 +43,10 @@ pub(super) enum Move {
     Start {
         worker: WorkerId,
         is_made: bool,
+    },
+    /// None is made, as none can be.
+    Bar {
+        worker: WorkerId,
     },
     Ready {
         worker: WorkerId,
@@ -146,6 +152,9 @@ pub(super) struct World {
     is_ended: bool,
     /// Deaths in a row of workers that were not ready, as [`Action::Storm`] counts them.
     fruitless: u32,
+    /// Since the last worker that was ready: whether a start has said that none can be made, and the storm was told.
+    is_barred: bool,
+    is_storm_told: bool,
 }
 
 /// Asserts a promise.
@@ -173,6 +182,8 @@ impl World {
             is_killed: false,
             is_ended: false,
             fruitless: 0,
+            is_barred: false,
+            is_storm_told: false,
         };
         world.tell(Event::Tick).expect("nothing has happened yet");
         world
@@ -218,6 +229,9 @@ impl World {
                 moves.push(Move::Start { worker, is_made: true });
                 if self.budget.failed_starts > 0 {
                     moves.push(Move::Start { worker, is_made: false });
+                }
+                if self.budget.bars > 0 {
+                    moves.push(Move::Bar { worker });
                 }
                 return;
             }
@@ -293,6 +307,7 @@ impl World {
                 self.tell(Event::Tick)
             }
             Move::Start { .. }
+            | Move::Bar { .. }
             | Move::Ready { .. }
             | Move::Deliver { .. }
             | Move::Refuse { .. }
@@ -345,13 +360,20 @@ impl World {
                 self.processes.remove(&worker);
                 self.tell(Event::NotStarted { worker })
             }
+            Move::Bar { worker } => {
+                self.budget.bars -= 1;
+                self.fruitless += 1;
+                self.is_barred = true;
+                self.processes.remove(&worker);
+                self.tell(Event::NoSource { worker })
+            }
             Move::Ready { worker } => {
                 let process = self.process(worker);
                 process.stage = Stage::Ready;
                 process.is_ready_told = true;
                 // Who was given up just before is not heard any more.
                 if !process.is_late {
-                    self.fruitless = 0;
+                    (self.fruitless, self.is_barred, self.is_storm_told) = (0, false, false);
                 }
                 self.tell(Event::Ready { worker })
             }
@@ -432,7 +454,9 @@ impl World {
             }
             Action::Storm { deaths } => {
                 promise!(deaths == self.fruitless, "there were {}", self.fruitless);
-                promise!(deaths == (2 * self.config.size).max(8), "this is not the limit");
+                promise!(!std::mem::replace(&mut self.is_storm_told, true), "it was told before");
+                let are_enough = (8..=(2 * self.config.size).max(8)).contains(&deaths);
+                promise!(are_enough || self.is_barred, "this is not the limit");
                 Ok(())
             }
             Action::AllEnded => {
@@ -569,7 +593,7 @@ impl World {
                 0
             }
             Verdict::NoWorkers { deaths } => {
-                promise!(deaths == self.fruitless && deaths >= 8, "{} died", self.fruitless);
+                promise!(deaths == self.fruitless && (deaths >= 8 || self.is_barred), "{} died", self.fruitless);
                 promise!(self.processes.values().all(|it| it.is_retired), "there are workers");
                 0
             }
@@ -619,6 +643,7 @@ impl World {
         self.budget = Budget {
             deaths: 0,
             failed_starts: 0,
+            bars: 0,
             failures: 0,
             refusals: 0,
             cancels: 0,
