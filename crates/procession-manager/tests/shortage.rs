@@ -162,7 +162,7 @@ fn what_a_client_sends_waits_until_there_are_descriptors_for_it() {
     queue.get().unwrap();
     assert_eq!(hoard.said(UNREAD.to_owned()).unwrap(), 1, "it is said once");
     drop(guard);
-    assert!(!lock.try_lock().unwrap().owner_died(), "its client was not put out");
+    assert!(!lock.lock_timeout(SOON).unwrap().owner_died(), "its client was not put out");
 }
 
 fn who_is_killed_with_something_that_waits_so_gives_back_what_it_had() {
