@@ -50,7 +50,9 @@ pub(crate) struct Ask {
     pub(crate) arguments: std::vec::IntoIter<Given>,
     /// Whom its results are written for.
     pub(crate) site: Site,
+    /// None once the object keeps it.
     caller: Option<Caller>,
+    call: (u64, u64),
     /// What others are told because of it.
     pub(crate) answers: Vec<(Caller, Answer)>,
     /// When the object is to be told that time has passed.
@@ -88,9 +90,9 @@ impl Ask {
         Taken::of(self.site, value).map(|taken| vec![taken])
     }
 
-    /// Whose call it is, by the client's number and the call's; none once the object keeps whom it is to answer.
-    pub(crate) fn call(&self) -> Option<(u64, u64)> {
-        self.caller.as_ref().map(Caller::call)
+    /// Whose call it is, by the client's number and the call's.
+    pub(crate) fn call(&self) -> (u64, u64) {
+        self.call
     }
 
     /// Whom the object keeps, to answer later.
@@ -352,8 +354,8 @@ impl<T: Object> Host<T> {
             answers.push((caller, Err(Refusal::Poisoned)));
             return Done { answers, ..Done::default() };
         }
-        let (site, arguments) = (caller.site(), arguments.into_iter());
-        let mut ask = Ask { arguments, site, caller: Some(caller), answers, wake: None };
+        let (site, call, arguments) = (caller.site(), caller.call(), arguments.into_iter());
+        let mut ask = Ask { arguments, site, caller: Some(caller), call, answers, wake: None };
         let timed = self.count().map(|weight| (weight, Instant::now()));
         let _within = enter(self);
         let caught = catch_call(|| match access {
