@@ -28,9 +28,6 @@ const PAUSE_MIN: Duration = Duration::from_millis(1);
 /// How long one is left alone at most.
 const PAUSE_MAX: Duration = Duration::from_millis(100);
 
-/// To offer something is to copy it: so many times as long as that took nobody offers it again.
-const REST_TIMES: u32 = 8;
-
 /// What the bell is called among what is watched; clients' numbers are others.
 const BELL: u64 = 0;
 
@@ -134,7 +131,9 @@ impl Slow {
         late.again = match answers {
             BURST.. => now,
             _ if tells => now + PAUSE_MAX,
-            _ => now + late.pause.max((now - begun) * REST_TIMES),
+            // To offer something is to copy it: half of the time goes into what is in vain at most.
+            0 => now + late.pause.max(now - begun),
+            _ => now + late.pause,
         };
         true
     }
