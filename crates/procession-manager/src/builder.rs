@@ -254,7 +254,7 @@ impl ManagerBuilder {
     /// Connects to a server that is there.
     ///
     /// # Errors
-    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::NoAddress`].
+    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::TooManyClients`], [`ManagerError::NoAddress`].
     ///
     /// # Python
     /// `BaseManager.connect`.
