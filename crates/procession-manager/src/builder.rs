@@ -87,6 +87,11 @@ impl ManagerBuilder {
     }
 
     /// How long a call may take before it is [`CallError::TimedOut`](crate::CallError::TimedOut); otherwise as long as it takes.
+    ///
+    /// It begins when the call is made. A time that a method is given, as in `lock_timeout`, or
+    /// [`Pending::get_timeout`](crate::Pending::get_timeout) does not make it longer: the shorter one counts. It is for calls of
+    /// this process; whoever is sent a proxy has no such time unless it has connected itself, and neither has a method that calls
+    /// another object of its server.
     #[must_use]
     pub fn call_timeout(mut self, timeout: Duration) -> Self {
         self.call_timeout = Some(timeout);
@@ -148,7 +153,8 @@ impl ManagerBuilder {
         self
     }
 
-    /// Has clients make objects of this type, by [`BaseManager::create`]. The name is for clients that do not have the type.
+    /// Has clients make objects of this type, by [`BaseManager::create`], which finds it by its path. The name is for programs that
+    /// do not have the type: [`Question::Create`](crate::Question::Create).
     #[must_use]
     pub fn register<T: Construct>(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
@@ -248,7 +254,7 @@ impl ManagerBuilder {
     /// Connects to a server that is there.
     ///
     /// # Errors
-    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::NoAddress`].
+    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::TooManyClients`], [`ManagerError::NoAddress`].
     ///
     /// # Python
     /// `BaseManager.connect`.

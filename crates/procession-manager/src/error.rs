@@ -97,7 +97,10 @@ pub enum Refusal {
         object: ObjectId,
     },
     /// Nothing is registered under that name.
-    #[error("nothing is registered as {name:?}")]
+    #[error(
+        "nothing is registered as {name:?}: have the server's builder `register` that type, or `register_object` that object, or \
+         `publish` it"
+    )]
     NoName {
         /// The name.
         name: String,
@@ -115,7 +118,7 @@ pub enum Refusal {
     NoMethod {
         /// The object's type.
         object: String,
-        /// The method, by its name or the hash of its signature.
+        /// The method.
         method: String,
     },
     /// The arguments could not be read in the server.
@@ -195,6 +198,26 @@ pub enum Refusal {
         /// How many there may be.
         limit: u64,
     },
+    /// A method of the object has called it, and would wait for itself.
+    #[error(
+        "a method of the object has called it, and would wait for itself for ever: call it on `self`, or by the method that \
+         ends in `_later`, which is done when that one has returned"
+    )]
+    WaitsForItself,
+}
+
+impl CallError {
+    /// That of a refusal. A server knows what it has no method for by a number only, and its client by its name.
+    pub(crate) fn refused(method: &'static str, server: String, refusal: Refusal) -> Self {
+        let refusal = match refusal {
+            Refusal::NoMethod { object, .. } => {
+                let own = method.rsplit(['.', ':']).next().unwrap_or(method);
+                Refusal::NoMethod { object, method: own.to_owned() }
+            }
+            other => other,
+        };
+        Self::Refused { method, server, refusal }
+    }
 }
 
 impl From<CaughtPanic> for Refusal {
@@ -264,6 +287,17 @@ pub enum ManagerError {
         /// Why.
         error: ConnectError,
     },
+    /// The manager has as many clients as its [`Limits::clients`](crate::Limits::clients) allow.
+    #[error(
+        "the manager at {address} has {limit} clients, as many as it takes (`Limits::clients`): let one of them end, or build \
+         the server with more"
+    )]
+    TooManyClients {
+        /// The address.
+        address: String,
+        /// How many it takes.
+        limit: u64,
+    },
     /// Who listens there is no manager, or one of another version.
     #[error("at {address} is no manager that this program can talk to: {reason}")]
     NoManager {
@@ -324,6 +358,13 @@ pub enum ManagerError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_method_that_is_not_there_is_named_as_it_was_called() {
+        let refusal = Refusal::NoMethod { object: "Stack<i64>".to_owned(), method: "00c0ffee00c0ffee".to_owned() };
+        let said = CallError::refused("Stack<i64>.push", "/a".to_owned(), refusal).to_string();
+        assert!(said.contains("has no method push of") && !said.contains("c0ffee"), "{said}");
+    }
 
     #[test]
     fn a_refusal_names_the_method_and_what_to_do() {

@@ -13,7 +13,7 @@ use procession_launch::calls::catch_call;
 use crate::data::{Data, from_data};
 use crate::error::Refusal;
 use crate::proxy::MethodName;
-use crate::server::{Caller, Given, Site, Taken, is_in_place};
+use crate::server::{Caller, Given, Site, Taken, enter, is_in_place, is_within};
 use crate::stock::Charge;
 use crate::value::{Form, Values};
 
@@ -50,7 +50,9 @@ pub(crate) struct Ask {
     pub(crate) arguments: std::vec::IntoIter<Given>,
     /// Whom its results are written for.
     pub(crate) site: Site,
+    /// None once the object keeps it.
     caller: Option<Caller>,
+    call: (u64, u64),
     /// What others are told because of it.
     pub(crate) answers: Vec<(Caller, Answer)>,
     /// When the object is to be told that time has passed.
@@ -88,9 +90,9 @@ impl Ask {
         Taken::of(self.site, value).map(|taken| vec![taken])
     }
 
-    /// Whose call it is, by the client's number and the call's; none once the object keeps whom it is to answer.
-    pub(crate) fn call(&self) -> Option<(u64, u64)> {
-        self.caller.as_ref().map(Caller::call)
+    /// Whose call it is, by the client's number and the call's.
+    pub(crate) fn call(&self) -> (u64, u64) {
+        self.call
     }
 
     /// Whom the object keeps, to answer later.
@@ -262,6 +264,13 @@ enum What<M> {
     Tick(Instant),
 }
 
+impl<M> Pending<M> {
+    /// Whether the thread that calls does nothing else before this is done.
+    fn waits(&self) -> bool {
+        matches!(&self.what, What::Call(_, _, caller) if caller.waits())
+    }
+}
+
 impl<T: Object> Host<T> {
     pub(crate) fn new(kind: T::Kind, value: T) -> Self {
         let line = Line { users: Users::None, waiting: VecDeque::new(), is_poisoned: false };
@@ -286,7 +295,8 @@ impl<T: Object> Host<T> {
 
     /// Does it, or has it done by whoever uses the value now.
     fn submit(&self, pending: Pending<MethodOf<T>>) -> Option<Instant> {
-        let entered = self.line.lock().enter(pending);
+        let is_own = pending.waits() && is_within(self);
+        let entered = self.line.lock().enter(pending, is_own);
         is_in_place();
         match entered {
             Entered::Now(pending) => return self.run(pending),
@@ -344,9 +354,10 @@ impl<T: Object> Host<T> {
             answers.push((caller, Err(Refusal::Poisoned)));
             return Done { answers, ..Done::default() };
         }
-        let (site, arguments) = (caller.site(), arguments.into_iter());
-        let mut ask = Ask { arguments, site, caller: Some(caller), answers, wake: None };
+        let (site, call, arguments) = (caller.site(), caller.call(), arguments.into_iter());
+        let mut ask = Ask { arguments, site, caller: Some(caller), call, answers, wake: None };
         let timed = self.count().map(|weight| (weight, Instant::now()));
+        let _within = enter(self);
         let caught = catch_call(|| match access {
             Access::Shared => self.value.read().read(method, &mut ask),
             Access::Exclusive => self.value.write().write(method, &mut ask),
@@ -433,10 +444,14 @@ impl<T: Object> Hosting for Host<T> {
 }
 
 impl<M> Line<M> {
-    /// It comes back if it may be done now, or if there is no room in line, where it stands otherwise.
-    fn enter(&mut self, pending: Pending<M>) -> Entered<M> {
+    /// It comes back if it may be done now, or if there is no room in line, where it stands otherwise; or if whoever is to
+    /// come before it waits for it, as a method does that calls its own object.
+    fn enter(&mut self, pending: Pending<M>, is_own: bool) -> Entered<M> {
         if self.waiting.is_empty() && self.admit(pending.access) {
             return Entered::Now(pending);
+        }
+        if is_own {
+            return Entered::Refused(pending, Refusal::WaitsForItself);
         }
         match self.room_for(&pending.what) {
             Ok(charge) => {

@@ -38,6 +38,7 @@ mod server;
 
 mod kin; // Who is forked from it meanwhile.
 mod patience; // How long the slow are waited for.
+mod shortage; // What is done without descriptors.
 mod spread; // How their tables are looked up.
 
 mod link; // A process's connection to a server.
@@ -64,7 +65,9 @@ pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
 pub use crate::identity::{NoObjectId, ObjectId};
 pub use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
-pub use crate::limits::{BYTES_MAX, CLIENT_REFERENCES_MAX, CLIENTS_MAX, Limits, OBJECTS_MAX, REQUEST_BYTES_MAX};
+pub use crate::limits::{
+    BYTES_MAX, CLIENT_REFERENCES_MAX, CLIENTS_MAX, HELD_DESCRIPTORS_MAX, Limits, OBJECTS_MAX, REQUEST_BYTES_MAX,
+};
 pub use crate::link::{BYTES_AHEAD_MAX, CALLS_AHEAD_MAX};
 pub use crate::managed::{IntoObject, Managed};
 pub use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT};

@@ -20,6 +20,10 @@ pub const CLIENT_REFERENCES_MAX: usize = 1 << 20;
 /// How many bytes of values a server holds at most, unless it was built with other [`Limits`].
 pub const BYTES_MAX: u64 = 16 << 30;
 
+/// How many descriptors the values have that a server holds, unless it was built with other [`Limits`]; but half of what its
+/// process may have open at most.
+pub const HELD_DESCRIPTORS_MAX: usize = 65_536;
+
 /// How many bytes one request may have, unless the server was built with other [`Limits`]: what a connection carries.
 pub const REQUEST_BYTES_MAX: u64 = procession_ipc::MESSAGE_BYTES;
 
@@ -42,7 +46,7 @@ pub const REQUEST_BYTES_MAX: u64 = procession_ipc::MESSAGE_BYTES;
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
-    /// Clients at once. One more finds the connection closed.
+    /// Clients at once. One more is [`ManagerError::TooManyClients`](crate::ManagerError::TooManyClients).
     pub clients: usize,
     /// Objects, whoever made them.
     pub objects: usize,
@@ -53,6 +57,10 @@ pub struct Limits {
     /// taken out; a call of more than 256 bytes that would stand in line is refused. What a type of your own holds is its own
     /// affair. Of several servers in one process, which have one memory, the last that was made says how much all may hold.
     pub bytes: u64,
+    /// Descriptors in the values that containers, queues and values hold: files, locks, connections. Half of what the server's
+    /// process may have open when it begins (`RLIMIT_NOFILE`) is the most, so that there are some for clients. The rest is as with
+    /// `bytes`.
+    pub descriptors: usize,
     /// Bytes of one request.
     pub request_bytes: u64,
     /// Requests of one client in a second; any number if none. Whoever sends more is slowed down, and nothing is refused.
@@ -66,6 +74,7 @@ impl Default for Limits {
             objects: OBJECTS_MAX,
             references: CLIENT_REFERENCES_MAX,
             bytes: BYTES_MAX,
+            descriptors: HELD_DESCRIPTORS_MAX,
             request_bytes: REQUEST_BYTES_MAX,
             rate: None,
         }

@@ -7,7 +7,6 @@
 mod sending; // What goes there, and in which order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
@@ -19,6 +18,7 @@ use procession_sys::{Deadline, Origin};
 
 use crate::frame::{DROPS_MAX, Frame, Packed, Request, Response, bytes_of};
 use crate::identity::ObjectId;
+use crate::shortage::{self, Said};
 use crate::spread::Spreading;
 
 /// How many calls of a process may be on their way to a server that nobody waits for. One more waits until an answer has come.
@@ -29,9 +29,6 @@ pub const BYTES_AHEAD_MAX: usize = 32 << 20;
 
 /// How long the server may take nothing of what has begun to go to it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
-
-/// How long nobody looks for an answer again for which this process had no descriptors.
-const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// A connection to a server.
 pub(crate) struct Link {
@@ -44,6 +41,8 @@ pub(crate) struct Link {
     /// Whoever has it sends what the server is to be told first, so that nothing overtakes that.
     first: Mutex<()>,
     silence_max: Duration,
+    /// That an answer waits for descriptors.
+    short: Said,
 }
 
 #[derive(Default)]
@@ -97,6 +96,9 @@ pub(crate) struct Question {
     pub(crate) arguments: Vec<Packed>,
 }
 
+/// That there will be no more answers; why is in the state.
+struct Lost;
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub(crate) enum Unanswered {
@@ -120,6 +122,7 @@ impl Link {
             state: Mutex::default(),
             first: Mutex::default(),
             silence_max: SILENCE_MAX,
+            short: Said::default(),
         }
     }
 
@@ -229,12 +232,14 @@ impl Link {
                 state.is_received = true;
                 let received = MutexGuard::unlocked(&mut state, || self.receive(left));
                 state.is_received = false;
-                let is_end = received.is_err();
-                let has_come = state.take_in(received);
-                if is_end {
-                    MutexGuard::unlocked(&mut state, || self.connection.close());
+                match received {
+                    Ok(None) => false,
+                    Ok(Some(response)) => {
+                        state.take_in(response);
+                        true
+                    }
+                    Err(Lost) => true,
                 }
-                has_come
             };
             if !has_come && left == Some(Duration::ZERO) {
                 break Err(Unanswered::Late);
@@ -249,19 +254,26 @@ impl Link {
         let _ = self.wait(Awaits::Room(0), Deadline::NOW, |_| None::<()>);
     }
 
-    /// The next answer; none if there is none in time, and an error if there will be none.
-    fn receive(&self, left: Option<Duration>) -> Result<Option<Response>, String> {
+    /// The next answer; none if there is none in time, and an error if the link is lost with that.
+    fn receive(&self, left: Option<Duration>) -> Result<Option<Response>, Lost> {
         let received = left.map_or_else(|| self.connection.recv(), |left| self.connection.recv_timeout(left));
-        match received {
-            Ok(frame) => Response::read(frame).map(Some).map_err(|malformed| malformed.to_string()),
-            Err(RecvError::Timeout | RecvError::WouldBlock | RecvError::Busy) => Ok(None),
-            Err(RecvError::System { error, .. }) if is_shortage(&error) => {
-                tracing::warn!(%error, "a manager's answer waits until this process has descriptors for it");
-                thread::park_timeout(left.map_or(SHORTAGE_PAUSE, |left| left.min(SHORTAGE_PAUSE)));
-                Ok(None)
+        let reason = match received {
+            Ok(frame) => match Response::read(frame) {
+                Ok(response) => return Ok(Some(response)),
+                Err(malformed) => malformed.to_string(),
+            },
+            Err(RecvError::Timeout | RecvError::WouldBlock | RecvError::Busy) => return Ok(None),
+            Err(RecvError::System { error, .. }) if shortage::is_it(&error) => {
+                if self.short.is_due() {
+                    tracing::warn!(%error, "a manager's answer waits until this process has descriptors for it");
+                }
+                thread::park_timeout(left.map_or(shortage::PAUSE, |left| left.min(shortage::PAUSE)));
+                return Ok(None);
             }
-            Err(error) => Err(error.to_string()),
-        }
+            Err(error) => error.to_string(),
+        };
+        let _ = self.lost(&reason); // Who waits finds it in the state.
+        Err(Lost)
     }
 
     /// Lets go of the state: another thread receives, and the server is told of what nobody wanted.
@@ -279,12 +291,6 @@ impl Link {
             }
         }
     }
-}
-
-/// Whether no descriptors are left in this process, or the system, for what has come: `ENFILE`, `EMFILE`. It stays where it
-/// is. What lacks memory may have been taken from there.
-fn is_shortage(error: &io::Error) -> bool {
-    matches!(error.raw_os_error(), Some(23 | 24))
 }
 
 impl State {
@@ -332,16 +338,8 @@ impl State {
         true
     }
 
-    /// Takes what was received to whoever waits for it; false if that is nothing.
-    fn take_in(&mut self, received: Result<Option<Response>, String>) -> bool {
-        let response = match received {
-            Ok(Some(response)) => response,
-            Ok(None) => return false,
-            Err(reason) => {
-                self.lose(&reason);
-                return true;
-            }
-        };
+    /// Takes what was received to whoever waits for it.
+    fn take_in(&mut self, response: Response) {
         let (Response::Return { call, .. } | Response::Refuse { call, .. }) = response;
         // What nobody knows of any more was abandoned, which the server knows or will.
         let ahead = match self.asked.get_mut(&call) {
@@ -362,7 +360,6 @@ impl State {
         if let Some(thread) = self.parked.get(&Awaits::Answer(call)) {
             thread.unpark();
         }
-        true
     }
 
     /// Gives back what an answer refers to that nobody wants; true if it has something else that its server wants back.

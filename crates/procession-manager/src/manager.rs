@@ -3,6 +3,7 @@
 //! Relies on `builder.rs` for how it is started and reached, and on [`Remote`] to talk to it.
 
 use std::any::type_name;
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +34,6 @@ pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 ///
 /// # Python
 /// `multiprocessing.managers.BaseManager`.
-#[derive(Debug)]
 pub struct BaseManager {
     remote: Arc<Remote>,
     /// The server's, if it was started here.
@@ -68,7 +68,7 @@ impl BaseManager {
     /// Connects to a server that another program has started, or this one.
     ///
     /// # Errors
-    /// [`ManagerError::Connect`], [`ManagerError::NoManager`].
+    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::TooManyClients`].
     pub fn connect(address: impl ToAddress, authkey: impl AsRef<[u8]>) -> Result<Self, ManagerError> {
         Self::builder().address(address).authkey(authkey).connect()
     }
@@ -93,6 +93,9 @@ impl BaseManager {
     }
 
     /// Makes an object of a registered type: calls its `new` with these arguments, a tuple, in the server.
+    ///
+    /// The server finds the type by its path, such as `bank::Account`, whatever it was registered as: both programs have it
+    /// there.
     ///
     /// # Errors
     /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName) for a type that is not registered, and with
@@ -228,6 +231,21 @@ impl BaseManager {
     }
 }
 
+/// Where its server is, and if it was started here what its process is called.
+impl fmt::Debug for BaseManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = f.debug_struct("BaseManager");
+        if let Some(process) = &self.process {
+            text.field("name", &process.name());
+        }
+        text.field("address", &format_args!("{}", self.address()));
+        if let Some(pid) = self.pid() {
+            text.field("pid", &pid);
+        }
+        text.finish_non_exhaustive()
+    }
+}
+
 impl Drop for BaseManager {
     fn drop(&mut self) {
         self.end_own();
@@ -287,8 +305,9 @@ impl ManagerServer {
     }
 }
 
-impl std::fmt::Debug for ManagerServer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ManagerServer").field("address", &self.address).finish_non_exhaustive()
+impl fmt::Debug for ManagerServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, address) = (&self.name, format_args!("{}", self.address));
+        f.debug_struct("ManagerServer").field("name", name).field("address", &address).finish_non_exhaustive()
     }
 }

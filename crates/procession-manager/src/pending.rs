@@ -174,7 +174,7 @@ impl Sent {
         if is_claimed {
             entry.settle(call, true);
         }
-        let refused = |refusal| CallError::Refused { method, server, refusal };
+        let refused = |refusal| CallError::refused(method, server, refusal);
         answer.map(|taken| taken.into_iter().map(Given::from).collect()).map_err(refused)
     }
 

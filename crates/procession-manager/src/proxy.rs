@@ -89,6 +89,11 @@ impl MethodName {
     pub(crate) const fn internal(name: &'static str) -> Self {
         Self { name, signature: fnv1a(name) }
     }
+
+    /// The same for what nobody calls by that name.
+    pub(crate) const fn shown(self, name: &'static str) -> Self {
+        Self { name, ..self }
+    }
 }
 
 /// FNV-1a (Fowler, Noll, Vo), 64 bits.
@@ -239,7 +244,7 @@ impl RawProxy {
     pub(crate) fn call_packed(&self, method: MethodName, arguments: Vec<Given>) -> Result<Vec<Given>, CallError> {
         match &self.home {
             Home::Remote(remote) => remote.call(self.object, method, arguments),
-            Home::Local(entry) => sent_here(entry, method, arguments).collect(),
+            Home::Local(entry) => sent_here(entry, method, arguments, true).collect(),
         }
     }
 
@@ -252,7 +257,7 @@ impl RawProxy {
     ) -> Result<Pending<R>, CallError> {
         let sent = match &self.home {
             Home::Remote(remote) => remote.send(self.object, method, arguments, Link::ask_ahead)?,
-            Home::Local(entry) => sent_here(entry, method, arguments),
+            Home::Local(entry) => sent_here(entry, method, arguments, false),
         };
         Ok(Pending::new(sent, read))
     }
@@ -262,13 +267,14 @@ impl RawProxy {
     pub(crate) fn command(&self, method: MethodName, arguments: Vec<Given>) -> Result<(), CallError> {
         match &self.home {
             Home::Remote(remote) => remote.command(self.object, method, arguments),
-            Home::Local(entry) => sent_here(entry, method, arguments).collect().map(drop),
+            Home::Local(entry) => sent_here(entry, method, arguments, true).collect().map(drop),
         }
     }
 }
 
-fn sent_here(entry: &Arc<Entry>, method: MethodName, arguments: Vec<Given>) -> Sent {
-    let (call, reply) = entry.call_here(method, arguments);
+/// A call from within the server, whose answer this thread collects at once if it `waits`.
+fn sent_here(entry: &Arc<Entry>, method: MethodName, arguments: Vec<Given>, waits: bool) -> Sent {
+    let (call, reply) = entry.call_here(method, arguments, waits);
     let to = To::Here { entry: Arc::clone(entry), call, reply };
     Sent { method, to, deadline: Deadline::NEVER, patience: None, takes: false }
 }

@@ -14,7 +14,7 @@ use procession_sys::{Deadline, end_when_not_taken};
 use procession_wire::{decode_slice, encode};
 use serde::{Deserialize, Serialize};
 
-use crate::error::{CallError, ManagerError};
+use crate::error::{CallError, ManagerError, Refusal};
 use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
 use crate::kin::Kin;
@@ -220,9 +220,7 @@ impl Remote {
         match answer.map_err(|why| self.failed(method, patience, why))? {
             Response::Return { results, .. } => Ok(results.into_iter().map(|packed| self.adopt(packed)).collect()),
             Response::Refuse { refusal, .. } => Err(match decode_slice(&refusal, Vec::new()) {
-                Ok(refusal) => {
-                    CallError::Refused { method: method.name, server: self.place.address.to_string(), refusal }
-                }
+                Ok(refusal) => CallError::refused(method.name, self.place.address.to_string(), refusal),
                 Err(error) => CallError::Output { method: method.name, error },
             }),
         }
@@ -339,18 +337,50 @@ fn meet(place: &Place) -> Result<(Link, Welcome), ManagerError> {
         builder.connect().map_err(|error| ManagerError::Connect { address: address.to_string(), error })?;
     // A server whose machine is gone is noticed by whoever asks it something, as it notices clients.
     let _ = end_when_not_taken(connection.watch().fd);
-    let greeted =
-        greet(&connection).map_err(|reason| ManagerError::NoManager { address: address.to_string(), reason })?;
+    let greeted = greet(&connection).map_err(|why| why.about(address))?;
     Ok((Link::new(connection, greeted.client), greeted))
 }
 
-fn greet(connection: &Connection<Frame, Frame>) -> Result<Welcome, String> {
-    let text = |error: &dyn std::fmt::Display| error.to_string();
+/// Why nobody was welcome.
+enum Unwelcome {
+    /// There are so many clients.
+    Full(u64),
+    NoManager(String),
+}
+
+impl Unwelcome {
+    fn because(error: &dyn std::fmt::Display) -> Self {
+        Self::NoManager(error.to_string())
+    }
+
+    fn about(self, address: &Address) -> ManagerError {
+        let address = address.to_string();
+        match self {
+            Self::Full(limit) => ManagerError::TooManyClients { address, limit },
+            Self::NoManager(reason) => ManagerError::NoManager { address, reason },
+        }
+    }
+}
+
+fn greet(connection: &Connection<Frame, Frame>) -> Result<Welcome, Unwelcome> {
     let name = procession_launch::current_process().name().to_owned();
-    let hello = Hello { pid: procession_sys::pid(), name };
-    connection.send(&greeting(&hello)?).map_err(|error| text(&error))?;
-    let answer = connection.recv_timeout(GREETING_TIMEOUT).map_err(|error| text(&error))?;
-    read_greeting(&answer).ok_or_else(|| "it does not speak as managers of this version do".to_owned())
+    let hello = greeting(&Hello { pid: procession_sys::pid(), name }).map_err(Unwelcome::NoManager)?;
+    connection.send(&hello).map_err(|error| Unwelcome::because(&error))?;
+    let answer = connection.recv_timeout(GREETING_TIMEOUT).map_err(|error| Unwelcome::because(&error))?;
+    read_greeting(&answer).ok_or_else(|| unwelcome(answer))
+}
+
+/// What a first frame says that is no greeting.
+fn unwelcome(answer: Frame) -> Unwelcome {
+    if let Ok(Response::Refuse { refusal, .. }) = Response::read(answer)
+        && let Ok(refusal) = decode_slice::<Refusal>(&refusal, Vec::new())
+    {
+        return match refusal {
+            Refusal::Limit { limit, .. } => Unwelcome::Full(limit),
+            other => Unwelcome::because(&other),
+        };
+    }
+    Unwelcome::NoManager("it does not speak as managers of this version do".to_owned())
 }
 
 /// A first frame.

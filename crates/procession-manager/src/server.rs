@@ -12,7 +12,9 @@ mod tickets;
 
 mod lead; // Who waits for requests and reads them,
 mod seat; // and carries them out,
-mod standby; // and what others do meanwhile.
+mod slow; // who is slow to read what comes of that,
+mod standby; // what others do meanwhile,
+mod within; // and what each is in the middle of.
 
 #[cfg(test)]
 mod rig; // Servers that nobody runs.
@@ -26,8 +28,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use procession_ipc::Listener;
 
+pub use self::client::UNREAD_BYTES_MAX;
 pub(crate) use self::client::{Caller, Client, Reply};
-pub use self::client::{UNREAD_BYTES_MAX, UNREAD_TIME_MAX};
 pub(crate) use self::entry::Entry;
 pub(crate) use self::graves::bury;
 use self::guests::Guests;
@@ -35,10 +37,13 @@ pub use self::guests::{GUESTS_MAX, QUESTIONS_AHEAD_MAX, REPLY_TIME_MAX};
 pub(crate) use self::registry::{Registration, Registry};
 use self::seat::Seat;
 pub(crate) use self::seat::{is_in_place, own_server};
+use self::slow::Slow;
+pub use self::slow::UNREAD_TIME_MAX;
 use self::standby::Standby;
 pub use self::standby::THREADS_MAX;
 use self::tickets::Tickets;
 pub use self::tickets::{TICKET_TIME, TICKETS_MAX};
+pub(crate) use self::within::{enter, is_within};
 use crate::error::{ManagerError, Refusal};
 use crate::frame::{Packed, Request};
 use crate::host::Hosting;
@@ -82,7 +87,7 @@ pub(crate) mod asks {
     pub(crate) const MAKE: MethodName = MethodName::internal("make");
     pub(crate) const GET: MethodName = MethodName::internal("get");
     pub(crate) const PUBLISH: MethodName = MethodName::internal("publish");
-    pub(crate) const REDEEM: MethodName = MethodName::internal("redeem");
+    pub(crate) const REDEEM: MethodName = MethodName::internal("redeem").shown("the receipt of a proxy");
     pub(crate) const ATTACH: MethodName = MethodName::internal("attach");
     pub(crate) const SHUTDOWN: MethodName = MethodName::internal("shutdown");
     pub(crate) const COUNT: MethodName = MethodName::internal("number_of_objects");
@@ -109,6 +114,7 @@ pub(crate) struct Server {
     guests: Guests,
     limits: Limits,
     seat: Seat,
+    slow: Slow,
     standby: Standby,
 }
 
@@ -121,8 +127,9 @@ impl Server {
     ) -> Result<Arc<Self>, ManagerError> {
         let failed = |step| move |error| ManagerError::System { name: name.to_owned(), step, error };
         let id = ObjectId::random(Form::Native).map_err(failed("name itself"))?;
-        crate::stock::set_limit(limits.bytes);
+        crate::stock::set_limits(&limits);
         let seat = Seat::new(&listener, &limits).map_err(failed("watch its connections"))?;
+        let slow = Slow::new().map_err(failed("watch its connections"))?;
         Ok(Arc::new(Self {
             id,
             listener,
@@ -137,6 +144,7 @@ impl Server {
             guests: Guests::default(),
             limits,
             seat,
+            slow,
             standby: Standby::new(),
         }))
     }

@@ -35,7 +35,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) use self::array::ArrayOf;
 pub use self::array::{ArrayIter, ArrayProxy};
 pub use self::barrier::BarrierProxy;
-pub(crate) use self::budget::{Charge, set_limit};
+use self::budget::Files;
+pub(crate) use self::budget::{Charge, set_limits};
 pub use self::condition::{ConditionProxy, ConditionProxyGuard};
 pub use self::dict::{DictIter, DictProxy};
 pub use self::event::EventProxy;
@@ -225,19 +226,25 @@ pub(crate) struct Stored {
 struct More {
     descriptors: Vec<Descriptor>,
     references: Vec<RawProxy>,
+    _files: Files,
 }
 
 impl Stored {
     /// Keeps a value.
     ///
     /// # Errors
-    /// The server holds as many bytes as it may.
+    /// The server holds as many bytes, or descriptors, as it may.
     pub(crate) fn keep(given: Given) -> Result<Self, Refusal> {
         let charge = Charge::checked(given.size())?;
         let (packed, references) = given.into_packed();
         let (bytes, descriptors) = (packed.bytes.into_boxed_slice(), packed.descriptors);
         let is_plain = descriptors.is_empty() && references.is_empty();
-        let more = (!is_plain).then(|| Box::new(More { descriptors, references }));
+        let more = if is_plain {
+            None
+        } else {
+            let _files = Files::checked(descriptors.len())?;
+            Some(Box::new(More { descriptors, references, _files }))
+        };
         Ok(Self { bytes, more, charge })
     }
 

@@ -44,7 +44,7 @@ impl SyncManager {
     /// Connects to the server of another program's `SyncManager`, or of any manager.
     ///
     /// # Errors
-    /// [`ManagerError::Connect`], [`ManagerError::NoManager`].
+    /// [`ManagerError::Connect`], [`ManagerError::NoManager`], [`ManagerError::TooManyClients`].
     pub fn connect(address: impl ToAddress, authkey: impl AsRef<[u8]>) -> Result<Self, ManagerError> {
         BaseManager::connect(address, authkey).map(Self)
     }

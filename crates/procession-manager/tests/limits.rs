@@ -5,6 +5,7 @@
 #[expect(dead_code, reason = "other files use the rest of it")]
 mod common;
 
+use std::fs::File;
 use std::net::{TcpListener, TcpStream};
 use std::num::NonZeroU32;
 use std::sync::Barrier;
@@ -17,6 +18,7 @@ use procession_manager::{
     BaseManager, CallError, Limits, ListProxy, LockProxy, ManagerBuilder, ManagerError, Proxy, QueueProxy, RawProxy,
     Refusal, SyncManager, THREADS_MAX, ValueProxy, managed, shared,
 };
+use procession_wire::Descriptor;
 
 use common::{methods, refusal, warm_up};
 
@@ -81,6 +83,10 @@ fn limited(method: StartMethod, limits: Limits) -> SyncManager {
 /// As another client of the same server.
 fn another(manager: &BaseManager) -> Result<SyncManager, ManagerError> {
     SyncManager::connect(manager.address().clone(), current_process().authkey().as_bytes())
+}
+
+fn null() -> Descriptor {
+    std::os::fd::OwnedFd::from(File::open("/dev/null").unwrap()).into()
 }
 
 #[track_caller]
@@ -207,6 +213,25 @@ fn bytes_that_are_held_are_limited(method: StartMethod) {
     }
 }
 
+fn descriptors_that_are_held_are_limited(method: StartMethod) {
+    const SOME: usize = 10;
+    let manager = limited(method, Limits { descriptors: SOME, ..Limits::default() });
+    let files = |count| -> Vec<Descriptor> { (0..count).map(|_| null()).collect() };
+    let (queue, list) = (manager.queue::<Vec<Descriptor>>().unwrap(), manager.list::<Descriptor>().unwrap());
+    for _ in 0..2 {
+        (0..SOME / 2).for_each(|_| queue.put(&files(2)).unwrap());
+        assert_eq!(limit_of(queue.put(&files(1))), SOME as u64);
+        assert_eq!(limit_of(list.push(null())), SOME as u64, "of all objects together");
+        assert_eq!(limit_of(manager.value(files(SOME))), SOME as u64);
+        queue.put(&Vec::new()).unwrap(); // What has none is taken.
+        assert_eq!((queue.get().unwrap().len(), queue.len().unwrap()), (2, SOME / 2), "what is there can be taken out");
+        (0..2).for_each(|_| list.push(null()).unwrap());
+        assert_eq!(limit_of(list.push(null())), SOME as u64);
+        list.clear().unwrap();
+        (0..SOME / 2).for_each(|_| drop(queue.get().unwrap()));
+    }
+}
+
 fn bytes_of_calls_in_line_are_limited(method: StartMethod) {
     const BYTES: u64 = 100_000;
     const SOME: usize = 60_000;
@@ -274,15 +299,23 @@ fn bytes_of_names_are_limited(method: StartMethod) {
 }
 
 fn clients_are_limited(method: StartMethod) {
-    let manager = limited(method, Limits { clients: 2, ..Limits::default() });
-    let second = another(&manager).unwrap();
-    let third = another(&manager);
-    assert!(matches!(third, Err(ManagerError::NoManager { .. } | ManagerError::Connect { .. })), "{third:?}");
-    manager.number_of_objects().unwrap();
-    drop(second);
-    let begun = Instant::now();
-    while another(&manager).is_err() {
-        assert!(begun.elapsed() < SOON);
+    for address in [None, Some("127.0.0.1:0")] {
+        let builder = builder(method, Limits { clients: 2, ..Limits::default() });
+        let builder = address.into_iter().fold(builder, ManagerBuilder::address);
+        let manager: SyncManager = builder.start().unwrap().into();
+        let second = another(&manager).unwrap();
+        for _ in 0..3 {
+            let refused = another(&manager).unwrap_err();
+            assert!(matches!(refused, ManagerError::TooManyClients { limit: 2, .. }), "{refused:?}");
+            let said = refused.to_string();
+            assert!(["2 clients", "`Limits::clients`"].iter().all(|part| said.contains(part)), "{said}");
+        }
+        assert_eq!(manager.clients().unwrap().len(), 2);
+        drop(second);
+        let begun = Instant::now();
+        while another(&manager).is_err() {
+            assert!(begun.elapsed() < SOON);
+        }
     }
 }
 
@@ -419,6 +452,7 @@ procession_testkit::main! {
         who_takes_too_many_references_out_is_put_out,
         bytes_of_a_request_are_limited,
         bytes_that_are_held_are_limited,
+        descriptors_that_are_held_are_limited,
         bytes_of_calls_in_line_are_limited,
         what_stood_in_line_is_counted_once,
         bytes_of_names_are_limited,

@@ -99,6 +99,48 @@ impl Drop for Slow {
     }
 }
 
+/// Has a proxy of itself.
+#[derive(Debug)]
+pub(crate) struct Narcissus(Option<NarcissusProxy>);
+
+#[shared]
+impl Narcissus {
+    /// One that does not know itself.
+    pub(crate) fn new() -> Self {
+        Self(None)
+    }
+
+    /// Is given itself.
+    pub(crate) fn know(&mut self, itself: NarcissusProxy) {
+        self.0 = Some(itself);
+    }
+
+    /// Whether it knows itself.
+    pub(crate) fn knows(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// What it is told by itself when it changes, and when it calls itself and does not wait.
+    pub(crate) fn asks_alone(&mut self) -> Vec<Result<(), String>> {
+        let Some(itself) = &self.0 else { return Vec::new() };
+        vec![
+            itself.knows().map(drop).map_err(|error| error.to_string()),
+            itself.know(itself.clone()).map_err(|error| error.to_string()),
+            itself.knows_later().map(drop).map_err(|error| error.to_string()),
+        ]
+    }
+
+    /// What it is told by itself when it looks, after the test has gone on.
+    pub(crate) fn asks(&self, port: u16) -> Vec<Result<(), String>> {
+        wait_at(port);
+        let Some(itself) = &self.0 else { return Vec::new() };
+        vec![
+            itself.knows().map(drop).map_err(|error| error.to_string()),
+            itself.know(itself.clone()).map_err(|error| error.to_string()),
+        ]
+    }
+}
+
 /// Panics where it is read.
 #[derive(Debug, Serialize)]
 pub(crate) struct Unreadable;
@@ -154,7 +196,8 @@ fn mistakes_are_told(method: StartMethod) {
         assert!(matches!(refusal(bank.publish(taken, &account)), Refusal::NameTaken { name } if name == taken));
     }
     let unknown = MethodName { name: "Account::unknown", signature: 77 };
-    assert!(matches!(refusal(account.as_raw().call::<_, ()>(unknown, &())), Refusal::NoMethod { .. }));
+    let refused = refusal(account.as_raw().call::<_, ()>(unknown, &()));
+    assert!(matches!(&refused, Refusal::NoMethod { method, .. } if method == "unknown"), "{refused}");
     let deposit = Account::methods().into_iter().find(|method| method.name == "deposit").unwrap();
     let deposit = MethodName { name: "Account::deposit", signature: deposit.signature };
     let wrong = refusal(account.as_raw().call::<_, i64>(deposit, &("a text".to_string(),)));
@@ -165,6 +208,45 @@ fn mistakes_are_told(method: StartMethod) {
     bank.get::<AccountProxy>("vault").unwrap().clear_poison().unwrap();
     account.deposit(1).unwrap();
     bank.create::<Account>((0,)).unwrap().deposit(1).unwrap();
+}
+
+fn a_managers_text_is_one_line(method: StartMethod) {
+    let bank = bank(method);
+    let (address, pid) = (bank.address().clone(), bank.pid().unwrap());
+    let name = "SyncManager";
+    assert_eq!(format!("{bank:?}"), format!("BaseManager {{ name: {name:?}, address: {address}, pid: {pid}, .. }}"));
+    let key = procession_launch::current_process().authkey();
+    let other = SyncManager::connect(address.clone(), key.as_bytes()).unwrap();
+    assert_eq!(format!("{other:?}"), format!("SyncManager(BaseManager {{ address: {address}, .. }})"));
+}
+
+fn a_method_that_would_wait_for_itself_is_told_so(method: StartMethod) {
+    let builder = BaseManager::builder().context(Context::new(method)).register::<Narcissus>("Narcissus");
+    let manager = builder.start().unwrap();
+    let narcissus = manager.create::<Narcissus>(()).unwrap();
+    narcissus.know(narcissus.clone()).unwrap();
+    let is_refused = |told: &Result<(), String>| {
+        told.as_ref().is_err_and(|told| told.contains("wait for itself") && told.contains("know"))
+    };
+    let told = narcissus.asks_alone().unwrap();
+    assert!(is_refused(&told[0]) && is_refused(&told[1]) && told[2].is_ok(), "{told:?}");
+    let told = narcissus.asks(0).unwrap(); // Nobody is there.
+    assert!(told[0].is_ok() && is_refused(&told[1]), "{told:?}");
+    let (gate, port) = gate();
+    std::thread::scope(|scope| {
+        let asks = scope.spawn(|| narcissus.asks(port).unwrap());
+        let guest = gate.accept().unwrap();
+        let changes = narcissus.know_later(narcissus.clone()).unwrap();
+        let begun = Instant::now();
+        while manager.objects().unwrap()[0].waiting == 0 {
+            assert!(begun.elapsed() < SOON);
+        }
+        drop(guest);
+        let told = asks.join().unwrap();
+        assert!(is_refused(&told[0]) && is_refused(&told[1]), "somebody else is to change it first: {told:?}");
+        changes.get().unwrap();
+    });
+    assert!(narcissus.knows().unwrap());
 }
 
 fn a_slow_method_keeps_nobody_waiting(method: StartMethod) {
@@ -518,6 +600,8 @@ procession_testkit::main! {
     cases for methods(), [
         objects_live_in_the_server,
         mistakes_are_told,
+        a_managers_text_is_one_line,
+        a_method_that_would_wait_for_itself_is_told_so,
         a_slow_method_keeps_nobody_waiting,
         a_slow_beginning_and_a_slow_end_keep_nobody_waiting,
         a_value_that_panics_when_it_is_read_harms_nobody,

@@ -101,7 +101,7 @@ pub use crate::named::{give_name, is_regular, lock_directory, open_regular, unna
 pub use crate::packet::{Packet, PacketSocket, is_too_many_in_flight};
 pub use crate::pages::keep_pages_at_fork;
 pub use crate::pidfd::{Ended, PidFd, discard_child, reap_any};
-pub use crate::poll::{Interest, poll, poll_one, poll_readable};
+pub use crate::poll::{Interest, is_hung_up, poll, poll_one, poll_readable};
 pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};

@@ -68,8 +68,11 @@ pub fn poll_one(fd: impl AsFd, interest: Interest, deadline: Deadline) -> io::Re
     Ok(ready)
 }
 
-/// Whether the other end of a connection is gone for good. Never waits.
-pub(crate) fn is_hung_up(fd: impl AsFd) -> io::Result<bool> {
+/// Whether the other end of a connection is gone for good, also when something that it sent is left. Never waits.
+///
+/// # Errors
+/// `ENOMEM`.
+pub fn is_hung_up(fd: impl AsFd) -> io::Result<bool> {
     let fd = fd.as_fd();
     // That is always told, whatever is asked for.
     let mut set = [PollFd::from_borrowed_fd(fd, PollFlags::empty())];

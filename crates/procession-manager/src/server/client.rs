@@ -1,7 +1,7 @@
 //! A client as its server knows it: what it holds, and how it is answered.
 //!
 //! Relies on a connection. What a client does not read does not hold up others: its answers wait in line, up to a limit, and
-//! a thread aside sends them.
+//! are sent by the thread of `slow.rs`.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -15,13 +15,13 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, SendError};
 use procession_sys::Deadline;
 
+use super::slow::BURST;
 use super::{Entry, Server, Site, Taken, graves};
 use crate::error::Refusal;
 use crate::frame::{Frame, Malformed, Packed, Response};
 use crate::host::Answer;
 use crate::identity::ObjectId;
 use crate::info::ClientInfo;
-use crate::patience::Patience;
 use crate::proxy::RawProxy;
 use crate::remote::Hello;
 
@@ -31,12 +31,6 @@ pub const UNREAD_BYTES_MAX: usize = 256 << 20;
 
 /// How many may wait before it has to read some, or else nothing more that it asks is done.
 const UNREAD_BYTES_WAIT: usize = 16 << 20;
-
-/// How long a client may read nothing while answers wait for it before it is put out.
-pub const UNREAD_TIME_MAX: Duration = Duration::from_secs(60);
-
-/// How long nobody looks whether a slow client has read some of an answer.
-const LOOK_TIME: Duration = Duration::from_millis(100);
 
 /// Who asks for references when it has as many as it may is refused. What it takes out of objects is not, as it would be
 /// lost; whoever has so many times as much as it may is put out.
@@ -71,9 +65,22 @@ pub(crate) struct Client {
 #[derive(Default)]
 struct Outbox {
     waiting: VecDeque<Outgoing>,
+    /// Of those that wait, and of the one that has begun.
     bytes: usize,
-    /// Whether a thread is sending.
-    is_sent: bool,
+    /// Of one that has waited, and has begun to go.
+    begun: usize,
+    /// Whether something waits, to which the thread for those who read slowly sees.
+    is_late: bool,
+}
+
+/// What becomes of an answer that has waited.
+enum Step {
+    Whole,
+    /// The connection has the rest of it.
+    Begun,
+    /// It waits on, or what is said in its place does.
+    Waits(Outgoing),
+    Failed(SendError),
 }
 
 /// An answer on its way, and what is given back when it cannot be sent.
@@ -201,15 +208,19 @@ impl Client {
         self.be_put_out();
     }
 
-    /// Sends an answer, now or as soon as those before it have gone; false if another thread is to see to that.
+    /// Sends an answer, now or as soon as those before it have gone; false if the thread for those who read slowly is to be told
+    /// of the client.
     fn send(&self, answer: Outgoing) -> bool {
-        let outbox = self.outbox.lock();
-        if outbox.is_sent || !outbox.waiting.is_empty() {
+        let mut outbox = self.outbox.lock();
+        if outbox.is_late {
             return self.queue(outbox, answer);
         }
         match self.connection.begin(&answer.frame, Duration::ZERO) {
-            // A socket may have taken a part of it.
-            Ok(is_whole) => is_whole,
+            Ok(is_whole) => {
+                // A socket may have taken a part of it.
+                outbox.is_late = !is_whole;
+                is_whole
+            }
             Err(SendError::Timeout | SendError::Busy) => self.queue(outbox, answer),
             Err(error) => {
                 drop(outbox);
@@ -233,7 +244,7 @@ impl Client {
         }
         outbox.bytes = bytes;
         outbox.waiting.push_back(answer);
-        outbox.is_sent
+        std::mem::replace(&mut outbox.is_late, true)
     }
 
     fn put_out(&self, error: &SendError) -> bool {
@@ -262,36 +273,57 @@ impl Client {
         (is_its_own && !answer.is_refusal).then(|| self.take_back(answer, &refusal()))
     }
 
-    /// Sends what waits; may take as long as the client takes to read.
-    pub(super) fn flush(&self) {
-        let mut outbox = self.outbox.lock();
-        if outbox.is_sent {
-            return;
-        }
-        outbox.is_sent = true;
+    /// Sends what waits, as far as that goes now, and no more than [`BURST`] answers: how many. None if nothing waits any more.
+    pub(super) fn flush(&self) -> Option<u64> {
+        let (mut outbox, mut count) = (self.outbox.lock(), 0);
         // What an answer has left that was sent in part comes first.
-        let mut sent = MutexGuard::unlocked(&mut outbox, || finish(&self.connection, UNREAD_TIME_MAX));
-        while sent.is_ok()
-            && let Some(answer) = outbox.waiting.pop_front()
-        {
-            let bytes = answer.frame.bytes.len();
-            sent = MutexGuard::unlocked(&mut outbox, || self.deliver(answer));
-            outbox.bytes = outbox.bytes.saturating_sub(bytes);
+        let mut sent = MutexGuard::unlocked(&mut outbox, || self.connection.finish(Duration::ZERO));
+        while sent.is_ok() {
+            outbox.land();
+            if count == BURST {
+                return Some(count);
+            }
+            let answer = outbox.take_next()?;
+            count += 1;
+            let step = MutexGuard::unlocked(&mut outbox, || self.go_on(answer));
+            sent = match step {
+                Step::Whole => Ok(()),
+                Step::Begun => Err(SendError::Timeout),
+                Step::Waits(answer) => {
+                    count -= 1;
+                    outbox.put_back(answer);
+                    Err(SendError::Timeout)
+                }
+                Step::Failed(error) => Err(error),
+            };
         }
-        if let Err(error) = sent {
-            self.put_out(&error);
-            *outbox = Outbox { is_sent: true, ..Outbox::default() };
+        match sent {
+            Err(SendError::Timeout | SendError::Busy) | Ok(()) => Some(count),
+            Err(error) => {
+                *outbox = Outbox::default();
+                self.put_out(&error);
+                None
+            }
         }
-        outbox.is_sent = false;
     }
 
-    /// Sends an answer, or else that it cannot be sent, as the client reads.
-    fn deliver(&self, answer: Outgoing) -> Result<(), SendError> {
-        let Err(error) = send_slowly(&self.connection, &answer.frame) else { return Ok(()) };
-        match self.take_back_unsent(answer, &error) {
-            Some(refusal) => send_slowly(&self.connection, &refusal.frame),
-            None => Err(error),
+    /// Sends an answer that has waited, or else that it cannot be sent, as far as that goes now.
+    fn go_on(&self, answer: Outgoing) -> Step {
+        match self.connection.begin(&answer.frame, Duration::ZERO) {
+            Ok(true) => Step::Whole,
+            Ok(false) => Step::Begun,
+            Err(SendError::Timeout | SendError::Busy) => Step::Waits(answer),
+            Err(error) => match self.take_back_unsent(answer, &error) {
+                Some(refusal) => self.go_on(refusal), // That is sent, or waits, or the connection has ended.
+                None => Step::Failed(error),
+            },
         }
+    }
+
+    /// Waits no more until it has read what waits for it, and has it put out.
+    pub(super) fn give_up(&self) {
+        *self.outbox.lock() = Outbox::default();
+        self.put_out(&SendError::Timeout);
     }
 
     /// Whether anything is read of what it asks: not before its last request has its place, and not while many of its answers
@@ -313,8 +345,10 @@ impl Client {
             },
             (_, Err(refusal)) => refused(call, &refusal),
         };
-        if !self.send(Outgoing::new(response, object)) {
-            super::seat::aside(self);
+        if !self.send(Outgoing::new(response, object))
+            && let Some(server) = self.server.upgrade()
+        {
+            server.send_slowly(self);
         }
     }
 
@@ -326,20 +360,25 @@ impl Client {
     }
 }
 
-/// Sends a frame to somebody who may be slow to read it, and not stop.
-fn send_slowly(connection: &Connection<Frame, Frame>, frame: &Frame) -> Result<(), SendError> {
-    let is_whole = connection.begin(frame, UNREAD_TIME_MAX)?;
-    if is_whole { Ok(()) } else { finish(connection, UNREAD_TIME_MAX) }
-}
+impl Outbox {
+    /// What is sent next; none if nothing waits any more.
+    fn take_next(&mut self) -> Option<Outgoing> {
+        let next = self.waiting.pop_front();
+        self.is_late = next.is_some();
+        self.begun = next.as_ref().map_or(0, |answer| answer.frame.bytes.len());
+        next
+    }
 
-/// Sends the rest of what has begun to somebody who reads nothing for so long at most.
-fn finish(connection: &Connection<Frame, Frame>, silence_max: Duration) -> Result<(), SendError> {
-    let mut patience = Patience::new(silence_max, connection.sent_bytes());
-    loop {
-        match connection.finish(LOOK_TIME) {
-            Err(SendError::Timeout) if !patience.until(connection.sent_bytes()).has_passed() => {}
-            done => return done,
-        }
+    /// Notes that the one which had begun has gone.
+    fn land(&mut self) {
+        self.bytes = self.bytes.saturating_sub(std::mem::take(&mut self.begun));
+    }
+
+    /// Has one wait again that could not begin.
+    fn put_back(&mut self, answer: Outgoing) {
+        self.land();
+        self.bytes += answer.frame.bytes.len();
+        self.waiting.push_front(answer);
     }
 }
 
@@ -389,7 +428,7 @@ impl Drop for Asks<'_> {
     }
 }
 
-fn refused(call: u64, refusal: &Refusal) -> Response {
+pub(super) fn refused(call: u64, refusal: &Refusal) -> Response {
     let refusal = procession_wire::encode(refusal).map(|message| message.into_parts().0).unwrap_or_default();
     Response::Refuse { call, refusal }
 }
@@ -400,6 +439,8 @@ pub(crate) struct Caller {
     site: Site,
     to: To,
     telling: Telling,
+    /// Whether the thread that calls does nothing else before it has the answer.
+    waits: bool,
 }
 
 /// What a client is told of a call of it.
@@ -489,7 +530,7 @@ impl Caller {
     pub(super) fn of_client(client: &Arc<Client>, call: u64, object: ObjectId, is_answered: bool) -> Self {
         let site = Site::of(client.server_id, object);
         let telling = if is_answered { Telling::Answer } else { Telling::Nothing };
-        Self { site, to: To::Client(Arc::clone(client), (call, object)), telling }
+        Self { site, to: To::Client(Arc::clone(client), (call, object)), telling, waits: false }
     }
 
     /// A thread of the server, whose calls have numbers as a client's have.
@@ -501,7 +542,17 @@ impl Caller {
     /// A thread of the server that waits for somebody else, who has a number as clients have.
     pub(super) fn guest(site: Site, call: (u64, u64)) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
-        (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer }, reply)
+        (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer, waits: false }, reply)
+    }
+
+    /// The same, who does nothing else before he has the answer.
+    pub(super) fn waiting(self) -> Self {
+        Self { waits: true, ..self }
+    }
+
+    /// Whether the thread that calls does nothing else before it has the answer.
+    pub(crate) fn waits(&self) -> bool {
+        self.waits
     }
 
     /// Whom answers are written for.
@@ -539,46 +590,5 @@ impl Caller {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("number", &self.number).field("hello", &self.hello).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read;
-    use std::os::unix::net::UnixStream;
-    use std::thread;
-    use std::time::Instant;
-
-    use super::*;
-
-    /// How much somebody slow reads at once, and how often.
-    const SIP: usize = 64 << 10;
-    const SIPS: usize = 64;
-
-    const SILENCE_MAX: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn who_reads_slowly_is_waited_for_and_who_reads_nothing_is_not() {
-        let (ours, mut theirs) = UnixStream::pair().unwrap();
-        let connection = Connection::<Frame, Frame>::from(ours);
-        let begin = || {
-            let frame = Frame { bytes: vec![7; SIP * SIPS], descriptors: Vec::new() };
-            assert!(!connection.begin(&frame, Duration::ZERO).unwrap(), "there is a rest");
-        };
-        begin();
-        let (sent, took) = thread::scope(|scope| {
-            scope.spawn(|| {
-                for _ in 0..SIPS {
-                    theirs.read_exact(&mut vec![0; SIP]).unwrap();
-                    thread::park_timeout(Duration::from_millis(40));
-                }
-            });
-            let begun = Instant::now();
-            (finish(&connection, SILENCE_MAX), begun.elapsed())
-        });
-        assert!(sent.is_ok(), "{sent:?}");
-        assert!(took > 2 * SILENCE_MAX, "{took:?}");
-        begin();
-        assert!(matches!(finish(&connection, SILENCE_MAX), Err(SendError::Timeout)));
     }
 }

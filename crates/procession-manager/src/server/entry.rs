@@ -115,11 +115,17 @@ impl Entry {
         Ok(Traveling { server: server.id, address: server.listener.address().clone(), object: self.id, ticket })
     }
 
-    /// A call from within the server's own process: what it is called, and where its answer comes.
-    pub(crate) fn call_here(self: &Arc<Self>, method: MethodName, arguments: Vec<Given>) -> ((u64, u64), Arc<Reply>) {
+    /// A call from within the server's own process, for which this thread `waits` or not: what it is called, and where its
+    /// answer comes.
+    pub(crate) fn call_here(
+        self: &Arc<Self>,
+        method: MethodName,
+        arguments: Vec<Given>,
+        waits: bool,
+    ) -> ((u64, u64), Arc<Reply>) {
         let (caller, reply) = Caller::here(Site::of(self.server_id, self.id));
         let call = caller.call();
-        self.call(method.signature, arguments, caller);
+        self.call(method.signature, arguments, if waits { caller.waiting() } else { caller });
         (call, reply)
     }
 }

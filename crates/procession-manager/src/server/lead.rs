@@ -11,13 +11,16 @@ use std::time::{Duration, Instant};
 use procession_ipc::wait::Source;
 use procession_ipc::{AcceptError, Connection, Listener, RecvError, Waitable};
 use procession_launch::NAME_BYTES_MAX;
-use procession_sys::{Deadline, Epoll, Interest, end_when_not_taken};
+use procession_sys::{Deadline, Epoll, Interest, end_when_not_taken, is_hung_up};
 
+use super::client::refused;
 use super::pace::Pace;
 use super::standby::Job;
 use super::{Client, Server};
+use crate::error::Refusal;
 use crate::frame::Frame;
 use crate::remote::{Hello, Welcome, greeting, read_greeting};
+use crate::shortage::{self, Said};
 
 /// The time in which a request is carried out; what is due by time is looked at no oftener.
 pub(super) const TICK: Duration = Duration::from_millis(1);
@@ -30,6 +33,9 @@ const BURST: usize = 16;
 
 /// What the listener is called among what is watched; clients' numbers are others.
 const LISTENER: u64 = 0;
+
+/// How many there may be beside the clients, and beyond their limit, who have not greeted yet.
+const STRANGERS_MAX: usize = 64;
 
 /// How long who connects may take to greet.
 const GREETING_TIME: Duration = Duration::from_secs(10);
@@ -63,6 +69,10 @@ pub(super) struct Lead {
     next_number: u64,
     /// How many requests have come.
     requests: u64,
+    /// That a request waits for descriptors.
+    unread: Said,
+    /// That somebody who connects does.
+    unaccepted: Said,
 }
 
 /// A request that is to be carried out.
@@ -95,6 +105,8 @@ impl Lead {
             looks: 0,
             next_number: LISTENER + 1,
             requests: 0,
+            unread: Said::default(),
+            unaccepted: Said::default(),
         })
     }
 
@@ -133,6 +145,9 @@ impl Lead {
                     return Some(Next { client, frame, number: self.requests });
                 }
                 Err(RecvError::WouldBlock | RecvError::Busy) => {}
+                Err(RecvError::System { error, .. }) if shortage::is_it(&error) && !is_gone(&client) => {
+                    self.leave_alone(client, &error);
+                }
                 Err(error) => self.part(server, &client, &error),
             }
         }
@@ -210,6 +225,16 @@ impl Lead {
         }
     }
 
+    /// Reads nothing of a client for a moment, as there are no descriptors for what it has sent. That stays where it is.
+    fn leave_alone(&mut self, client: Arc<Client>, error: &io::Error) {
+        if self.unread.is_due() {
+            let client = client.hello.pid;
+            tracing::warn!(client, %error, "what a client asks waits until the server has descriptors for it");
+        }
+        self.pace.rest_for(client.number(), shortage::PAUSE);
+        self.look_away(client);
+    }
+
     /// Looks again at those who may ask again.
     fn look_again(&mut self) {
         if self.away.is_empty() {
@@ -234,14 +259,22 @@ impl Lead {
                 Ok(connection) => self.admit(server, connection),
                 Err(AcceptError::AuthFailed { peer, reason }) => tracing::warn!(%peer, %reason, "a client is refused"),
                 Err(AcceptError::WouldBlock) => return,
+                // The listener takes nobody in for a moment then.
+                Err(AcceptError::System { error, .. }) if shortage::is_it(&error) => {
+                    if self.unaccepted.is_due() {
+                        tracing::warn!(%error, "who connects waits until the server has descriptors for it");
+                    }
+                    return;
+                }
                 Err(error) => return tracing::warn!(%error, "no client can be accepted"),
             }
         }
     }
 
     fn admit(&mut self, server: &Arc<Server>, connection: Connection<Frame, Frame>) {
-        if self.clients.len() + self.strangers.len() >= self.clients_max {
-            return tracing::warn!(limit = self.clients_max, "a client is refused, as there are so many");
+        // One more is told so when it has greeted, for which not any number is waited.
+        if self.clients.len() + self.strangers.len() >= self.clients_max.saturating_add(STRANGERS_MAX) {
+            return self.warn_of_full();
         }
         let number = self.next_number;
         self.next_number += 1;
@@ -257,13 +290,21 @@ impl Lead {
         self.greet(server, number); // It may have spoken before it was watched.
     }
 
+    fn is_full(&self) -> bool {
+        self.clients.len() >= self.clients_max
+    }
+
+    fn warn_of_full(&self) {
+        tracing::warn!(limit = self.clients_max, "a client is refused, as there are so many");
+    }
+
     /// Listens to the first words of who has connected.
     fn greet(&mut self, server: &Arc<Server>, number: u64) {
         let Some(Stranger { connection, since }) = self.strangers.remove(&number) else { return };
         let hello = match connection.try_recv() {
             // No process of ours has a longer name, and each is kept as long as its client is there.
             Ok(frame) => read_greeting::<Hello>(&frame).filter(|hello| hello.name.len() <= NAME_BYTES_MAX),
-            Err(RecvError::WouldBlock | RecvError::Busy) if since.elapsed() < GREETING_TIME => {
+            Err(error) if may_come(&error) && since.elapsed() < GREETING_TIME => {
                 self.strangers.insert(number, Stranger { connection, since });
                 return;
             }
@@ -273,6 +314,12 @@ impl Lead {
             let _ = self.watched.remove(connection.watch().fd);
             return tracing::warn!("somebody connected who is no client of this version");
         };
+        if self.is_full() {
+            let _ = self.watched.remove(connection.watch().fd);
+            let refusal = Refusal::Limit { of: "clients (`Limits::clients`)".into(), limit: self.clients_max as u64 };
+            let _ = connection.send_timeout(&refused(0, &refusal).write(), TICK); // It may be gone.
+            return self.warn_of_full();
+        }
         let welcome = greeting(&Welcome { server: server.id, client: number });
         // There is room in a new connection.
         let is_welcome = welcome.is_ok_and(|frame| connection.send_timeout(&frame, TICK).is_ok());
@@ -323,6 +370,21 @@ impl Lead {
             client.connection.close();
             server.standby.give(server, Job::Part(Arc::clone(client)));
         }
+    }
+}
+
+/// Whether nobody is at the other end any more. What was sent may be left then, and would hide that as long as it cannot be
+/// received.
+fn is_gone(client: &Client) -> bool {
+    is_hung_up(client.connection.watch().fd).unwrap_or(false)
+}
+
+/// Whether what was not received may be yet.
+fn may_come(error: &RecvError) -> bool {
+    match error {
+        RecvError::WouldBlock | RecvError::Busy => true,
+        RecvError::System { error, .. } => shortage::is_it(error),
+        _ => false,
     }
 }
 

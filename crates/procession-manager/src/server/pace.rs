@@ -1,4 +1,4 @@
-//! How often clients may ask: whoever asks oftener is read from later.
+//! How often clients may ask, and who of them is left alone for a while: whoever asks oftener is read from later.
 //!
 //! Relies on the thread that leads to ask before it reads, and to look at nobody who rests.
 
@@ -46,6 +46,11 @@ impl Pace {
         self.resting.insert(client, until - BURST_TIME / 2);
     }
 
+    /// Notes that nobody looks at a client for so long, however often it has asked.
+    pub(super) fn rest_for(&mut self, client: u64, time: Duration) {
+        self.resting.insert(client, Instant::now() + time);
+    }
+
     pub(super) fn rests(&self, client: u64) -> bool {
         !self.resting.is_empty() && self.resting.contains_key(&client)
     }
@@ -91,6 +96,16 @@ mod tests {
         assert!(pace.next().unwrap() <= Instant::now() + BURST_TIME);
         pace.forget(1);
         assert!(!pace.rests(1) && !pace.holds_back(1) && pace.used.is_empty());
+    }
+
+    #[test]
+    fn who_is_left_alone_is_looked_at_again_in_time() {
+        let mut pace = Pace::new(None);
+        pace.rest_for(1, Duration::ZERO);
+        pace.rest_for(2, BURST_TIME * 100);
+        assert!(pace.rests(1) && pace.next().unwrap() <= Instant::now());
+        pace.wake();
+        assert!(!pace.rests(1) && pace.rests(2));
     }
 
     #[test]

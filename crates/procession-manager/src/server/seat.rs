@@ -64,14 +64,6 @@ pub(crate) fn own_server() -> Option<Arc<Server>> {
     SERVER.with_borrow(Clone::clone)
 }
 
-/// Has a thread aside send what a client is to be told.
-pub(super) fn aside(client: &Arc<Client>) {
-    match own_server() {
-        Some(server) => server.standby.give(&server, Job::Flush(Arc::clone(client))),
-        None => client.flush(),
-    }
-}
-
 impl Seat {
     pub(super) fn new(listener: &Listener, limits: &Limits) -> io::Result<Self> {
         Ok(Self {
@@ -110,10 +102,7 @@ impl Server {
         while let Some(job) = self.standby.next_job(stays) {
             match job {
                 Job::Lead => self.lead(),
-                Job::Flush(client) => {
-                    client.flush();
-                    self.standby.has_flushed();
-                }
+                Job::Flush => self.slow.serve(),
                 Job::Part(client) => self.farewell(&client),
                 Job::Bury(graves) => graves::bury_all(graves),
             }
@@ -136,6 +125,13 @@ impl Server {
         }
         self.standby.end();
         self.wake_timekeeper();
+    }
+
+    /// Has a client sent what waits for it, as it reads.
+    pub(super) fn send_slowly(self: &Arc<Self>, client: &Arc<Client>) {
+        if self.slow.add(Arc::clone(client)) {
+            self.standby.give(self, Job::Flush);
+        }
     }
 
     fn wake_timekeeper(&self) {
@@ -188,9 +184,10 @@ impl Server {
 
     /// Closes all connections; first those who read get what they were answered last.
     fn hang_up(&self) {
-        self.standby.wait_for_flushes(Instant::now() + END_TIME);
+        self.slow.wait_until(Instant::now() + END_TIME);
         self.listener.close();
         let clients = self.seat.lead.lock().hang_up();
+        self.slow.ring(); // Nobody of them is waited for any more.
         drop(clients); // What they hold may end with them.
     }
 

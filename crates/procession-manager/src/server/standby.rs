@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -17,7 +17,7 @@ use super::{Client, Server};
 /// How many calls of users' types may take long at once; one more is [`Refusal::Limit`](crate::Refusal::Limit).
 pub const THREADS_MAX: usize = 256;
 
-/// Threads beside those, for what else may take long: functions that clients name, clients that are gone or slow.
+/// Threads beside those, for what else may take long: functions that clients name, clients that are gone.
 const THREADS_SPARE: usize = 64;
 
 /// How many there are at most.
@@ -29,8 +29,8 @@ const STANDBY_TIME: Duration = Duration::from_secs(10);
 /// Something to be done by a thread.
 pub(super) enum Job {
     Lead,
-    /// Answers wait for this client.
-    Flush(Arc<Client>),
+    /// Answers wait for clients that read slowly.
+    Flush,
     /// This client is gone, and what it held may take long to drop.
     Part(Arc<Client>),
     /// These objects are to end, which may take long, too.
@@ -41,10 +41,9 @@ impl Job {
     /// How many threads there may be when one more is started for this.
     fn threads_max(&self) -> usize {
         match self {
-            Self::Flush(_) => THREADS_ALL - THREADS_SPARE / 2,
             Self::Part(_) | Self::Bury(_) => THREADS_ALL,
-            // Whoever had the lead has lost it already, and looked before.
-            Self::Lead => usize::MAX,
+            // Whoever had the lead has lost it already, and looked before; and for all who read slowly there is one.
+            Self::Lead | Self::Flush => usize::MAX,
         }
     }
 }
@@ -53,8 +52,6 @@ impl Job {
 pub(super) struct Standby {
     state: Mutex<State>,
     called: Condvar,
-    /// Told when nothing is to be sent any more.
-    flushed: Condvar,
     /// How many threads have something to do.
     busy: AtomicUsize,
     has_ended: AtomicBool,
@@ -65,15 +62,12 @@ struct State {
     jobs: VecDeque<Job>,
     idle: usize,
     threads: usize,
-    /// How many clients' answers are to be sent, or are being sent.
-    flushes: usize,
 }
 
 impl Standby {
     pub(super) fn new() -> Self {
         let (state, has_ended) = (Mutex::default(), AtomicBool::new(false));
-        let (called, flushed) = (Condvar::new(), Condvar::new());
-        Self { state, called, flushed, busy: AtomicUsize::new(0), has_ended }
+        Self { state, called: Condvar::new(), busy: AtomicUsize::new(0), has_ended }
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -103,7 +97,6 @@ impl Standby {
     pub(super) fn give(&self, server: &Arc<Server>, job: Job) {
         let mut state = self.state.lock();
         let threads_max = job.threads_max();
-        state.flushes += usize::from(matches!(job, Job::Flush(_)));
         match job {
             Job::Lead => state.jobs.push_front(job),
             job => state.jobs.push_back(job),
@@ -125,19 +118,10 @@ impl Standby {
         }
     }
 
-    /// Notes that a client was sent what waited for it.
-    pub(super) fn has_flushed(&self) {
-        let mut state = self.state.lock();
-        state.flushes -= 1;
-        if state.flushes == 0 {
-            self.flushed.notify_all();
-        }
-    }
-
-    /// Waits until all clients were sent what waits for them, or a time has come.
-    pub(super) fn wait_for_flushes(&self, until: Instant) {
-        let mut state = self.state.lock();
-        while state.flushes > 0 && !self.flushed.wait_until(&mut state, until).timed_out() {}
+    /// How many threads there are.
+    #[cfg(test)]
+    pub(super) fn threads(&self) -> usize {
+        self.state.lock().threads
     }
 
     /// Counts a thread that has come by itself.

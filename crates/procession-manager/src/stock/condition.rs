@@ -50,7 +50,7 @@ pub(crate) struct Condition {
 impl Condition {
     /// Gives the lock to somebody, who is told which acquisition that is, whether the last holder has died, and whether it
     /// was notified.
-    fn give(&mut self, call: Option<(u64, u64)>, site: Site, why: Why) -> Answer {
+    fn give(&mut self, call: (u64, u64), site: Site, why: Why) -> Answer {
         let (acquired, owner_died) = self.hold.give(call);
         self.is_notified = why == Why::NotifiedAlone;
         let was_notified = matches!(why, Why::Notified | Why::NotifiedAlone);
@@ -101,7 +101,7 @@ impl Condition {
         }
         self.is_notified = false;
         if let Some(next) = self.takers.first() {
-            let answer = self.give(Some(next.caller.call()), next.caller.site(), next.wants);
+            let answer = self.give(next.caller.call(), next.caller.site(), next.wants);
             answers.push((next.caller, answer));
         }
     }
@@ -384,7 +384,7 @@ mod tests {
     fn a_notification_of_a_call_that_is_given_up_goes_to_the_next() {
         for (why, goes_on) in [(Why::NotifiedAlone, 1), (Why::Notified, 0), (Why::Comes, 0)] {
             let (mut condition, mut answers) = (Condition::default(), Vec::new());
-            condition.give(Some((1, 1)), ObjectId::SERVER.into(), why).unwrap();
+            condition.give((1, 1), ObjectId::SERVER.into(), why).unwrap();
             condition.waiters.push(Caller::here(ObjectId::SERVER.into()).0, ());
             condition.settle((1, 1), false, &mut answers);
             assert_eq!((answers.len(), condition.hold.is_held()), (goes_on, goes_on == 1), "{why:?}");

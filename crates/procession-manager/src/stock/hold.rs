@@ -20,7 +20,7 @@ pub(crate) struct Hold {
 #[derive(Debug)]
 struct Holder {
     /// The client and its call.
-    call: Option<(u64, u64)>,
+    call: (u64, u64),
     acquired: u64,
     /// Whether it was told that the one before it has died.
     was_told: bool,
@@ -32,7 +32,7 @@ impl Hold {
     }
 
     /// Gives it to a call: which acquisition that is, and whether the last holder has died.
-    pub(crate) fn give(&mut self, call: Option<(u64, u64)>) -> (u64, bool) {
+    pub(crate) fn give(&mut self, call: (u64, u64)) -> (u64, bool) {
         self.acquired += 1;
         let (acquired, was_told) = (self.acquired, std::mem::take(&mut self.has_died));
         self.holder = Some(Holder { call, acquired, was_told });
@@ -40,14 +40,13 @@ impl Hold {
     }
 
     /// Refuses who does not have it.
-    pub(crate) fn check(&self, acquired: u64, caller: Option<(u64, u64)>) -> Result<(), Refusal> {
-        let client = |call: Option<(u64, u64)>| call.map(|(client, _)| client);
-        let is_its = |holder: &Holder| holder.acquired == acquired && client(holder.call) == client(caller);
+    pub(crate) fn check(&self, acquired: u64, (client, _): (u64, u64)) -> Result<(), Refusal> {
+        let is_its = |holder: &Holder| holder.acquired == acquired && holder.call.0 == client;
         if self.holder.as_ref().is_some_and(is_its) { Ok(()) } else { Err(Refusal::NotHeld) }
     }
 
     /// Takes it back from who has it.
-    pub(crate) fn release(&mut self, acquired: u64, caller: Option<(u64, u64)>) -> Result<(), Refusal> {
+    pub(crate) fn release(&mut self, acquired: u64, caller: (u64, u64)) -> Result<(), Refusal> {
         self.check(acquired, caller)?;
         self.holder = None;
         Ok(())
@@ -55,15 +54,14 @@ impl Hold {
 
     /// Takes it back if this call was given it, which its client does not want any more; true if so.
     pub(crate) fn abandon(&mut self, call: (u64, u64)) -> bool {
-        let holder = self.holder.take_if(|holder| holder.call == Some(call));
+        let holder = self.holder.take_if(|holder| holder.call == call);
         self.has_died |= holder.as_ref().is_some_and(|holder| holder.was_told);
         holder.is_some()
     }
 
     /// Takes it back if this client, which is gone, has it; true if so.
     pub(crate) fn part(&mut self, client: u64) -> bool {
-        let is_its = |holder: &mut Holder| holder.call.is_some_and(|(holder, _)| holder == client);
-        let had_it = self.holder.take_if(is_its).is_some();
+        let had_it = self.holder.take_if(|holder| holder.call.0 == client).is_some();
         self.has_died |= had_it;
         had_it
     }
@@ -110,24 +108,24 @@ mod tests {
     #[test]
     fn what_was_given_to_a_call_that_is_given_up_comes_back_with_its_news() {
         let mut hold = Hold::default();
-        hold.give(Some((1, 1)));
+        hold.give((1, 1));
         assert!(!hold.abandon((1, 2)) && hold.is_held(), "another call of the same client");
         assert!(hold.part(1));
-        assert_eq!(hold.give(Some((2, 1))), (2, true));
+        assert_eq!(hold.give((2, 1)), (2, true));
         assert!(hold.abandon((2, 1)) && !hold.is_held());
-        assert_eq!(hold.give(Some((3, 1))), (3, true), "nobody has been told yet");
-        assert!(hold.release(3, Some((3, 9))).is_ok());
-        assert_eq!(hold.give(Some((3, 2))), (4, false));
+        assert_eq!(hold.give((3, 1)), (3, true), "nobody has been told yet");
+        assert!(hold.release(3, (3, 9)).is_ok());
+        assert_eq!(hold.give((3, 2)), (4, false));
     }
 
     #[test]
     fn only_its_holder_gives_it_back_and_once() {
         let mut hold = Hold::default();
-        let (acquired, _) = hold.give(Some((1, 1)));
-        for (acquired, caller) in [(acquired, Some((2, 1))), (acquired, None), (acquired + 1, Some((1, 2)))] {
+        let (acquired, _) = hold.give((1, 1));
+        for (acquired, caller) in [(acquired, (2, 1)), (acquired + 1, (1, 2))] {
             assert_eq!(hold.release(acquired, caller), Err(Refusal::NotHeld));
         }
-        assert_eq!(hold.release(acquired, Some((1, 2))), Ok(()));
-        assert_eq!(hold.release(acquired, Some((1, 2))), Err(Refusal::NotHeld));
+        assert_eq!(hold.release(acquired, (1, 2)), Ok(()));
+        assert_eq!(hold.release(acquired, (1, 2)), Err(Refusal::NotHeld));
     }
 }

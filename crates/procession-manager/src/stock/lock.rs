@@ -29,7 +29,7 @@ pub(crate) struct Lock {
 
 impl Lock {
     /// Gives it to somebody, who is told which acquisition that is, and whether the last holder has died.
-    fn give(&mut self, call: Option<(u64, u64)>, site: Site) -> Answer {
+    fn give(&mut self, call: (u64, u64), site: Site) -> Answer {
         Taken::of(site, &self.hold.give(call)).map(|taken| vec![taken])
     }
 
@@ -50,7 +50,7 @@ impl Lock {
 
     fn pass_on(&mut self, answers: &mut Vec<(Caller, Answer)>) {
         if let Some(next) = self.waiting.first() {
-            let answer = self.give(Some(next.caller.call()), next.caller.site());
+            let answer = self.give(next.caller.call(), next.caller.site());
             answers.push((next.caller, answer));
         }
     }

@@ -114,7 +114,7 @@ impl Queue {
 
     /// Somebody is done with the item that it has had longest.
     fn task_done(&mut self, ask: &mut Ask) -> Answer {
-        let (client, _) = ask.call().unwrap_or_default();
+        let (client, _) = ask.call();
         let taken = self.taken.range((client, 0)..=(client, u64::MAX)).next().map(|(&call, _)| call);
         let taken = taken.ok_or(Refusal::NotHeld)?;
         self.taken.remove(&taken);

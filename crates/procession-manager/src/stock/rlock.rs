@@ -39,17 +39,17 @@ pub(crate) struct RLock {
 
 #[derive(Debug)]
 struct Holder {
-    client: Option<u64>,
+    client: u64,
     thread: u64,
     /// Each time that it has it, and by which call of the client.
-    levels: Vec<(u64, Option<(u64, u64)>)>,
+    levels: Vec<(u64, (u64, u64))>,
     /// Whether it was told that the one before it has died.
     was_told: bool,
 }
 
 impl RLock {
     /// Gives it to a thread, or once more; tells which acquisition that is, and whether the last holder has died.
-    fn give(&mut self, call: Option<(u64, u64)>, thread: u64) -> (u64, bool) {
+    fn give(&mut self, call: (u64, u64), thread: u64) -> (u64, bool) {
         self.acquired += 1;
         let level = (self.acquired, call);
         if let Some(holder) = &mut self.holder {
@@ -57,14 +57,13 @@ impl RLock {
             return (self.acquired, false);
         }
         let was_told = std::mem::take(&mut self.has_died);
-        let client = call.map(|(client, _)| client);
-        self.holder = Some(Holder { client, thread, levels: vec![level], was_told });
+        self.holder = Some(Holder { client: call.0, thread, levels: vec![level], was_told });
         (self.acquired, was_told)
     }
 
     fn acquire(&mut self, ask: &mut Ask) -> Result<Step, Refusal> {
         let (patience, thread): (Option<u64>, u64) = ask.tuple()?;
-        let client = ask.call().map(|(client, _)| client);
+        let (client, _) = ask.call();
         match &self.holder {
             Some(holder) if (holder.client, holder.thread) != (client, thread) => {
                 return Ok(self.waiting.join(ask, thread, patience));
@@ -81,7 +80,7 @@ impl RLock {
 
     fn release(&mut self, ask: &mut Ask) -> Answer {
         let (acquired,): (u64,) = ask.tuple()?;
-        let client = ask.call().map(|(client, _)| client);
+        let (client, _) = ask.call();
         let holder = self.holder.as_mut().filter(|holder| holder.client == client).ok_or(Refusal::NotHeld)?;
         let level = holder.levels.iter().rposition(|&(level, _)| level == acquired).ok_or(Refusal::NotHeld)?;
         holder.levels.remove(level);
@@ -96,7 +95,7 @@ impl RLock {
         }
         self.holder = None;
         if let Some(next) = self.waiting.first() {
-            let given = self.give(Some(next.caller.call()), next.wants);
+            let given = self.give(next.caller.call(), next.wants);
             let answer = Taken::of(next.caller.site(), &given).map(|taken| vec![taken]);
             answers.push((next.caller, answer));
         }
@@ -125,7 +124,7 @@ impl Object for RLock {
     fn settle(&mut self, call: (u64, u64), is_received: bool, answers: &mut Vec<(Caller, Answer)>) {
         self.waiting.abandon(call);
         let Some(holder) = self.holder.as_mut().filter(|_| !is_received) else { return };
-        let Some(level) = holder.levels.iter().rposition(|&(_, of)| of == Some(call)) else { return };
+        let Some(level) = holder.levels.iter().rposition(|&(_, of)| of == call) else { return };
         holder.levels.remove(level);
         self.has_died |= holder.was_told && holder.levels.is_empty();
         self.pass_on(answers);
@@ -133,7 +132,7 @@ impl Object for RLock {
 
     fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
         self.waiting.part(client);
-        if self.holder.take_if(|holder| holder.client == Some(client)).is_some() {
+        if self.holder.take_if(|holder| holder.client == client).is_some() {
             self.has_died = true;
             self.pass_on(answers);
         }
@@ -278,15 +277,15 @@ mod tests {
     #[test]
     fn a_level_of_a_call_that_is_given_up_goes_alone() {
         let (mut lock, mut answers) = (RLock::default(), Vec::new());
-        lock.give(Some((1, 1)), 7);
+        lock.give((1, 1), 7);
         lock.part(1, &mut answers);
-        assert_eq!(lock.give(Some((2, 1)), 7), (2, true));
-        assert_eq!(lock.give(Some((2, 2)), 7), (3, false));
+        assert_eq!(lock.give((2, 1), 7), (2, true));
+        assert_eq!(lock.give((2, 2), 7), (3, false));
         lock.settle((2, 2), false, &mut answers);
-        assert_eq!(lock.holder.as_ref().unwrap().levels, [(2, Some((2, 1)))]);
+        assert_eq!(lock.holder.as_ref().unwrap().levels, [(2, (2, 1))]);
         lock.settle((2, 1), false, &mut answers);
         assert!(lock.holder.is_none());
-        assert_eq!(lock.give(Some((3, 1)), 7), (4, true), "nobody has been told yet");
+        assert_eq!(lock.give((3, 1), 7), (4, true), "nobody has been told yet");
         assert!(answers.is_empty());
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Semaphore {
     /// Those that were forgotten and may come back, if it is bounded.
     forgotten: Option<u64>,
     /// Those that are somebody's: the client and its call.
-    taken: BTreeMap<u64, Option<(u64, u64)>>,
+    taken: BTreeMap<u64, (u64, u64)>,
     /// How often one was taken.
     acquired: u64,
     waiting: Waiting<()>,
@@ -53,7 +53,7 @@ impl Semaphore {
     }
 
     /// Gives one to somebody, who is told which it is.
-    fn give(&mut self, call: Option<(u64, u64)>, site: Site) -> Answer {
+    fn give(&mut self, call: (u64, u64), site: Site) -> Answer {
         self.available -= 1;
         self.acquired += 1;
         self.taken.insert(self.acquired, call);
@@ -71,9 +71,9 @@ impl Semaphore {
     /// Takes one from who has it.
     fn take(&mut self, ask: &mut Ask) -> Result<(), Refusal> {
         let (permit,): (u64,) = ask.tuple()?;
-        let client = |call: Option<(u64, u64)>| call.map(|(client, _)| client);
+        let (client, _) = ask.call();
         match self.taken.get(&permit) {
-            Some(&taker) if client(taker) == client(ask.call()) => self.taken.remove(&permit),
+            Some((taker, _)) if *taker == client => self.taken.remove(&permit),
             _ => return Err(Refusal::NotHeld),
         };
         Ok(())
@@ -83,7 +83,7 @@ impl Semaphore {
         self.available = self.available.saturating_add(permits); // It would take 2^32 releases.
         while self.available > 0 {
             let Some(next) = self.waiting.first() else { return };
-            let answer = self.give(Some(next.caller.call()), next.caller.site());
+            let answer = self.give(next.caller.call(), next.caller.site());
             answers.push((next.caller, answer));
         }
     }
@@ -115,7 +115,7 @@ impl Semaphore {
     /// Takes back those of calls that are not wanted, or of clients that are gone.
     fn take_back(&mut self, is_it: impl Fn((u64, u64)) -> bool, answers: &mut Vec<(Caller, Answer)>) {
         let before = self.taken.len();
-        self.taken.retain(|_, call| !call.is_some_and(&is_it));
+        self.taken.retain(|_, call| !is_it(*call));
         self.add((before - self.taken.len()) as u64, answers);
     }
 }
@@ -276,8 +276,8 @@ mod tests {
     #[test]
     fn a_permit_of_a_call_that_is_given_up_goes_to_the_next() {
         let mut semaphore = Semaphore { available: 2, ..Semaphore::default() };
-        semaphore.give(Some((1, 1)), ObjectId::SERVER.into()).unwrap();
-        semaphore.give(Some((1, 2)), ObjectId::SERVER.into()).unwrap();
+        semaphore.give((1, 1), ObjectId::SERVER.into()).unwrap();
+        semaphore.give((1, 2), ObjectId::SERVER.into()).unwrap();
         let (next, _reply) = Caller::here(ObjectId::SERVER.into());
         let third = next.call();
         semaphore.waiting.push(next, ());
@@ -286,6 +286,6 @@ mod tests {
         assert!(answers.is_empty(), "it has it");
         semaphore.settle((1, 2), false, &mut answers);
         assert_eq!((answers.len(), semaphore.available), (1, 0));
-        assert_eq!(semaphore.taken.into_values().collect::<Vec<_>>(), [Some((1, 1)), Some(third)]);
+        assert_eq!(semaphore.taken.into_values().collect::<Vec<_>>(), [(1, 1), third]);
     }
 }
