@@ -17,25 +17,25 @@ const MANY: usize = 3 * QUESTIONS_AHEAD_MAX;
 
 /// One that others wait for while somebody is there.
 #[derive(Debug, Default)]
-pub struct Desk(u64);
+pub(crate) struct Desk(u64);
 
 #[shared]
 impl Desk {
     /// A desk where nobody was yet.
     #[must_use]
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(0)
     }
 
     /// Calls somebody who is asked at this address, and waits until he hangs up.
-    pub fn consult(&mut self, address: String) {
+    pub(crate) fn consult(&mut self, address: String) {
         let mut line = TcpStream::connect(address).unwrap();
         line.read_to_end(&mut Vec::new()).unwrap();
         self.0 += 1;
     }
 
     /// Counts who comes.
-    pub fn visit(&mut self) -> u64 {
+    pub(crate) fn visit(&mut self) -> u64 {
         self.0 += 1;
         self.0
     }
