@@ -33,8 +33,8 @@ pub trait Codec: Send + Sync + 'static {
 /// with ends its connection, and nothing else.
 ///
 /// What has arrived before a connection ends is carried out in order, and the replies that nobody reads go nowhere; but a call
-/// that would have to wait is given up then, as is what came behind it. Over TCP the program's system throws away what has not
-/// arrived yet when a reply comes that nobody reads: who wants to be sure of a call reads its reply.
+/// that would have to wait is given up then, as is what came behind it. At a Unix address what was sent has arrived; over TCP the
+/// program's system throws away what has not when a reply comes that nobody reads: who wants to be sure of a call reads its reply.
 pub trait Session: Send {
     /// What a message asks.
     ///
