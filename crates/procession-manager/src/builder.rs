@@ -155,11 +155,14 @@ impl ManagerBuilder {
 
     /// Has clients make objects of this type, by [`BaseManager::create`], which finds it by its path. The name is for programs that
     /// do not have the type: [`Question::Create`](crate::Question::Create).
+    ///
+    /// A second type of that name, or one by a name that is a type of every manager's, as `dict` and `queue` are, is
+    /// [`ManagerError::NameTaken`] when the manager is started.
     #[must_use]
     pub fn register<T: Construct>(mut self, name: impl Into<String>) -> Self {
         let name = name.into();
         match Registration::of_type::<T>(name.clone()) {
-            Ok(registration) => self.registrations.push(registration),
+            Ok(registration) => self.enter(registration),
             Err(error) => self.refuse(name, &error),
         }
         self
@@ -168,13 +171,15 @@ impl ManagerBuilder {
     /// Has clients get this one object, by [`BaseManager::get`]: a value of a shared type, of which the server has a copy, or
     /// what [`managed`](crate::managed) describes. It is made when it is asked for first.
     ///
+    /// A second object of that name is [`ManagerError::NameTaken`] when the manager is started.
+    ///
     /// # Python
     /// `register` with a `callable` that returns one object, as `lambda: queue` does.
     #[must_use]
     pub fn register_object(mut self, name: impl Into<String>, object: impl IntoObject) -> Self {
         let name = name.into();
         match object.registered(name.clone()) {
-            Ok(Registered(registration)) => self.registrations.push(registration),
+            Ok(Registered(registration)) => self.enter(registration),
             Err(error) => self.refuse(name, &error),
         }
         self
@@ -190,6 +195,16 @@ impl ManagerBuilder {
             Err(error) => self.refuse(type_name::<C>().to_owned(), &error),
         }
         self
+    }
+
+    /// Registers something, if its name is free.
+    fn enter(&mut self, registration: Registration) {
+        match registration.name_taken_by(&self.registrations) {
+            Some(by) => {
+                self.fail(ManagerError::NameTaken { name: self.name.clone(), registered: registration.name, by });
+            }
+            None => self.registrations.push(registration),
+        }
     }
 
     fn refuse(&mut self, registered: String, reason: &dyn std::fmt::Display) {

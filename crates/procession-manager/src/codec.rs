@@ -31,6 +31,10 @@ pub trait Codec: Send + Sync + 'static {
 ///
 /// Messages are whole, as `multiprocessing.connection` frames them: each is a question, and has one reply. What a session panics
 /// with ends its connection, and nothing else.
+///
+/// What has arrived before a connection ends is carried out in order, and the replies that nobody reads go nowhere; but a call
+/// that would have to wait is given up then, as is what came behind it. At a Unix address what was sent has arrived; over TCP the
+/// program's system throws away what has not when a reply comes that nobody reads: who wants to be sure of a call reads its reply.
 pub trait Session: Send {
     /// What a message asks.
     ///
@@ -158,7 +162,7 @@ pub struct CodecListener {
 }
 
 impl CodecListener {
-    /// At this address; with port 0, or the Unix address `@`, one that the system chooses.
+    /// At this address; with port 0 at one that the system chooses.
     #[must_use]
     pub fn at(address: impl ToAddress) -> Self {
         Self { address: address.to_address(), is_cpython_allowed: false, is_md5_allowed: false }

@@ -190,6 +190,16 @@ pub enum Refusal {
         /// Which.
         reason: String,
     },
+    /// The object of that name is of another kind than the proxy that was asked for.
+    #[error("{name:?} is a {object} there, and no {wanted}: ask for it as what it is")]
+    OtherKind {
+        /// The name.
+        name: String,
+        /// What the object is.
+        object: String,
+        /// What it was asked for as.
+        wanted: String,
+    },
     /// A limit of the server was reached.
     #[error("the server's limit of {limit} {of} is reached")]
     Limit {
@@ -325,6 +335,16 @@ pub enum ManagerError {
         registered: String,
         /// Why.
         reason: String,
+    },
+    /// Something else has been registered under that name already.
+    #[error("{registered:?} is the name of {by} in manager {name:?} already: register each under a name of its own")]
+    NameTaken {
+        /// The manager's name.
+        name: String,
+        /// The name that is taken.
+        registered: String,
+        /// What has it.
+        by: &'static str,
     },
     /// The server of a `SharedMemoryManager` cannot make a segment.
     #[error("the manager at {server} cannot make a segment of shared memory: {reason}")]

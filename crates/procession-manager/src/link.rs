@@ -164,22 +164,23 @@ impl Link {
         sent
     }
 
-    /// Waits for the answer to a call, and takes it. One that has none in time is given up.
+    /// Waits for the answer to a call, and takes it: what it hands out is to be [settled](Self::settle). One that has none in
+    /// time is given up.
     pub(crate) fn collect(&self, call: u64, object: ObjectId, deadline: Deadline) -> Result<Response, Unanswered> {
         let answer = self.wait(Awaits::Answer(call), deadline, |state| state.take(call));
-        // What the server hands out is not lost, whatever becomes of this call.
-        let told = match answer {
-            Ok(Response::Return { is_claimed: true, .. }) => Some(Request::Acknowledge { call, object }),
-            Err(Unanswered::Late) => Some(Request::Abandon { call, object }),
-            _ => None,
-        };
         if answer.is_err() {
             self.state.lock().forget(call, true); // It may have come this moment.
         }
-        if let Some(told) = told {
-            self.tell_in_order(told.write());
+        if matches!(answer, Err(Unanswered::Late)) {
+            self.settle(call, object, false);
         }
         answer
+    }
+
+    /// Tells whether what the server has handed out by a call was received. What was not goes back there, and is not lost.
+    pub(crate) fn settle(&self, call: u64, object: ObjectId, is_received: bool) {
+        let told = if is_received { Request::Acknowledge { call, object } } else { Request::Abandon { call, object } };
+        self.tell_in_order(told.write());
     }
 
     /// Waits until there is an answer to a call, or never will be; false if that is not known in time.
@@ -194,7 +195,7 @@ impl Link {
         let gives_back = state.forget(call, takes);
         self.unlock(state);
         if gives_back {
-            self.tell_in_order(Request::Abandon { call, object }.write());
+            self.settle(call, object, false);
         }
     }
 

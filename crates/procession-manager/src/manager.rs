@@ -110,11 +110,18 @@ impl BaseManager {
 
     /// A proxy of the object that is registered, or was published, under this name.
     ///
+    /// The kind of object is checked here for the proxies that this crate brings, and by the first call for those of types with
+    /// `#[shared]`. Of which type its items are is not: an item that is read as another type is [`CallError::Output`], or
+    /// another value if its bytes make one, and what is put in as another type is so for who reads it.
+    ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName); and what every call may end with.
+    /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName), and with
+    /// [`Refusal::OtherKind`](crate::Refusal::OtherKind) for an object that is not what `P` is a proxy of; and what every call
+    /// may end with.
     pub fn get<P: Proxy>(&self, name: &str) -> Result<P, CallError> {
-        let name = self.remote.pack(asks::GET, &name.to_owned())?;
-        self.ask(asks::GET, vec![name]).map(P::from_raw)
+        let arguments =
+            vec![self.remote.pack(asks::GET, &name.to_owned())?, self.remote.pack(asks::GET, &P::stock_kind())?];
+        self.ask(asks::GET, arguments).map(P::from_raw)
     }
 
     /// Gives an object of this server a name, under which every client gets it. It lives as long as the server then.

@@ -4,12 +4,13 @@
 //! one whose answer is collected at once.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use procession_sys::Deadline;
 
-use crate::error::CallError;
+use crate::error::{CallError, Refusal};
+use crate::frame::Response;
 use crate::identity::ObjectId;
 use crate::link::{Link, Unanswered};
 use crate::proxy::MethodName;
@@ -30,7 +31,10 @@ pub(crate) type Read<R> = fn(MethodName, Vec<Given>) -> Result<R, CallError>;
 /// until an answer has come. No thread runs for them: answers are read when somebody waits for one, or calls anything else.
 ///
 /// When it is dropped the call is carried out all the same, and its result goes, as does its error. Only one that takes
-/// something, such as `get_later` of a queue, is given up: what it has taken goes back.
+/// something, such as `get_later` of a queue, is given up: what it has taken goes back to its place.
+///
+/// It does not keep the object: one that still waits there when nobody refers to the object any more is
+/// [`Refusal::NoObject`].
 ///
 /// # Crashes
 /// When the server dies, every call that has no answer yet is [`CallError::Disconnected`], at once.
@@ -80,8 +84,7 @@ impl<R> Pending<R> {
     /// # Python
     /// `AsyncResult.get()`.
     pub fn get(self) -> Result<R, CallError> {
-        let method = self.sent.method;
-        (self.read)(method, self.sent.collect()?)
+        self.sent.read(self.read)
     }
 
     /// Waits for the result for so long at most, and gives the call up then.
@@ -140,7 +143,8 @@ pub(crate) enum To {
     },
     /// An object of this process, which is the server.
     Here {
-        entry: Arc<Entry>,
+        entry: Weak<Entry>,
+        object: ObjectId,
         call: (u64, u64),
         reply: Arc<Reply>,
     },
@@ -150,32 +154,48 @@ pub(crate) enum To {
 
 impl Sent {
     /// Waits for the answer; each value that comes back has its references.
-    pub(crate) fn collect(mut self) -> Result<Vec<Given>, CallError> {
-        match std::mem::replace(&mut self.to, To::Nobody) {
+    pub(crate) fn collect(self) -> Result<Vec<Given>, CallError> {
+        self.read(|_, results| Ok(results))
+    }
+
+    /// Waits for the answer, and reads it. What the object has handed out and cannot be read here goes back to it.
+    pub(crate) fn read<R>(mut self, read: Read<R>) -> Result<R, CallError> {
+        let to = std::mem::replace(&mut self.to, To::Nobody);
+        let (results, is_claimed) = self.answer(&to)?;
+        let mut receipt = is_claimed.then(|| Receipt { to, is_received: false });
+        let value = read(self.method, results);
+        if let Some(receipt) = &mut receipt {
+            receipt.is_received = value.is_ok();
+        }
+        value
+    }
+
+    /// The answer, and whether it is to be said that it was received.
+    fn answer(&self, to: &To) -> Result<(Vec<Given>, bool), CallError> {
+        match to {
             To::Remote { remote, link, call, object } => {
                 let answer =
-                    if link.is_own() { link.collect(call, object, self.deadline) } else { Err(Unanswered::Forked) };
+                    if link.is_own() { link.collect(*call, *object, self.deadline) } else { Err(Unanswered::Forked) };
+                let is_claimed = matches!(answer, Ok(Response::Return { is_claimed: true, .. }));
                 let mut results = remote.answered(self.method, self.patience, answer)?;
                 results.iter_mut().for_each(|result| result.form = object.form());
-                Ok(results)
+                Ok((results, is_claimed))
             }
-            To::Here { entry, call, reply } => self.collect_here(&entry, call, &reply),
-            To::Nobody => Ok(Vec::new()),
+            To::Here { object, reply, .. } => self.answer_here(to, *object, reply),
+            To::Nobody => Ok((Vec::new(), false)),
         }
     }
 
-    fn collect_here(&self, entry: &Arc<Entry>, call: (u64, u64), reply: &Reply) -> Result<Vec<Given>, CallError> {
+    fn answer_here(&self, to: &To, object: ObjectId, reply: &Reply) -> Result<(Vec<Given>, bool), CallError> {
         let (method, server) = (self.method.name, "this process".to_owned());
         if !reply.wait_until(self.deadline) {
-            entry.settle(call, false);
+            to.settle(false);
             return Err(CallError::TimedOut { method, server, after: self.patience.unwrap_or_default() });
         }
-        let (answer, is_claimed) = reply.wait();
-        if is_claimed {
-            entry.settle(call, true);
-        }
-        let refused = |refusal| CallError::refused(method, server, refusal);
-        answer.map(|taken| taken.into_iter().map(Given::from).collect()).map_err(refused)
+        let gone = || (Err(Refusal::NoObject { object }), false);
+        let (answer, is_claimed) = reply.take().unwrap_or_else(gone);
+        let taken = answer.map_err(|refusal| CallError::refused(method, server, refusal))?;
+        Ok((taken.into_iter().map(Given::from).collect(), is_claimed))
     }
 
     fn wait(&self, until: Deadline) -> bool {
@@ -191,8 +211,34 @@ impl Drop for Sent {
     fn drop(&mut self) {
         match &self.to {
             To::Remote { link, call, object, .. } if link.is_own() => link.forget(*call, *object, self.takes),
-            To::Here { entry, call, .. } if self.takes => entry.settle(*call, false),
+            To::Here { .. } if self.takes => self.to.settle(false),
             To::Remote { .. } | To::Here { .. } | To::Nobody => {}
         }
+    }
+}
+
+impl To {
+    /// Tells the object whether what it has handed out was received.
+    fn settle(&self, is_received: bool) {
+        match self {
+            Self::Remote { link, call, object, .. } => link.settle(*call, *object, is_received),
+            Self::Here { entry, call, .. } => {
+                entry.upgrade().into_iter().for_each(|entry| entry.settle(*call, is_received));
+            }
+            Self::Nobody => {}
+        }
+    }
+}
+
+/// That something was handed out, of which the object is told at the end of this whether it was received, also when the
+/// value that it is read as panics.
+struct Receipt {
+    to: To,
+    is_received: bool,
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        self.to.settle(self.is_received);
     }
 }

@@ -29,6 +29,13 @@ pub trait Proxy: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync
     /// A proxy that is this reference. Of which type the object is, is told by the first call.
     fn from_raw(raw: RawProxy) -> Self;
 
+    /// What servers call the kind of object that it is a proxy of, where that is one that every manager has.
+    #[doc(hidden)]
+    #[must_use]
+    fn stock_kind() -> Option<&'static str> {
+        None
+    }
+
     /// The reference.
     fn as_raw(&self) -> &RawProxy;
 
@@ -224,7 +231,7 @@ impl RawProxy {
         method: MethodName,
         arguments: Vec<Given>,
     ) -> Result<R, CallError> {
-        one(method, self.call_packed(method, arguments)?)
+        self.sent(method, arguments)?.read(one)
     }
 
     /// The same for one that returns a value or none.
@@ -232,7 +239,7 @@ impl RawProxy {
     where
         R: DeserializeOwned + 'static,
     {
-        option(method, self.call_packed(method, arguments)?)
+        self.sent(method, arguments)?.read(option)
     }
 
     /// A value for the object's server.
@@ -242,9 +249,14 @@ impl RawProxy {
 
     /// Calls a method with values that are written already; gives what it returns.
     pub(crate) fn call_packed(&self, method: MethodName, arguments: Vec<Given>) -> Result<Vec<Given>, CallError> {
+        self.sent(method, arguments)?.collect()
+    }
+
+    /// A call whose answer this thread takes next.
+    fn sent(&self, method: MethodName, arguments: Vec<Given>) -> Result<Sent, CallError> {
         match &self.home {
-            Home::Remote(remote) => remote.call(self.object, method, arguments),
-            Home::Local(entry) => sent_here(entry, method, arguments, true).collect(),
+            Home::Remote(remote) => remote.send(self.object, method, arguments, Link::ask),
+            Home::Local(entry) => Ok(sent_here(entry, method, arguments, true)),
         }
     }
 
@@ -275,7 +287,7 @@ impl RawProxy {
 /// A call from within the server, whose answer this thread collects at once if it `waits`.
 fn sent_here(entry: &Arc<Entry>, method: MethodName, arguments: Vec<Given>, waits: bool) -> Sent {
     let (call, reply) = entry.call_here(method, arguments, waits);
-    let to = To::Here { entry: Arc::clone(entry), call, reply };
+    let to = To::Here { entry: Arc::downgrade(entry), object: entry.id(), call, reply };
     Sent { method, to, deadline: Deadline::NEVER, patience: None, takes: false }
 }
 

@@ -292,7 +292,7 @@ impl Server {
                 .and_then(|()| next().read::<Stock>())
                 .and_then(|stock| self.share(crate::stock::make(stock, next(), next())?))
         } else if method == asks::GET.signature {
-            may_refer().and_then(|()| next().read::<String>()).and_then(|name| self.single(&name))
+            may_refer().and_then(|()| next().read::<String>()).and_then(|name| self.single(&name, next()))
         } else if method == asks::PUBLISH.signature {
             next().read::<String>().and_then(|name| self.publish(name, next()))
         } else if method == asks::REDEEM.signature {
@@ -363,8 +363,10 @@ impl Server {
         Taken::of(self.id, &RawProxy::local(entry))
     }
 
-    fn single(self: &Arc<Self>, name: &str) -> Result<Taken, Refusal> {
-        Taken::of(self.id, &RawProxy::local(self.named(name)?))
+    fn single(self: &Arc<Self>, name: &str, wanted: Given) -> Result<Taken, Refusal> {
+        let entry = self.named(name)?;
+        registry::check_kind(name, entry.type_name(), wanted)?;
+        Taken::of(self.id, &RawProxy::local(entry))
     }
 
     /// The object of a name.

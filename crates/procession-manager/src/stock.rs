@@ -52,7 +52,7 @@ pub(crate) use self::table::{Makers, keys_of};
 pub use self::value::ValueProxy;
 pub use self::waiting::WAITING_MAX;
 use crate::error::{CallError, Refusal};
-use crate::host::{Access, Ask, Host, Hosting};
+use crate::host::{Access, Ask, Host, Hosting, Object};
 use crate::identity::ObjectId;
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, Taken};
@@ -105,26 +105,46 @@ pub(crate) fn make(stock: Stock, given: Given, conversions: Given) -> Result<Arc
     })
 }
 
-/// Makes one for whoever has no types: the values that it holds are data. None if there is no such type.
+/// Makes one for whoever has no types.
+type MakeUntyped = fn(Given, ObjectId) -> Result<Arc<dyn Hosting>, Refusal>;
+
+/// What makes one for whoever has no types, if there is such a type: the values that it holds are data.
+fn untyped(name: &str) -> Option<MakeUntyped> {
+    fn host<T: Object>(kind: T::Kind, made: Result<T, Refusal>) -> Result<Arc<dyn Hosting>, Refusal> {
+        made.map(|made| Arc::new(Host::new(kind, made)) as Arc<dyn Hosting>)
+    }
+    /// One that is made of nothing.
+    fn nothing<T>(given: Given, make: fn() -> T) -> Result<T, Refusal> {
+        given.read::<()>().map(|()| make())
+    }
+    let make: MakeUntyped = match name {
+        "dict" => |given, _| host(dict::Kind, nothing(given, dict::Dict::untyped)),
+        "list" => |given, _| host(list::Kind, nothing(given, list::List::untyped)),
+        "set" => |given, _| host(set::Kind, nothing(given, set::Set::untyped)),
+        "value" => |given, server| host(value::Kind, value::Value::untyped(given, server)),
+        "namespace" => |given, _| host(namespace::Kind, nothing(given, namespace::Namespace::default)),
+        "queue" => |given, _| host(queue::Kind, queue::Queue::untyped(given, false)),
+        "joinable_queue" => |given, _| host(queue::Kind, queue::Queue::untyped(given, true)),
+        "lock" => |given, _| host(lock::Kind, nothing(given, lock::Lock::default)),
+        "rlock" => |given, _| host(rlock::Kind, nothing(given, rlock::RLock::default)),
+        "semaphore" => |given, _| host(semaphore::Kind, semaphore::Semaphore::of(given, false)),
+        "bounded_semaphore" => |given, _| host(semaphore::Kind, semaphore::Semaphore::of(given, true)),
+        "condition" => |given, _| host(condition::Kind, nothing(given, condition::Condition::default)),
+        "event" => |given, _| host(event::Kind, nothing(given, event::Event::default)),
+        "barrier" => |given, _| host(barrier::Kind, barrier::Barrier::make(given)),
+        _ => return None,
+    };
+    Some(make)
+}
+
+/// True if there is such a type for whoever has no types.
+pub(crate) fn has_untyped(name: &str) -> bool {
+    untyped(name).is_some()
+}
+
+/// Makes one for whoever has no types. None if there is no such type.
 pub(crate) fn make_untyped(name: &str, given: Given, server: ObjectId) -> Result<Option<Arc<dyn Hosting>>, Refusal> {
-    let no_more = |given: Given| given.read::<()>();
-    Ok(Some(match name {
-        "dict" => Arc::new(Host::new(dict::Kind, no_more(given).map(|()| dict::Dict::untyped())?)),
-        "list" => Arc::new(Host::new(list::Kind, no_more(given).map(|()| list::List::untyped())?)),
-        "set" => Arc::new(Host::new(set::Kind, no_more(given).map(|()| set::Set::untyped())?)),
-        "value" => Arc::new(Host::new(value::Kind, value::Value::untyped(given, server)?)),
-        "namespace" => Arc::new(Host::new(namespace::Kind, no_more(given).map(|()| namespace::Namespace::default())?)),
-        "queue" => Arc::new(Host::new(queue::Kind, queue::Queue::untyped(given, false)?)),
-        "joinable_queue" => Arc::new(Host::new(queue::Kind, queue::Queue::untyped(given, true)?)),
-        "lock" => Arc::new(Host::new(lock::Kind, no_more(given).map(|()| lock::Lock::default())?)),
-        "rlock" => Arc::new(Host::new(rlock::Kind, no_more(given).map(|()| rlock::RLock::default())?)),
-        "semaphore" => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::of(given, false)?)),
-        "bounded_semaphore" => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::of(given, true)?)),
-        "condition" => Arc::new(Host::new(condition::Kind, no_more(given).map(|()| condition::Condition::default())?)),
-        "event" => Arc::new(Host::new(event::Kind, no_more(given).map(|()| event::Event::default())?)),
-        "barrier" => Arc::new(Host::new(barrier::Kind, barrier::Barrier::make(given)?)),
-        _ => return Ok(None),
-    }))
+    untyped(name).map(|make| make(given, server)).transpose()
 }
 
 /// The methods of a type: what they are called, and whether they run alone.
@@ -150,6 +170,9 @@ macro_rules! methods {
             }
         }
 
+        /// What the type is called.
+        const KIND: &str = $type;
+
         /// What all of its type have in common.
         pub(crate) struct Kind;
 
@@ -157,7 +180,7 @@ macro_rules! methods {
             type Method = Method;
 
             fn type_name(&self) -> &str {
-                $type
+                KIND
             }
 
             fn find(&self, signature: u64) -> Option<(Method, $crate::host::Access)> {
@@ -195,6 +218,10 @@ macro_rules! proxy {
 
             fn as_raw(&self) -> &$crate::proxy::RawProxy {
                 &self.raw
+            }
+
+            fn stock_kind() -> Option<&'static str> {
+                Some(KIND)
             }
         }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
     ArrayProxy, BarrierProxy, BaseManager, DictProxy, JoinableQueueProxy, ListProxy, LockProxy, ManagerBuilder,
-    ManagerError, QueueProxy, Refusal, SemaphoreProxy, SyncManager, ValueProxy, managed, shared,
+    ManagerError, NamespaceProxy, QueueProxy, Refusal, SemaphoreProxy, SyncManager, ValueProxy, managed, shared,
 };
 use procession_pool::Pool;
 
@@ -72,6 +72,54 @@ fn an_initializer_that_fails_is_told(method: StartMethod) {
     }
     let died = start("die");
     assert!(matches!(died, Err(ManagerError::Ended { .. })), "{died:?}");
+}
+
+fn a_name_is_registered_once() {
+    let by = |builder: ManagerBuilder| match builder.start() {
+        Err(error @ ManagerError::NameTaken { by, .. }) => {
+            let said = error.to_string();
+            assert!(said.contains("\"twice\"") || said.contains("\"queue\""), "{said}");
+            assert!(said.contains("a name of its own"), "{said}");
+            by
+        }
+        other => panic!("{other:?}"),
+    };
+    let types = BaseManager::builder().register::<Greeter>("twice").register::<Workers>("twice");
+    assert_eq!(by(types), "another type");
+    let objects = BaseManager::builder().register_object("twice", managed::lock());
+    assert_eq!(by(objects.register_object("twice", managed::queue::<u8>())), "another object");
+    assert_eq!(by(BaseManager::builder().register::<Greeter>("queue")), "a type that every manager has");
+    let served = BaseManager::builder().register::<Greeter>("twice").register::<Greeter>("twice").get_server();
+    assert!(matches!(served, Err(ManagerError::NameTaken { .. })), "{served:?}");
+    // Who makes an object of a type, and who gets a single one, ask for different things.
+    let apart = BaseManager::builder().register::<Greeter>("lock_of_ours").register_object("lock", managed::lock());
+    let apart = apart.register_object("lock_of_ours", managed::lock()).start().unwrap();
+    apart.create::<Greeter>(()).unwrap();
+    assert!(apart.get::<LockProxy>("lock").unwrap().try_lock().is_ok());
+    assert!(apart.get::<LockProxy>("lock_of_ours").unwrap().lock().is_ok());
+}
+
+fn an_object_is_got_as_what_it_is() {
+    let manager: SyncManager = BaseManager::builder().register::<Greeter>("Greeter").start().unwrap().into();
+    let dict = manager.dict::<String, u64>().unwrap();
+    manager.publish("dict", &dict).unwrap();
+    manager.publish("greeter", &manager.create::<Greeter>(()).unwrap()).unwrap();
+    let before = manager.number_of_objects().unwrap();
+    let other = |name: &str, object: &str, wanted: &str| Refusal::OtherKind {
+        name: name.to_owned(),
+        object: object.to_owned(),
+        wanted: wanted.to_owned(),
+    };
+    let list = refusal(manager.get::<ListProxy<u32>>("dict"));
+    assert_eq!(list.to_string(), "\"dict\" is a dict there, and no list: ask for it as what it is");
+    assert_eq!(list, other("dict", "dict", "list"));
+    assert_eq!(refusal(manager.get::<NamespaceProxy>("dict")), other("dict", "dict", "namespace"));
+    assert_eq!(refusal(manager.get::<QueueProxy<u8>>("greeter")), other("greeter", "Greeter", "queue"));
+    assert_eq!(manager.get::<DictProxy<String, u64>>("dict").unwrap().len().unwrap(), 0);
+    let as_ours: GreeterProxy = manager.get("dict").unwrap();
+    assert!(matches!(refusal(as_ours.greeting()), Refusal::NoMethod { object, .. } if object == "dict"));
+    drop(as_ours);
+    assert_eq!(manager.number_of_objects().unwrap(), before);
 }
 
 fn a_server_that_does_not_end_is_killed_in_time() {
@@ -248,5 +296,7 @@ procession_testkit::main! {
         a_server_that_does_not_end_is_killed_in_time,
         an_array_has_its_length_and_type,
         lists_and_dictionaries_do_what_pythons_do,
+        a_name_is_registered_once,
+        an_object_is_got_as_what_it_is,
     ];
 }

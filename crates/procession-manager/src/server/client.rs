@@ -457,7 +457,17 @@ enum To {
     /// A client, and its call of this object.
     Client(Arc<Client>, (u64, ObjectId)),
     /// A thread of the server, for this call of its own or of a guest.
-    Here(Arc<Reply>, (u64, u64)),
+    Here(Answers, (u64, u64)),
+}
+
+/// What a thread of the server is answered by. It is told as well when there will be no answer.
+#[derive(Debug)]
+struct Answers(Arc<Reply>);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Where a thread of the server waits.
@@ -470,41 +480,46 @@ pub(crate) struct Reply {
 #[derive(Debug, Default)]
 struct Told {
     answer: Option<(Answer, bool)>,
-    /// What is written to when there is an answer.
+    /// Whether no answer will come any more.
+    is_over: bool,
+    /// What is written to when there is an answer, or will be none.
     bell: Option<Arc<PipeWriter>>,
 }
 
 impl Reply {
-    /// The answer, and whether it is to be said that it has arrived.
-    pub(crate) fn wait(&self) -> (Answer, bool) {
-        let mut state = self.state.lock();
-        loop {
-            if let Some(answer) = state.answer.take() {
-                return answer;
-            }
-            self.told.wait(&mut state);
-        }
-    }
-
     /// The answer, and whether it is to be said that it has arrived. If there is none yet, one byte comes out of the bell
-    /// when there is.
+    /// when there is, or never will be.
     pub(super) fn take_or_ring(&self, bell: &Arc<PipeWriter>) -> Option<(Answer, bool)> {
         let mut state = self.state.lock();
         let answer = state.answer.take();
         if answer.is_none() {
             state.bell = Some(Arc::clone(bell));
+            if state.is_over {
+                self.tell(state);
+            }
         }
         answer
     }
 
-    /// The answer, after the bell.
-    pub(super) fn take(&self) -> Option<(Answer, bool)> {
+    /// The answer, and whether it is to be said that it has arrived, after the bell or a wait; none if there will be none.
+    pub(crate) fn take(&self) -> Option<(Answer, bool)> {
         self.state.lock().answer.take()
     }
 
     fn give(&self, answer: Answer, is_claimed: bool) {
         let mut state = self.state.lock();
         state.answer = Some((answer, is_claimed));
+        self.tell(state);
+    }
+
+    /// Tells that there will be no answer, unless there was one.
+    fn end(&self) {
+        let mut state = self.state.lock();
+        state.is_over = true;
+        self.tell(state);
+    }
+
+    fn tell(&self, mut state: MutexGuard<'_, Told>) {
         let bell = state.bell.take();
         drop(state);
         self.told.notify_one();
@@ -513,16 +528,16 @@ impl Reply {
         }
     }
 
-    /// Waits for an answer, and leaves it where it is; false if there is none by then.
+    /// Waits until there is an answer, and leaves it where it is, or never will be; false if that is not known by then.
     pub(crate) fn wait_until(&self, until: Deadline) -> bool {
         let mut state = self.state.lock();
-        while state.answer.is_none() && !until.has_passed() {
+        while state.answer.is_none() && !state.is_over && !until.has_passed() {
             match until.remaining() {
                 Some(left) => drop(self.told.wait_for(&mut state, left)),
                 None => self.told.wait(&mut state),
             }
         }
-        state.answer.is_some()
+        state.answer.is_some() || state.is_over
     }
 }
 
@@ -542,7 +557,7 @@ impl Caller {
     /// A thread of the server that waits for somebody else, who has a number as clients have.
     pub(super) fn guest(site: Site, call: (u64, u64)) -> (Self, Arc<Reply>) {
         let reply = Arc::<Reply>::default();
-        (Self { site, to: To::Here(Arc::clone(&reply), call), telling: Telling::Answer, waits: false }, reply)
+        (Self { site, to: To::Here(Answers(Arc::clone(&reply)), call), telling: Telling::Answer, waits: false }, reply)
     }
 
     /// The same, who does nothing else before he has the answer.
@@ -582,7 +597,14 @@ impl Caller {
     pub(crate) fn give(self, answer: Answer) {
         match self.to {
             To::Client(client, call) => client.answer(call, self.telling, answer),
-            To::Here(reply, _) => reply.give(answer, self.telling == Telling::Claim),
+            To::Here(answers, _) => answers.0.give(answer, self.telling == Telling::Claim),
+        }
+    }
+
+    /// Says that the object has ended without an answer. A thread of the server hears that without words.
+    pub(crate) fn orphan(self) {
+        if let To::Client(_, (_, object)) = self.to {
+            self.give(Err(Refusal::NoObject { object }));
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Guests: connections of programs that are not ours, each served by a thread of its own.
 //!
 //! Relies on a codec for what they say. A guest has a number as clients have, and what it holds, waits for and was given is
-//! its connection's: the end of that gives all back, also while a call waits, as the connection is watched meanwhile.
+//! its connection's: the end of that gives all back, also while a call waits, as the connection is watched meanwhile. What came
+//! before that end is carried out first, whether anybody is there to read the replies or not.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, PipeReader, PipeWriter, Read};
@@ -11,7 +12,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
-use procession_ipc::{AcceptError, BytesConnection, Listener, RecvError, Waitable, wait_ready};
+use procession_ipc::{
+    AcceptError, BytesConnection, Listener, RecvError, SendError, Waitable, wait_ready, wait_ready_timeout,
+};
 use procession_launch::calls::catch_call;
 
 use super::client::REFERENCES_TIMES;
@@ -29,11 +32,15 @@ use crate::value::Form;
 /// How many programs that are not ours may be connected at once, by all codecs. One more is told that, and put out.
 pub const GUESTS_MAX: usize = 256;
 
-/// How many messages a program that is not ours may send ahead while a call of it waits. One that sends more is put out.
+/// How many messages a program that is not ours may send ahead while a call of it waits. One that sends more is put out, if
+/// that call does not have its answer within two seconds.
 pub const QUESTIONS_AHEAD_MAX: usize = 16;
 
 /// How long such a program may take to read a reply before it is put out.
 pub const REPLY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// How long the call of a guest that has sent too much ahead may wait.
+const HASTE_TIME: Duration = Duration::from_secs(2);
 
 /// How long nobody is let in after the system has refused a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -157,8 +164,10 @@ struct Guest<'a> {
     /// What it refers to, and how often it was given that.
     held: HashMap<ObjectId, (Arc<Entry>, u64)>,
     calls: u64,
-    /// What rings when a call that waits has its answer.
+    /// What rings when a call that waits has its answer, or will have none.
     bell: (PipeReader, Arc<PipeWriter>),
+    /// Whether nobody is there any more to read replies.
+    has_left: bool,
 }
 
 /// The connection has ended.
@@ -173,11 +182,12 @@ struct Open {
 impl<'a> Guest<'a> {
     fn new(place: &'a Place, connection: BytesConnection, session: Box<dyn Session>) -> io::Result<Self> {
         let (listens, rings) = io::pipe()?;
-        let (ahead, held, bell) = (VecDeque::new(), HashMap::new(), (listens, Arc::new(rings)));
-        Ok(Self { server: &place.server, number: place.number, connection, session, ahead, held, calls: 0, bell })
+        let (server, number, bell) = (&place.server, place.number, (listens, Arc::new(rings)));
+        let (ahead, held) = (VecDeque::new(), HashMap::new());
+        Ok(Self { server, number, connection, session, ahead, held, calls: 0, bell, has_left: false })
     }
 
-    /// Answers until the connection ends.
+    /// Answers until the connection ends, and everything is done that came before that.
     fn serve(&mut self) {
         while let Some(message) = self.ahead.pop_front().or_else(|| self.connection.recv().ok()) {
             if self.answer(&message).is_err() || self.session.is_over() {
@@ -200,15 +210,30 @@ impl<'a> Guest<'a> {
         self.hold_all(&reply)?;
         let session = &mut self.session;
         let bytes = catch_call(|| session.write(reply)).map_err(|panic| gone(&panic.message))?;
-        let sent = self.connection.send_timeout(&bytes, REPLY_TIME_MAX);
+        let told = self.tell(&bytes);
         if is_last {
             server.is_ending.store(true, Ordering::Relaxed);
         }
-        sent.map_err(|_| Gone)?;
+        let is_received = told?;
         if let Some(Open { entry, call }) = open {
-            entry.settle(call, true);
+            entry.settle(call, is_received);
         }
         Ok(())
+    }
+
+    /// Sends a reply; false if nobody is there any more to read it.
+    fn tell(&mut self, reply: &[u8]) -> Result<bool, Gone> {
+        if self.has_left {
+            return Ok(false);
+        }
+        match self.connection.send_timeout(reply, REPLY_TIME_MAX) {
+            Ok(()) => Ok(true),
+            Err(SendError::Disconnected) => {
+                self.has_left = true;
+                Ok(false)
+            }
+            Err(_) => Err(Gone),
+        }
     }
 
     /// Does what is no call.
@@ -267,7 +292,7 @@ impl<'a> Guest<'a> {
         let (answer, is_claimed) = match reply.take_or_ring(&self.bell.1) {
             Some(answer) => answer,
             None => {
-                self.wait()?;
+                self.wait(&entry, call)?;
                 reply.take().ok_or(Gone)?
             }
         };
@@ -290,23 +315,41 @@ impl<'a> Guest<'a> {
         Ok((entry, signature, arguments))
     }
 
-    /// Waits for the bell, and listens whether the guest is still there.
-    fn wait(&mut self) -> Result<(), Gone> {
-        loop {
+    /// Waits for the bell, and listens whether the guest is still there. If it is not, a call that waits for something is given
+    /// up, and what came behind that is not done; one that is only in line comes to its turn.
+    fn wait(&mut self, entry: &Arc<Entry>, call: (u64, u64)) -> Result<(), Gone> {
+        while !self.has_left {
             let ready = wait_ready([&self.bell.0 as &dyn Waitable, &self.connection]).map_err(|_| Gone)?;
             if ready.contains(&0) {
-                return (&self.bell.0).read_exact(&mut [0]).map_err(|_| Gone);
+                return self.hear();
             }
             match self.connection.try_recv() {
                 Ok(message) => self.ahead.push_back(message),
                 Err(RecvError::WouldBlock | RecvError::Busy) => {}
-                Err(_) => return Err(Gone),
+                Err(RecvError::Closed) => return Err(Gone),
+                Err(_) => self.has_left = true,
             }
             if self.ahead.len() > QUESTIONS_AHEAD_MAX {
-                tracing::warn!(limit = QUESTIONS_AHEAD_MAX, "a guest that sends ahead of its replies is put out");
-                return Err(Gone);
+                return self.hear_soon();
             }
         }
+        entry.settle(call, false);
+        self.hear()
+    }
+
+    /// Takes in that the bell has rung, or waits until it does.
+    fn hear(&self) -> Result<(), Gone> {
+        (&self.bell.0).read_exact(&mut [0]).map_err(|_| Gone)
+    }
+
+    /// The same for a guest that has sent too much ahead, of which nothing is read meanwhile.
+    fn hear_soon(&self) -> Result<(), Gone> {
+        let ready = wait_ready_timeout([&self.bell.0 as &dyn Waitable], HASTE_TIME).map_err(|_| Gone)?;
+        if ready.is_empty() {
+            tracing::warn!(limit = QUESTIONS_AHEAD_MAX, "a guest that sends ahead of its replies is put out");
+            return Err(Gone);
+        }
+        self.hear()
     }
 
     /// Gives a reference.

@@ -59,10 +59,37 @@ impl Registration {
         Ok(Self { name, what: What::Object { maker, value } })
     }
 
+    /// What of these has its name already, if anything has. Types and single objects are asked for apart.
+    pub(crate) fn name_taken_by(&self, others: &[Self]) -> Option<&'static str> {
+        let is_type = self.what.is_type();
+        if is_type && stock::has_untyped(&self.name) {
+            return Some("a type that every manager has");
+        }
+        let is_taken = others.iter().any(|other| other.name == self.name && other.what.is_type() == is_type);
+        is_taken.then_some(if is_type { "another type" } else { "another object" })
+    }
+
     /// A single object of those that every manager can make.
     pub(crate) fn of_stock(name: String, stock: Stock, of: Vec<Message>) -> Self {
         let of = of.into_iter().map(frame).collect();
         Self { name, what: What::Stock { stock, of } }
+    }
+}
+
+impl What {
+    fn is_type(&self) -> bool {
+        matches!(self, Self::Type { .. })
+    }
+}
+
+/// Refuses an object that is of another kind than a client wants, if that says one.
+pub(super) fn check_kind(name: &str, kind: &str, wanted: Given) -> Result<(), Refusal> {
+    let wanted = if wanted.message.is_some() { wanted.read::<Option<String>>()? } else { None };
+    match wanted {
+        Some(wanted) if wanted != kind => {
+            Err(Refusal::OtherKind { name: name.to_owned(), object: kind.to_owned(), wanted })
+        }
+        _ => Ok(()),
     }
 }
 

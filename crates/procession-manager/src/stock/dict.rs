@@ -224,7 +224,7 @@ where
     /// Takes a key and its value out.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; after [`CallError::Output`] the value, which is no `V`, is out as well.
     pub fn remove(&self, key: &K) -> Result<Option<V>, CallError> {
         self.option(Method::Remove, vec![self.raw.pack(Method::Remove.name(), key)?])
     }
@@ -271,7 +271,7 @@ where
     /// Takes out the key that was inserted last, and its value.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; after [`CallError::Output`] both are out as well.
     pub fn pop_item(&self) -> Result<Option<(K, V)>, CallError> {
         let method = Method::PopItem.name();
         let mut results = self.raw.call_packed(method, Vec::new())?.into_iter();

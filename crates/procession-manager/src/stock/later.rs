@@ -214,7 +214,7 @@ macro_rules! verbs {
             }
 
             /// [`get`](Self::get), without a wait for what becomes of it: several are items that are fetched ahead. Dropping
-            /// the result gives it up, and puts an item that it has first again.
+            /// the result gives it up, and puts an item that it has back where it stood.
             ///
             /// # Errors
             /// [`CallError`], when it could not be sent.

@@ -277,7 +277,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     /// Takes the last value.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; after [`CallError::Output`] the value, which is no `T`, is out as well.
     pub fn pop(&self) -> Result<Option<T>, CallError> {
         self.raw.option(Method::Pop.name(), Vec::new())
     }
@@ -295,7 +295,7 @@ impl<T: Serialize + DeserializeOwned + 'static> ListProxy<T> {
     /// Takes the value at a place.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::OutOfRange`].
+    /// [`CallError::Refused`] with [`Refusal::OutOfRange`]; after [`CallError::Output`] the value, which is no `T`, is out as well.
     ///
     /// # Python
     /// `list.pop(index)`.

@@ -29,20 +29,30 @@ methods! { "queue":
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     values: Values,
-    items: VecDeque<Stored>,
+    /// In the order in which they were put, also those that were taken and have come back.
+    items: VecDeque<Item>,
+    /// How many have had a place.
+    placed: u64,
     /// None is as many as there is memory for.
     items_max: Option<u64>,
     takers: Waiting<()>,
     /// Those who wait for room, with their items.
     putters: Waiting<Stored>,
     /// What was given to a client's call that has not said yet that it has it, in order.
-    claimed: BTreeMap<(u64, u64), Stored>,
+    claimed: BTreeMap<(u64, u64), Item>,
     /// Whether what was taken is to be done as well: until then it is kept, for somebody else if who took it is gone.
     is_joinable: bool,
     /// What was taken and is not done, by the client and its call.
-    taken: BTreeMap<(u64, u64), Stored>,
+    taken: BTreeMap<(u64, u64), Item>,
     /// Those who wait until everything is done.
     joiners: Waiting<()>,
+}
+
+/// What was put, and which place it has among all that were: it stands there again if it comes back.
+#[derive(Debug)]
+struct Item {
+    place: u64,
+    value: Stored,
 }
 
 impl Queue {
@@ -75,15 +85,11 @@ impl Queue {
             Ok(item) => item,
             Err(refusal) => return Step::Done(Err(refusal)),
         };
-        if let Some(taker) = self.takers.first() {
-            let given = self.give(taker.caller, item);
-            ask.answers.push(given);
-            return Step::Done(Ok(Vec::new()));
-        }
         if self.is_full() {
             return self.putters.join(ask, item, patience);
         }
-        self.items.push_back(item);
+        self.push(item);
+        self.serve(&mut ask.answers);
         Step::Done(Ok(Vec::new()))
     }
 
@@ -97,7 +103,7 @@ impl Queue {
         if !self.is_full()
             && let Some(putter) = self.putters.first()
         {
-            self.items.push_back(putter.wants);
+            self.push(putter.wants);
             ask.answers.push((putter.caller, Ok(Vec::new())));
         }
         let given = ask.keep_caller(None).map(|caller| self.give(caller, item));
@@ -105,9 +111,25 @@ impl Queue {
         Step::Later
     }
 
+    /// Puts a value behind all others.
+    fn push(&mut self, value: Stored) {
+        self.items.push_back(Item { place: self.placed, value });
+        self.placed += 1;
+    }
+
+    /// Gives the first items to those who wait for some.
+    fn serve(&mut self, answers: &mut Vec<(Caller, Answer)>) {
+        while !self.items.is_empty()
+            && let Some(taker) = self.takers.first()
+            && let Some(item) = self.items.pop_front()
+        {
+            answers.push(self.give(taker.caller, item));
+        }
+    }
+
     /// Gives an item to somebody, which is his when he says that he has it.
-    fn give(&mut self, caller: Caller, item: Stored) -> (Caller, Answer) {
-        let copy = item.copy(self.values);
+    fn give(&mut self, caller: Caller, item: Item) -> (Caller, Answer) {
+        let copy = item.value.copy(self.values);
         self.claimed.insert(caller.call(), item);
         (caller.claiming(), Ok(vec![copy]))
     }
@@ -141,12 +163,10 @@ impl Queue {
         }
     }
 
-    /// Puts an item first that somebody did not get.
-    fn put_back(&mut self, item: Stored, answers: &mut Vec<(Caller, Answer)>) {
-        match self.takers.first() {
-            Some(taker) => answers.push(self.give(taker.caller, item)),
-            None => self.items.push_front(item),
-        }
+    /// Puts an item where it stood that somebody did not get, or is not done with.
+    fn put_back(&mut self, item: Item) {
+        let at = self.items.partition_point(|other| other.place < item.place);
+        self.items.insert(at, item);
     }
 }
 
@@ -177,7 +197,10 @@ impl Object for Queue {
 
     fn settle(&mut self, call: (u64, u64), is_received: bool, answers: &mut Vec<(Caller, Answer)>) {
         match self.claimed.remove(&call) {
-            Some(item) if !is_received => self.put_back(item, answers),
+            Some(item) if !is_received => {
+                self.put_back(item);
+                self.serve(answers);
+            }
             Some(item) if self.is_joinable => drop(self.taken.insert(call, item)),
             Some(_) => {}
             None => {
@@ -193,10 +216,8 @@ impl Object for Queue {
     /// else finds it who can be told.
     fn undelivered(&mut self, call: (u64, u64), answers: &mut Vec<(Caller, Answer)>) {
         let Some(item) = self.claimed.remove(&call) else { return };
-        match self.takers.first() {
-            Some(taker) => answers.push(self.give(taker.caller, item)),
-            None => self.items.push_back(item),
-        }
+        self.push(item.value);
+        self.serve(answers);
     }
 
     fn part(&mut self, client: u64, answers: &mut Vec<(Caller, Answer)>) {
@@ -204,13 +225,11 @@ impl Object for Queue {
         self.putters.part(client);
         self.joiners.part(client);
         let all = (client, 0)..=(client, u64::MAX);
-        // The one that it took first is to be the first again.
         let had =
             [&mut self.taken, &mut self.claimed].map(|items| items.extract_if(all.clone(), |_, _| true).collect());
-        let [taken, claimed]: [Vec<((u64, u64), Stored)>; 2] = had;
-        for (_, item) in taken.into_iter().chain(claimed).rev() {
-            self.put_back(item, answers);
-        }
+        let had: [Vec<((u64, u64), Item)>; 2] = had;
+        had.into_iter().flatten().for_each(|(_, item)| self.put_back(item));
+        self.serve(answers); // When all are there: the first one goes first.
         self.tell_joiners(answers);
     }
 
@@ -278,7 +297,7 @@ macro_rules! verbs {
             /// Takes the first item; waits while there is none.
             ///
             /// # Errors
-            /// [`CallError`].
+            /// [`CallError`]; with [`CallError::Output`] the item is no `T`, and stays where it is, for who asks for what it is.
             pub fn get(&self) -> Result<T, CallError> {
                 self.get_until(Deadline::NEVER)
             }
@@ -302,7 +321,7 @@ macro_rules! verbs {
             fn get_until(&self, deadline: Deadline) -> Result<T, CallError> {
                 let method = Method::Get.name();
                 let patience = self.raw.pack(method, &patience(deadline))?;
-                self.raw.call_packed(method, vec![patience])?.pop().unwrap_or_default().result(method)
+                self.raw.one(method, vec![patience])
             }
 
             /// How many items it has.

@@ -175,7 +175,7 @@ impl<T: Serialize + DeserializeOwned + 'static> SetProxy<T> {
     /// Takes out the value that was inserted last.
     ///
     /// # Errors
-    /// [`CallError`].
+    /// [`CallError`]; after [`CallError::Output`] the value, which is no `T`, is out as well.
     pub fn pop(&self) -> Result<Option<T>, CallError> {
         self.raw.option(Method::Pop.name(), Vec::new())
     }

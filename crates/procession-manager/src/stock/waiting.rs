@@ -1,6 +1,7 @@
 //! Those who wait for an object to change, in the order in which they came.
 //!
-//! Relies on nothing: an object answers them when it changes, when their time is over, and forgets those that are gone.
+//! Relies on nothing: an object answers them when it changes, when their time is over, and forgets those that are gone. Those
+//! that wait for an object when it ends are told that.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -26,6 +27,13 @@ pub(crate) struct Waiter<W> {
 impl<W> Default for Waiting<W> {
     fn default() -> Self {
         Self(VecDeque::new())
+    }
+}
+
+/// With its object: nobody refers to that any more, so nothing would ever come of the wait.
+impl<W> Drop for Waiting<W> {
+    fn drop(&mut self) {
+        self.0.drain(..).for_each(|waiter| waiter.caller.orphan());
     }
 }
 

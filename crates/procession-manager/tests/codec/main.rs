@@ -5,6 +5,7 @@
 #[path = "../common/mod.rs"]
 #[expect(dead_code, reason = "these managers have more to them")]
 mod common;
+mod leaving;
 mod text;
 
 use std::io::{BufRead, BufReader};
@@ -19,6 +20,10 @@ use procession_manager::{
 };
 
 use common::{methods, refusal, warm_up};
+use leaving::{
+    Desk, what_is_in_line_at_the_end_is_done, what_was_sent_before_the_end_is_done, what_who_has_left_would_take_stays,
+    who_sends_much_ahead_of_a_call_that_is_soon_over_stays,
+};
 use text::Text;
 
 /// Ten times what a dead program may cost until others know.
@@ -67,11 +72,13 @@ impl Account {
     }
 }
 
-/// A server that also speaks the words of these tests.
+/// A server that also speaks the words of these tests, at two addresses.
 fn manager(method: StartMethod) -> SyncManager {
     let listener = CodecListener::at("127.0.0.1:0").allow_cpython().allow_legacy_md5();
     let builder = BaseManager::builder().context(Context::new(method)).authkey(KEY).register::<Account>("Account");
-    builder.codec::<Text>(listener).start().unwrap().into()
+    let builder = builder.register::<Desk>("Desk").codec::<Text>(listener);
+    let near = CodecListener::at(format!("@codec-{}", std::process::id()));
+    builder.codec::<Text>(near).start().unwrap().into()
 }
 
 /// A Python that has connected as `server`, and runs this.
@@ -414,6 +421,10 @@ procession_testkit::main! {
         a_plain_queue_is_joined_when_nothing_is_in_it,
         what_makes_no_sense_is_refused,
         who_sends_ahead_is_put_out_in_the_end,
+        what_was_sent_before_the_end_is_done,
+        what_is_in_line_at_the_end_is_done,
+        what_who_has_left_would_take_stays,
+        who_sends_much_ahead_of_a_call_that_is_soon_over_stays,
         no_more_than_so_many_come_in,
         another_program_ends_the_server,
     ];
