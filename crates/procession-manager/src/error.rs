@@ -211,7 +211,7 @@ pub enum Refusal {
     /// A method of the object has called it, and would wait for itself.
     #[error(
         "a method of the object has called it, and would wait for itself for ever: call it on `self`, or by the method that \
-         ends in `_later`, which is done when that one has returned"
+         ends in `_later`, which is done when that one has returned, and is not to be waited for there"
     )]
     WaitsForItself,
 }

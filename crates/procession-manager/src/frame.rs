@@ -104,6 +104,8 @@ pub(crate) enum Request {
     Acknowledge { call: u64, object: ObjectId },
     /// Does not wait any more for what this call returns.
     Abandon { call: u64, object: ObjectId },
+    /// Cannot read what this call returned.
+    GiveBack { call: u64, object: ObjectId },
 }
 
 /// A server's frame.
@@ -132,6 +134,7 @@ mod kind {
     pub(super) const TICKET: u8 = 7;
     pub(super) const CLAIM: u8 = 8;
     pub(super) const COMMAND: u8 = 9;
+    pub(super) const GIVE_BACK: u8 = 10;
 }
 
 impl Request {
@@ -155,6 +158,7 @@ impl Request {
             Self::Ticket { ticket, object } => about(bytes, kind::TICKET, ticket, object),
             Self::Acknowledge { call, object } => about(bytes, kind::ACKNOWLEDGE, call, object),
             Self::Abandon { call, object } => about(bytes, kind::ABANDON, call, object),
+            Self::GiveBack { call, object } => about(bytes, kind::GIVE_BACK, call, object),
         }
         frame
     }
@@ -170,6 +174,7 @@ impl Request {
             kind::TICKET => Self::Ticket { ticket: reader.u64()?, object: reader.object()? },
             kind::ACKNOWLEDGE => Self::Acknowledge { call: reader.u64()?, object: reader.object()? },
             kind::ABANDON => Self::Abandon { call: reader.u64()?, object: reader.object()? },
+            kind::GIVE_BACK => Self::GiveBack { call: reader.u64()?, object: reader.object()? },
             _ => return Err(Malformed("a request of no known kind")),
         };
         reader.finish().map(|()| request)

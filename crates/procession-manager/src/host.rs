@@ -189,6 +189,9 @@ pub(crate) trait Hosting: Send + Sync {
     /// Whether its methods are a user's.
     fn is_users(&self) -> bool;
 
+    /// Whether this thread is in the middle of one of its methods.
+    fn is_within(&self) -> bool;
+
     /// How much it is used.
     fn usage(&self) -> Usage;
 
@@ -403,6 +406,10 @@ impl<T: Object> Hosting for Host<T> {
         self.kind.is_users()
     }
 
+    fn is_within(&self) -> bool {
+        is_within(self)
+    }
+
     fn usage(&self) -> Usage {
         // Whoever changes it may take long, and only those in line wait meanwhile.
         let kept = self.value.try_read().map_or(0, |value| value.waiting());
@@ -467,8 +474,8 @@ impl<M> Line<M> {
         let (most, bytes) = match what {
             What::Call(_, arguments, _) => (CALLS_WAITING_MAX, arguments.iter().map(Given::size).sum::<usize>()),
             // There is one for each call at most, unless somebody makes them up.
-            What::Settle(..) => (2 * CALLS_WAITING_MAX, 0),
-            What::Undelivered(_) | What::Part(_) | What::Tick(_) => (usize::MAX, 0),
+            What::Settle(..) | What::Undelivered(_) => (2 * CALLS_WAITING_MAX, 0),
+            What::Part(_) | What::Tick(_) => (usize::MAX, 0),
         };
         if self.waiting.len() >= most {
             let limit = CALLS_WAITING_MAX as u64;

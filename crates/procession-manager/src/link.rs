@@ -30,6 +30,9 @@ pub const BYTES_AHEAD_MAX: usize = 32 << 20;
 /// How long the server may take nothing of what has begun to go to it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
+/// How long the end of a connection waits for answers that nobody else waits for.
+const PARTING_TIME_MAX: Duration = Duration::from_secs(1);
+
 /// A connection to a server.
 pub(crate) struct Link {
     /// What the server calls this client.
@@ -172,15 +175,20 @@ impl Link {
             self.state.lock().forget(call, true); // It may have come this moment.
         }
         if matches!(answer, Err(Unanswered::Late)) {
-            self.settle(call, object, false);
+            self.abandon(call, object);
         }
         answer
     }
 
-    /// Tells whether what the server has handed out by a call was received. What was not goes back there, and is not lost.
-    pub(crate) fn settle(&self, call: u64, object: ObjectId, is_received: bool) {
-        let told = if is_received { Request::Acknowledge { call, object } } else { Request::Abandon { call, object } };
+    /// Tells whether what the server has handed out by a call can be read. What cannot goes back there, and is not lost.
+    pub(crate) fn settle(&self, call: u64, object: ObjectId, is_read: bool) {
+        let told = if is_read { Request::Acknowledge { call, object } } else { Request::GiveBack { call, object } };
         self.tell_in_order(told.write());
+    }
+
+    /// Tells that nobody waits any more for what a call would return.
+    fn abandon(&self, call: u64, object: ObjectId) {
+        self.tell_in_order(Request::Abandon { call, object }.write());
     }
 
     /// Waits until there is an answer to a call, or never will be; false if that is not known in time.
@@ -195,7 +203,7 @@ impl Link {
         let gives_back = state.forget(call, takes);
         self.unlock(state);
         if gives_back {
-            self.settle(call, object, false);
+            self.abandon(call, object);
         }
     }
 
@@ -424,6 +432,17 @@ impl Question {
     fn about(self, call: u64, is_answered: bool) -> Request {
         let Self { object, method, arguments } = self;
         Request::Call { call, object, method, is_answered, arguments }
+    }
+}
+
+impl Drop for Link {
+    /// Over TCP what has arrived at the server is lost with a connection that is closed while answers are on their way: those to
+    /// calls that nobody waits for are waited for here, for a moment.
+    fn drop(&mut self) {
+        if self.is_own() && !self.connection.carries_descriptors() {
+            let until = Deadline::after(PARTING_TIME_MAX);
+            let _ = self.wait(Awaits::Room(0), until, |state| state.asked.is_empty().then_some(()));
+        }
     }
 }
 

@@ -162,10 +162,10 @@ impl Sent {
     pub(crate) fn read<R>(mut self, read: Read<R>) -> Result<R, CallError> {
         let to = std::mem::replace(&mut self.to, To::Nobody);
         let (results, is_claimed) = self.answer(&to)?;
-        let mut receipt = is_claimed.then(|| Receipt { to, is_received: false });
+        let mut receipt = is_claimed.then(|| Receipt { to, is_read: false });
         let value = read(self.method, results);
         if let Some(receipt) = &mut receipt {
-            receipt.is_received = value.is_ok();
+            receipt.is_read = value.is_ok();
         }
         value
     }
@@ -188,8 +188,11 @@ impl Sent {
 
     fn answer_here(&self, to: &To, object: ObjectId, reply: &Reply) -> Result<(Vec<Given>, bool), CallError> {
         let (method, server) = (self.method.name, "this process".to_owned());
+        if !reply.wait_until(Deadline::NOW) && self.deadline == Deadline::NEVER && to.is_within() {
+            return Err(CallError::refused(method, server, Refusal::WaitsForItself));
+        }
         if !reply.wait_until(self.deadline) {
-            to.settle(false);
+            to.abandon();
             return Err(CallError::TimedOut { method, server, after: self.patience.unwrap_or_default() });
         }
         let gone = || (Err(Refusal::NoObject { object }), false);
@@ -211,21 +214,34 @@ impl Drop for Sent {
     fn drop(&mut self) {
         match &self.to {
             To::Remote { link, call, object, .. } if link.is_own() => link.forget(*call, *object, self.takes),
-            To::Here { .. } if self.takes => self.to.settle(false),
+            To::Here { .. } if self.takes => self.to.abandon(),
             To::Remote { .. } | To::Here { .. } | To::Nobody => {}
         }
     }
 }
 
 impl To {
-    /// Tells the object whether what it has handed out was received.
-    fn settle(&self, is_received: bool) {
+    /// Tells the object whether what it has handed out can be read here.
+    fn settle(&self, is_read: bool) {
         match self {
-            Self::Remote { link, call, object, .. } => link.settle(*call, *object, is_received),
+            Self::Remote { link, call, object, .. } => link.settle(*call, *object, is_read),
             Self::Here { entry, call, .. } => {
-                entry.upgrade().into_iter().for_each(|entry| entry.settle(*call, is_received));
+                let Some(entry) = entry.upgrade() else { return };
+                if is_read { entry.settle(*call, true) } else { entry.undelivered(*call) }
             }
             Self::Nobody => {}
+        }
+    }
+
+    /// Whether this thread is in the middle of a method of the object, which nothing is done with before that has returned.
+    fn is_within(&self) -> bool {
+        matches!(self, Self::Here { entry, .. } if entry.upgrade().is_some_and(|entry| entry.is_within()))
+    }
+
+    /// Gives up a call of an object that is here.
+    fn abandon(&self) {
+        if let Self::Here { entry, call, .. } = self {
+            entry.upgrade().into_iter().for_each(|entry| entry.settle(*call, false));
         }
     }
 }
@@ -234,11 +250,11 @@ impl To {
 /// value that it is read as panics.
 struct Receipt {
     to: To,
-    is_received: bool,
+    is_read: bool,
 }
 
 impl Drop for Receipt {
     fn drop(&mut self) {
-        self.to.settle(self.is_received);
+        self.to.settle(self.is_read);
     }
 }

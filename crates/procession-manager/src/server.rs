@@ -233,6 +233,11 @@ impl Server {
             Request::Ticket { ticket, object } => self.send_off(client, ticket, object),
             Request::Acknowledge { call, object } => self.settle(object, (client.number(), call), true),
             Request::Abandon { call, object } => self.settle(object, (client.number(), call), false),
+            Request::GiveBack { call, object } => {
+                if let Ok(entry) = self.find(object) {
+                    entry.undelivered((client.number(), call));
+                }
+            }
         }
     }
 

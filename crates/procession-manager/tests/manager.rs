@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    BaseManager, CallError, DictProxy, JoinableQueueProxy, LockProxy, ManagerError, MethodName, Proxy, QueueProxy,
-    Refusal, Shared, SyncManager, shared,
+    BaseManager, CallError, DictProxy, JoinableQueueProxy, LockProxy, ManagerError, MethodName, Pending, Proxy,
+    QueueProxy, Refusal, Shared, SyncManager, shared,
 };
 use procession_wire::Fault;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -127,6 +127,7 @@ impl Narcissus {
             itself.knows().map(drop).map_err(|error| error.to_string()),
             itself.know(itself.clone()).map_err(|error| error.to_string()),
             itself.knows_later().map(drop).map_err(|error| error.to_string()),
+            itself.knows_later().and_then(Pending::get).map(drop).map_err(|error| error.to_string()),
         ]
     }
 
@@ -229,7 +230,7 @@ fn a_method_that_would_wait_for_itself_is_told_so(method: StartMethod) {
         told.as_ref().is_err_and(|told| told.contains("wait for itself") && told.contains("know"))
     };
     let told = narcissus.asks_alone().unwrap();
-    assert!(is_refused(&told[0]) && is_refused(&told[1]) && told[2].is_ok(), "{told:?}");
+    assert!(is_refused(&told[0]) && is_refused(&told[1]) && told[2].is_ok() && is_refused(&told[3]), "{told:?}");
     let told = narcissus.asks(0).unwrap(); // Nobody is there.
     assert!(told[0].is_ok() && is_refused(&told[1]), "{told:?}");
     let (gate, port) = gate();

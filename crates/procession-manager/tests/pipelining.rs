@@ -19,6 +19,9 @@ use common::{manager, methods, refusal, warm_up};
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
 
+/// As many calls as fill no ring, and more than are carried out at once.
+const MANY: u64 = 600;
+
 /// Too short for anything that does not happen.
 const SHORT: Duration = Duration::from_millis(20);
 
@@ -318,6 +321,31 @@ fn what_is_dropped_is_done_and_leaves_nothing(method: StartMethod) {
     assert_eq!(bank.number_of_objects().unwrap(), 2, "what nobody refers to goes");
 }
 
+/// Puts so many items, and waits for none of them.
+fn put_many(queue: QueueProxy<u64>) {
+    (0..MANY).for_each(|item| drop(queue.put_later(&item).unwrap()));
+}
+
+fn put_many_and_die(queue: QueueProxy<u64>) {
+    (0..MANY).for_each(|item| drop(queue.put_later(&item).unwrap()));
+    PidFd::open(std::process::id()).unwrap().send(Signal::KILL).unwrap();
+}
+
+fn what_is_dropped_is_done_after_its_client_has_ended(method: StartMethod) {
+    for address in [None, Some("127.0.0.1:0")] {
+        let builder = BaseManager::builder().context(Context::new(method));
+        let builder = if let Some(address) = address { builder.address(address) } else { builder };
+        let manager = SyncManager::from(builder.start().unwrap());
+        let queue = manager.queue().unwrap();
+        Context::new(method).start(put_many, (queue.clone(),)).unwrap().join().unwrap();
+        (0..MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item, "{address:?}"));
+    }
+    let manager = manager(method);
+    let queue = manager.queue().unwrap();
+    Context::new(method).start(put_many_and_die, (queue.clone(),)).unwrap().join().unwrap_err();
+    (0..MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item));
+}
+
 fn who_is_full_waits_for_answers(method: StartMethod) {
     let manager = manager(method);
     let queue = manager.queue::<u64>().unwrap();
@@ -421,6 +449,7 @@ procession_testkit::main! {
         what_comes_back_to_a_full_queue_is_above_its_bound_for_now,
         a_clients_patience_is_for_each_call,
         what_is_dropped_is_done_and_leaves_nothing,
+        what_is_dropped_is_done_after_its_client_has_ended,
         who_is_full_waits_for_answers,
         neither_side_waits_for_the_other,
         neither_side_waits_for_the_other_over_a_socket,

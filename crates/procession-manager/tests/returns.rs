@@ -238,6 +238,20 @@ fn who_waits_within_the_server_for_what_ends_is_told(method: StartMethod) {
     assert!(outlives.get_timeout(SOON).unwrap());
 }
 
+/// Perhaps nobody can read it: those behind it do not wait for that.
+fn what_its_taker_cannot_read_keeps_nobody(method: StartMethod) {
+    let manager = manager(method);
+    let texts = manager.queue::<String>().unwrap();
+    manager.publish("texts", &texts).unwrap();
+    let pairs: QueueProxy<Pair> = manager.get("texts").unwrap();
+    let pair = ("a".to_owned(), "b".to_owned());
+    texts.put(&"1".to_owned()).unwrap();
+    pairs.put(&pair).unwrap();
+    assert!(is_misread(&pairs.get()));
+    assert_eq!(pairs.get().unwrap(), pair);
+    assert_eq!(texts.get().unwrap(), "1");
+}
+
 fn what_its_taker_cannot_read_stays(method: StartMethod) {
     let manager = manager(method);
     let texts = manager.joinable_queue::<String>().unwrap();
@@ -248,10 +262,11 @@ fn what_its_taker_cannot_read_stays(method: StartMethod) {
     let ahead = [pairs.get_later().unwrap(), pairs.get_later().unwrap()];
     assert!(ahead.into_iter().all(|pending| is_misread(&pending.get())));
     let bombs: JoinableQueueProxy<Explodes> = manager.get("texts").unwrap();
+    assert!(is_misread(&bombs.get()));
     assert!(catch_unwind(AssertUnwindSafe(|| bombs.get())).is_err());
     assert_eq!(texts.len().unwrap(), 2);
     assert_eq!(refusal(texts.task_done()), Refusal::NotHeld);
-    assert_eq!((texts.get().unwrap().as_str(), texts.get().unwrap().as_str()), ("1", "2"));
+    assert_eq!((texts.get().unwrap().as_str(), texts.get().unwrap().as_str()), ("2", "1"));
 }
 
 fn what_its_taker_cannot_read_stays_within_the_server(method: StartMethod) {
@@ -274,6 +289,7 @@ procession_testkit::main! {
         who_waits_at_what_ends_is_told_whatever_that_is,
         what_stands_in_line_is_done_before_its_object_ends,
         who_waits_within_the_server_for_what_ends_is_told,
+        what_its_taker_cannot_read_keeps_nobody,
         what_its_taker_cannot_read_stays,
         what_its_taker_cannot_read_stays_within_the_server,
     ];

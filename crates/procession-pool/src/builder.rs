@@ -214,7 +214,8 @@ macro_rules! settings_verbs {
         /// Before there is a worker, two things more may take as long each: what the context preloads, all of its functions
         /// together, and the answer of the forkserver, or nursery, that it has forked one. `build` fails with
         /// [`StartError::PreloadTimeout`](procession_launch::StartError::PreloadTimeout), which names the function, or with
-        /// [`StartError::Unanswered`](procession_launch::StartError::Unanswered); a start that comes later is tried again.
+        /// [`StartError::Unanswered`](procession_launch::StartError::Unanswered); a start that comes later is tried again. Of an
+        /// executor with an initializer it is [`PoolError::Initializer`](crate::PoolError::Initializer), which has their text.
         ///
         /// A forkserver that is stopped (SIGSTOP) is waited for a second at most; then another one takes its place. A nursery
         /// that is stopped, or was killed, has no substitute: `build` fails, and tasks that have no worker left end with

@@ -40,6 +40,7 @@ fn request() -> impl Strategy<Value = Request> {
         (number, object()).prop_map(|(ticket, object)| Request::Ticket { ticket, object }),
         (number, object()).prop_map(|(call, object)| Request::Acknowledge { call, object }),
         (number, object()).prop_map(|(call, object)| Request::Abandon { call, object }),
+        (number, object()).prop_map(|(call, object)| Request::GiveBack { call, object }),
     ]
 }
 

@@ -39,6 +39,7 @@ fn told(server: &Connection<Frame, Frame>, count: usize) -> Vec<(&'static str, u
         Request::Call { call, .. } => ("command", call),
         Request::Acknowledge { call, .. } => ("acknowledge", call),
         Request::Abandon { call, .. } => ("abandon", call),
+        Request::GiveBack { call, .. } => ("give back", call),
         Request::Drop(_) | Request::Ticket { .. } => ("other", 0),
     };
     (0..count).map(read).collect()
@@ -102,7 +103,8 @@ fn what_nobody_else_sees_to_is_told_with_the_next_call() {
 #[test]
 fn a_server_that_takes_a_little_now_and_then_is_waited_for() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    let link = Link { silence_max: Duration::from_secs(1), ..Link::new(ours.into(), 1) };
+    let mut link = Link::new(ours.into(), 1);
+    link.silence_max = Duration::from_secs(1);
     let (asked, took) = thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..LARGE / SIP {

@@ -32,6 +32,9 @@ pub const UNREAD_BYTES_MAX: usize = 256 << 20;
 /// How many may wait before it has to read some, or else nothing more that it asks is done.
 const UNREAD_BYTES_WAIT: usize = 16 << 20;
 
+/// The same of descriptors, which the server has too few of.
+const UNREAD_DESCRIPTORS_WAIT: usize = 256;
+
 /// Who asks for references when it has as many as it may is refused. What it takes out of objects is not, as it would be
 /// lost; whoever has so many times as much as it may is put out.
 pub(super) const REFERENCES_TIMES: usize = 2;
@@ -58,6 +61,8 @@ pub(crate) struct Client {
     outbox: Mutex<Outbox>,
     /// Set when it is to be put out.
     is_out: AtomicBool,
+    /// Set when nobody is there any more to be answered. What it has asked before is done all the same.
+    is_deaf: AtomicBool,
     /// The request of it that is carried out, and that another one could still overtake; 0 for none.
     request: AtomicU64,
 }
@@ -69,6 +74,8 @@ struct Outbox {
     bytes: usize,
     /// Of one that has waited, and has begun to go.
     begun: usize,
+    /// Those of the answers that wait.
+    descriptors: usize,
     /// Whether something waits, to which the thread for those who read slowly sees.
     is_late: bool,
 }
@@ -109,6 +116,7 @@ impl Client {
             calls: AtomicU64::new(0),
             outbox: Mutex::default(),
             is_out: AtomicBool::new(false),
+            is_deaf: AtomicBool::new(false),
             request: AtomicU64::new(0),
         }
     }
@@ -212,6 +220,9 @@ impl Client {
     /// of the client.
     fn send(&self, answer: Outgoing) -> bool {
         let mut outbox = self.outbox.lock();
+        if self.is_deaf.load(Ordering::Relaxed) {
+            return true;
+        }
         if outbox.is_late {
             return self.queue(outbox, answer);
         }
@@ -243,13 +254,18 @@ impl Client {
             return self.send(self.take_back(answer, &refusal));
         }
         outbox.bytes = bytes;
+        outbox.descriptors += answer.frame.descriptors.len();
         outbox.waiting.push_back(answer);
         std::mem::replace(&mut outbox.is_late, true)
     }
 
     fn put_out(&self, error: &SendError) -> bool {
         tracing::debug!(client = self.hello.pid, %error, "a client cannot be answered any more");
-        self.be_put_out();
+        if matches!(error, SendError::Disconnected) {
+            self.is_deaf.store(true, Ordering::Relaxed);
+        } else {
+            self.be_put_out();
+        }
         true
     }
 
@@ -329,7 +345,7 @@ impl Client {
     /// Whether anything is read of what it asks: not before its last request has its place, and not while many of its answers
     /// wait for it. So it can ask for more than it reads, and is not put out for that.
     pub(super) fn may_ask(&self) -> bool {
-        !self.is_held_up() && !self.is_out() && self.outbox.lock().bytes <= UNREAD_BYTES_WAIT
+        !self.is_held_up() && !self.is_out() && self.outbox.lock().is_short()
     }
 
     fn answer(self: &Arc<Self>, (call, object): (u64, ObjectId), telling: Telling, answer: Answer) {
@@ -361,11 +377,17 @@ impl Client {
 }
 
 impl Outbox {
+    /// Whether little enough waits that more may be asked.
+    fn is_short(&self) -> bool {
+        self.bytes <= UNREAD_BYTES_WAIT && self.descriptors <= UNREAD_DESCRIPTORS_WAIT
+    }
+
     /// What is sent next; none if nothing waits any more.
     fn take_next(&mut self) -> Option<Outgoing> {
         let next = self.waiting.pop_front();
         self.is_late = next.is_some();
         self.begun = next.as_ref().map_or(0, |answer| answer.frame.bytes.len());
+        self.descriptors -= next.as_ref().map_or(0, |answer| answer.frame.descriptors.len());
         next
     }
 
@@ -378,6 +400,7 @@ impl Outbox {
     fn put_back(&mut self, answer: Outgoing) {
         self.land();
         self.bytes += answer.frame.bytes.len();
+        self.descriptors += answer.frame.descriptors.len();
         self.waiting.push_front(answer);
     }
 }

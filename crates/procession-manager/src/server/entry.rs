@@ -74,14 +74,19 @@ impl Entry {
         self.wake_at(wake);
     }
 
+    /// Whether this thread is in the middle of one of its methods.
+    pub(crate) fn is_within(&self) -> bool {
+        self.host().is_within()
+    }
+
     /// A client has the answer to a call, or does not want it any more.
     pub(crate) fn settle(self: &Arc<Self>, call: (u64, u64), is_received: bool) {
         let wake = self.host().settle(call, is_received);
         self.wake_at(wake);
     }
 
-    /// What a call was given cannot be told to its client.
-    pub(super) fn undelivered(self: &Arc<Self>, call: (u64, u64)) {
+    /// What a call was given cannot be told to its client, or read there.
+    pub(crate) fn undelivered(self: &Arc<Self>, call: (u64, u64)) {
         let wake = self.host().undelivered(call);
         self.wake_at(wake);
     }

@@ -16,6 +16,7 @@ use procession_ipc::{
     AcceptError, BytesConnection, Listener, RecvError, SendError, Waitable, wait_ready, wait_ready_timeout,
 };
 use procession_launch::calls::catch_call;
+use procession_sys::Deadline;
 
 use super::client::REFERENCES_TIMES;
 use super::seat::work_for;
@@ -41,6 +42,10 @@ pub const REPLY_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// How long the call of a guest that has sent too much ahead may wait.
 const HASTE_TIME: Duration = Duration::from_secs(2);
+
+/// For how long what a guest has sent before it left is carried out. Then all that it had is given back, as others wait for it;
+/// what stands in an object's line by then has its turn there all the same.
+const LEAVING_TIME: Duration = Duration::from_millis(800);
 
 /// How long nobody is let in after the system has refused a connection.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -166,8 +171,8 @@ struct Guest<'a> {
     calls: u64,
     /// What rings when a call that waits has its answer, or will have none.
     bell: (PipeReader, Arc<PipeWriter>),
-    /// Whether nobody is there any more to read replies.
-    has_left: bool,
+    /// Until when things are done for it, once nobody is there any more to read replies.
+    leaves: Option<Deadline>,
 }
 
 /// The connection has ended.
@@ -184,7 +189,7 @@ impl<'a> Guest<'a> {
         let (listens, rings) = io::pipe()?;
         let (server, number, bell) = (&place.server, place.number, (listens, Arc::new(rings)));
         let (ahead, held) = (VecDeque::new(), HashMap::new());
-        Ok(Self { server, number, connection, session, ahead, held, calls: 0, bell, has_left: false })
+        Ok(Self { server, number, connection, session, ahead, held, calls: 0, bell, leaves: None })
     }
 
     /// Answers until the connection ends, and everything is done that came before that.
@@ -223,13 +228,13 @@ impl<'a> Guest<'a> {
 
     /// Sends a reply; false if nobody is there any more to read it.
     fn tell(&mut self, reply: &[u8]) -> Result<bool, Gone> {
-        if self.has_left {
+        if self.leaves.is_some() {
             return Ok(false);
         }
         match self.connection.send_timeout(reply, REPLY_TIME_MAX) {
             Ok(()) => Ok(true),
             Err(SendError::Disconnected) => {
-                self.has_left = true;
+                self.leave();
                 Ok(false)
             }
             Err(_) => Err(Gone),
@@ -318,7 +323,7 @@ impl<'a> Guest<'a> {
     /// Waits for the bell, and listens whether the guest is still there. If it is not, a call that waits for something is given
     /// up, and what came behind that is not done; one that is only in line comes to its turn.
     fn wait(&mut self, entry: &Arc<Entry>, call: (u64, u64)) -> Result<(), Gone> {
-        while !self.has_left {
+        while self.leaves.is_none() {
             let ready = wait_ready([&self.bell.0 as &dyn Waitable, &self.connection]).map_err(|_| Gone)?;
             if ready.contains(&0) {
                 return self.hear();
@@ -327,14 +332,19 @@ impl<'a> Guest<'a> {
                 Ok(message) => self.ahead.push_back(message),
                 Err(RecvError::WouldBlock | RecvError::Busy) => {}
                 Err(RecvError::Closed) => return Err(Gone),
-                Err(_) => self.has_left = true,
+                Err(_) => self.leave(),
             }
             if self.ahead.len() > QUESTIONS_AHEAD_MAX {
                 return self.hear_soon();
             }
         }
         entry.settle(call, false);
-        self.hear()
+        let time = self.leaves.and_then(Deadline::remaining).unwrap_or_default();
+        if self.hear_within(time)? { Ok(()) } else { Err(Gone) }
+    }
+
+    fn leave(&mut self) {
+        self.leaves.get_or_insert_with(|| Deadline::after(LEAVING_TIME));
     }
 
     /// Takes in that the bell has rung, or waits until it does.
@@ -344,12 +354,17 @@ impl<'a> Guest<'a> {
 
     /// The same for a guest that has sent too much ahead, of which nothing is read meanwhile.
     fn hear_soon(&self) -> Result<(), Gone> {
-        let ready = wait_ready_timeout([&self.bell.0 as &dyn Waitable], HASTE_TIME).map_err(|_| Gone)?;
-        if ready.is_empty() {
-            tracing::warn!(limit = QUESTIONS_AHEAD_MAX, "a guest that sends ahead of its replies is put out");
-            return Err(Gone);
+        if self.hear_within(HASTE_TIME)? {
+            return Ok(());
         }
-        self.hear()
+        tracing::warn!(limit = QUESTIONS_AHEAD_MAX, "a guest that sends ahead of its replies is put out");
+        Err(Gone)
+    }
+
+    /// The same for so long at most; false if it has not rung.
+    fn hear_within(&self, time: Duration) -> Result<bool, Gone> {
+        let ready = wait_ready_timeout([&self.bell.0 as &dyn Waitable], time).map_err(|_| Gone)?;
+        if ready.is_empty() { Ok(false) } else { self.hear().map(|()| true) }
     }
 
     /// Gives a reference.

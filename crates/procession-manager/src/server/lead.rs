@@ -304,7 +304,8 @@ impl Lead {
         let hello = match connection.try_recv() {
             // No process of ours has a longer name, and each is kept as long as its client is there.
             Ok(frame) => read_greeting::<Hello>(&frame).filter(|hello| hello.name.len() <= NAME_BYTES_MAX),
-            Err(error) if may_come(&error) && since.elapsed() < GREETING_TIME => {
+            // A greeting needs no descriptors: for one that brings some there may be none.
+            Err(RecvError::WouldBlock | RecvError::Busy) if since.elapsed() < GREETING_TIME => {
                 self.strangers.insert(number, Stranger { connection, since });
                 return;
             }
@@ -377,15 +378,6 @@ impl Lead {
 /// received.
 fn is_gone(client: &Client) -> bool {
     is_hung_up(client.connection.watch().fd).unwrap_or(false)
-}
-
-/// Whether what was not received may be yet.
-fn may_come(error: &RecvError) -> bool {
-    match error {
-        RecvError::WouldBlock | RecvError::Busy => true,
-        RecvError::System { error, .. } => shortage::is_it(error),
-        _ => false,
-    }
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use procession_ipc::Listener;
 
+use super::graves::Graves;
 use super::lead::{Lead, Next, TICK};
 use super::standby::Job;
 use super::{Client, END_TIME, Server, graves};
@@ -62,6 +63,14 @@ pub(super) fn work_for<T>(server: &Arc<Server>, work: impl FnOnce() -> T) -> T {
 /// The server that this thread works for.
 pub(crate) fn own_server() -> Option<Arc<Server>> {
     SERVER.with_borrow(Clone::clone)
+}
+
+/// Has a thread aside end objects.
+pub(super) fn bury_aside(graves: Graves) {
+    match own_server() {
+        Some(server) => server.standby.give(&server, Job::Bury(graves)),
+        None => graves::bury_all(graves),
+    }
 }
 
 impl Seat {

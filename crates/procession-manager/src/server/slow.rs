@@ -13,7 +13,8 @@ use parking_lot::{Condvar, Mutex};
 use procession_ipc::Waitable;
 use procession_sys::{Bell, Deadline, Epoll, Interest};
 
-use super::Client;
+use super::seat::bury_aside;
+use super::{Client, graves};
 use crate::patience::Patience;
 
 /// How long a client may read nothing while answers wait for it before it is put out.
@@ -113,7 +114,11 @@ impl Slow {
     /// Sends somebody what goes now; false if nothing waits any more, or it has read nothing for too long.
     fn go_on(&self, late: &mut Late) -> bool {
         let begun = Instant::now();
-        let answers = late.client.flush();
+        // What ends with an answer that cannot be sent may take long: another thread sees to that.
+        let (answers, graves) = graves::put_off(|| late.client.flush());
+        if !graves.is_empty() {
+            bury_aside(graves);
+        }
         let is_given_up = answers.is_some_and(|answers| !late.is_patient(answers));
         if is_given_up {
             late.client.give_up();

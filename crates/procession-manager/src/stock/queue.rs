@@ -2,6 +2,7 @@
 //!
 //! Relies on `waiting.rs` for those.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
@@ -212,8 +213,8 @@ impl Object for Queue {
         self.tell_joiners(answers);
     }
 
-    /// An item that cannot be told to who took it goes to the end: there it keeps nobody from those behind it, and somebody
-    /// else finds it who can be told.
+    /// An item that cannot be told to who took it, or that he cannot read, goes to the end: there it keeps nobody from those
+    /// behind it, and somebody else finds it who can.
     fn undelivered(&mut self, call: (u64, u64), answers: &mut Vec<(Caller, Answer)>) {
         let Some(item) = self.claimed.remove(&call) else { return };
         self.push(item.value);
@@ -227,8 +228,11 @@ impl Object for Queue {
         let all = (client, 0)..=(client, u64::MAX);
         let had =
             [&mut self.taken, &mut self.claimed].map(|items| items.extract_if(all.clone(), |_, _| true).collect());
-        let had: [Vec<((u64, u64), Item)>; 2] = had;
-        had.into_iter().flatten().for_each(|(_, item)| self.put_back(item));
+        let [taken, claimed]: [Vec<((u64, u64), Item)>; 2] = had;
+        let mut had: Vec<Item> = taken.into_iter().chain(claimed).map(|(_, item)| item).collect();
+        // The last one first: each of the others goes before it, and moves none.
+        had.sort_unstable_by_key(|item| Reverse(item.place));
+        had.into_iter().for_each(|item| self.put_back(item));
         self.serve(answers); // When all are there: the first one goes first.
         self.tell_joiners(answers);
     }
@@ -297,7 +301,7 @@ macro_rules! verbs {
             /// Takes the first item; waits while there is none.
             ///
             /// # Errors
-            /// [`CallError`]; with [`CallError::Output`] the item is no `T`, and stays where it is, for who asks for what it is.
+            /// [`CallError`]; with [`CallError::Output`] the item is no `T`, and goes to the end, for who asks for what it is.
             pub fn get(&self) -> Result<T, CallError> {
                 self.get_until(Deadline::NEVER)
             }

@@ -104,6 +104,26 @@ pub(crate) fn what_is_in_line_at_the_end_is_done(method: StartMethod) {
     });
 }
 
+pub(crate) fn what_who_has_left_has_is_given_back_while_its_call_stands_in_line(method: StartMethod) {
+    each_way(method, |manager, hasty| {
+        let (lock, desk) = (manager.lock().unwrap(), manager.create::<Desk>(()).unwrap());
+        manager.publish("lock", &lock).unwrap();
+        manager.publish("desk", &desk).unwrap();
+        let (adviser, address) = adviser();
+        let consults = desk.consult_later(address).unwrap();
+        let (line, _) = adviser.accept().unwrap();
+        let (lock_there, desk_there) = (named(&hasty, "lock"), named(&hasty, "desk"));
+        assert!(ask(&hasty, &format!("call {lock_there} acquire n")).starts_with("values"));
+        tell(&hasty, &format!("call {desk_there} visit"));
+        until(|| manager.objects().unwrap().iter().any(|object| object.waiting == 1));
+        drop(hasty);
+        assert!(lock.lock_timeout(SOON).unwrap().owner_died());
+        drop(line);
+        consults.get_timeout(SOON).unwrap();
+        assert_eq!(desk.visit().unwrap(), 3);
+    });
+}
+
 pub(crate) fn what_who_has_left_would_take_stays(method: StartMethod) {
     each_way(method, |manager, hasty| {
         let (queue, desk) = (manager.queue::<usize>().unwrap(), manager.create::<Desk>(()).unwrap());

@@ -21,7 +21,8 @@ use procession_manager::{
 
 use common::{methods, refusal, warm_up};
 use leaving::{
-    Desk, what_is_in_line_at_the_end_is_done, what_was_sent_before_the_end_is_done, what_who_has_left_would_take_stays,
+    Desk, what_is_in_line_at_the_end_is_done, what_was_sent_before_the_end_is_done,
+    what_who_has_left_has_is_given_back_while_its_call_stands_in_line, what_who_has_left_would_take_stays,
     who_sends_much_ahead_of_a_call_that_is_soon_over_stays,
 };
 use text::Text;
@@ -423,6 +424,7 @@ procession_testkit::main! {
         who_sends_ahead_is_put_out_in_the_end,
         what_was_sent_before_the_end_is_done,
         what_is_in_line_at_the_end_is_done,
+        what_who_has_left_has_is_given_back_while_its_call_stands_in_line,
         what_who_has_left_would_take_stays,
         who_sends_much_ahead_of_a_call_that_is_soon_over_stays,
         no_more_than_so_many_come_in,
