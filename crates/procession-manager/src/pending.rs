@@ -188,12 +188,14 @@ impl Sent {
 
     fn answer_here(&self, to: &To, object: ObjectId, reply: &Reply) -> Result<(Vec<Given>, bool), CallError> {
         let (method, server) = (self.method.name, "this process".to_owned());
-        if !reply.wait_until(Deadline::NOW) && self.deadline == Deadline::NEVER && to.is_within() {
-            return Err(CallError::refused(method, server, Refusal::WaitsForItself));
-        }
-        if !reply.wait_until(self.deadline) {
-            to.abandon();
-            return Err(CallError::TimedOut { method, server, after: self.patience.unwrap_or_default() });
+        if !reply.wait_until(Deadline::NOW) {
+            if self.deadline == Deadline::NEVER && to.is_within() {
+                return Err(CallError::refused(method, server, Refusal::WaitsForItself));
+            }
+            if !reply.wait_until(self.deadline) {
+                to.abandon();
+                return Err(CallError::TimedOut { method, server, after: self.patience.unwrap_or_default() });
+            }
         }
         let gone = || (Err(Refusal::NoObject { object }), false);
         let (answer, is_claimed) = reply.take().unwrap_or_else(gone);
