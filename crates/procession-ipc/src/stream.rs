@@ -1,7 +1,7 @@
 //! Messages over a stream socket: frames in and out, by one thread a side at a time.
 //!
-//! Relies on `stream/frames.rs` for what a frame is and on `stream/side.rs` for what a process knows of a side. Whoever
-//! waits looks every [`RECHECK`] whether the connection was closed meanwhile. Nothing is read beyond the frame that is
+//! Relies on `stream/frames.rs` for what a frame is, on `stream/side.rs` for what a process knows of a side, and on
+//! `procession-sync` for how long a wait stays awake. Whoever waits looks every [`RECHECK`] whether the connection was closed meanwhile. Nothing is read beyond the frame that is
 //! received: between two of them the socket may go to another process, which goes on with it.
 
 mod frames;
@@ -11,10 +11,12 @@ mod begun; // Messages that are sent without a wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use procession_sync::RECHECK;
+use procession_sync::protocol::Spin;
 use procession_sys::{Deadline, Interest, StreamSocket, poll_one};
 
 #[cfg(feature = "async")]
@@ -283,16 +285,25 @@ impl Stream {
         Ok(count)
     }
 
-    /// Makes a step that moves bytes, once that can be done.
+    /// Makes a step that moves bytes, once that can be done. Who waits for bytes tries again for a moment before it sleeps, as
+    /// long as that is worth it: falling asleep and being woken takes longer than most peers that are at work.
     fn step(
         &self,
         interest: Interest,
         deadline: Deadline,
         mut attempt: impl FnMut() -> io::Result<usize>,
     ) -> Result<usize, Stop> {
+        let spin = Spin::new(ptr::from_ref(self).addr());
         loop {
             match attempt() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(interest, deadline)?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if deadline == Deadline::NOW {
+                        return Err(if self.is_closed() { Stop::Closed } else { Stop::Timeout });
+                    }
+                    if interest == Interest::Write || !spin.turn(deadline) {
+                        self.wait(interest, deadline)?;
+                    }
+                }
                 Err(_) if self.is_closed() => return Err(Stop::Closed),
                 other => return other.map_err(Stop::System),
             }

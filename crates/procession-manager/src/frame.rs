@@ -235,6 +235,9 @@ const RETURN_BYTES: usize = 1 + 8;
 /// What a value has before its references and bytes.
 const VALUE_BYTES: usize = 3 * 8;
 
+/// For how many values there is room at once, of those that a frame's length allows: more make their own.
+const VALUES_EXPECTED: usize = 32;
+
 /// How many bytes values take in a frame.
 pub(crate) fn bytes_of(values: &[Packed]) -> usize {
     let bytes = |value: &Packed| VALUE_BYTES + value.references.len() * ObjectId::BYTES + value.bytes.len();
@@ -298,7 +301,7 @@ impl<'a> Reader<'a> {
     }
 
     fn values(&mut self) -> Result<Vec<Packed>, Malformed> {
-        let mut values = Vec::new();
+        let mut values = Vec::with_capacity((self.rest.len() / VALUE_BYTES).min(VALUES_EXPECTED));
         while !self.rest.is_empty() {
             values.push(self.value()?);
         }

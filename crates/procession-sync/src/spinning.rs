@@ -10,6 +10,7 @@
 
 use std::cell::Cell;
 use std::hint::spin_loop;
+use std::thread;
 use std::time::Duration;
 
 use procession_sys::{Deadline, processor_count};
@@ -24,6 +25,10 @@ const LOOKS: u32 = 16;
 /// How many looks follow one another without a pause. A peer that is at work answers within them, and a pause takes as long
 /// as its answer: two that take turns would fall into step with their pauses, and take twice as long.
 const EAGER_LOOKS: u32 = 2 * LOOKS;
+
+/// From so many looks on a thread gives way now and then to others that want its processor: whoever it waits for may be among
+/// them.
+const YIELD_LOOKS: u32 = 4 * LOOKS;
 
 /// How many times as long as at first a thread pauses between looks in the end. Each look takes the word's cache line from
 /// whoever has the lock, who goes the faster the less it is disturbed.
@@ -152,6 +157,9 @@ impl Spin {
         if looks < EAGER_LOOKS {
             return true;
         }
+        if looks >= YIELD_LOOKS && looks.is_multiple_of(LOOKS) {
+            thread::yield_now();
+        }
         for _ in 0..1 << (looks / LOOKS).min(PAUSES_MAX.ilog2()) {
             spin_loop();
         }
@@ -211,8 +219,6 @@ impl Drop for Spin {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
     use procession_sys::{processors, run_on};
 
     use super::*;

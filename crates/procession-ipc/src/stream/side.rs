@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard};
-use procession_sys::Deadline;
+use procession_sys::{Deadline, Origin};
 
 /// A direction.
 #[derive(Debug)]
 pub(super) struct Side<T> {
-    pid: u32,
+    origin: Origin,
     /// Whether a message was begun and is not at its end, for those who cannot wait for the turn.
     is_half_way: AtomicBool,
     state: Mutex<T>,
@@ -41,7 +41,7 @@ impl<T: Default> Default for Side<T> {
 impl<T: Default> Side<T> {
     fn new(is_spoilt: bool) -> Self {
         Self {
-            pid: procession_sys::pid(),
+            origin: Origin::here(),
             is_half_way: AtomicBool::new(is_spoilt),
             state: Mutex::default(),
             is_spoilt,
@@ -51,7 +51,7 @@ impl<T: Default> Side<T> {
 
     /// This process's.
     fn own(&self) -> &Self {
-        if self.pid == procession_sys::pid() {
+        if self.origin.is_here() {
             return self;
         }
         self.forked.get_or_init(|| Box::new(Self::new(self.is_half_way.load(Relaxed)))).own()

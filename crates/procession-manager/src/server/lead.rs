@@ -43,8 +43,11 @@ const GREETING_TIME: Duration = Duration::from_secs(10);
 /// How long who leads sleeps at most: whoever was killed when it was to ring is noticed then.
 const RECHECK: Duration = Duration::from_millis(50);
 
-/// The kernel is asked each so many looks at memory, which cost less.
+/// The kernel is asked each so many looks at memory, which cost less;
 const LOOKS_A_POLL: u32 = 32;
+
+/// more often if there are clients of whom memory tells nothing.
+const LOOKS_A_POLL_OF_SOCKETS: u32 = 4;
 
 /// Who is connected, and who of them has something to say.
 pub(super) struct Lead {
@@ -64,6 +67,8 @@ pub(super) struct Lead {
     busy: Instant,
     /// When the kernel was asked last, and what is due by time was done.
     polled: Instant,
+    /// When those who connect were seen to last.
+    accepted: Instant,
     /// How often nobody had anything to say since.
     looks: u32,
     next_number: u64,
@@ -102,6 +107,7 @@ impl Lead {
             pace: Pace::new(rate),
             busy: Instant::now(),
             polled: Instant::now(),
+            accepted: Instant::now(),
             looks: 0,
             next_number: LISTENER + 1,
             requests: 0,
@@ -157,27 +163,31 @@ impl Lead {
     /// Finds out who has something to say; sleeps if nobody had for a while.
     fn gather(&mut self, server: &Arc<Server>) {
         self.looks += 1;
-        self.take_those_in_memory();
+        let are_sockets = self.take_those_in_memory();
         self.look_again();
         if !self.ready.is_empty() {
             return;
         }
         let is_long = self.looks > 1 && self.busy.elapsed() > AWAKE_TIME;
-        if is_long || self.looks.is_multiple_of(LOOKS_A_POLL) {
+        let looks_a_poll = if are_sockets { LOOKS_A_POLL_OF_SOCKETS } else { LOOKS_A_POLL };
+        if is_long || self.looks.is_multiple_of(looks_a_poll) {
             self.poll(server, is_long);
         } else {
             std::hint::spin_loop();
         }
     }
 
-    /// Those whose memory says that they have written.
-    fn take_those_in_memory(&mut self) {
+    /// Those whose memory says that they have written; whether there are others, of whom only the kernel knows.
+    fn take_those_in_memory(&mut self) -> bool {
+        let mut are_sockets = false;
         for (number, client) in &self.clients {
-            let is_ready = client.connection.watch().source.is_some_and(Source::is_ready);
-            if is_ready && !self.away.contains_key(number) {
+            let source = client.connection.watch().source;
+            are_sockets |= source.is_none();
+            if source.is_some_and(Source::is_ready) && !self.away.contains_key(number) {
                 self.ready.push_back((Arc::clone(client), 0));
             }
         }
+        are_sockets
     }
 
     /// Asks the kernel, and waits for it if `sleeps`; does what is due by time, at most once a [`TICK`] otherwise.
@@ -198,7 +208,9 @@ impl Lead {
                 deadline = Deadline::after(due.unwrap_or(longest).min(longest));
             }
         }
+        let mut is_knocked = false;
         for number in self.watched.wait(deadline).unwrap_or_default() {
+            is_knocked |= number == LISTENER;
             if let Some(client) = self.clients.get(&number) {
                 let is_ready = client.connection.watch().source.is_none_or(|source| source.settle().unwrap_or(true));
                 if is_ready && !self.ready.iter().any(|(other, _)| other.number() == number) {
@@ -209,8 +221,12 @@ impl Lead {
             }
         }
         self.look_again();
-        if is_due {
+        // A listener has more to do than it knocks for: it pauses, and gives up who says nothing.
+        if is_knocked || self.accepted.elapsed() > TICK {
             self.accept(server);
+            self.accepted = Instant::now();
+        }
+        if is_due {
             self.put_out(server);
             self.polled = Instant::now();
         }
