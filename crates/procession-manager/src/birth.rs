@@ -2,7 +2,9 @@
 //!
 //! Relies on [`Server`] for all that comes then.
 
-use procession_ipc::{Address, Listener, Sender};
+use std::io;
+
+use procession_ipc::{Address, ListenError, Listener, Sender};
 use procession_launch::calls::{CaughtPanic, Initializer, InitializerFailure};
 use procession_sys::{Disposition, Signal, set_disposition};
 use serde::{Deserialize, Serialize};
@@ -20,15 +22,55 @@ pub(crate) type Started = Result<(Address, Vec<Address>), Unstarted>;
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Unstarted {
     Initializer { message: String, location: Option<String> },
+    Listen { address: Address, error: Told },
+    Codec { reason: String },
     Ended(String),
+}
+
+/// What the system has said, on its way.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Told {
+    code: Option<i32>,
+    is_in_use: bool,
+    text: String,
 }
 
 impl Unstarted {
     pub(crate) fn into_error(self, name: String) -> ManagerError {
         match self {
             Self::Initializer { message, location } => ManagerError::Initializer { name, message, location },
+            Self::Listen { address, error } => {
+                ManagerError::Listen { name, error: ListenError::System { address, error: error.into() } }
+            }
+            Self::Codec { reason } => ManagerError::Codec { name, reason },
             Self::Ended(reason) => ManagerError::Ended { name, reason },
         }
+    }
+}
+
+impl From<ManagerError> for Unstarted {
+    fn from(error: ManagerError) -> Self {
+        match error {
+            ManagerError::Listen { error: ListenError::System { address, error }, .. } => {
+                Self::Listen { address, error: error.into() }
+            }
+            ManagerError::Codec { reason, .. } => Self::Codec { reason },
+            error => Self::Ended(error.to_string()),
+        }
+    }
+}
+
+impl From<io::Error> for Told {
+    fn from(error: io::Error) -> Self {
+        let is_in_use = error.kind() == io::ErrorKind::AddrInUse;
+        Self { code: error.raw_os_error(), is_in_use, text: error.to_string() }
+    }
+}
+
+impl From<Told> for io::Error {
+    fn from(Told { code, is_in_use, text }: Told) -> Self {
+        let kind = if is_in_use { io::ErrorKind::AddrInUse } else { io::ErrorKind::Other };
+        code.map_or_else(|| Self::new(kind, text), Self::from_raw_os_error)
     }
 }
 
@@ -81,8 +123,7 @@ impl Plan {
 pub(crate) fn serve(initializer: Option<Initializer>, plan: Plan, started: Sender<Started>) {
     // Ctrl-C is for who started it: what clients do when they end must still find its objects.
     set_disposition(Signal::INT, Disposition::Ignore);
-    let served =
-        initialize(initializer).and_then(|()| plan.listen().map_err(|error| Unstarted::Ended(error.to_string())));
+    let served = initialize(initializer).and_then(|()| plan.listen().map_err(Unstarted::from));
     match served {
         Ok(server) => {
             let addresses = (server.address().clone(), server.codec_addresses());

@@ -39,7 +39,7 @@ pub struct ManagerBuilder {
 impl Default for ManagerBuilder {
     fn default() -> Self {
         Self {
-            name: "SyncManager".to_owned(),
+            name: "BaseManager".to_owned(),
             context: Context::default(),
             address: None,
             key: None,
@@ -55,7 +55,7 @@ impl Default for ManagerBuilder {
 }
 
 impl ManagerBuilder {
-    /// What the server's process is called.
+    /// What the server's process is called, in errors, too; otherwise as the type of the manager whose builder it is.
     #[must_use]
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();

@@ -11,7 +11,7 @@ use procession_shm::ShmError;
 use procession_wire::{DecodeError, EncodeError};
 use serde::{Deserialize, Serialize};
 
-use crate::identity::ObjectId;
+use crate::identity::{CalledObject, ObjectId};
 
 /// Why a call through a proxy has no result. The proxy stays usable but for [`CallError::Disconnected`].
 #[derive(Debug, thiserror::Error)]
@@ -75,10 +75,12 @@ pub enum CallError {
         error: SendError,
     },
     /// The server did not do it.
-    #[error("{method} was refused by the server at {server}: {refusal}")]
+    #[error("{method}{} was refused by the server at {server}: {refusal}", of(object.as_deref()))]
     Refused {
         /// The method.
         method: &'static str,
+        /// The object that has it. None if the server itself was asked, as by `get`, or if nobody was.
+        object: Option<Box<CalledObject>>,
         /// Its address.
         server: String,
         /// Why.
@@ -226,7 +228,15 @@ impl CallError {
             }
             other => other,
         };
-        Self::Refused { method, server, refusal }
+        Self::Refused { method, object: None, server, refusal }
+    }
+
+    /// The same with the object that was called, if it is a refusal.
+    pub(crate) fn about(mut self, called: impl FnOnce() -> Option<CalledObject>) -> Self {
+        if let Self::Refused { object, .. } = &mut self {
+            *object = called().map(Box::new);
+        }
+        self
     }
 }
 
@@ -234,6 +244,10 @@ impl From<CaughtPanic> for Refusal {
     fn from(CaughtPanic { message, location, .. }: CaughtPanic) -> Self {
         Self::Panicked { message, location }
     }
+}
+
+fn of(object: Option<&CalledObject>) -> String {
+    object.map(|object| format!(" of {object}")).unwrap_or_default()
 }
 
 fn at(location: Option<&str>) -> String {
@@ -388,8 +402,7 @@ mod tests {
 
     #[test]
     fn a_refusal_names_the_method_and_what_to_do() {
-        let said =
-            |refusal| CallError::Refused { method: "lock.acquire", server: "/a".to_owned(), refusal }.to_string();
+        let said = |refusal| CallError::refused("lock.acquire", "/a".to_owned(), refusal).to_string();
         for (refusal, remedy) in [
             (Refusal::WouldBlock, "try again"),
             (Refusal::TimedOut, "allow more"),

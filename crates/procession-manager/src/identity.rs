@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use procession_sys::random_bytes;
 use serde::{Deserialize, Serialize};
@@ -58,6 +59,33 @@ impl fmt::Display for ObjectId {
 impl fmt::Debug for ObjectId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "ObjectId({self})")
+    }
+}
+
+/// The object that a call was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CalledObject {
+    /// What it is called in all processes.
+    pub id: ObjectId,
+    /// The name under which this process got it, or published it. None if it did neither.
+    pub name: Option<Arc<str>>,
+}
+
+impl CalledObject {
+    /// One of which no other name is known; none if the server itself was called.
+    pub(crate) fn of(id: ObjectId) -> Option<Self> {
+        (id != ObjectId::SERVER).then_some(Self { id, name: None })
+    }
+}
+
+/// Its name, or else its number.
+impl fmt::Display for CalledObject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{name:?}"),
+            None => write!(f, "object {}", self.id),
+        }
     }
 }
 

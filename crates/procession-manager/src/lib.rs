@@ -42,8 +42,9 @@ mod shortage; // What is done without descriptors.
 mod spread; // How their tables are looked up.
 
 mod link; // A process's connection to a server.
+mod names; // What it knows by name there,
 mod pending; // Calls on it.
-mod remote; // What it refers to there.
+mod remote; // and what it refers to.
 
 mod proxy; // Each reference,
 mod travel; // also on its way.
@@ -63,7 +64,7 @@ pub use crate::error::{CallError, ManagerError, Refusal};
 pub use crate::frame::REFERENCES_MAX;
 pub use crate::host::CALLS_WAITING_MAX;
 pub use crate::hosted::Hosted;
-pub use crate::identity::{NoObjectId, ObjectId};
+pub use crate::identity::{CalledObject, NoObjectId, ObjectId};
 pub use crate::info::{ClientInfo, INFOS_MAX, ObjectInfo};
 pub use crate::limits::{
     BYTES_MAX, CLIENT_REFERENCES_MAX, CLIENTS_MAX, HELD_DESCRIPTORS_MAX, Limits, OBJECTS_MAX, REQUEST_BYTES_MAX,

@@ -110,9 +110,10 @@ impl BaseManager {
 
     /// A proxy of the object that is registered, or was published, under this name.
     ///
-    /// The kind of object is checked here for the proxies that this crate brings, and by the first call for those of types with
-    /// `#[shared]`. Of which type its items are is not: an item that is read as another type is [`CallError::Output`], or
-    /// another value if its bytes make one, and what is put in as another type is so for who reads it.
+    /// The kind of object is checked here: a plain queue and one whose items are to be done are two kinds, and a type with
+    /// `#[shared]` is what it is called there, with its parameters. Of which type its items are is not checked: an item that is
+    /// read as another type is [`CallError::Output`], or another value if its bytes make one, and what is put in as another type
+    /// is so for who reads it.
     ///
     /// # Errors
     /// [`CallError::Refused`] with [`Refusal::NoName`](crate::Refusal::NoName), and with
@@ -120,21 +121,28 @@ impl BaseManager {
     /// may end with.
     pub fn get<P: Proxy>(&self, name: &str) -> Result<P, CallError> {
         let arguments =
-            vec![self.remote.pack(asks::GET, &name.to_owned())?, self.remote.pack(asks::GET, &P::stock_kind())?];
-        self.ask(asks::GET, arguments).map(P::from_raw)
+            vec![self.remote.pack(asks::GET, &name.to_owned())?, self.remote.pack(asks::GET, &P::object_kind())?];
+        let proxy: P = self.ask(asks::GET, arguments).map(P::from_raw)?;
+        self.remote.names.note(proxy.as_raw().object(), name);
+        Ok(proxy)
     }
 
-    /// Gives an object of this server a name, under which every client gets it. It lives as long as the server then.
+    /// Gives an object of this server a name, under which every client gets it. It lives as long as the server then. Names of
+    /// objects are apart from those that types are registered under, which are for whoever makes objects of them: an object may be
+    /// called as a type is.
     ///
     /// # Errors
-    /// [`CallError::Refused`] with [`Refusal::NameTaken`](crate::Refusal::NameTaken); and what every call may end with.
+    /// [`CallError::Refused`] with [`Refusal::NameTaken`](crate::Refusal::NameTaken) if another object has it; and what every call
+    /// may end with.
     ///
     /// # Python
     /// `register` with a `callable` that returns one object.
     pub fn publish<P: Proxy>(&self, name: &str, object: &P) -> Result<(), CallError> {
         let arguments =
             vec![self.remote.pack(asks::PUBLISH, &name.to_owned())?, self.remote.pack(asks::PUBLISH, object.as_raw())?];
-        self.ask(asks::PUBLISH, arguments)
+        self.ask::<()>(asks::PUBLISH, arguments)?;
+        self.remote.names.note(object.as_raw().object(), name);
+        Ok(())
     }
 
     /// How many objects the server has.

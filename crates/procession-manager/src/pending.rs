@@ -11,7 +11,7 @@ use procession_sys::Deadline;
 
 use crate::error::{CallError, Refusal};
 use crate::frame::Response;
-use crate::identity::ObjectId;
+use crate::identity::{CalledObject, ObjectId};
 use crate::link::{Link, Unanswered};
 use crate::proxy::MethodName;
 use crate::remote::Remote;
@@ -161,7 +161,7 @@ impl Sent {
     /// Waits for the answer, and reads it. What the object has handed out and cannot be read here goes back to it.
     pub(crate) fn read<R>(mut self, read: Read<R>) -> Result<R, CallError> {
         let to = std::mem::replace(&mut self.to, To::Nobody);
-        let (results, is_claimed) = self.answer(&to)?;
+        let (results, is_claimed) = self.answer(&to).map_err(|error| error.about(|| to.called()))?;
         let mut receipt = is_claimed.then(|| Receipt { to, is_read: false });
         let value = read(self.method, results);
         if let Some(receipt) = &mut receipt {
@@ -223,6 +223,15 @@ impl Drop for Sent {
 }
 
 impl To {
+    /// What was called, as errors name it.
+    fn called(&self) -> Option<CalledObject> {
+        match self {
+            Self::Remote { remote, object, .. } => remote.names.called(*object),
+            Self::Here { object, .. } => CalledObject::of(*object),
+            Self::Nobody => None,
+        }
+    }
+
     /// Tells the object whether what it has handed out can be read here.
     fn settle(&self, is_read: bool) {
         match self {

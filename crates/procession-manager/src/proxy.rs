@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use crate::data::{Referred, read_object, write_object};
 use crate::error::CallError;
 use crate::host::CLEAR_POISON;
-use crate::identity::ObjectId;
+use crate::identity::{CalledObject, ObjectId};
 use crate::link::Link;
 use crate::pending::{Pending, Read, Sent, To};
 use crate::remote::Remote;
@@ -29,10 +29,10 @@ pub trait Proxy: Clone + fmt::Debug + Serialize + DeserializeOwned + Send + Sync
     /// A proxy that is this reference. Of which type the object is, is told by the first call.
     fn from_raw(raw: RawProxy) -> Self;
 
-    /// What servers call the kind of object that it is a proxy of, where that is one that every manager has.
+    /// What servers call the kind of object that it is a proxy of: one that every manager has, or a type with `#[shared]`.
     #[doc(hidden)]
     #[must_use]
-    fn stock_kind() -> Option<&'static str> {
+    fn object_kind() -> Option<String> {
         None
     }
 
@@ -149,6 +149,14 @@ impl RawProxy {
     #[must_use]
     pub fn object(&self) -> ObjectId {
         self.object
+    }
+
+    /// The object, as errors name it.
+    pub(crate) fn called(&self) -> Option<CalledObject> {
+        match &self.home {
+            Home::Remote(remote) => remote.names.called(self.object),
+            Home::Local(_) => CalledObject::of(self.object),
+        }
     }
 
     /// Its server's.

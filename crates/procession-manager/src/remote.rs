@@ -19,6 +19,7 @@ use crate::frame::{Frame, GREETING, Packed, Request, Response};
 use crate::identity::ObjectId;
 use crate::kin::Kin;
 use crate::link::{Link, Question, Unanswered};
+use crate::names::Names;
 use crate::pending::{Sent, To};
 use crate::proxy::{MethodName, RawProxy};
 use crate::server::{Given, asks};
@@ -59,6 +60,8 @@ pub(crate) struct Place {
 #[derive(Debug)]
 pub(crate) struct Remote {
     pub(crate) server: ObjectId,
+    /// For errors.
+    pub(crate) names: Names,
     place: Place,
     link: Mutex<Arc<Link>>,
     held: Mutex<Held>,
@@ -86,7 +89,8 @@ impl Remote {
     pub(crate) fn connect(place: Place) -> Result<Arc<Self>, ManagerError> {
         let (link, welcome) = meet(&place)?;
         let link = Mutex::new(Arc::new(link));
-        let remote = Arc::new(Self { server: welcome.server, place, link, held: Mutex::new(Held::new()) });
+        let (names, held) = (Names::default(), Mutex::new(Held::new()));
+        let remote = Arc::new(Self { server: welcome.server, names, place, link, held });
         travel::note(&remote);
         Ok(remote)
     }

@@ -77,7 +77,7 @@ impl SharedMemoryManager {
     /// # Errors
     /// [`ManagerError`].
     pub fn start() -> Result<Self, ManagerError> {
-        Self::start_as(BaseManager::builder())
+        Self::start_as(BaseManager::builder().name("SharedMemoryManager"))
     }
 
     /// Starts one with an address, a key and more.

@@ -95,7 +95,7 @@ pub(crate) fn make(stock: Stock, given: Given, conversions: Given) -> Result<Arc
         Stock::Value => Arc::new(Host::new(value::Kind, value::Value::make(given, conversions)?)),
         Stock::Array => Arc::new(Host::new(array::Kind, array::Array::make(given)?)),
         Stock::Namespace => Arc::new(Host::new(namespace::Kind, namespace::Namespace::default())),
-        Stock::Queue => Arc::new(Host::new(queue::Kind, queue::Queue::make(given)?)),
+        Stock::Queue => queue::host(queue::Queue::make(given)?),
         Stock::Lock => Arc::new(Host::new(lock::Kind, lock::Lock::default())),
         Stock::RLock => Arc::new(Host::new(rlock::Kind, rlock::RLock::default())),
         Stock::Semaphore => Arc::new(Host::new(semaphore::Kind, semaphore::Semaphore::make(given)?)),
@@ -123,8 +123,8 @@ fn untyped(name: &str) -> Option<MakeUntyped> {
         "set" => |given, _| host(set::Kind, nothing(given, set::Set::untyped)),
         "value" => |given, server| host(value::Kind, value::Value::untyped(given, server)),
         "namespace" => |given, _| host(namespace::Kind, nothing(given, namespace::Namespace::default)),
-        "queue" => |given, _| host(queue::Kind, queue::Queue::untyped(given, false)),
-        "joinable_queue" => |given, _| host(queue::Kind, queue::Queue::untyped(given, true)),
+        "queue" => |given, _| queue::Queue::untyped(given, false).map(queue::host),
+        "joinable_queue" => |given, _| queue::Queue::untyped(given, true).map(queue::host),
         "lock" => |given, _| host(lock::Kind, nothing(given, lock::Lock::default)),
         "rlock" => |given, _| host(rlock::Kind, nothing(given, rlock::RLock::default)),
         "semaphore" => |given, _| host(semaphore::Kind, semaphore::Semaphore::of(given, false)),
@@ -199,9 +199,13 @@ fn find<M: Copy>(all: &[(M, MethodName, Access)], signature: u64) -> Option<(M, 
     all.iter().find(|(_, name, _)| name.signature == signature).map(|&(method, _, access)| (method, access))
 }
 
-/// A proxy's common part: one reference, and the types of what the object holds.
+/// A proxy's common part: one reference, and the types of what the object holds. Objects of its kind are called so, or else as
+/// its module says.
 macro_rules! proxy {
     ($(#[$doc:meta])* $name:ident<$($parameter:ident),*>) => {
+        $crate::stock::proxy! { $(#[$doc])* $name<$($parameter),*> = KIND }
+    };
+    ($(#[$doc:meta])* $name:ident<$($parameter:ident),*> = $kind:ident) => {
         $(#[$doc])*
         #[derive(::serde::Serialize, ::serde::Deserialize)]
         #[serde(transparent, bound = "")]
@@ -220,8 +224,8 @@ macro_rules! proxy {
                 &self.raw
             }
 
-            fn stock_kind() -> Option<&'static str> {
-                Some(KIND)
+            fn object_kind() -> Option<String> {
+                Some($kind.to_owned())
             }
         }
 

@@ -30,7 +30,7 @@ impl SyncManager {
     /// A manager to be given an address, a key and more before it is started: `SyncManager::from` what `start` gives.
     #[must_use]
     pub fn builder() -> ManagerBuilder {
-        BaseManager::builder()
+        BaseManager::builder().name("SyncManager")
     }
 
     /// Starts a server in a process of its own.
@@ -38,7 +38,7 @@ impl SyncManager {
     /// # Errors
     /// [`ManagerError`].
     pub fn start() -> Result<Self, ManagerError> {
-        BaseManager::builder().start().map(Self)
+        Self::builder().start().map(Self)
     }
 
     /// Connects to the server of another program's `SyncManager`, or of any manager.

@@ -5,6 +5,7 @@
 mod common;
 
 use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
 
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
@@ -31,6 +32,82 @@ impl From<Even> for u64 {
     fn from(Even(number): Even) -> Self {
         number
     }
+}
+
+/// A key of which all are in one place, that may have no place, or may not be compared with others.
+#[derive(Clone, Debug, Eq, Serialize, Deserialize)]
+struct Touchy(String);
+
+impl Hash for Touchy {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        assert!(self.0 != "no place", "there is no place for {:?}", self.0);
+        0.hash(state);
+    }
+}
+
+impl PartialEq for Touchy {
+    fn eq(&self, other: &Self) -> bool {
+        for key in [self, other] {
+            assert!(key.0 != "alone", "{:?} is left alone", key.0);
+        }
+        self.0 == other.0
+    }
+}
+
+fn touchy(text: &str) -> Touchy {
+    Touchy(text.to_owned())
+}
+
+/// That a call was refused, as something panicked there with these words.
+#[track_caller]
+fn panicked<T: std::fmt::Debug>(result: Result<T, CallError>, words: &str) {
+    let said = result.as_ref().map_or_else(ToString::to_string, |_| String::new());
+    assert!(said.contains("panicked") && said.contains(words), "{result:?}");
+}
+
+const NO_PLACE: &str = "there is no place for \"no place\"";
+const ALONE: &str = "\"alone\" is left alone";
+
+fn what_a_key_panics_with_is_told_and_changes_nothing() {
+    let manager = SyncManager::start().unwrap();
+    let dict: DictProxy<Touchy, u8> = manager.dict().unwrap();
+    dict.insert(touchy("a"), 1).unwrap();
+    panicked(dict.insert(touchy("no place"), 0), NO_PLACE);
+    panicked(dict.get(&touchy("no place")), NO_PLACE);
+    panicked(dict.insert(touchy("alone"), 0), ALONE);
+    panicked(dict.get(&touchy("alone")), ALONE);
+    panicked(dict.contains_key(&touchy("alone")), ALONE);
+    panicked(dict.remove(&touchy("alone")), ALONE);
+    panicked(dict.update(touchy("alone"), |_| 0), ALONE);
+    panicked(dict.get_or_insert(touchy("alone"), 0), ALONE);
+    panicked(dict.with(&touchy("alone"), |_, (): ()| (), ()), ALONE);
+    let some = [("b", 2), ("a", 3), ("alone", 4), ("c", 5)].map(|(key, value)| (touchy(key), value));
+    panicked(dict.extend(some), ALONE);
+    assert_eq!(dict.iter().map(Result::unwrap).collect::<Vec<_>>(), [(touchy("a"), 1)], "all of them or none");
+    dict.extend([(touchy("b"), 2), (touchy("a"), 3)]).unwrap();
+    assert_eq!((dict.get(&touchy("b")).unwrap(), dict.pop_item().unwrap()), (Some(2), Some((touchy("b"), 2))));
+    assert_eq!((dict.get(&touchy("a")).unwrap(), dict.len().unwrap()), (Some(3), 1));
+    let set: SetProxy<Touchy> = manager.set().unwrap();
+    assert!(set.insert(touchy("alone")).unwrap());
+    panicked(set.insert(touchy("a")), ALONE);
+    panicked(set.contains(&touchy("a")), ALONE);
+    panicked(set.remove(&touchy("a")), ALONE);
+    panicked(set.remove(&touchy("no place")), NO_PLACE);
+    assert_eq!((set.pop().unwrap().map(|key| key.0).as_deref(), set.len().unwrap()), (Some("alone"), 0));
+}
+
+fn what_a_comparison_panics_with_is_told() {
+    let manager = SyncManager::start().unwrap();
+    let list: ListProxy<Touchy> = manager.list().unwrap();
+    list.extend(["a", "b"].map(touchy)).unwrap();
+    panicked(list.position(&touchy("alone")), ALONE);
+    panicked(list.count(&touchy("alone")), ALONE);
+    panicked(list.remove_item(&touchy("alone")), ALONE);
+    assert!(list.remove_item(&touchy("a")).unwrap() && !list.remove_item(&touchy("a")).unwrap());
+    assert_eq!((list.position(&touchy("b")).unwrap(), list.len().unwrap()), (Some(0), 1));
+    let value = manager.value(touchy("a")).unwrap();
+    panicked(value.compare_exchange(&touchy("alone"), touchy("b")), ALONE);
+    assert_eq!(value.get().unwrap(), touchy("a"));
 }
 
 /// What an iteration gives, which ends with an error.
@@ -183,5 +260,7 @@ procession_testkit::main! {
         a_set_has_each_value_once,
         a_namespace_has_values_of_all_types,
         an_iteration_ends_with_an_error,
+        what_a_key_panics_with_is_told_and_changes_nothing,
+        what_a_comparison_panics_with_is_told,
     ];
 }

@@ -4,15 +4,20 @@
 
 mod common;
 
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use procession_ipc::ListenError;
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
-    ArrayProxy, BarrierProxy, BaseManager, DictProxy, JoinableQueueProxy, ListProxy, LockProxy, ManagerBuilder,
-    ManagerError, NamespaceProxy, QueueProxy, Refusal, SemaphoreProxy, SyncManager, ValueProxy, managed, shared,
+    ArrayProxy, BarrierProxy, BaseManager, Codec, CodecListener, DictProxy, JoinableQueueProxy, ListProxy, LockProxy,
+    ManagerBuilder, ManagerError, NamespaceProxy, Proxy, QueueProxy, Refusal, SemaphoreProxy, Session,
+    SharedMemoryManager, SyncManager, ValueProxy, managed, shared,
 };
 use procession_pool::Pool;
+use serde::{Deserialize, Serialize};
 
 use common::{manager, methods, refusal, warm_up};
 
@@ -40,6 +45,17 @@ impl Greeter {
 
     pub(crate) fn greeting(&self) -> Option<&str> {
         GREETING.get().map(String::as_str)
+    }
+}
+
+/// Another type, with a method of the same form.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Herald;
+
+#[shared]
+impl Herald {
+    pub(crate) fn greeting(&self) -> Option<&str> {
+        None
     }
 }
 
@@ -99,6 +115,79 @@ fn a_name_is_registered_once() {
     assert!(apart.get::<LockProxy>("lock_of_ours").unwrap().lock().is_ok());
 }
 
+fn a_manager_is_called_what_it_is() {
+    let twice = |builder: ManagerBuilder| {
+        let builder = builder.register_object("twice", managed::lock());
+        match builder.register_object("twice", managed::lock()).start() {
+            Err(ManagerError::NameTaken { name, .. }) => name,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(twice(BaseManager::builder()), "BaseManager");
+    assert_eq!(twice(SyncManager::builder()), "SyncManager");
+    assert_eq!(twice(SyncManager::builder().name("bank")), "bank");
+    assert!(format!("{:?}", SyncManager::start().unwrap()).contains("name: \"SyncManager\""));
+    assert!(format!("{:?}", SharedMemoryManager::start().unwrap()).contains("name: \"SharedMemoryManager\""));
+}
+
+fn a_server_that_cannot_listen_says_where_and_why(method: StartMethod) {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let builder = || BaseManager::builder().context(Context::new(method));
+    match builder().address(&*address).start() {
+        Err(ManagerError::Listen { name, error: ListenError::System { address: at, error } }) => {
+            assert_eq!((name.as_str(), at.to_string()), ("BaseManager", address.clone()));
+            assert_eq!((error.kind(), error.raw_os_error().is_some()), (ErrorKind::AddrInUse, true), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    let file = std::env::temp_dir().join(format!("no-socket-{}-{}", std::process::id(), method.name()));
+    std::fs::write(&file, "a file").unwrap();
+    let told = builder().address(file.to_str().unwrap()).start().unwrap_err();
+    std::fs::remove_file(&file).unwrap();
+    let said = told.to_string();
+    assert!(said.contains(file.to_str().unwrap()) && said.contains("no socket"), "{said}");
+    assert!(
+        matches!(told, ManagerError::Listen { error: ListenError::System { error, .. }, .. } if error.kind() == ErrorKind::AddrInUse)
+    );
+    match builder().codec::<Mute>(CodecListener::at(&*address)).start() {
+        Err(ManagerError::Codec { reason, .. }) => assert!(reason.contains(&address), "{reason}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Says nothing.
+#[derive(Default)]
+struct Mute;
+
+impl Codec for Mute {
+    fn open(&self) -> Box<dyn Session> {
+        unreachable!("nobody connects")
+    }
+}
+
+fn a_refusal_names_its_object() {
+    let manager = SyncManager::start().unwrap();
+    let (jobs, texts) = (manager.bounded_queue::<u8>(1).unwrap(), manager.list::<String>().unwrap());
+    jobs.put(&1).unwrap();
+    let id = jobs.as_raw().object();
+    let said = jobs.try_put(&2).unwrap_err().to_string();
+    assert!(said.starts_with(&format!("queue.put of object {id} was refused by the server at ")), "{said}");
+    manager.publish("jobs", &jobs).unwrap();
+    let said = jobs.try_put(&2).unwrap_err().to_string();
+    assert!(said.starts_with("queue.put of \"jobs\" was refused by the server at "), "{said}");
+    let key = procession_launch::current_process().authkey();
+    let other = SyncManager::connect(manager.address().clone(), key.as_bytes()).unwrap();
+    let same: QueueProxy<u8> = other.get("jobs").unwrap();
+    same.get().unwrap();
+    let said = same.get_timeout(Duration::from_millis(1)).unwrap_err().to_string();
+    assert!(said.starts_with("queue.get of \"jobs\" was refused"), "{said}");
+    let said = texts.set_later(7, String::new()).unwrap().get().unwrap_err().to_string();
+    assert!(said.contains(&texts.as_raw().object().to_string()), "{said}");
+    let said = manager.get::<LockProxy>("nothing").unwrap_err().to_string();
+    assert!(said.starts_with("get was refused by the server at "), "no object was called: {said}");
+}
+
 fn an_object_is_got_as_what_it_is() {
     let manager: SyncManager = BaseManager::builder().register::<Greeter>("Greeter").start().unwrap().into();
     let dict = manager.dict::<String, u64>().unwrap();
@@ -116,10 +205,34 @@ fn an_object_is_got_as_what_it_is() {
     assert_eq!(refusal(manager.get::<NamespaceProxy>("dict")), other("dict", "dict", "namespace"));
     assert_eq!(refusal(manager.get::<QueueProxy<u8>>("greeter")), other("greeter", "Greeter", "queue"));
     assert_eq!(manager.get::<DictProxy<String, u64>>("dict").unwrap().len().unwrap(), 0);
-    let as_ours: GreeterProxy = manager.get("dict").unwrap();
+    assert_eq!(refusal(manager.get::<GreeterProxy>("dict")), other("dict", "dict", "Greeter"));
+    assert_eq!(refusal(manager.get::<HeraldProxy>("greeter")), other("greeter", "Greeter", "Herald"));
+    assert!(manager.get::<GreeterProxy>("greeter").unwrap().greeting().unwrap().is_none());
+    let as_ours = GreeterProxy::from_raw(dict.as_raw().clone());
     assert!(matches!(refusal(as_ours.greeting()), Refusal::NoMethod { object, .. } if object == "dict"));
     drop(as_ours);
     assert_eq!(manager.number_of_objects().unwrap(), before);
+}
+
+fn the_two_kinds_of_queues_are_told_apart() {
+    let builder = BaseManager::builder().register_object("herald", Herald);
+    let builder = builder.register_object("later", managed::joinable_queue::<u8>());
+    let manager: SyncManager = builder.register_object("plain", managed::queue::<u8>()).start().unwrap().into();
+    manager.publish("published", &manager.joinable_queue::<u8>().unwrap()).unwrap();
+    let other = |name: &str, object: &str, wanted: &str| {
+        let (name, object, wanted) = (name.to_owned(), object.to_owned(), wanted.to_owned());
+        Refusal::OtherKind { name, object, wanted }
+    };
+    for name in ["later", "published"] {
+        assert_eq!(refusal(manager.get::<QueueProxy<u8>>(name)), other(name, "joinable_queue", "queue"));
+        manager.get::<JoinableQueueProxy<u8>>(name).unwrap().put(&1).unwrap();
+    }
+    let plain = refusal(manager.get::<JoinableQueueProxy<u8>>("plain"));
+    assert_eq!(plain, other("plain", "queue", "joinable_queue"));
+    manager.get::<QueueProxy<u8>>("plain").unwrap().put(&1).unwrap();
+    let types: Vec<String> = manager.objects().unwrap().into_iter().map(|object| object.type_name).collect();
+    assert_eq!(types.iter().filter(|of| *of == "joinable_queue").count(), 2, "{types:?}");
+    assert_eq!(refusal(manager.get::<GreeterProxy>("herald")), other("herald", "Herald", "Greeter"));
 }
 
 fn a_server_that_does_not_end_is_killed_in_time() {
@@ -288,6 +401,7 @@ procession_testkit::main! {
         an_initializer_runs_in_the_server,
         an_initializer_that_fails_is_told,
         what_is_registered_is_every_clients,
+        a_server_that_cannot_listen_says_where_and_why,
         an_array_loses_no_update,
         functions_change_values_in_their_place,
         a_pool_is_part_of_an_object,
@@ -298,5 +412,8 @@ procession_testkit::main! {
         lists_and_dictionaries_do_what_pythons_do,
         a_name_is_registered_once,
         an_object_is_got_as_what_it_is,
+        the_two_kinds_of_queues_are_told_apart,
+        a_manager_is_called_what_it_is,
+        a_refusal_names_its_object,
     ];
 }

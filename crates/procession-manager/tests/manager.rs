@@ -214,7 +214,7 @@ fn mistakes_are_told(method: StartMethod) {
 fn a_managers_text_is_one_line(method: StartMethod) {
     let bank = bank(method);
     let (address, pid) = (bank.address().clone(), bank.pid().unwrap());
-    let name = "SyncManager";
+    let name = "BaseManager";
     assert_eq!(format!("{bank:?}"), format!("BaseManager {{ name: {name:?}, address: {address}, pid: {pid}, .. }}"));
     let key = procession_launch::current_process().authkey();
     let other = SyncManager::connect(address.clone(), key.as_bytes()).unwrap();

@@ -10,7 +10,7 @@ use syn::{
 
 use super::method::{Method, carried_over};
 use super::types::{AsProxies, WithoutSelf, bare};
-use super::{Block, unraw};
+use super::{Block, parameters_of, unraw};
 
 /// The struct and all that is implemented for it.
 pub(super) fn definition(block: &Block<'_>) -> TokenStream {
@@ -27,6 +27,7 @@ pub(super) fn definition(block: &Block<'_>) -> TokenStream {
     let sending = without_self(block, &sending);
     let sending = sending.where_clause;
     let common = common(block, &loose, &phantom);
+    let (label, described) = (block.label(), parameters_of(block.item));
     quote! {
         #(#attributes)*
         #[doc = #about]
@@ -47,6 +48,10 @@ pub(super) fn definition(block: &Block<'_>) -> TokenStream {
 
             fn as_raw(&self) -> &#home::RawProxy {
                 &self.0
+            }
+
+            fn object_kind() -> ::core::option::Option<::std::string::String> {
+                ::core::option::Option::Some(#home::derived::type_name(#label, &[#(#described),*]))
             }
         }
 

@@ -236,7 +236,8 @@ impl<T: Number + Serialize + DeserializeOwned> ArrayProxy<T> {
 
     fn out_of_range(&self, index: usize, len: usize) -> CallError {
         let refusal = Refusal::OutOfRange { index: index as u64, len: len as u64 };
-        CallError::Refused { method: Method::Read.name().name, server: self.raw.server_address(), refusal }
+        let refused = CallError::refused(Method::Read.name().name, self.raw.server_address(), refusal);
+        refused.about(|| self.raw.called())
     }
 
     /// Puts a number at a place.

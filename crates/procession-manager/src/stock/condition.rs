@@ -303,7 +303,7 @@ impl ConditionProxy {
         let method = Method::Wait.name();
         if guard.held.raw != self.raw {
             let server = self.raw.server_address();
-            return Err(CallError::Refused { method: method.name, server, refusal: Refusal::NotHeld });
+            return Err(CallError::refused(method.name, server, Refusal::NotHeld).about(|| self.raw.called()));
         }
         // If this fails the guard gives the lock back, unless the server has it: then it gives back nothing.
         let arguments = (guard.held.acquired, patience(deadline));

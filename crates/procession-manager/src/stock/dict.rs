@@ -55,44 +55,45 @@ impl Dict {
 
     fn find(&self, ask: &mut Ask) -> Result<Option<&Stored>, Refusal> {
         let key = self.0.key(ask)?;
-        Ok(self.0.get(&key))
+        self.0.get(&key)
     }
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
         let value = Stored::keep(ask.accept(self.0.values)?)?;
         self.check_told(ask, &key)?;
-        let old = self.0.insert(key, value);
+        let old = self.0.insert(key, value)?;
         Ok(old.map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
-    /// All keys are looked at before the first is set: all or none.
+    /// All of them, or none.
     fn extend(&mut self, ask: &mut Ask) -> Answer {
         let mut items = Vec::with_capacity(ask.arguments.len() / 2);
         while ask.arguments.len() > 0 {
             items.push((self.0.key(ask)?, Stored::keep(ask.accept(self.0.values)?)?));
         }
-        for (key, value) in items {
-            self.0.insert(key, value);
-        }
-        Ok(Vec::new())
+        self.0.extend(items).map(|()| Vec::new())
     }
 
     fn remove(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
         self.check_told(ask, &key)?;
-        Ok(self.0.remove(&key).map(|value| value.take(self.0.values)).into_iter().collect())
+        Ok(self.0.remove(&key)?.map(|value| value.take(self.0.values)).into_iter().collect())
     }
 
     /// Refuses to give a key's value to somebody who could not be told it.
     fn check_told(&self, ask: &Ask, key: &Key) -> Result<(), Refusal> {
-        check_told(ask, self.0.values.form(), || self.0.get(key).map(|value| self.copy(value)).into_iter().collect())
+        if ask.site.form == self.0.values.form() {
+            return Ok(());
+        }
+        let value = self.0.get(key)?;
+        check_told(ask, self.0.values.form(), || value.map(|value| self.copy(value)).into_iter().collect())
     }
 
     fn pop_item(&mut self, ask: &Ask) -> Answer {
         let told = |(key, value): (&[u8], &Stored)| vec![self.0.told(key), self.copy(value)];
         check_told(ask, self.0.values.form(), || self.0.last().map(told).unwrap_or_default())?;
-        let popped = self.0.pop();
+        let popped = self.0.pop()?;
         Ok(popped.map(|(key, value)| vec![self.0.told(&key), value.take(self.0.values)]).unwrap_or_default())
     }
 
@@ -107,29 +108,29 @@ impl Dict {
 
     fn update(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let new = changed_next(ask, self.0.values, self.0.get(&key))?;
+        let new = changed_next(ask, self.0.values, self.0.get(&key)?)?;
         let told = self.copy(&new);
-        self.0.insert(key, new);
+        self.0.insert(key, new)?;
         Ok(vec![told])
     }
 
     /// The value of a key; if it has none, one that is made now.
     fn set_default(&mut self, ask: &mut Ask, make: fn(&mut Ask, Values) -> Result<Stored, Refusal>) -> Answer {
         let key = self.0.key(ask)?;
-        if let Some(value) = self.0.get(&key) {
+        if let Some(value) = self.0.get(&key)? {
             return Ok(vec![self.copy(value)]);
         }
         let value = make(ask, self.0.values)?;
         let told = self.copy(&value);
-        self.0.insert(key, value);
+        self.0.insert(key, value)?;
         Ok(vec![told])
     }
 
     fn with(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let Some(value) = self.0.get(&key) else { return Ok(Vec::new()) };
+        let Some(value) = self.0.get(&key)? else { return Ok(Vec::new()) };
         let (new, told) = worked_next(ask, self.0.values, value)?;
-        self.0.insert(key, new);
+        self.0.insert(key, new)?;
         Ok(vec![told])
     }
 }

@@ -148,7 +148,7 @@ where
 pub(crate) fn named<T>(method: MethodName, id: Result<T, BootError>) -> Result<T, CallError> {
     let refusal = |error: BootError| Refusal::NoFunction { reason: error.to_string() };
     let server = "this program".to_owned();
-    id.map_err(|error| CallError::Refused { method: method.name, server, refusal: refusal(error) })
+    id.map_err(|error| CallError::refused(method.name, server, refusal(error)))
 }
 
 pub(crate) fn name_equal<T: PartialEq + DeserializeOwned + 'static>(
@@ -213,16 +213,19 @@ fn optional_next<O: 'static>(ask: &mut Ask) -> Result<Option<O>, Refusal> {
 }
 
 /// How the client's values are compared: the next thing that it says. Equal bytes are equal values.
-pub(crate) fn equal_next(ask: &mut Ask, values: Values) -> Result<impl Fn(&Stored, &Stored) -> bool + use<>, Refusal> {
+pub(crate) fn equal_next(
+    ask: &mut Ask,
+    values: Values,
+) -> Result<impl Fn(&Stored, &Stored) -> Result<bool, Refusal> + use<>, Refusal> {
     let equal = optional_next::<Equal>(ask)?;
     Ok(move |one: &Stored, other: &Stored| match equal {
         Some(equal) => {
             let (one, other) = (one.bytes(), other.bytes());
-            one == other || catch_call(|| equal(one, other)).unwrap_or(false)
+            Ok(one == other || catch_call(|| equal(one, other))?)
         }
         None => {
             let data = |value: &Stored| value.copy(values).into_data().ok();
-            data(one).zip(data(other)).is_some_and(|(one, other)| one == other)
+            Ok(data(one).zip(data(other)).is_some_and(|(one, other)| one == other))
         }
     })
 }

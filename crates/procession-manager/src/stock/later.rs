@@ -203,7 +203,8 @@ impl EventProxy {
 macro_rules! verbs {
     ($name:ident) => {
         impl<T: Serialize + DeserializeOwned + 'static> $name<T> {
-            /// [`put`](Self::put), without a wait for what becomes of it: also one that waits for room stays on its way.
+            /// [`put`](Self::put), without a wait for what becomes of it: also one that waits for room stays on its way, and is
+            /// one of [`CALLS_AHEAD_MAX`](crate::CALLS_AHEAD_MAX) as long.
             ///
             /// # Errors
             /// [`CallError`], when it could not be sent.
@@ -215,6 +216,9 @@ macro_rules! verbs {
 
             /// [`get`](Self::get), without a wait for what becomes of it: several are items that are fetched ahead. Dropping
             /// the result gives it up, and puts an item that it has back where it stood.
+            ///
+            /// One that waits for an item is one of [`CALLS_AHEAD_MAX`](crate::CALLS_AHEAD_MAX): with so many, what this process calls
+            /// next without a wait, of whatever object, waits for one of them to be answered.
             ///
             /// # Errors
             /// [`CallError`], when it could not be sent.

@@ -122,9 +122,15 @@ impl List {
         let most: u64 = ask.read()?;
         let is_equal = equal_next(ask, self.values)?;
         let wanted = self.accept(ask)?;
-        let places = self.items.iter().enumerate().filter(|(_, value)| is_equal(value, &wanted));
-        let places: Vec<u64> =
-            places.map(|(place, _)| place as u64).take(usize::try_from(most).unwrap_or(usize::MAX)).collect();
+        let mut places = Vec::new();
+        for (place, value) in self.items.iter().enumerate() {
+            if places.len() as u64 >= most {
+                break;
+            }
+            if is_equal(value, &wanted)? {
+                places.push(place as u64);
+            }
+        }
         ask.value(&places)
     }
 
@@ -147,9 +153,13 @@ impl List {
     fn remove_item(&mut self, ask: &mut Ask) -> Answer {
         let is_equal = equal_next(ask, self.values)?;
         let wanted = self.accept(ask)?;
-        let place = self.items.iter().position(|value| is_equal(value, &wanted));
-        place.map(|place| self.items.remove(place));
-        ask.value(&place.is_some())
+        for (place, value) in self.items.iter().enumerate() {
+            if is_equal(value, &wanted)? {
+                self.items.remove(place);
+                return ask.value(&true);
+            }
+        }
+        ask.value(&false)
     }
 
     /// Some values from a place on; last where they end.

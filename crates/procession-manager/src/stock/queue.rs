@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use procession_sys::Deadline;
@@ -13,7 +14,7 @@ use serde::de::DeserializeOwned;
 use super::waiting::Waiting;
 use super::{Stored, count, methods, patience, proxy};
 use crate::error::{CallError, Refusal};
-use crate::host::{Answer, Ask, Object, Step};
+use crate::host::{self, Access, Answer, Ask, Host, Hosting, Object, Step};
 use crate::server::{Caller, Given};
 use crate::value::{Form, Values};
 
@@ -24,6 +25,35 @@ methods! { "queue":
     IsFull = "is_full" Shared,
     TaskDone = "task_done" Exclusive,
     Join = "join" Exclusive,
+}
+
+/// What one is called whose items are to be done, too.
+const JOINABLE: &str = "joinable_queue";
+
+/// What all queues have in common that are called so: the methods are the same, but whoever wants the one has no use for the
+/// other.
+pub(crate) struct Called(&'static str);
+
+impl host::Kind for Called {
+    type Method = Method;
+
+    fn type_name(&self) -> &str {
+        self.0
+    }
+
+    fn find(&self, signature: u64) -> Option<(Method, Access)> {
+        Kind.find(signature)
+    }
+
+    fn methods(&self) -> Vec<(&'static str, u64)> {
+        Kind.methods()
+    }
+}
+
+/// A queue as an object.
+pub(super) fn host(queue: Queue) -> Arc<dyn Hosting> {
+    let kind = Called(if queue.is_joinable { JOINABLE } else { KIND });
+    Arc::new(Host::new(kind, queue))
 }
 
 /// The queue.
@@ -172,7 +202,7 @@ impl Queue {
 }
 
 impl Object for Queue {
-    type Kind = Kind;
+    type Kind = Called;
 
     fn form(&self) -> Form {
         self.values.form()
@@ -261,7 +291,7 @@ proxy! {
     ///
     /// # Python
     /// The proxy of `SyncManager.JoinableQueue`, which loses what a dead client has taken.
-    JoinableQueueProxy<T>
+    JoinableQueueProxy<T> = JOINABLE
 }
 
 /// What both queues do.

@@ -43,17 +43,27 @@ impl Set {
 
     fn insert(&mut self, ask: &mut Ask) -> Answer {
         let key = self.0.key(ask)?;
-        let is_new = self.0.get(&key).is_none();
+        let is_new = self.0.get(&key)?.is_none();
         if is_new {
-            self.0.insert(key, Stored::keep(Given::default())?);
+            self.0.insert(key, Stored::keep(Given::default())?)?;
         }
         ask.value(&is_new)
+    }
+
+    fn contains(&self, ask: &mut Ask) -> Answer {
+        let key = self.0.key(ask)?;
+        ask.value(&self.0.get(&key)?.is_some())
+    }
+
+    fn remove(&mut self, ask: &mut Ask) -> Answer {
+        let key = self.0.key(ask)?;
+        ask.value(&self.0.remove(&key)?.is_some())
     }
 
     fn pop(&mut self, ask: &Ask) -> Answer {
         let told = || self.0.last().map(|(key, _)| self.0.told(key)).into_iter().collect();
         check_told(ask, self.0.values.form(), told)?;
-        Ok(self.0.pop().map(|(key, _)| self.0.told(&key)).into_iter().collect())
+        Ok(self.0.pop()?.map(|(key, _)| self.0.told(&key)).into_iter().collect())
     }
 
     fn batch(&self, ask: &mut Ask) -> Answer {
@@ -75,7 +85,7 @@ impl Object for Set {
 
     fn read(&self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
-            Method::Contains => self.0.key(ask).and_then(|key| ask.value(&self.0.get(&key).is_some())),
+            Method::Contains => self.contains(ask),
             Method::Len => ask.value(&(self.0.len() as u64)),
             _ => self.batch(ask),
         })
@@ -84,7 +94,7 @@ impl Object for Set {
     fn write(&mut self, method: Method, ask: &mut Ask) -> Step {
         Step::Done(match method {
             Method::Insert => self.insert(ask),
-            Method::Remove => self.0.key(ask).and_then(|key| ask.value(&self.0.remove(&key).is_some())),
+            Method::Remove => self.remove(ask),
             Method::Pop => self.pop(ask),
             Method::Clear => {
                 self.0.clear();

@@ -1,8 +1,9 @@
 //! Keys with a value each, in the order in which they were inserted: what dictionaries and sets are made of.
 //!
 //! Relies on functions of the keys' type, which the server's own image has and the creator names: two keys are the same when
-//! their type says so, however they are written.
+//! their type says so, however they are written. If one of these functions panics nothing changes, and the caller is told.
 
+use std::collections::hash_map::Entry as Place;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -79,14 +80,17 @@ impl Hash for Key {
     }
 }
 
+/// This may panic: so does what looks for a key among others.
 impl PartialEq for Key {
     fn eq(&self, other: &Self) -> bool {
-        let is_equal = || catch_call(|| (self.equal)(&self.bytes, &other.bytes)).unwrap_or(false);
-        self.hash == other.hash && (self.bytes == other.bytes || is_equal())
+        self.hash == other.hash && (self.bytes == other.bytes || (self.equal)(&self.bytes, &other.bytes))
     }
 }
 
 impl Eq for Key {}
+
+/// A key as it came, and its value.
+type Item = (Arc<[u8]>, Stored);
 
 /// The table.
 pub(super) struct Table {
@@ -98,7 +102,7 @@ pub(super) struct Table {
     /// Where each key is.
     places: HashMap<Key, u64>,
     /// The items, by when they were inserted.
-    items: BTreeMap<u64, (Arc<[u8]>, Stored)>,
+    items: BTreeMap<u64, Item>,
     next: u64,
 }
 
@@ -133,8 +137,7 @@ impl Table {
         if !packed.descriptors.is_empty() || !references.is_empty() {
             return Err(Refusal::Arguments { reason: "a key cannot hold descriptors or proxies".into() });
         }
-        let key = self.key_of(packed.bytes.into());
-        key.ok_or_else(|| Refusal::Arguments { reason: "the key cannot be read".into() })
+        self.key_of(packed.bytes.into())
     }
 
     /// A key for somebody.
@@ -142,35 +145,70 @@ impl Table {
         Stored::plain(key).take(self.key_values)
     }
 
-    fn key_of(&self, bytes: Arc<[u8]>) -> Option<Key> {
-        let hash = catch_call(|| (self.keys.hash)(&bytes, &self.state)).ok().flatten()?;
-        Some(Key { bytes, hash, equal: self.keys.equal })
+    fn key_of(&self, bytes: Arc<[u8]>) -> Result<Key, Refusal> {
+        let hash = catch_call(|| (self.keys.hash)(&bytes, &self.state))?;
+        let hash = hash.ok_or_else(|| Refusal::Arguments { reason: "the key cannot be read".into() })?;
+        Ok(Key { bytes, hash, equal: self.keys.equal })
     }
 
     pub(super) fn len(&self) -> usize {
         self.items.len()
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Stored> {
-        let place = self.places.get(key)?;
-        self.items.get(place).map(|(_, value)| value)
+    pub(super) fn get(&self, key: &Key) -> Result<Option<&Stored>, Refusal> {
+        let place = catch_call(|| self.places.get(key))?;
+        Ok(place.and_then(|place| self.items.get(place)).map(|(_, value)| value))
     }
 
     /// Gives back what the key had.
-    pub(super) fn insert(&mut self, key: Key, mut value: Stored) -> Option<Stored> {
-        value.charge.add(key.bytes.len());
-        if let Some((_, old)) = self.places.get(&key).and_then(|place| self.items.get_mut(place)) {
-            return Some(std::mem::replace(old, value));
-        }
-        self.items.insert(self.next, (Arc::clone(&key.bytes), value));
-        self.places.insert(key, self.next);
-        self.next += 1;
-        None
+    pub(super) fn insert(&mut self, key: Key, value: Stored) -> Result<Option<Stored>, Refusal> {
+        Ok(self.put(key, value)?.1)
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Stored> {
-        let place = self.places.remove(key)?;
-        self.items.remove(&place).map(|(_, value)| value)
+    /// Where the key's value is now, and what it had.
+    fn put(&mut self, key: Key, mut value: Stored) -> Result<(u64, Option<Stored>), Refusal> {
+        let bytes = Arc::clone(&key.bytes);
+        value.charge.add(bytes.len());
+        let place = match catch_call(|| self.places.entry(key))? {
+            Place::Occupied(place) => *place.get(),
+            Place::Vacant(place) => *place.insert(self.next),
+        };
+        if let Some((_, old)) = self.items.get_mut(&place) {
+            return Ok((place, Some(std::mem::replace(old, value))));
+        }
+        self.items.insert(place, (bytes, value));
+        self.next += 1;
+        Ok((place, None))
+    }
+
+    /// Inserts all of them, or none.
+    pub(super) fn extend(&mut self, items: Vec<(Key, Stored)>) -> Result<(), Refusal> {
+        let (before, mut replaced) = (self.next, Vec::new());
+        for (key, value) in items {
+            match self.put(key, value) {
+                Ok((place, old)) => replaced.extend(old.map(|old| (place, old))),
+                Err(refusal) => {
+                    self.put_back(replaced, before);
+                    return Err(refusal);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes back what was inserted since a place was the next one, and gives others their values back. No key is compared.
+    fn put_back(&mut self, replaced: Vec<(u64, Stored)>, before: u64) {
+        drop(self.items.split_off(&before));
+        self.places.retain(|_, place| *place < before);
+        self.next = before;
+        for (place, old) in replaced.into_iter().rev() {
+            self.items.entry(place).and_modify(|(_, value)| *value = old);
+        }
+    }
+
+    pub(super) fn remove(&mut self, key: &Key) -> Result<Option<Stored>, Refusal> {
+        let place = catch_call(|| self.places.remove(key))?;
+        Ok(place.and_then(|place| self.items.remove(&place)).map(|(_, value)| value))
     }
 
     /// What was inserted last.
@@ -179,12 +217,11 @@ impl Table {
     }
 
     /// Takes that out.
-    pub(super) fn pop(&mut self) -> Option<(Arc<[u8]>, Stored)> {
-        let (_, (bytes, value)) = self.items.pop_last()?;
-        if let Some(key) = self.key_of(Arc::clone(&bytes)) {
-            self.places.remove(&key);
-        }
-        Some((bytes, value))
+    pub(super) fn pop(&mut self) -> Result<Option<Item>, Refusal> {
+        let Some((_, (bytes, _))) = self.items.last_key_value() else { return Ok(None) };
+        let key = self.key_of(Arc::clone(bytes))?;
+        catch_call(|| self.places.remove(&key))?;
+        Ok(self.items.pop_last().map(|(_, item)| item))
     }
 
     pub(super) fn clear(&mut self) {

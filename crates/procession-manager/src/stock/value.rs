@@ -73,7 +73,7 @@ impl Value {
         let is_equal = equal_next(ask, self.values)?;
         let current = self.accept(ask)?;
         let new = self.accept(ask)?;
-        if !is_equal(&self.value, &current) {
+        if !is_equal(&self.value, &current)? {
             return Ok(vec![self.value.copy(self.values)]);
         }
         self.value = new;

@@ -141,6 +141,9 @@ fn types_with_parameters_are_shared() {
         manager.create::<table::Ring<String, 2>>((["a".to_owned(), "b".to_owned()],)).unwrap();
     ring.put("c".to_owned()).unwrap();
     assert_eq!(ring.all().unwrap(), ["b", "c"]);
+    manager.publish("ring", &ring).unwrap();
+    assert!(manager.get::<table::RingProxy<String, 2>>("ring").unwrap() == ring);
+    assert!(manager.get::<table::RingProxy<String, 3>>("ring").is_err());
     assert_eq!(table::Stack::<i64>::type_name(), "Stack<i64>");
     assert_eq!(table::Stack::<String>::type_name(), "Stack<alloc::string::String>");
     assert_eq!(table::Ring::<u8, 3>::type_name(), "Round<u8, 3>");
@@ -163,6 +166,11 @@ fn a_signature_tells_methods_and_parameters_apart() {
     let texts = table::StackProxy::<String>::from_raw(numbers.as_raw().clone());
     let refusal = refused(texts.push("text".to_owned()));
     assert!(matches!(&refusal, Refusal::NoMethod { object, .. } if object == "Stack<i64>"), "{refusal}");
+    manager.publish("numbers", &numbers).unwrap();
+    assert!(manager.get::<table::StackProxy<i64>>("numbers").unwrap() == numbers);
+    let refusal = refused(manager.get::<table::StackProxy<String>>("numbers"));
+    let is_told = matches!(&refusal, Refusal::OtherKind { wanted, .. } if wanted == "Stack<alloc::string::String>");
+    assert!(is_told, "{refusal}");
     manager.shutdown().unwrap();
 }
 
