@@ -1,4 +1,5 @@
-//! Hashing of numbers that no peer chooses: calls', which this process counts, and objects', which are random.
+//! Hashing of numbers that no peer chooses: calls', which this process counts, objects', which are random, and hashes of keys,
+//! which are made with a secret.
 //!
 //! Relies on that: whoever could choose the keys of a table with this hash could make it slow. It takes a tenth of the time
 //! that the standard library's takes, of which a call needs several.

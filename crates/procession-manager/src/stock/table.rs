@@ -23,6 +23,7 @@ use crate::data;
 use crate::error::Refusal;
 use crate::host::Ask;
 use crate::server::{Given, Taken};
+use crate::spread::Spreading;
 use crate::value::Values;
 
 /// What a type of keys can do with their bytes.
@@ -100,7 +101,7 @@ pub(super) struct Table {
     pub(super) values: Values,
     state: RandomState,
     /// Where each key is.
-    places: HashMap<Key, u64>,
+    places: HashMap<Key, u64, Spreading>,
     /// The items, by when they were inserted.
     items: BTreeMap<u64, Item>,
     next: u64,
@@ -127,7 +128,7 @@ impl Table {
     }
 
     fn new(keys: Keys, key_values: Values, values: Values) -> Self {
-        let (places, items, state) = (HashMap::new(), BTreeMap::new(), RandomState::new());
+        let (places, items, state) = (HashMap::default(), BTreeMap::new(), RandomState::new());
         Self { keys, key_values, values, state, places, items, next: 0 }
     }
 
