@@ -37,6 +37,7 @@ procession_testkit::main! {
         a_stopped_server_delays_a_start_and_loses_nothing,
         a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_another,
         a_start_with_more_time_is_made_by_another_server_than_one_that_is_stopped,
+        a_stopped_server_that_was_replaced_ends_after_its_last_child,
         a_start_that_waits_for_a_server_or_its_preloading_can_be_called_off,
         a_nursery_that_does_not_answer_is_told_and_stays,
         a_stopped_server_costs_an_ended_child_its_exit_code_and_not_its_result,
@@ -296,6 +297,7 @@ fn a_start_that_may_not_wait_for_a_stopped_server_is_an_error_and_the_next_has_a
         "{error:?}"
     );
     assert_eq!(served(mark, (write, 6)).join().unwrap(), 6);
+    assert_eq!(active_children().len(), 1);
     send_signal(stopped.pid, common::SIGCONT).unwrap();
     tell(&until);
     assert_eq!(child.wait().unwrap().exitcode(), 7, "the old server still tells of its children");
@@ -316,10 +318,27 @@ fn a_start_with_more_time_is_made_by_another_server_than_one_that_is_stopped() {
     let started = Context::forkserver().builder(mark, (write, 5)).patience(Some(MORE), None).start();
     assert!(begun.elapsed() < SOON);
     assert_eq!(started.unwrap().join().unwrap(), 5);
-    send_signal(stopped.pid, common::SIGCONT).unwrap();
-    assert_all_end(&held);
+    assert_all_end(&held); // It has no children, so that nobody misses it.
     assert!(active_children().is_empty()); // Reaps it as well.
     assert_eq!(rest(read), "5\n", "it has run once");
+}
+
+fn a_stopped_server_that_was_replaced_ends_after_its_last_child() {
+    let (go, until) = pipe();
+    let child = served(|until: Descriptor| -> () { wait_and_exit(&until) }, (go,));
+    let stopped = server();
+    let held = hold(std::slice::from_ref(&stopped));
+    stop(stopped.pid);
+    let started = Context::forkserver().builder(|| (), ()).patience(Some(LIMIT), None).start();
+    assert!(matches!(started, Err(StartError::Unanswered { .. })), "{started:?}");
+    assert_eq!(active_children().len(), 1);
+    common::wait_for_state(stopped.pid, 'T');
+    tell(&until);
+    assert_eq!(child.wait().unwrap().exitcode(), 255, "it goes on, and nobody tells how it ended");
+    drop(child);
+    assert!(active_children().is_empty());
+    assert_all_end(&held);
+    assert!(active_children().is_empty()); // Reaps it.
 }
 
 fn wait_and_exit(until: &Descriptor) {

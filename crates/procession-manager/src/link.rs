@@ -4,6 +4,7 @@
 //! and puts the others' where they find them; when it has its own, another one goes on. Whoever has to wait before it can
 //! send receives, too, so that a server which waits for its answers to be read never waits for this process.
 
+mod parting; // What is waited for at the end of the process.
 mod sending; // What goes there, and in which order.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -12,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use procession_ipc::{Connection, RecvError, SendError};
 use procession_sys::{Deadline, Origin};
 
@@ -30,7 +31,7 @@ pub const BYTES_AHEAD_MAX: usize = 32 << 20;
 /// How long the server may take nothing of what has begun to go to it.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
 
-/// How long the end of a connection waits for answers that nobody else waits for.
+/// How long the end of a connection, or of a process with all of its connections, waits for answers that nobody else waits for.
 const PARTING_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// A connection to a server.
@@ -41,6 +42,9 @@ pub(crate) struct Link {
     origin: Origin,
     calls: AtomicU64,
     state: Mutex<State>,
+    /// Told whenever a thread has received, or tried to, for who waits at the end of the process: it may have no `Thread` any more
+    /// that could be woken.
+    received: Condvar,
     /// Whoever has it sends what the server is to be told first, so that nothing overtakes that.
     first: Mutex<()>,
     silence_max: Duration,
@@ -52,6 +56,8 @@ pub(crate) struct Link {
 struct State {
     /// The calls whose answers nobody has taken.
     asked: HashMap<u64, Asked, Spreading>,
+    /// How many of them have no answer yet, and nobody who waits for it.
+    dropped: usize,
     ahead: Ahead,
     /// Whether a thread is receiving.
     is_received: bool,
@@ -86,6 +92,8 @@ struct Ahead {
 /// What a thread waits for, by the number of its call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Awaits {
+    /// That the process may end.
+    Parting,
     Answer(u64),
     /// That it may send.
     Room(u64),
@@ -123,6 +131,7 @@ impl Link {
             origin: Origin::here(),
             calls: AtomicU64::new(1),
             state: Mutex::default(),
+            received: Condvar::new(),
             first: Mutex::default(),
             silence_max: SILENCE_MAX,
             short: Said::default(),
@@ -198,13 +207,24 @@ impl Link {
     }
 
     /// Has nobody collect the answer to a call. One that `takes` something does not go on to do so.
-    pub(crate) fn forget(&self, call: u64, object: ObjectId, takes: bool) {
+    pub(crate) fn forget(self: &Arc<Self>, call: u64, object: ObjectId, takes: bool) {
         let mut state = self.state.lock();
+        let had_none = state.dropped == 0;
         let gives_back = state.forget(call, takes);
+        let is_first = had_none && state.dropped > 0;
         self.unlock(state);
         if gives_back {
             self.abandon(call, object);
         }
+        if is_first && self.loses_unread() {
+            parting::wait_at_exit(self);
+        }
+    }
+
+    /// Whether what has arrived at the server is lost with a connection that is closed while answers are on their way: so it is
+    /// over TCP.
+    fn loses_unread(&self) -> bool {
+        !self.connection.carries_descriptors()
     }
 
     /// A number that this client has not used yet.
@@ -236,11 +256,12 @@ impl Link {
             }
             let left = deadline.remaining();
             let has_come = if state.is_received {
-                park(&mut state, what, left)
+                self.park(&mut state, what, left)
             } else {
                 state.is_received = true;
                 let received = MutexGuard::unlocked(&mut state, || self.receive(left));
                 state.is_received = false;
+                self.received.notify_all();
                 match received {
                     Ok(None) => false,
                     Ok(Some(response)) => {
@@ -256,6 +277,21 @@ impl Link {
         };
         self.unlock(state);
         waited
+    }
+
+    /// Waits until another thread has found something; true, as that may be so.
+    fn park(&self, state: &mut MutexGuard<'_, State>, what: Awaits, left: Option<Duration>) -> bool {
+        if left == Some(Duration::ZERO) {
+            return false;
+        }
+        if what == Awaits::Parting {
+            let _ = self.received.wait_for(state, left.unwrap_or(PARTING_TIME_MAX));
+            return true;
+        }
+        state.parked.insert(what, thread::current());
+        MutexGuard::unlocked(state, || left.map_or_else(thread::park, thread::park_timeout));
+        state.parked.remove(&what);
+        true
     }
 
     /// Takes in the answers that are there, if no other thread does.
@@ -337,6 +373,7 @@ impl State {
             None if takes => self.end(call),
             None => {
                 asked.is_wanted = false;
+                self.dropped += 1;
                 return false;
             }
             Some(answer) => {
@@ -358,6 +395,7 @@ impl State {
             }
             Some(_) => {
                 self.refuse(response);
+                self.dropped -= 1;
                 self.asked.remove(&call).and_then(|asked| asked.ahead)
             }
             None => {
@@ -401,17 +439,6 @@ impl State {
     }
 }
 
-/// Waits until another thread has found something; true, as that may be so.
-fn park(state: &mut MutexGuard<'_, State>, what: Awaits, left: Option<Duration>) -> bool {
-    if left == Some(Duration::ZERO) {
-        return false;
-    }
-    state.parked.insert(what, thread::current());
-    MutexGuard::unlocked(state, || left.map_or_else(thread::park, thread::park_timeout));
-    state.parked.remove(&what);
-    true
-}
-
 impl Ahead {
     fn has_room(&self, bytes: usize) -> bool {
         self.calls == 0 || self.calls < CALLS_AHEAD_MAX && self.bytes + bytes <= BYTES_AHEAD_MAX
@@ -436,13 +463,10 @@ impl Question {
 }
 
 impl Drop for Link {
-    /// Over TCP what has arrived at the server is lost with a connection that is closed while answers are on their way: those to
-    /// calls that nobody waits for are waited for here, for a moment.
+    /// The answers to calls that nobody waits for are waited for here, for a moment. A link that is not dropped before its process
+    /// ends does so at the [exit](parting).
     fn drop(&mut self) {
-        if self.is_own() && !self.connection.carries_descriptors() {
-            let until = Deadline::after(PARTING_TIME_MAX);
-            let _ = self.wait(Awaits::Room(0), until, |state| state.asked.is_empty().then_some(()));
-        }
+        self.part(Deadline::after(PARTING_TIME_MAX));
     }
 }
 

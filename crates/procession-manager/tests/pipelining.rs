@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::mem;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use procession_manager::{
     Refusal, SyncManager, shared,
 };
 use procession_sys::{PidFd, Signal};
+use procession_testkit::program;
 
 use common::{manager, methods, refusal, warm_up};
 
@@ -21,6 +23,10 @@ const SOON: Duration = Duration::from_secs(10);
 
 /// As many calls as fill no ring, and more than are carried out at once.
 const MANY: u64 = 600;
+
+/// The environment variable that tells a program where its manager is, and its key.
+const ADDRESS: &str = "ADDRESS";
+const KEY: &[u8] = b"a key";
 
 /// Too short for anything that does not happen.
 const SHORT: Duration = Duration::from_millis(20);
@@ -321,17 +327,13 @@ fn what_is_dropped_is_done_and_leaves_nothing(method: StartMethod) {
     assert_eq!(bank.number_of_objects().unwrap(), 2, "what nobody refers to goes");
 }
 
-/// Puts so many items, and waits for none of them but for the last, if it is to.
-fn put_many(queue: QueueProxy<u64>, waits: bool) {
-    (1..MANY).for_each(|item| drop(queue.put_later(&item).unwrap()));
-    let last = queue.put_later(&MANY).unwrap();
-    if waits {
-        last.get().unwrap();
-    }
+/// Puts so many items, and waits for none of them.
+fn put_many(queue: QueueProxy<u64>) {
+    (0..MANY).for_each(|item| drop(queue.put_later(&item).unwrap()));
 }
 
 fn put_many_and_die(queue: QueueProxy<u64>) {
-    put_many(queue.clone(), false);
+    put_many(queue.clone());
     PidFd::open(std::process::id()).unwrap().send(Signal::KILL).unwrap();
 }
 
@@ -342,14 +344,35 @@ fn what_is_dropped_is_done_after_its_client_has_ended(method: StartMethod) {
         let manager = SyncManager::from(builder.start().unwrap());
         let queue = manager.queue().unwrap();
         // A forked copy has its parent's proxies, and ends without dropping them.
-        let waits = method == StartMethod::Fork && address.is_some();
-        Context::new(method).start(put_many, (queue.clone(), waits)).unwrap().join().unwrap();
-        (1..=MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item, "{address:?}"));
+        Context::new(method).start(put_many, (queue.clone(),)).unwrap().join().unwrap();
+        (0..MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item, "{address:?}"));
     }
     let manager = manager(method);
     let queue = manager.queue().unwrap();
     Context::new(method).start(put_many_and_die, (queue.clone(),)).unwrap().join().unwrap_err();
-    (1..=MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item));
+    (0..MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item));
+}
+
+/// A program that puts many, waits for none of them, and drops nothing before its end, while another thread of it waits for an
+/// answer.
+fn leaves_much() {
+    let manager = SyncManager::connect(std::env::var(ADDRESS).unwrap(), KEY).unwrap();
+    let queue: QueueProxy<u64> = manager.get("queue").unwrap();
+    let never = manager.event().unwrap();
+    std::thread::spawn(move || never.wait());
+    put_many(queue.clone());
+    mem::forget((manager, queue));
+}
+
+fn what_is_dropped_is_done_after_a_main_that_drops_no_proxies() {
+    let manager = BaseManager::builder().address("127.0.0.1:0").authkey(KEY).start().unwrap();
+    let manager = SyncManager::from(manager);
+    let queue = manager.queue::<u64>().unwrap();
+    manager.publish("queue", &queue).unwrap();
+    let mut program = program("leaves_much");
+    let output = program.env(ADDRESS, manager.address().to_string()).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    (0..MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item));
 }
 
 fn who_is_full_waits_for_answers(method: StartMethod) {
@@ -405,7 +428,7 @@ fn a_forked_copy_is_nobodys(method: StartMethod) {
     let queue = manager.queue::<u64>().unwrap();
     ASKED.lock().unwrap().extend([queue.get_later().unwrap(), queue.get_later().unwrap()]);
     let asks = |queue: QueueProxy<u64>| {
-        let mut asked = std::mem::take(&mut *ASKED.lock().unwrap());
+        let mut asked = mem::take(&mut *ASKED.lock().unwrap());
         let count = asked.len();
         if let Some(first) = asked.pop() {
             assert!(first.is_ready());
@@ -418,7 +441,7 @@ fn a_forked_copy_is_nobodys(method: StartMethod) {
     };
     let child = Context::new(method).start(asks, (queue.clone(),)).unwrap();
     assert_eq!(child.join().unwrap(), if method == StartMethod::Fork { 2 } else { 0 });
-    let asked = std::mem::take(&mut *ASKED.lock().unwrap());
+    let asked = mem::take(&mut *ASKED.lock().unwrap());
     assert!(asked.into_iter().map(|item| item.get().unwrap()).eq([1, 2]), "the parent's go on");
 }
 
@@ -463,4 +486,6 @@ procession_testkit::main! {
         many_items_are_set_at_once,
         what_is_released_is_free_for_the_next_call,
     ];
+    cases: [what_is_dropped_is_done_after_a_main_that_drops_no_proxies];
+    programs: [leaves_much];
 }

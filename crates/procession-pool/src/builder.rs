@@ -192,7 +192,8 @@ macro_rules! settings_verbs {
         /// Calls a function in each worker before its first task. It returns nothing or a `Result<(), E>`; what it builds it
         /// keeps in a `static`. If it fails, or takes longer than [`start_timeout`](Self::start_timeout), `build` does: an executor
         /// starts one worker then to see that, a pool all. A worker that comes later, and whose initializer fails, is replaced:
-        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again.
+        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again, or if it
+        /// took too long and no other worker is ready.
         ///
         /// Python's `initializer` and `initargs`.
         pub fn initializer<F, A>(mut self, function: F, arguments: A) -> Self
@@ -208,14 +209,16 @@ macro_rules! settings_verbs {
         /// [`START_TIMEOUT`](crate::START_TIMEOUT); [`Duration::MAX`](std::time::Duration::MAX) for no limit.
         ///
         /// With an initializer, `build` then fails with [`PoolError::StartTimeout`](crate::PoolError::StartTimeout). A worker
-        /// that is started later and takes too long is replaced, as one that died before it was ready:
-        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers) ends the tasks that wait if that happens again and again.
+        /// that is started later and takes too long is replaced, as one that died before it was ready. Where no other one is ready
+        /// or being started by then, the next would be likely to take as long: [`TaskError::NoWorkers`](crate::TaskError::NoWorkers)
+        /// ends the tasks that wait, and the next task is another try.
         ///
         /// Before there is a worker, two things more may take as long each: what the context preloads, all of its functions
         /// together, and the answer of the forkserver, or nursery, that it has forked one. `build` fails with
         /// [`StartError::PreloadTimeout`](procession_launch::StartError::PreloadTimeout), which names the function, or with
-        /// [`StartError::Unanswered`](procession_launch::StartError::Unanswered); a start that comes later is tried again. Of an
-        /// executor with an initializer it is [`PoolError::Initializer`](crate::PoolError::Initializer), which has their text.
+        /// [`StartError::Unanswered`](procession_launch::StartError::Unanswered), also that of an executor with an initializer. What a
+        /// start that comes later preloads in vain is told to the tasks that wait, in
+        /// [`TaskError::NoWorkers`](crate::TaskError::NoWorkers); one that has no answer is tried again.
         ///
         /// A forkserver that is stopped (SIGSTOP) is waited for a second at most; then another one takes its place. A nursery
         /// that is stopped, or was killed, has no substitute: `build` fails, and tasks that have no worker left end with

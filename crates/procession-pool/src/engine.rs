@@ -142,13 +142,14 @@ impl Engine {
         self.submit(task).map_err(|error| PoolError::Submit { name: name(), error })?;
         let mut failure = None;
         let mut is_known = || {
-            let core = self.core.lock();
-            failure.clone_from(&core.last_words);
+            let mut core = self.core.lock();
+            failure = failure.take().or_else(|| core.last_words.take());
             failure.is_some() || (probe.is_done() && core.members.values().all(|member| member.is_ready))
         };
         self.drive(&mut is_known, Deadline::NEVER);
         match failure {
             None => Ok(()),
+            Some(LastWords::Unstarted(error)) => Err(error),
             Some(LastWords::Died(error)) => Err(PoolError::Initializer { name: name(), error }),
             Some(LastWords::Late { pid, after, stderr }) => {
                 Err(PoolError::StartTimeout { name: name(), pid, after, stderr })

@@ -121,8 +121,8 @@ pub enum TaskError {
     /// The pool was ended before the task was.
     #[error("the pool was terminated before the task had ended: use `close` and `join` to let tasks finish")]
     Terminated,
-    /// No worker could be started, again and again; or the first that could not says that none can be, as its nursery is
-    /// killed or stopped.
+    /// No worker could be started, again and again; or the first that could not is enough: its nursery is killed or stopped, or
+    /// what its context preloads, or its initializer, has taken longer than the pool's `start_timeout`.
     #[error("{} ready, so that the task found none: {last}", in_vain(*deaths))]
     NoWorkers {
         /// How many, one after the other.

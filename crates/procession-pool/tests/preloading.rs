@@ -20,6 +20,7 @@ procession_testkit::main! {
     cases: [
         a_function_that_hangs_is_an_error_of_the_construction,
         an_executor_is_told_by_its_task,
+        an_executor_with_an_initializer_has_the_same_error,
         the_one_that_hangs_is_named_of_several,
         what_another_start_preloads_is_waited_for_no_longer,
         tasks_are_told_of_a_function_that_hangs_when_it_runs_again,
@@ -72,14 +73,24 @@ fn a_function_that_hangs_is_an_error_of_the_construction() {
 
 fn an_executor_is_told_by_its_task() {
     let context = Context::forkserver().preload(wait_for_ever);
-    let builder = || ProcessPoolExecutor::builder().max_workers(2).context(context.clone()).stderr_tail(false);
-    let executor = builder().start_timeout(Duration::from_millis(20)).build().unwrap();
-    let told = executor.submit(pid, ()).unwrap().result_timeout(SOON);
-    let Err(TaskError::NoWorkers { last, .. }) = told else { panic!("{told:?}") };
-    assert!(last.contains("wait_for_ever") && last.contains("`start_timeout`"), "{last}");
-    drop(executor);
-    let error = builder().initializer(return_at_once, ()).start_timeout(START_TIMEOUT).build().unwrap_err();
-    assert!(error.to_string().contains("wait_for_ever"), "{error}");
+    let builder = ProcessPoolExecutor::builder().max_workers(2).context(context).stderr_tail(false);
+    let executor = builder.start_timeout(START_TIMEOUT).build().unwrap();
+    for deaths_now in 1..=2 {
+        let told = executor.submit(pid, ()).unwrap().result_timeout(SOON);
+        let Err(TaskError::NoWorkers { deaths, last }) = told else { panic!("{told:?}") };
+        assert_eq!(deaths, deaths_now, "the first is told, and each task is another try");
+        assert!(last.contains("wait_for_ever") && last.contains("`start_timeout`"), "{last}");
+    }
+}
+
+fn an_executor_with_an_initializer_has_the_same_error() {
+    let context = Context::forkserver().preload(wait_for_ever);
+    let builder = ProcessPoolExecutor::builder().max_workers(2).context(context).stderr_tail(false);
+    let begun = Instant::now();
+    let error = builder.initializer(return_at_once, ()).start_timeout(START_TIMEOUT).build().unwrap_err();
+    assert!((START_TIMEOUT..SOON).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    let PoolError::Start(error) = error else { panic!("{error:?}") };
+    check(&error, "wait_for_ever");
 }
 
 fn the_one_that_hangs_is_named_of_several() {
@@ -138,7 +149,7 @@ fn tasks_are_told_of_a_function_that_hangs_when_it_runs_again() {
     assert!(held.wait_ended(Deadline::after(SOON)).unwrap());
     kill(worker);
     let told = submit(&pool, wait_for_ever, ()).result_timeout(SOON);
-    let Err(TaskError::NoWorkers { last, .. }) = told else { panic!("{told:?}") };
+    let Err(TaskError::NoWorkers { deaths: 1, last }) = told else { panic!("{told:?}") };
     assert!(last.contains("return_once") && last.contains("`start_timeout`"), "{last}");
     std::fs::remove_file(&mark).unwrap();
     all_at_work(&pool);

@@ -75,7 +75,7 @@ fn server(method: StartMethod) -> ProcessInfo {
     servers.max_by_key(|server| server.pid).unwrap()
 }
 
-/// The same while it is stopped; it goes on at the end.
+/// The same while it is stopped; it goes on at the end, if it is there.
 struct StoppedServer {
     pid: u32,
     held: PidFd,
@@ -94,9 +94,9 @@ impl StoppedServer {
         stopped
     }
 
-    /// Waits until it has ended, which nobody asks for anything any more.
-    fn go_on_and_end(self) {
-        send_signal(self.pid, CONTINUED).unwrap();
+    /// Waits until it has ended, which nobody asks for anything any more; it was killed if it had no children.
+    fn await_end(self) {
+        drop(active_children()); // Nothing is left of its children.
         assert!(self.held.wait_ended(Deadline::after(SOON)).unwrap());
         assert!(active_children().is_empty()); // Reaps it as well.
     }
@@ -104,7 +104,9 @@ impl StoppedServer {
 
 impl Drop for StoppedServer {
     fn drop(&mut self) {
-        let _ = send_signal(self.pid, CONTINUED);
+        if !self.held.wait_ended(Deadline::NOW).unwrap() {
+            let _ = send_signal(self.pid, CONTINUED);
+        }
     }
 }
 
@@ -150,7 +152,7 @@ fn a_server_that_is_stopped_is_an_error_of_the_construction(method: StartMethod)
     assert_eq!(server, stopped.pid);
     if method == StartMethod::ForkServer {
         all_at_work(&builder().build().unwrap()); // By another one.
-        return stopped.go_on_and_end();
+        return stopped.await_end();
     }
     drop(stopped);
     all_at_work(&builder().build().unwrap());
@@ -166,7 +168,7 @@ fn a_construction_with_time_has_another_server_or_an_error_soon(method: StartMet
         let pool = pool.unwrap();
         all_at_work(&pool);
         finish(pool);
-        return stopped.go_on_and_end();
+        return stopped.await_end();
     }
     let error = pool.unwrap_err();
     let PoolError::Start(StartError::Unanswered { is_nursery: true, is_stopped: true, .. }) = error else {
@@ -195,7 +197,7 @@ fn tasks_do_not_wait_for_a_server_that_is_stopped(method: StartMethod) {
     }
     if method == StartMethod::ForkServer {
         finish(pool);
-        return stopped.go_on_and_end();
+        return stopped.await_end();
     }
     drop(stopped);
     // A start that began before may be under way.
@@ -310,7 +312,7 @@ fn a_start_that_hangs_is_given_up_and_the_next_has_another_server(method: StartM
     if method == StartMethod::ForkServer {
         assert_ne!(told.unwrap(), worker);
         finish(pool);
-        return stopped.go_on_and_end();
+        return stopped.await_end();
     }
     let Err(TaskError::NoWorkers { last, .. }) = told else { panic!("{told:?}") };
     assert!(last.contains(&format!("nursery (pid {})", stopped.pid)), "{last}");

@@ -41,11 +41,13 @@ pub(crate) fn start(
         let server = source.server(plan)?;
         let mut waiting = Waiting::new(plan, &server);
         let asked = request(&mut waiting, call, &ends);
-        if let Err(StartError::Unanswered { .. }) = asked {
-            source.replace(plan, &server);
-            if !source.is_nursery() && waiting.has_time() {
+        if let Err(error @ StartError::Unanswered { .. }) = asked {
+            let has_time = waiting.has_time();
+            source.replace(plan, server);
+            if !source.is_nursery() && has_time {
                 continue; // It is stopped, and another one is not.
             }
+            return Err(error);
         }
         if let Some((line, pidfd, number)) = asked? {
             return Ok(Child::new(plan.about(number), pidfd, line, Reaper::Server(server), pipes));

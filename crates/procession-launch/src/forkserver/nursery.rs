@@ -46,8 +46,9 @@ pub(crate) fn nursery() -> Result<Source, StartError> {
     drop((theirs, lifelines));
     let pidfd = plan.hold(number, "hold the nursery by a pidfd")?;
     let (owner, control, ended) = (pid(), Line::new(control), OnceLock::new());
-    let is_given_up = AtomicBool::new(false);
-    let server = Server { owner, number, credentials, control, pidfd, environment, settings, ended, is_given_up };
+    let (is_given_up, is_replaced) = (AtomicBool::new(false), AtomicBool::new(false));
+    let server =
+        Server { owner, number, credentials, control, pidfd, environment, settings, ended, is_given_up, is_replaced };
     wait_ready(&server).map_err(plan.failed("have the nursery begin"))?;
     Ok(Source::nursery(server))
 }

@@ -37,14 +37,21 @@ pub(crate) struct Server {
     pub(super) ended: OnceLock<Ended>,
     /// It was seen to be stopped for longer than its word on a child was waited for.
     pub(super) is_given_up: AtomicBool,
+    /// It did not answer, and is asked for nothing more.
+    pub(super) is_replaced: AtomicBool,
 }
 
 /// Every server of this process that is not known to have ended, so that each is reaped.
 static RUNNING: Mutex<Vec<Arc<Server>>> = Mutex::new(Vec::new());
 
-/// Reaps the servers that have ended.
+/// Reaps the servers that have ended, and ends those that do not answer and that nothing is left to be told by.
 pub(crate) fn reap() {
-    RUNNING.lock().retain(|server| server.is_own() && !server.has_ended());
+    RUNNING.lock().retain(|server| {
+        if server.is_own() && server.is_useless() {
+            let _ = server.pidfd.send(Signal::KILL); // It has ended, then.
+        }
+        server.is_own() && !server.has_ended()
+    });
 }
 
 /// Where children come from: a server, launched when it is needed, or a nursery.
@@ -125,17 +132,21 @@ impl Source {
         }
     }
 
-    /// Asks a server for nothing more that does not answer: the next start has another one. It is not killed, as it owes its
-    /// children's exit codes; when it goes on it serves whoever waits for it, and ends after its last child. A nursery stays.
-    pub(super) fn replace(&self, plan: &Plan, silent: &Arc<Server>) {
+    /// Asks a server for nothing more that does not answer: the next start has another one. It is not killed while it owes its
+    /// children's exit codes, or other starts wait for it: when it goes on it serves those, and ends after its last child. A
+    /// nursery stays.
+    pub(super) fn replace(&self, plan: &Plan, silent: Arc<Server>) {
         if self.is_nursery() {
             return;
         }
         // Called off, or another start is at it: whoever is next finds out for itself.
         let Ok(mut current) = plan.patience.lock(&self.current) else { return };
-        if let Some(silent) = current.take_if(|server| Arc::ptr_eq(server, silent)) {
+        if let Some(silent) = current.take_if(|server| Arc::ptr_eq(server, &silent)) {
             silent.retire();
+            silent.is_replaced.store(true, Ordering::Relaxed);
         }
+        drop((current, silent));
+        reap();
     }
 }
 
@@ -153,6 +164,9 @@ impl Drop for Source {
 
 /// Who holds a server that has no children: the list of running ones, and whoever lets go of it.
 const HOLDERS_WITHOUT_CHILDREN: usize = 2;
+
+/// Who holds one that was replaced, has no children, and is waited for by no start: that list. Nobody else comes to hold it again.
+const HOLDERS_WITHOUT_USE: usize = 1;
 
 impl Server {
     /// Whose rights this process has now.
@@ -186,6 +200,7 @@ impl Server {
             settings,
             ended: OnceLock::new(),
             is_given_up: AtomicBool::new(false),
+            is_replaced: AtomicBool::new(false),
         };
         if !has_preloads {
             return Ok(server.enter());
@@ -205,6 +220,11 @@ impl Server {
         let server = Arc::new(self);
         RUNNING.lock().push(Arc::clone(&server));
         server
+    }
+
+    /// Whether it does not answer, and has nothing to tell any more when it goes on. To be asked of the list alone.
+    fn is_useless(self: &Arc<Self>) -> bool {
+        self.is_replaced.load(Ordering::Relaxed) && Arc::strong_count(self) == HOLDERS_WITHOUT_USE
     }
 
     /// True in the process that launched it.

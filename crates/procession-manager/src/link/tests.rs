@@ -1,6 +1,7 @@
 //! That nothing is lost which a server has to be told, and that a server which is slow is told apart from one that is gone.
 
 use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
@@ -22,9 +23,26 @@ fn object() -> ObjectId {
     ObjectId::from_bytes([7; ObjectId::BYTES])
 }
 
-fn linked() -> (Link, Connection<Frame, Frame>) {
+fn linked() -> (Arc<Link>, Connection<Frame, Frame>) {
     let (ours, theirs) = UnixStream::pair().unwrap();
-    (Link::new(ours.into(), 1), theirs.into())
+    (Arc::new(Link::new(ours.into(), 1)), theirs.into())
+}
+
+fn linked_over_tcp() -> (Arc<Link>, Connection<Frame, Frame>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    (Arc::new(Link::new(ours.into(), 1)), listener.accept().unwrap().0.into())
+}
+
+/// A call that nobody waits for.
+fn drop_one(link: &Arc<Link>) -> u64 {
+    let call = link.ask_ahead(question(1), Deadline::NEVER).unwrap();
+    link.forget(call, object(), false);
+    call
+}
+
+fn dropped(link: &Link) -> usize {
+    link.state.lock().dropped
 }
 
 fn question(bytes: usize) -> Question {
@@ -140,7 +158,7 @@ fn returned(call: u64, is_claimed: bool, references: &[ObjectId]) -> Response {
 }
 
 fn is_empty(state: &State) -> bool {
-    state.asked.is_empty() && (state.ahead.calls, state.ahead.bytes) == (0, 0)
+    state.asked.is_empty() && state.dropped == 0 && (state.ahead.calls, state.ahead.bytes) == (0, 0)
 }
 
 #[test]
@@ -153,6 +171,7 @@ fn nothing_is_kept_of_a_call_whatever_becomes_of_its_answer() {
     state.take_in(returned(0, false, &[object]));
     assert!(state.take(0).is_some() && state.take(0).is_none());
     assert!(!state.forget(1, false), "it may come");
+    assert_eq!(state.dropped, 1);
     state.take_in(returned(1, false, &[object]));
     assert!(state.forget(2, true), "it is to be given up");
     state.take_in(returned(3, true, &[object, object]));
@@ -182,4 +201,53 @@ fn there_is_room_for_so_many_calls_and_bytes_or_for_one() {
     assert!(!ahead.has_room(0));
     ahead.sub(Some(0));
     assert!(ahead.has_room(0));
+}
+
+#[test]
+fn the_end_of_a_process_waits_for_what_nobody_waits_for() {
+    let (link, server) = linked_over_tcp();
+    let waits = link.ask(question(1), Deadline::NEVER).unwrap();
+    let dropped_one = drop_one(&link);
+    told(&server, 2);
+    thread::scope(|scope| {
+        let receives = scope.spawn(|| link.collect(waits, object(), Deadline::NEVER));
+        let begun = Instant::now();
+        while !link.state.lock().is_received {
+            assert!(begun.elapsed() < SOON);
+            thread::yield_now();
+        }
+        let parts = scope.spawn(|| {
+            let begun = Instant::now();
+            link.part(Deadline::after(2 * SOON));
+            (dropped(&link), begun.elapsed() < SOON)
+        });
+        server.send(&returned(dropped_one, false, &[]).write()).unwrap();
+        assert_eq!(parts.join().unwrap(), (0, true), "another thread has received it");
+        server.send(&returned(waits, false, &[]).write()).unwrap();
+        assert!(receives.join().unwrap().is_ok());
+    });
+    let begun = Instant::now();
+    let call = drop_one(&link);
+    server.send(&returned(call, false, &[]).write()).unwrap();
+    link.part(Deadline::after(SOON));
+    assert_eq!(dropped(&link), 0);
+    assert!(begun.elapsed() < SOON);
+}
+
+#[test]
+fn the_end_of_a_process_waits_for_a_second_for_all_together() {
+    let [one, other, local] = [linked_over_tcp(), linked_over_tcp(), linked()];
+    for (link, _) in [&one, &other, &local] {
+        drop_one(link);
+    }
+    let late = drop_one(&other.0);
+    other.1.send(&returned(late, false, &[]).write()).unwrap();
+    let begun = Instant::now();
+    parting::part_from_all();
+    assert!((PARTING_TIME_MAX..2 * PARTING_TIME_MAX).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert_eq!(dropped(&other.0), 1, "what is there is taken in");
+    let begun = Instant::now();
+    parting::part_from_all();
+    assert!(begun.elapsed() < PARTING_TIME_MAX, "they have had their time");
+    drop([one.1, other.1]); // Else each link waits once more.
 }

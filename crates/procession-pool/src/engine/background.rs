@@ -31,7 +31,7 @@ impl Engine {
             for worker in told.into_iter().filter(|&token| token != BELL) {
                 core.died(worker as WorkerId);
             }
-            core.take_in_launched(&self.setup.name);
+            core.take_in_launched();
             if core.wake.is_some_and(|wake| wake <= core.now()) {
                 core.wake = None;
                 core.look(); // Whoever is done, or ready, by now is so in time.

@@ -9,7 +9,7 @@ use procession_wire::frame::Frame;
 
 use crate::call::{FAULT, Fault, Item, Parcel, Reply, tell_fault};
 use crate::desk::{Desk, NotDrained, Received, Seq};
-use crate::error::{TaskError, said};
+use crate::error::{PoolError, TaskError, said};
 use crate::supervisor::TaskId;
 use crate::text::Text;
 
@@ -33,8 +33,11 @@ pub(super) struct Member {
 const SAID_AGE_MAX: Duration = Duration::from_micros(100);
 
 /// What the last worker that ended says of why the next one may not do better.
-#[derive(Clone, Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 pub(super) enum LastWords {
+    /// It was not even started.
+    #[error(transparent)]
+    Unstarted(PoolError),
     #[error("{0}")]
     Died(TaskError),
     #[error(

@@ -9,13 +9,12 @@ use std::sync::Arc;
 use std::thread;
 
 use procession_launch::{StartError, Stdio};
-use procession_sys::pid;
 
 use super::Engine;
 use super::core::Core;
 use super::member::{LastWords, Member};
 use crate::desk::{Desk, Listener};
-use crate::error::{PoolError, TaskError};
+use crate::error::PoolError;
 use crate::supervisor::{Event, WorkerId};
 use crate::worker::work;
 
@@ -91,24 +90,25 @@ impl Engine {
     }
 }
 
-/// True if the next start would end the same: a nursery that is killed or stopped is not replaced, as a forkserver is.
+/// True if the next start would end the same: a nursery that is killed or stopped is not replaced, as a forkserver is, and what
+/// is preloaded and hangs is likely to hang again.
 fn has_no_source(error: &PoolError) -> bool {
     let PoolError::Start(error) = error else { return false };
-    let is_gone = matches!(error, StartError::NurseryGone { .. });
+    let hangs = matches!(error, StartError::PreloadTimeout { .. });
+    let is_gone = hangs || matches!(error, StartError::NurseryGone { .. });
     is_gone || matches!(error, StartError::Unanswered { is_nursery: true, is_stopped: true, .. })
 }
 
 impl Core {
     /// For the background thread: takes in what has become of starts.
-    pub(super) fn take_in_launched(&mut self, pool: &str) {
+    pub(super) fn take_in_launched(&mut self) {
         for (worker, launched) in mem::take(&mut self.launched) {
             match launched {
                 Some(Ok(member)) => self.started(worker, member),
                 Some(Err(error)) if self.supervisor.wants_workers() => {
                     tracing::warn!(%error, "a worker cannot be started");
-                    let (name, reason) = (pool.into(), error.to_string().into());
-                    self.last_words = Some(LastWords::Died(TaskError::Refused { name, pid: pid(), reason }));
                     let has_no_source = has_no_source(&error);
+                    self.last_words = Some(LastWords::Unstarted(error));
                     self.tell(if has_no_source { Event::NoSource { worker } } else { Event::NotStarted { worker } });
                 }
                 _ => self.tell(Event::NotStarted { worker }),

@@ -136,10 +136,16 @@ impl Supervisor {
     fn take_omen(&mut self, dead: &Worker, step: &mut Step<'_>) {
         match dead.phase() {
             Phase::Starting | Phase::Initializing => self.was_fruitless(Outlook::Unknown, step),
-            Phase::Killed if dead.is_late => self.was_fruitless(Outlook::Unknown, step),
+            Phase::Killed if dead.is_late => self.was_fruitless(self.outlook_after_late(), step),
             Phase::Ready if !dead.has_finished_any => self.starts.barren(step.now),
             Phase::Ready | Phase::Retiring | Phase::Overdue | Phase::Killed => {}
         }
+    }
+
+    /// What hangs is likely to hang again, and tasks would wait for as long once more; unless there is a worker that did not.
+    fn outlook_after_late(&self) -> Outlook {
+        let is_any_ready = self.workers.iter().any(|worker| worker.phase() == Phase::Ready);
+        if is_any_ready { Outlook::Unknown } else { Outlook::None }
     }
 
     /// A worker ended that was never ready.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | workers that were never ready, or not in time, a few | the next ones wait, 10 ms at first, then twice as long each time, up to 1 s |
 //! | as many of those in a row as the limit, or in as many rounds as a small pool's | a *storm*: from then on one at a time, while a task waits, until one is ready |
-//! | one that could not be started as none can be | a storm at once |
+//! | one that could not be started as none can be, or was not ready in time while no other is | a storm at once |
 //! | workers that were ready, but finished nothing, many in a row | so many more starts in a second, no more |
 //! | any other | nothing |
 
@@ -47,7 +47,7 @@ pub(super) struct Starts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outlook {
     Unknown,
-    /// It would come to nothing as well.
+    /// It would come to nothing as well, or is likely to, and takes long.
     None,
 }
 

@@ -62,7 +62,7 @@ pub(crate) enum Event {
     Started { worker: WorkerId },
     /// It could not be made, and there will be none.
     NotStarted { worker: WorkerId },
-    /// The same, and no other can be made now: what workers are forked from is gone, or stopped.
+    /// The same, and no other can be made now: what workers are forked from is gone, or stopped, or hangs in what it preloads.
     NoSource { worker: WorkerId },
     /// The worker has run its initializer, and takes tasks.
     Ready { worker: WorkerId },
@@ -104,8 +104,8 @@ pub(crate) enum Action {
     Resolve { task: TaskId, verdict: Verdict },
     /// Say `Tick` at that time, and not at one that was asked for before.
     Wake { at: Duration },
-    /// So many workers in a row have ended before they were ready. Told when the limit is reached, or no worker can be had,
-    /// and not again before a worker was ready.
+    /// So many workers in a row have ended before they were ready. Told when the limit is reached, no worker can be had, or one
+    /// was not ready in time and no other is, and not again before a worker was ready.
     Storm { deaths: u32 },
     /// It is closed or killed, and there is no worker and no task left. The last action, but for what is told to tasks
     /// that are submitted all the same.
@@ -127,7 +127,7 @@ pub(crate) enum Verdict {
     Cancelled,
     /// The pool was killed, or had been closed when the task came.
     Terminated,
-    /// There is no worker, as so many in a row have ended before they were ready, or none can be had.
+    /// There is no worker, as so many in a row have ended before they were ready, or not in time, or none can be had.
     NoWorkers { deaths: u32 },
 }
 

@@ -715,11 +715,12 @@ fn a_worker_that_is_not_ready_does_not_keep_a_closed_pool() {
 }
 
 #[test]
-fn a_worker_that_is_not_ready_in_time_is_given_up_and_counts_as_one_that_could_not_work() {
+fn when_a_worker_is_not_ready_in_time_and_there_is_no_other_tasks_are_told_at_once() {
     let mut case = Case::new(Config { eager: true, start_timeout: Some(50 * MS), ..config(1) });
     assert_eq!(case.tell(Event::Tick), [START(0)]);
     case.submit(7);
-    for worker in 0..8 {
+    case.submit(8);
+    for (worker, tasks) in [(0, [7, 8].as_slice()), (1, &[9])] {
         // Its time begins with its process.
         case.now += 100 * MS;
         assert_eq!(case.tell(Event::Tick), []);
@@ -729,15 +730,38 @@ fn a_worker_that_is_not_ready_in_time_is_given_up_and_counts_as_one_that_could_n
         assert_eq!(case.wait(MS), [Action::GiveUp { worker }]);
         // What it says now comes too late.
         assert_eq!(case.tell(Event::Ready { worker }), []);
-        let told = case.die(worker, None);
-        if worker == 7 {
-            assert_eq!(told, [Action::Storm { deaths: 8 }, resolved(7, Verdict::NoWorkers { deaths: 8 })]);
-        } else {
-            let [Action::Wake { at }] = told[..] else { panic!("{told:?}") };
-            case.now = at;
-            assert_eq!(case.tell(Event::Tick), [START(worker + 1)]);
-        }
+        let deaths = worker + 1;
+        let storm = (worker == 0).then_some(Action::Storm { deaths });
+        let told = tasks.iter().map(|&task| resolved(task, Verdict::NoWorkers { deaths }));
+        assert_eq!(case.die(worker, None), storm.into_iter().chain(told).collect::<Vec<_>>());
+        // Nothing more happens until there is a task again, which has one try.
+        assert_eq!(case.wait(60_000 * MS), []);
+        assert_eq!(case.submit(9 + TaskId::from(worker)), [START(worker + 1)]);
     }
+    assert_eq!(case.tell(Event::Ready { worker: 2 }), [offer(2, 10)]);
+}
+
+#[test]
+fn after_one_that_is_not_ready_in_time_those_that_are_being_started_are_waited_for() {
+    let mut case = Case::new(Config { eager: true, start_timeout: Some(50 * MS), ..config(2) });
+    assert_eq!(case.tell(Event::Tick), [START(0), START(1)]);
+    case.submit(7);
+    case.tell(Event::Started { worker: 0 });
+    assert_eq!(case.wait(50 * MS), [Action::GiveUp { worker: 0 }]);
+    assert_eq!(case.die(0, None), [Action::Storm { deaths: 1 }]);
+    assert_eq!(case.wait(60_000 * MS), []);
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), [offer(1, 7), START(2)]);
+}
+
+#[test]
+fn a_worker_that_is_not_ready_in_time_is_replaced_where_another_one_was() {
+    let mut case = Case::new(Config { eager: true, start_timeout: Some(50 * MS), ..config(2) });
+    assert_eq!(case.tell(Event::Tick), [START(0), START(1)]);
+    assert_eq!(case.tell(Event::Ready { worker: 1 }), []);
+    case.tell(Event::Started { worker: 0 });
+    assert_eq!(case.wait(50 * MS), [Action::GiveUp { worker: 0 }]);
+    assert_eq!(case.die(0, None), [Action::Wake { at: case.now + 10 * MS }]);
+    assert_eq!(case.wait(10 * MS), [START(2)]);
 }
 
 #[test]

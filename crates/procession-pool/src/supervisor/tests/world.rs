@@ -418,6 +418,8 @@ impl World {
             self.tasks[task as usize].deaths += 1;
         }
         self.fruitless += u32::from(dead.is_late || (!dead.is_ready_told && !dead.is_killed));
+        let is_ready = |process: &Process| process.is_ready_told && !process.is_retired && !process.is_killed;
+        self.is_barred |= dead.is_late && !self.processes.values().any(is_ready);
         self.tell(Event::Died { worker, running })
     }
 
