@@ -12,6 +12,7 @@ use procession_wire::{DecodeError, EncodeError};
 use serde::{Deserialize, Serialize};
 
 use crate::identity::{CalledObject, ObjectId};
+use crate::link::{BYTES_AHEAD_MAX, CALLS_AHEAD_MAX};
 
 /// Why a call through a proxy has no result. The proxy stays usable but for [`CallError::Disconnected`].
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +31,23 @@ pub enum CallError {
     /// No answer came in the time that calls of this client have. Whether the method runs, or has run, is not known.
     #[error("{method} was not answered by the server at {server} within {after:?}")]
     TimedOut {
+        /// The method.
+        method: &'static str,
+        /// Its address.
+        server: String,
+        /// The client's `call_timeout`.
+        after: Duration,
+    },
+    /// The call, which nobody was to wait for, was not sent: [`CALLS_AHEAD_MAX`](crate::CALLS_AHEAD_MAX) or
+    /// [`BYTES_AHEAD_MAX`](crate::BYTES_AHEAD_MAX) of this process were on their way to the server as long as calls of this client
+    /// may take.
+    #[error(
+        "{method} was not sent to the server at {server}, as {} calls, or {} bytes, were on their way there for {after:?} of which \
+         nobody has taken the results: take some, or drop those that wait",
+        CALLS_AHEAD_MAX,
+        BYTES_AHEAD_MAX
+    )]
+    Crowded {
         /// The method.
         method: &'static str,
         /// Its address.

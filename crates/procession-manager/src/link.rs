@@ -34,6 +34,9 @@ const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// How long the end of a connection, or of a process with all of its connections, waits for answers that nobody else waits for.
 const PARTING_TIME_MAX: Duration = Duration::from_secs(1);
 
+/// How long who waits for room receives at most before it looks whether there is some.
+const ROOM_LOOK: Duration = Duration::from_millis(50);
+
 /// A connection to a server.
 pub(crate) struct Link {
     /// What the server calls this client.
@@ -117,6 +120,8 @@ pub(crate) enum Unanswered {
     Gone(String),
     /// Not in time.
     Late,
+    /// The call was not sent, as so many were on their way all the time that nobody waits for.
+    Crowded,
     /// The call could not be sent, and the connection is as before.
     Unsent(SendError),
     /// The answer is that of the process which this one was forked from.
@@ -154,7 +159,8 @@ impl Link {
     pub(crate) fn ask_ahead(&self, question: Question, deadline: Deadline) -> Result<u64, Unanswered> {
         let (call, bytes) = (self.next_number(), bytes_of(&question.arguments));
         if !self.state.lock().ahead.has_room(bytes) {
-            self.wait(Awaits::Room(call), deadline, |state| state.ahead.has_room(bytes).then_some(()))?;
+            let has_room = self.wait(Awaits::Room(call), deadline, |state| state.ahead.has_room(bytes).then_some(()));
+            has_room.map_err(|why| if matches!(why, Unanswered::Late) { Unanswered::Crowded } else { why })?;
             self.take_in_all(); // So that the next one finds more room.
         }
         self.send_call(call, question, Some(bytes), deadline)?;
@@ -259,7 +265,10 @@ impl Link {
                 self.park(&mut state, what, left)
             } else {
                 state.is_received = true;
-                let received = MutexGuard::unlocked(&mut state, || self.receive(left));
+                // Room is made as well by another thread that gives a call up, of which the server says nothing.
+                let pause = if matches!(what, Awaits::Room(_)) { Some(ROOM_LOOK) } else { None };
+                let time = left.into_iter().chain(pause).min();
+                let received = MutexGuard::unlocked(&mut state, || self.receive(time));
                 state.is_received = false;
                 self.received.notify_all();
                 match received {

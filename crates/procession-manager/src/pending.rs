@@ -28,7 +28,8 @@ pub(crate) type Read<R> = fn(MethodName, Vec<Given>) -> Result<R, CallError>;
 ///
 /// At most [`CALLS_AHEAD_MAX`](crate::CALLS_AHEAD_MAX) calls of a process, with
 /// [`BYTES_AHEAD_MAX`](crate::BYTES_AHEAD_MAX) bytes in all, are on their way to one server like this; another one waits
-/// until an answer has come. No thread runs for them: answers are read when somebody waits for one, or calls anything else.
+/// until an answer has come, and is [`CallError::Crowded`] if none has in the time that calls of this client have. No thread
+/// runs for them: answers are read when somebody waits for one, or calls anything else.
 ///
 /// When it is dropped the call is carried out all the same, and its result goes, as does its error. Only one that takes
 /// something, such as `get_later` of a queue, is given up: what it has taken goes back to its place.

@@ -235,6 +235,7 @@ impl Remote {
         match why {
             Unanswered::Gone(reason) => CallError::Disconnected { method, server, reason },
             Unanswered::Late => CallError::TimedOut { method, server, after: patience.unwrap_or_default() },
+            Unanswered::Crowded => CallError::Crowded { method, server, after: patience.unwrap_or_default() },
             Unanswered::Unsent(error) => CallError::Unsent { method, server, error },
             Unanswered::Forked => CallError::Forked { method, server },
         }

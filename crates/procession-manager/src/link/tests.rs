@@ -251,3 +251,25 @@ fn the_end_of_a_process_waits_for_a_second_for_all_together() {
     assert!(begun.elapsed() < PARTING_TIME_MAX, "they have had their time");
     drop([one.1, other.1]); // Else each link waits once more.
 }
+
+#[test]
+fn who_waits_for_room_goes_on_when_another_thread_drops_a_call_or_hears_that_there_is_none() {
+    let (link, _server) = linked();
+    let calls: Vec<u64> = (0..CALLS_AHEAD_MAX).map(|_| link.next_number()).collect();
+    for &call in &calls {
+        assert!(link.state.lock().begin(call, Some(1)).is_ok());
+    }
+    let crowded = link.ask_ahead(question(1), Deadline::after(Duration::from_millis(1)));
+    assert!(matches!(crowded, Err(Unanswered::Crowded)), "{crowded:?}");
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| link.ask_ahead(question(1), Deadline::after(SOON)));
+        let begun = Instant::now();
+        while !link.state.lock().is_received {
+            assert!(begun.elapsed() < SOON);
+            thread::yield_now();
+        }
+        link.forget(calls[0], object(), true);
+        assert!(waits.join().unwrap().is_ok());
+        assert!(begun.elapsed() < SOON / 2, "the server says nothing of a call that is given up");
+    });
+}
