@@ -69,6 +69,7 @@ const UNSAFE_FILES: &[Exception] = &[
     ("crates/procession-sys/src/memfd.rs", "maps sealed files, which nobody can change"),
     ("crates/procession-sys/src/record_lock.rs", "locks bytes for an open file description, which rustix cannot"),
     ("crates/procession-sys/src/room.rs", "madvise takes an address"),
+    ("crates/procession-sys/src/copying.rs", "copies memory that other processes change"),
     ("crates/procession-sys/src/shared.rs", "touches memory that other processes change"),
     ("crates/procession-sys/src/signal.rs", "sets masks and dispositions, which rustix leaves to libc"),
     ("crates/procession-sys/src/stack.rs", "installs the handler that reports a stack overflow"),

@@ -32,7 +32,7 @@ use crate::store::{Store, Usage};
 pub(crate) use haste::in_haste;
 pub(crate) use lease::Lease;
 pub(crate) use message::{Body, Content, Incoming, Outgoing, Unreceived, Unsent};
-pub(crate) use receive::{Notes, room_in};
+pub(crate) use receive::Notes;
 
 /// Words of a channel in its slot.
 pub(crate) const CHANNEL_WORDS: usize = 32;

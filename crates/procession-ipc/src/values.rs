@@ -13,7 +13,7 @@ use procession_wire::{DecodeError, EncodeError, Encoder, bulk};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::channel::{Body, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent, room_in};
+use crate::channel::{Body, Content, INLINE_BYTES_MAX, Incoming, Outgoing, Unreceived, Unsent};
 use crate::duplex::End;
 use crate::{RecvError, SendError};
 
@@ -26,9 +26,10 @@ thread_local! {
 
 /// Runs with the thread's memory, which `run` gives back, or keeps.
 pub(crate) fn with_scratch<R>(run: impl FnOnce(Vec<u8>) -> (Vec<u8>, R)) -> R {
-    let (scratch, result) = run(SCRATCH.take());
+    // A thread that is ending has none: exit hooks send, too.
+    let (scratch, result) = run(SCRATCH.try_with(Cell::take).unwrap_or_default());
     if scratch.capacity() <= SCRATCH_BYTES_MAX {
-        SCRATCH.set(scratch);
+        let _ = SCRATCH.try_with(|kept| kept.set(scratch));
     }
     result
 }
@@ -108,10 +109,12 @@ pub(crate) fn decoded_anywhere<T: DeserializeOwned + 'static>(
                 return Ok(bulk::copied_from(map, at, bytes).ok_or(NO_NUMBERS)??);
             }
             // The kernel clears memory that is new, which takes longer than the copy.
-            let body = room_in(buffer, bytes);
-            map.read(at, body).map_err(|_| OUTSIDE)?;
+            match buffer.get_mut(..bytes) {
+                Some(body) => map.read(at, body).map_err(|_| OUTSIDE)?,
+                None => *buffer = map.read_vec(at, bytes).map_err(|_| OUTSIDE)?,
+            }
             drop(lease);
-            Ok(procession_wire::decode_slice(body, descriptors)?)
+            Ok(procession_wire::decode_slice(&buffer[..bytes], descriptors)?)
         }
         Content::File(file, bytes) => {
             let body = mapped(&file, bytes)?;

@@ -90,9 +90,9 @@ pub fn pass(name: &'static str) {
     }
 }
 
-/// Tells who watches.
+/// Tells who watches. Nobody does, and nothing is due, in a thread that is ending: what it has armed is gone.
 fn tell(name: &'static str) {
-    WATCH.with(|watch| {
+    let _ = WATCH.try_with(|watch| {
         if let Ok(mut watch) = watch.try_borrow_mut()
             && let Some(look) = watch.as_mut()
         {
@@ -103,7 +103,8 @@ fn tell(name: &'static str) {
 
 /// The first action that is due at the place.
 fn due(name: &'static str) -> Option<Action> {
-    ARMED.with_borrow_mut(|armed| {
+    let armed = ARMED.try_with(|armed| {
+        let armed = &mut *armed.borrow_mut();
         let mut due = None;
         for (at, (place, _)) in armed.iter_mut().enumerate() {
             if place.name.is_some_and(|wanted| wanted != name) {
@@ -115,7 +116,8 @@ fn due(name: &'static str) -> Option<Action> {
             }
         }
         due.map(|at| armed.remove(at).1)
-    })
+    });
+    armed.ok().flatten()
 }
 
 #[cfg(test)]

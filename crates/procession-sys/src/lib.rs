@@ -52,6 +52,8 @@ mod pages;
 mod record_lock;
 mod rights;
 mod room;
+
+mod copying; // What the next one copies with.
 mod shared;
 mod stream;
 mod stream_listener;
@@ -106,7 +108,7 @@ pub use crate::random::random_bytes;
 pub use crate::record_lock::{RecordLock, is_record_locked, try_lock_record, unlock_record};
 pub use crate::records::{ProcessRecord, all_processes, is_exiting, threads_of};
 pub use crate::rights::PACKET_DESCRIPTORS_MAX;
-pub use crate::room::want_huge_pages;
+pub use crate::room::{populate, want_huge_pages};
 pub use crate::settings::{
     PROCESSORS_MAX, adopt_orphans, enter_new_session, enter_process_group, group_and_session, niceness, open_files_max,
     processor_count, processors_of, set_niceness, set_processors_of, set_resource_limit, set_umask,

@@ -25,7 +25,8 @@ use memmap2::{MmapOptions, MmapRaw};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::room::want_huge_pages;
+use crate::copying::{clear, copy};
+use crate::room::populate;
 
 /// What a mapping is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +151,7 @@ impl SharedMap {
         let bytes = size_of::<T>().checked_mul(count).ok_or(AccessError::OutOfRange)?;
         let from = self.place(at, bytes)?;
         let mut values = Vec::<T>::with_capacity(count);
-        want_huge_pages(values.spare_capacity_mut());
+        populate(values.spare_capacity_mut());
         // SAFETY: as many bytes are mapped there, and the vector, which is ours, has as much room.
         unsafe { copy(from, values.as_mut_ptr().cast(), bytes) };
         // SAFETY: so many have just been written from memory that is all initialized, and any bits are values.
@@ -367,116 +368,6 @@ unsafe fn store_as<T: Copy, W: Copy>(into: *mut T, value: T) {
     let word: MaybeUninit<W> = unsafe { mem::transmute_copy(&value) };
     // SAFETY: as the caller vouches.
     unsafe { into.cast::<MaybeUninit<W>>().write_volatile(word) };
-}
-
-/// Copies bytes of which one side, or both, may be changed by other processes meanwhile.
-///
-/// # Safety
-/// As many bytes can be read at `from` and written at `into`, and the two do not overlap.
-#[inline]
-unsafe fn copy(from: *const u8, into: *mut u8, len: usize) {
-    // SAFETY: what the caller vouches for.
-    let done = unsafe { copy_most(from, into, len) };
-    let (from, into, len) = (from.wrapping_add(done), into.wrapping_add(done), len - done);
-    let words = len / size_of::<Word>();
-    for at in 0..words {
-        // SAFETY: within the bytes that the caller vouches for.
-        let word = unsafe { from.cast::<Word>().wrapping_add(at).read_volatile() };
-        // SAFETY: as above.
-        unsafe { into.cast::<Word>().wrapping_add(at).write_volatile(word) };
-    }
-    for at in words * size_of::<Word>()..len {
-        // SAFETY: within the bytes that the caller vouches for.
-        let byte = unsafe { from.wrapping_add(at).cast::<MaybeUninit<u8>>().read_volatile() };
-        // SAFETY: as above.
-        unsafe { into.wrapping_add(at).cast::<MaybeUninit<u8>>().write_volatile(byte) };
-    }
-}
-
-/// Copies below this many bytes are made 64 bytes at a time, which starts faster; those above by the string instruction,
-/// which is then the fastest.
-#[cfg(target_arch = "x86_64")]
-const STRING_COPY_MIN: usize = 1024;
-
-/// Where the bytes go to a place that lies less than this behind where they come from, within pages, the string
-/// instruction takes one for a load of what was just stored, and slows down: on an AMD EPYC to a thirtieth.
-#[cfg(target_arch = "x86_64")]
-const STRING_COPY_DISTANCE_MIN: usize = 64;
-
-/// Copies all bytes but a few at the end, and says how many.
-///
-/// # Safety
-/// As for [`copy`].
-#[cfg(target_arch = "x86_64")]
-#[inline]
-unsafe fn copy_most(from: *const u8, into: *mut u8, len: usize) -> usize {
-    const PAGE: usize = 4096;
-    const STEP: usize = 64;
-    let distance = into.addr().wrapping_sub(from.addr()) % PAGE;
-    if len >= STRING_COPY_MIN && (distance == 0 || distance >= STRING_COPY_DISTANCE_MIN) {
-        // SAFETY: the instruction reads and writes what the caller vouches for; the direction flag is clear by the ABI.
-        unsafe {
-            std::arch::asm!("rep movsb", inout("rcx") len => _, inout("rdi") into => _, inout("rsi") from => _,
-                options(nostack, preserves_flags));
-        }
-        return len;
-    }
-    let steps = len / STEP;
-    if steps > 0 {
-        // SAFETY: reads and writes so many times 64 bytes, all of which the caller vouches for, at any alignment.
-        unsafe {
-            std::arch::asm!(
-                "2:",
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movups [{into}], {a}",
-                "movups [{into} + 16], {b}",
-                "movups [{into} + 32], {c}",
-                "movups [{into} + 48], {d}",
-                "add {from}, 64",
-                "add {into}, 64",
-                "dec {steps}",
-                "jnz 2b",
-                a = out(xmm_reg) _, b = out(xmm_reg) _, c = out(xmm_reg) _, d = out(xmm_reg) _,
-                from = inout(reg) from => _, into = inout(reg) into => _, steps = inout(reg) steps => _,
-                options(nostack)
-            );
-        }
-    }
-    steps * STEP
-}
-
-/// Nothing: other processors copy word by word.
-///
-/// # Safety
-/// As for [`copy`].
-#[cfg(not(target_arch = "x86_64"))]
-#[inline]
-unsafe fn copy_most(_: *const u8, _: *mut u8, _: usize) -> usize {
-    0
-}
-
-/// A word that may stand anywhere.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Word(MaybeUninit<u64>);
-
-/// Makes bytes zero that other processes may change meanwhile.
-///
-/// # Safety
-/// As many bytes can be written at `into`.
-unsafe fn clear(into: *mut u8, len: usize) {
-    let words = len / size_of::<Word>();
-    for at in 0..words {
-        // SAFETY: within the bytes that the caller vouches for.
-        unsafe { into.cast::<Word>().wrapping_add(at).write_volatile(Word(MaybeUninit::new(0))) };
-    }
-    for at in words * size_of::<Word>()..len {
-        // SAFETY: within the bytes that the caller vouches for.
-        unsafe { into.wrapping_add(at).write_volatile(0) };
-    }
 }
 
 #[cfg(test)]

@@ -27,7 +27,7 @@
 
 use crate::{DecodeError, DecodeErrorKind};
 use bytemuck::Pod;
-use procession_sys::{SharedMap, want_huge_pages};
+use procession_sys::{SharedMap, populate};
 use sealed::Memory;
 use serde::{Deserializer, Serializer, de};
 use std::{
@@ -291,7 +291,7 @@ impl<T: Number> sealed::Bulk for Vec<T> {
 #[inline]
 fn copied<T: Number>(bytes: &[u8]) -> Vec<T> {
     let mut numbers = Vec::with_capacity(bytes.len() / size_of::<T>());
-    want_huge_pages(numbers.spare_capacity_mut());
+    populate(numbers.spare_capacity_mut());
     match bytemuck::try_cast_slice(bytes) {
         Ok(aligned) => numbers.extend_from_slice(aligned),
         Err(_) => numbers.extend(bytes.chunks_exact(size_of::<T>()).map(bytemuck::pod_read_unaligned::<T>)),

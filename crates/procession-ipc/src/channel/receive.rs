@@ -347,12 +347,7 @@ impl Channel {
 /// Memory for so many bytes, filled up to a multiple of eight, at the beginning of a buffer.
 #[inline]
 fn whole_words_in(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
-    room_in(buffer, len.next_multiple_of(size_of::<u64>()))
-}
-
-/// Memory for so many bytes, at the beginning of a buffer.
-#[inline]
-pub(crate) fn room_in(buffer: &mut Vec<u8>, len: usize) -> &mut [u8] {
+    let len = len.next_multiple_of(size_of::<u64>());
     if buffer.len() < len {
         buffer.resize(len, 0);
     }
