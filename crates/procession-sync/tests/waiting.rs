@@ -34,14 +34,19 @@ procession_testkit::main! {
     ];
 }
 
-/// How long the idle wait is.
-const IDLE: Duration = Duration::from_secs(2);
+/// How long an idle wait is: some looks.
+const IDLE: Duration = Duration::from_millis(700);
 
-/// Waits in vain, and says how long that took of the clock and of the processor.
+/// Waits in vain a few times, and says how long the one that took least took of the clock and of the processor. What the host of
+/// a virtual machine takes away from whoever runs counts as that one's time.
 fn wait_in_vain(lock: Lock) -> (Duration, Duration) {
-    let (began, used) = (Instant::now(), processor_time());
-    assert!(matches!(lock.lock_timeout(IDLE), Err(LockError::Timeout)));
-    (began.elapsed(), processor_time() - used)
+    let wait = || {
+        let (began, used) = (Instant::now(), processor_time());
+        assert!(matches!(lock.lock_timeout(IDLE), Err(LockError::Timeout)));
+        (began.elapsed(), processor_time() - used)
+    };
+    let waits = [wait(), wait(), wait()];
+    waits.into_iter().min_by_key(|(_, used)| *used).expect("there are three")
 }
 
 fn an_idle_waiter_leaves_the_processor_to_others(method: StartMethod) {
