@@ -323,6 +323,11 @@ impl Child {
         }
     }
 
+    /// True for a child that keeps whatever descends from it.
+    pub(crate) fn has_own_tree(&self) -> bool {
+        self.0.about.own_tree
+    }
+
     /// True for a child with a tree of its own that a signal has ended, so that its tree is nobody's.
     pub(crate) fn has_lost_its_tree(&self) -> bool {
         let killed = || self.try_wait().ok().flatten().is_some_and(|status| status.signal().is_some());

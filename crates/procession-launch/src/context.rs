@@ -160,7 +160,7 @@ impl Context {
     /// A context may preload several functions; they run in the order in which they were given. A function returns
     /// nothing, or a `Result<(), E>`. Its error or panic, and threads that it leaves running, are the error of the start
     /// that needed the server, and of every later one until it succeeds. While it runs, standard output and error are
-    /// this process's own. A start waits for it for as long as it takes; those that a pool makes wait for the pool's
+    /// this process's own. A start waits for it for as long as it takes; those that a pool or a manager makes wait for its
     /// `start_timeout`, and are [`StartError::PreloadTimeout`] then.
     ///
     /// Children have what the functions built, and the files, sockets and pipes that they opened, which all of them share.

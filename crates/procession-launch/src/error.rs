@@ -68,11 +68,11 @@ pub enum StartError {
         /// The frames at the panic.
         backtrace: Option<Box<str>>,
     },
-    /// A function that the forkserver runs first has not returned in time: starts that pools make have such a limit, others
-    /// wait.
+    /// A function that the forkserver runs first has not returned in time: starts that pools and managers make have such a
+    /// limit, others wait.
     #[error(
         "cannot start process {name:?}: the preloaded {function} has not returned within {after:?}: have it do less, or give \
-         the pool that the process is for more time with `start_timeout`"
+         the pool or manager that the process is for more time with `start_timeout`"
     )]
     PreloadTimeout {
         /// The process's name.
@@ -91,8 +91,8 @@ pub enum StartError {
         /// The process's name.
         name: String,
     },
-    /// The server that is to fork the child does not answer, and the start waits for it no longer: starts that pools make
-    /// have such a limit, others wait.
+    /// The server that is to fork the child does not answer, and the start waits for it no longer: starts that pools
+    /// and managers make have such a limit, others wait.
     #[error(
         "cannot start process {name:?}: the {} (pid {server}) has not answered within {after:?}: it {} stopped, and goes on \
          with `kill -CONT {server}`{}",

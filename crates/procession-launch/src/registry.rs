@@ -43,6 +43,12 @@ static REGISTRY: Mutex<Registry> = Mutex::new(Registry { owner: None, children: 
 #[must_use]
 pub fn active_children() -> Vec<Child> {
     forkserver::reap();
+    let active = running();
+    forkserver::reap(); // Perhaps a server was there only for one that has ended.
+    active
+}
+
+fn running() -> Vec<Child> {
     let mut registry = REGISTRY.lock();
     if registry.owner != Some(pid()) {
         return Vec::new();
@@ -77,6 +83,7 @@ pub(crate) fn enter(child: &Child) {
 pub(crate) fn reap_abandoned() {
     forkserver::reap();
     REGISTRY.lock().children.retain(|_, listed| !listed.is_abandoned() || !listed.child().has_ended());
+    forkserver::reap(); // Perhaps a server was there only for one of them.
 }
 
 /// Forgets a child that was reaped, so that its descriptors close with the last handle to it.

@@ -4,15 +4,22 @@
 //! goes on until nobody new is found and all are at rest, so nobody forks away. Nobody is signaled but through a pidfd
 //! that was seen, after it was opened, to be of the process that was listed below a parent that was still there.
 //!
+//! Who does not stop in time, because others have the processors or continue it, is killed before the rest: the kernel
+//! makes no child for a process that SIGKILL was sent to, also before it runs again. So once all processes were listed
+//! after that, and it is still there, nobody of its children is unknown. They stay known wherever they hang when it has
+//! ended.
+//!
 //! The kernel's own lists of children (`/proc/PID/task/TID/children`) are not used: they may leave one out while
 //! another ends, and not every kernel has them. A list of all processes holds each that is there all the time.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use procession_sys::{Deadline, PidFd, ProcessIdentity, ProcessRecord, Signal, adopt_orphans, all_processes, pid};
+use procession_sys::{
+    Deadline, PidFd, ProcessIdentity, ProcessRecord, Signal, adopt_orphans, all_processes, is_exiting, pid,
+};
 
 use crate::builder::Builder;
 use crate::child::Child;
@@ -23,8 +30,8 @@ use crate::hooks::at_exit_with_priority;
 /// two are usual, and a tree that has outrun this many has outrun them all.
 pub const TREE_PASSES_MAX: u32 = 200;
 
-/// How long a tree in which nobody is new may take to come to rest. A process stops when it next gets a processor,
-/// which takes long when others want them all.
+/// How long each process of a tree is given to stop, before it is killed ahead of the others. It stops when it next gets
+/// a processor, which takes long when others want them all.
 pub const TREE_REST_MAX: Duration = Duration::from_secs(10);
 
 /// How long the pause between two such looks grows.
@@ -73,7 +80,8 @@ impl Child {
     /// [`Builder::own_tree`] that is an error here, as there was a tree to be ended.
     ///
     /// First the child is stopped (SIGSTOP), then what is found below it, until nobody new is found. Then all are
-    /// killed; none of them runs in between. It does not wait for their ends, and a process that is another tree's is
+    /// killed, children before their parents; none of them runs in between. Who has not stopped after
+    /// [`TREE_REST_MAX`] is killed at once. It does not wait for their ends, and a process that is another tree's is
     /// never hit.
     ///
     /// Below the child is whatever it has started, by this library or not, with a session of its own or not, as long
@@ -83,9 +91,9 @@ impl Child {
     /// # Errors
     /// When a process of the tree is another user's, when no descriptor is left to hold one by, or when the tree
     /// outruns [`TREE_PASSES_MAX`] looks at it: a fork bomb, to be kept in bounds by
-    /// [`Resource::Processes`](crate::Resource::Processes) or a cgroup. Also when it does not stop within
-    /// [`TREE_REST_MAX`], because it gets no processor or others continue it. What was found by then has been killed
-    /// all the same, the child too.
+    /// [`Resource::Processes`](crate::Resource::Processes) or a cgroup. Also when one that did not stop in time, as it
+    /// got no processor or others continued it, ended before its children were known, unless the child has a tree of
+    /// its own. What was found by then has been killed all the same, the child too.
     ///
     /// ```
     /// use procession_launch::Process;
@@ -159,61 +167,131 @@ impl Root<'_> {
         }
     }
 
-    /// True once it forks no more. This process may, in other threads, but it is ending.
-    fn is_at_rest(&self, all: &[ProcessRecord]) -> bool {
-        let record = all.iter().find(|record| record.identity.pid == self.pid());
-        matches!(self, Self::This) || record.is_none_or(|record| record.is_at_rest().unwrap_or(true))
+    /// What is to come to rest with the tree. This process may fork in other threads, but it is ending.
+    fn record<'a>(&self, all: &'a [ProcessRecord]) -> Option<&'a ProcessRecord> {
+        match self {
+            // Who has the number in the list is the child, if the child is still there.
+            Self::Child(child) => {
+                all.iter().find(|record| record.identity.pid == child.pid()).filter(|_| self.is_running())
+            }
+            Self::This => None,
+        }
+    }
+
+    /// True if it becomes the parent of whose parent ends; it does not any more once it has begun to end.
+    fn keeps_orphans(&self) -> bool {
+        match self {
+            Self::Child(child) => {
+                let is_there = || ProcessRecord::of(child.pid()).is_ok_and(|now| has_its_children(now.identity));
+                child.has_own_tree() && is_there() && self.is_running()
+            }
+            Self::This => true,
+        }
     }
 }
 
 /// The processes below one, as far as they have been found.
 struct Tree<'a> {
     root: Root<'a>,
-    /// Start times by numbers; each was sent SIGSTOP.
-    members: HashMap<u32, u64>,
+    begun: Instant,
+    /// Who was sent SIGSTOP, parents before their children,
+    members: Vec<ProcessIdentity>,
+    /// and when each was found.
+    found: HashMap<ProcessIdentity, Instant>,
+    /// Who had not come to rest in the last list, and since when it should have.
+    restless: Vec<(ProcessIdentity, Instant)>,
+    /// Who was killed for not stopping.
+    doomed: HashSet<ProcessIdentity>,
     /// Why one of them could not be held or signaled.
     refused: Option<io::Error>,
 }
 
 impl<'a> Tree<'a> {
     fn below(root: Root<'a>) -> Self {
-        Self { root, members: HashMap::new(), refused: None }
+        let (members, found) = (Vec::new(), HashMap::new());
+        let (restless, doomed) = (Vec::new(), HashSet::new());
+        Self { root, begun: Instant::now(), members, found, restless, doomed, refused: None }
     }
 
     /// Stops everything below the root.
     fn stop(&mut self) -> io::Result<()> {
-        until_settled(|| self.pass())?;
+        until_settled(|| self.look())?;
         self.refused.take().map_or(Ok(()), Err)
+    }
+
+    fn look(&mut self) -> io::Result<Seen> {
+        match self.pass()? {
+            Seen::Unrest => self.force(),
+            seen => Ok(seen),
+        }
+    }
+
+    /// Kills those that have not stopped in time, and lists all processes once more.
+    fn force(&mut self) -> io::Result<Seen> {
+        let late = self.late();
+        if late.is_empty() {
+            return Ok(Seen::Unrest);
+        }
+        late.iter().for_each(|&one| self.kill_one(one));
+        self.doomed.extend(&late);
+        let seen = self.pass()?;
+        if late.iter().all(|&one| has_its_children(one)) {
+            return Ok(seen);
+        }
+        // Somebody's children hang elsewhere now, and one of them may not have been in any list.
+        if self.root.keeps_orphans() { Ok(Seen::Somebody) } else { Err(io::Error::other(ESCAPED)) }
+    }
+
+    /// Who should have stopped by now. The root is the last, as orphans may come to it.
+    fn late(&self) -> Vec<ProcessIdentity> {
+        let late = self.restless.iter().filter(|(_, since)| since.elapsed() > TREE_REST_MAX);
+        let late = late.map(|&(one, _)| one).filter(|&one| living(one).is_some_and(|now| goes_on(&now)));
+        let (root, others): (Vec<_>, Vec<_>) = late.partition(|one| one.pid == self.root.pid());
+        if others.is_empty() { root } else { others }
     }
 
     /// Lists all processes once and stops those below the root that are not stopped yet.
     fn pass(&mut self) -> io::Result<Seen> {
         let all = all_processes()?;
-        let mut is_at_rest = self.root.is_at_rest(&all);
         let mut somebody_is_new = somebody_moved(&all);
         let starts: HashMap<u32, u64> =
             all.iter().map(|record| (record.identity.pid, record.identity.start_time)).collect();
-        for record in descendants(self.root.pid(), &all) {
-            let ProcessIdentity { pid, start_time } = record.identity;
-            if record.has_ended() {
+        let parents = self.take_stock(&all);
+        for record in descendants(parents, &all) {
+            if record.has_ended() || self.found.contains_key(&record.identity) {
                 continue; // A zombie has no children.
             }
-            if self.members.get(&pid) == Some(&start_time) {
-                is_at_rest &= self.refused.is_some() || record.is_at_rest().unwrap_or(true);
-                continue;
-            }
             if self.stop_one(record, starts.get(&record.parent).copied()) {
-                self.members.insert(pid, start_time);
+                self.members.push(record.identity);
+                self.found.insert(record.identity, Instant::now());
                 somebody_is_new = true;
             } else {
                 somebody_is_new |= self.refused.is_none(); // What cannot be held now will hardly be later.
             }
         }
-        Ok(match (somebody_is_new, is_at_rest) {
+        Ok(match (somebody_is_new, self.restless.is_empty()) {
             (true, _) => Seen::Somebody,
             (false, false) => Seen::Unrest,
             (false, true) => Seen::Rest,
         })
+    }
+
+    /// Sees who of those that are known is there and who of these goes on, which is stopped again; the numbers of all that are
+    /// there. Whose parent has ended hangs elsewhere, and is in the tree all the same.
+    fn take_stock(&mut self, all: &[ProcessRecord]) -> Vec<u32> {
+        let root = self.root.record(all).map(|record| (record, self.begun));
+        let members = all.iter().filter_map(|record| Some((record, *self.found.get(&record.identity)?)));
+        let there: Vec<_> = root.into_iter().chain(members).filter(|(record, _)| !record.has_ended()).collect();
+        let restless = there.iter().filter(|(record, _)| !self.doomed.contains(&record.identity) && goes_on(record));
+        let restless: Vec<_> = restless.map(|&(record, since)| (record.identity, since)).collect();
+        for &(one, _) in &restless {
+            if let Some(held) = self.hold(one) {
+                self.signal(&held, Signal::STOP);
+            }
+        }
+        self.restless = if self.refused.is_none() { restless } else { Vec::new() };
+        let this = matches!(self.root, Root::This).then(pid);
+        this.into_iter().chain(there.iter().map(|(record, _)| record.identity.pid)).collect()
     }
 
     /// Stops one process if it is still who it was in the list, and its parent, too.
@@ -233,29 +311,26 @@ impl<'a> Tree<'a> {
         is_below
     }
 
-    /// Kills all that were stopped.
+    /// Kills all that were stopped, children first: the kernel continues some of those whose parents have ended.
     fn kill(&mut self) -> io::Result<()> {
-        let members: Vec<ProcessIdentity> = self.identities().collect();
-        for member in members {
-            if let Some(held) = self.hold(member) {
-                self.signal(&held, Signal::KILL);
-            }
-        }
+        let members = self.members.clone();
+        members.into_iter().rev().for_each(|member| self.kill_one(member));
         self.refused.take().map_or(Ok(()), Err)
+    }
+
+    fn kill_one(&mut self, process: ProcessIdentity) {
+        if let Some(held) = self.hold(process) {
+            self.signal(&held, Signal::KILL);
+        }
     }
 
     /// Waits until all of them have ended.
     fn wait(&mut self, deadline: Deadline) {
-        let members: Vec<ProcessIdentity> = self.identities().collect();
-        for member in members {
+        for member in self.members.clone() {
             if let Some(held) = self.hold(member) {
                 let _ = held.wait_ended(deadline);
             }
         }
-    }
-
-    fn identities(&self) -> impl Iterator<Item = ProcessIdentity> {
-        self.members.iter().map(|(&pid, &start_time)| ProcessIdentity { pid, start_time })
     }
 
     /// Holds that very process; `None` when it is gone.
@@ -278,6 +353,21 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// The record of a process that is there and has not ended.
+fn living(process: ProcessIdentity) -> Option<ProcessRecord> {
+    ProcessRecord::of(process.pid).ok().filter(|now| now.identity == process && !now.has_ended())
+}
+
+/// True for one that may still make somebody: it has not stopped, and has not begun to end.
+fn goes_on(record: &ProcessRecord) -> bool {
+    !record.is_at_rest().unwrap_or(true) && !is_exiting(record.identity)
+}
+
+/// True while a process has not begun to end, and nobody else is the parent of its children.
+fn has_its_children(process: ProcessIdentity) -> bool {
+    !is_exiting(process) && living(process).is_some()
+}
+
 /// What a look at a tree has found.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Seen {
@@ -290,12 +380,11 @@ enum Seen {
 }
 
 /// Looks at a tree until there is nothing new.
-fn until_settled(mut pass: impl FnMut() -> io::Result<Seen>) -> io::Result<()> {
-    let deadline = Deadline::after(TREE_REST_MAX);
+fn until_settled(mut look: impl FnMut() -> io::Result<Seen>) -> io::Result<()> {
     let mut pause = Duration::from_micros(50);
     let mut passes = 0;
     loop {
-        match pass()? {
+        match look()? {
             Seen::Rest => return Ok(()),
             Seen::Somebody => passes += 1,
             Seen::Unrest => {
@@ -303,26 +392,30 @@ fn until_settled(mut pass: impl FnMut() -> io::Result<Seen>) -> io::Result<()> {
                 pause = (2 * pause).min(TREE_PAUSE_MAX);
             }
         }
-        if passes == TREE_PASSES_MAX || deadline.has_passed() {
-            return Err(io::Error::other(
-                "it grows, or is continued by others, faster than it can be stopped, and some of it may have escaped; \
-                 bound it with rlimit(Resource::Processes, ..) or a cgroup's pids.max",
-            ));
+        if passes == TREE_PASSES_MAX {
+            return Err(io::Error::other(OUTRUN));
         }
     }
 }
 
+/// What became of a tree that grows without bounds.
+const OUTRUN: &str = "it grows faster than it can be stopped, and some of it may have escaped; bound it with \
+                      rlimit(Resource::Processes, ..) or a cgroup's pids.max";
+
+/// What became of a tree of which somebody had no time to stop, or was continued.
+const ESCAPED: &str = "one of it did not stop in time, as it had no processor or others continued it, and ended before \
+                       its children were known; some of them may have escaped: `own_tree()` keeps them";
+
 /// `ESRCH`.
 const NO_SUCH_PROCESS: i32 = 3;
 
-/// The processes below `root` in a list, parents before their children.
-fn descendants(root: u32, all: &[ProcessRecord]) -> Vec<&ProcessRecord> {
+/// The processes below these in a list, parents before their children.
+fn descendants(mut parents: Vec<u32>, all: &[ProcessRecord]) -> Vec<&ProcessRecord> {
     let mut children: HashMap<u32, Vec<&ProcessRecord>> = HashMap::new();
     for record in all {
         children.entry(record.parent).or_default().push(record);
     }
     let mut found = Vec::new();
-    let mut parents = vec![root];
     while let Some(parent) = parents.pop() {
         for record in children.remove(&parent).unwrap_or_default() {
             parents.push(record.identity.pid);
