@@ -14,7 +14,7 @@ use crate::codec::{Codec, CodecListener, CodecPlan};
 use crate::error::ManagerError;
 use crate::limits::Limits;
 use crate::managed::{IntoObject, Registered};
-use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT, end};
+use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT, START_TIMEOUT, end, kill};
 use crate::remote::{Place, Remote};
 use crate::server::Registration;
 use crate::shared::Construct;
@@ -27,6 +27,7 @@ pub struct ManagerBuilder {
     address: Option<Address>,
     key: Option<Vec<u8>>,
     call_timeout: Option<Duration>,
+    start_timeout: Duration,
     shutdown_timeout: Duration,
     initializer: Option<Initializer>,
     limits: Limits,
@@ -44,6 +45,7 @@ impl Default for ManagerBuilder {
             address: None,
             key: None,
             call_timeout: None,
+            start_timeout: START_TIMEOUT,
             shutdown_timeout: SHUTDOWN_TIMEOUT,
             initializer: None,
             limits: Limits::default(),
@@ -105,6 +107,33 @@ impl ManagerBuilder {
         self
     }
 
+    /// How long the server may take from its start until it serves, with the initializer; then it is killed, and
+    /// [`start`](Self::start) is [`ManagerError::StartTimeout`]. By default [`START_TIMEOUT`]; [`Duration::MAX`] for no limit.
+    /// The library's processes that the initializer has started end with it; other programs go on.
+    ///
+    /// Before there is a process, two things more may take as long each: what the context preloads, all of its functions
+    /// together, and the answer of the forkserver, or nursery, that it has forked one. Then `start` is [`ManagerError::Start`],
+    /// which says so; with no time at all, too. A server that is run in this process, by [`get_server`](Self::get_server), has no limit.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use procession_manager::{ManagerError, SyncManager};
+    ///
+    /// fn dawdle() {
+    ///     std::thread::sleep(Duration::from_secs(60));
+    /// }
+    ///
+    /// let late = SyncManager::builder().initializer(dawdle, ()).start_timeout(Duration::from_secs(1)).start();
+    /// assert!(matches!(late, Err(ManagerError::StartTimeout { .. })));
+    /// ```
+    #[must_use]
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
     /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed;
     /// otherwise [`SHUTDOWN_TIMEOUT`]. It is for whoever starts the server.
     ///
@@ -117,7 +146,8 @@ impl ManagerBuilder {
     }
 
     /// Calls a function in the server's process before it serves. It returns nothing or a `Result<(), E>`; what it builds for
-    /// the methods of registered types it keeps in a `static`. [`start`](Self::start) waits for it, however long it takes.
+    /// the methods of registered types it keeps in a `static`. [`start`](Self::start) waits for it as long as
+    /// [`start_timeout`](Self::start_timeout) says.
     ///
     /// If it fails or panics, `start` is [`ManagerError::Initializer`] with what it said, and there is no server.
     ///
@@ -244,23 +274,29 @@ impl ManagerBuilder {
         let (registrations, codecs) = (self.registrations, self.codecs);
         let plan = Plan { name: name.clone(), address, key: key.clone(), limits, registrations, codecs };
         let process = self.context.builder(serve, (self.initializer, plan, sender)).name(name.clone()).daemon(true);
-        let process =
-            process.start().map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
-        let (address, codecs) = match receiver.recv() {
+        let process = process.patience(Some(self.start_timeout), None).start();
+        let process = process.map_err(|error| ManagerError::Start { name: name.clone(), error: Box::new(error) })?;
+        let (address, codecs) = match receiver.recv_timeout(self.start_timeout) {
             Ok(Ok(addresses)) => addresses,
             Ok(Err(why)) => {
                 end(&process, self.shutdown_timeout);
                 return Err(why.into_error(name));
             }
-            Err(error) => return Err(ManagerError::Ended { name, reason: became(process, &error) }),
+            Err(RecvError::Timeout) if process.is_alive() => {
+                kill(&process);
+                return Err(ManagerError::StartTimeout { name, pid: process.pid(), after: self.start_timeout });
+            }
+            Err(error) => {
+                end(&process, self.shutdown_timeout); // One that cannot be heard may serve all the same.
+                return Err(ManagerError::Ended { name, reason: became(process, &error) });
+            }
         };
         let place = Place { address, key: key_of(&key), call_timeout: self.call_timeout };
         let connected = Remote::connect(place);
         match connected {
             Ok(remote) => Ok(BaseManager::of(remote).started(process, codecs, self.shutdown_timeout)),
             Err(error) => {
-                let _ = process.kill();
-                let _ = process.wait();
+                kill(&process);
                 Err(error)
             }
         }

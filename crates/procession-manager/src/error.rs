@@ -311,6 +311,19 @@ pub enum ManagerError {
         /// What became of it.
         reason: String,
     },
+    /// The server did not serve in time, and was killed: its initializer takes too long, or waits for something.
+    #[error(
+        "the server of manager {name:?} (process {pid}) did not serve within {after:?}, and was killed: its initializer takes \
+         too long; have it do less, or give it more time with `start_timeout`"
+    )]
+    StartTimeout {
+        /// The manager's name.
+        name: String,
+        /// The number of the server's process.
+        pid: u32,
+        /// How long it was given.
+        after: Duration,
+    },
     /// The initializer has failed or panicked in the server's process, which has ended then.
     #[error("the initializer of manager {name:?} failed{}: {message}", at(location.as_deref()))]
     Initializer {

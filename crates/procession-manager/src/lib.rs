@@ -71,7 +71,7 @@ pub use crate::limits::{
 };
 pub use crate::link::{BYTES_AHEAD_MAX, CALLS_AHEAD_MAX};
 pub use crate::managed::{IntoObject, Managed};
-pub use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT};
+pub use crate::manager::{BaseManager, ManagerServer, SHUTDOWN_TIMEOUT, START_TIMEOUT};
 pub use crate::pending::Pending;
 pub use crate::proxy::{MethodName, Proxy, RawProxy};
 pub use crate::server::{

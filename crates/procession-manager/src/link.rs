@@ -75,6 +75,8 @@ struct State {
     senders: usize,
     /// Why there will be no more answers.
     gone: Option<String>,
+    /// The process is ending, and has waited for this link.
+    has_parted: bool,
 }
 
 /// A call that was sent.
@@ -215,14 +217,14 @@ impl Link {
     /// Has nobody collect the answer to a call. One that `takes` something does not go on to do so.
     pub(crate) fn forget(self: &Arc<Self>, call: u64, object: ObjectId, takes: bool) {
         let mut state = self.state.lock();
-        let had_none = state.dropped == 0;
+        let before = state.dropped;
         let gives_back = state.forget(call, takes);
-        let is_first = had_none && state.dropped > 0;
+        let is_dropped = state.dropped > before;
         self.unlock(state);
         if gives_back {
             self.abandon(call, object);
         }
-        if is_first && self.loses_unread() {
+        if is_dropped && self.loses_unread() {
             parting::wait_at_exit(self);
         }
     }
@@ -475,7 +477,9 @@ impl Drop for Link {
     /// The answers to calls that nobody waits for are waited for here, for a moment. A link that is not dropped before its process
     /// ends does so at the [exit](parting).
     fn drop(&mut self) {
-        self.part(Deadline::after(PARTING_TIME_MAX));
+        if !self.state.get_mut().has_parted {
+            self.part(Deadline::after(PARTING_TIME_MAX));
+        }
     }
 }
 

@@ -23,6 +23,10 @@ use crate::remote::Remote;
 use crate::server::{Given, Server, asks};
 use crate::shared::Construct;
 
+/// How long a server may take from its start until it serves, unless [`start_timeout`](ManagerBuilder::start_timeout) says
+/// otherwise: much longer than a program takes to load, and than what an initializer should.
+pub const START_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a server that was asked to end may take before it is told to by a signal, and then before it is killed, unless
 /// [`shutdown_timeout`](ManagerBuilder::shutdown_timeout) says otherwise.
 pub const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
@@ -275,9 +279,14 @@ pub(crate) fn end(process: &Process<()>, timeout: Duration) {
     }
     let _ = process.terminate();
     if !has_ended(process.wait_timeout(timeout)) {
-        let _ = process.kill();
-        let _ = process.wait();
+        kill(process);
     }
+}
+
+/// Ends the server's process at once.
+pub(crate) fn kill(process: &Process<()>) {
+    let _ = process.kill();
+    let _ = process.wait();
 }
 
 /// A server in this process.

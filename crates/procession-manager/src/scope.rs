@@ -5,6 +5,7 @@
 //! them, stands here for the length of one value.
 
 use std::cell::RefCell;
+use std::mem::ManuallyDrop;
 
 use procession_wire::{DecodeError, EncodeError, Encoder, Message};
 use serde::Serialize;
@@ -26,7 +27,14 @@ enum Scope {
 }
 
 thread_local! {
-    static CURRENT: RefCell<Scope> = const { RefCell::new(Scope::Outside) };
+    /// Outside of values, so that there is nothing to drop when the thread ends; and without a destructor it can be used until
+    /// then, also by what runs at the end of the process.
+    static CURRENT: RefCell<ManuallyDrop<Scope>> = const { RefCell::new(ManuallyDrop::new(Scope::Outside)) };
+}
+
+/// Has another scope in the place of the current one, which it gives back.
+fn exchange(scope: Scope) -> Scope {
+    ManuallyDrop::into_inner(CURRENT.replace(ManuallyDrop::new(scope)))
 }
 
 /// Puts back what was there before, also when a value panics.
@@ -34,18 +42,18 @@ struct Restore(Option<Scope>);
 
 impl Restore {
     fn enter(scope: Scope) -> Self {
-        Self(Some(CURRENT.replace(scope)))
+        Self(Some(exchange(scope)))
     }
 
     fn leave(mut self) -> Scope {
-        CURRENT.replace(self.0.take().unwrap_or(Scope::Outside))
+        exchange(self.0.take().unwrap_or(Scope::Outside))
     }
 }
 
 impl Drop for Restore {
     fn drop(&mut self) {
         if let Some(before) = self.0.take() {
-            drop(CURRENT.replace(before));
+            drop(exchange(before));
         }
     }
 }
@@ -102,13 +110,13 @@ pub(crate) fn convert<T>(conversion: impl FnOnce() -> T) -> T {
 }
 
 pub(crate) fn is_converting() -> bool {
-    CURRENT.with_borrow(|scope| matches!(scope, Scope::Converting { .. }))
+    CURRENT.with_borrow(|scope| matches!(**scope, Scope::Converting { .. }))
 }
 
 /// Has a reference claimed by the value that is read next.
 pub(crate) fn offer(proxy: RawProxy) {
     CURRENT.with_borrow_mut(|scope| {
-        if let Scope::Converting { references } = scope {
+        if let Scope::Converting { references } = &mut **scope {
             references.push(proxy);
         }
     });
@@ -116,7 +124,7 @@ pub(crate) fn offer(proxy: RawProxy) {
 
 /// Notes that the value which is being written refers to this object. False if it does not go to the object's server.
 pub(crate) fn refer(proxy: &RawProxy) -> Result<bool, TooMany> {
-    CURRENT.with_borrow_mut(|scope| match scope {
+    CURRENT.with_borrow_mut(|scope| match &mut **scope {
         Scope::Writing { server, references } if *server == proxy.server() => {
             if references.len() >= REFERENCES_MAX {
                 return Err(TooMany);
@@ -135,7 +143,7 @@ pub(crate) fn refer(proxy: &RawProxy) -> Result<bool, TooMany> {
 
 /// Takes the reference to this object that has come with the value which is being read.
 pub(crate) fn claim(object: ObjectId) -> Option<RawProxy> {
-    CURRENT.with_borrow_mut(|scope| match scope {
+    CURRENT.with_borrow_mut(|scope| match &mut **scope {
         Scope::Reading { references } | Scope::Converting { references } => {
             let at = references.iter().position(|proxy| proxy.object() == object)?;
             Some(references.swap_remove(at))

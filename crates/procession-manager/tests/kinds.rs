@@ -6,6 +6,7 @@ mod common;
 
 use std::io::ErrorKind;
 use std::net::TcpListener;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use procession_manager::{
 use procession_pool::Pool;
 use serde::{Deserialize, Serialize};
 
-use common::{manager, methods, refusal, warm_up};
+use common::{manager, methods, refusal, rest, warm_up};
 
 /// What the initializer has left for the server's methods.
 static GREETING: OnceLock<String> = OnceLock::new();
@@ -88,6 +89,22 @@ fn an_initializer_that_fails_is_told(method: StartMethod) {
     }
     let died = start("die");
     assert!(matches!(died, Err(ManagerError::Ended { .. })), "{died:?}");
+}
+
+fn wait_in_vain() {
+    rest()
+}
+
+fn an_initializer_that_takes_too_long_is_told(method: StartMethod) {
+    let limit = Duration::from_secs(1);
+    match greeter(method).initializer(wait_in_vain, ()).start_timeout(limit).start() {
+        Err(error @ ManagerError::StartTimeout { pid, after, .. }) => {
+            assert_eq!(after, limit);
+            assert!(error.to_string().contains("`start_timeout`"), "{error}");
+            assert!(!Path::new(&format!("/proc/{pid}")).exists(), "it was killed, and reaped");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 fn a_name_is_registered_once() {
@@ -400,6 +417,7 @@ procession_testkit::main! {
     cases for methods(), [
         an_initializer_runs_in_the_server,
         an_initializer_that_fails_is_told,
+        an_initializer_that_takes_too_long_is_told,
         what_is_registered_is_every_clients,
         a_server_that_cannot_listen_says_where_and_why,
         an_array_loses_no_update,

@@ -16,7 +16,7 @@ use procession_manager::{
 use procession_wire::Fault;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use common::{manager, methods, refusal, warm_up};
+use common::{manager, methods, refusal, rest, warm_up};
 
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
@@ -555,9 +555,7 @@ fn what_a_dead_worker_had_is_done_by_another(method: StartMethod) {
         jobs.get().unwrap();
         jobs.task_done().unwrap();
         told.put(&jobs.get().unwrap()).unwrap();
-        loop {
-            std::thread::park();
-        }
+        rest()
     };
     let worker = Context::new(method).start(takes, (jobs.clone(), told.clone())).unwrap();
     assert_eq!(told.get().unwrap(), 2);

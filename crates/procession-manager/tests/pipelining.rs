@@ -2,6 +2,7 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+#[expect(dead_code, reason = "other files use the rest of it")]
 mod common;
 
 use std::mem;
@@ -11,7 +12,7 @@ use std::time::{Duration, Instant};
 use procession_launch::{Context, StartMethod};
 use procession_manager::{
     BaseManager, CALLS_AHEAD_MAX, CallError, DictProxy, Hosted, JoinableQueueProxy, ListProxy, Pending, QueueProxy,
-    Refusal, SyncManager, shared,
+    Refusal, SyncManager, ValueProxy, shared,
 };
 use procession_sys::{PidFd, Signal};
 use procession_testkit::program;
@@ -361,7 +362,11 @@ fn leaves_much() {
     let never = manager.event().unwrap();
     std::thread::spawn(move || never.wait());
     put_many(queue.clone());
-    mem::forget((manager, queue));
+    // The answers bring proxies, which nobody takes.
+    let values: DictProxy<u64, ValueProxy<u64>> = manager.dict().unwrap();
+    let value = manager.value(1).unwrap();
+    (0..MANY).for_each(|_| drop(values.insert_later(1, value.clone()).unwrap()));
+    mem::forget((manager, queue, values, value));
 }
 
 fn what_is_dropped_is_done_after_a_main_that_drops_no_proxies() {
@@ -373,6 +378,53 @@ fn what_is_dropped_is_done_after_a_main_that_drops_no_proxies() {
     let output = program.env(ADDRESS, manager.address().to_string()).output().unwrap();
     assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
     (0..MANY).for_each(|item| assert_eq!(queue.get_timeout(SOON).unwrap(), item));
+}
+
+/// A program with a thread that goes on dropping calls, which are never done, while the program ends.
+fn never_stops() {
+    let manager = SyncManager::connect(std::env::var(ADDRESS).unwrap(), KEY).unwrap();
+    let queue: QueueProxy<u64> = manager.get("queue").unwrap();
+    let (dropped, has_dropped) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        loop {
+            drop(queue.put_later(&1));
+            let _ = dropped.send(());
+            // Somebody who reports now and then does not come to the end of what a link may have on its way.
+            std::thread::sleep(SHORT);
+        }
+    });
+    has_dropped.recv().unwrap();
+    mem::forget(manager);
+}
+
+fn a_program_ends_though_a_thread_of_it_goes_on_dropping_calls() {
+    let manager = BaseManager::builder().address("127.0.0.1:0").authkey(KEY).start().unwrap();
+    let manager = SyncManager::from(manager);
+    let queue = manager.bounded_queue::<u64>(1).unwrap();
+    queue.put(&0).unwrap();
+    manager.publish("queue", &queue).unwrap();
+    let begun = Instant::now();
+    let output = program("never_stops").env(ADDRESS, manager.address().to_string()).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
+}
+
+/// A program that puts something when it ends.
+fn says_farewell() {
+    let manager = SyncManager::connect(std::env::var(ADDRESS).unwrap(), KEY).unwrap();
+    let queue: QueueProxy<u64> = manager.get("queue").unwrap();
+    queue.put(&1).unwrap();
+    let hook = procession_launch::at_exit(move || queue.put(&2).unwrap());
+    assert!(hook.is_active());
+}
+
+fn who_ends_may_call_in_an_exit_hook() {
+    let manager = SyncManager::from(BaseManager::builder().authkey(KEY).start().unwrap());
+    let queue = manager.queue::<u64>().unwrap();
+    manager.publish("queue", &queue).unwrap();
+    let output = program("says_farewell").env(ADDRESS, manager.address().to_string()).output().unwrap();
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert_eq!([queue.get_timeout(SOON).unwrap(), queue.get_timeout(SOON).unwrap()], [1, 2]);
 }
 
 fn who_is_full_waits_for_answers(method: StartMethod) {
@@ -486,6 +538,10 @@ procession_testkit::main! {
         many_items_are_set_at_once,
         what_is_released_is_free_for_the_next_call,
     ];
-    cases: [what_is_dropped_is_done_after_a_main_that_drops_no_proxies];
-    programs: [leaves_much];
+    cases: [
+        what_is_dropped_is_done_after_a_main_that_drops_no_proxies,
+        a_program_ends_though_a_thread_of_it_goes_on_dropping_calls,
+        who_ends_may_call_in_an_exit_hook,
+    ];
+    programs: [leaves_much, never_stops, says_farewell];
 }

@@ -2,6 +2,7 @@
 //!
 //! Relies on the testkit: each case is a process tree of its own, with a deadline and an audit of what is left.
 
+#[expect(dead_code, reason = "other files use the rest of it")]
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

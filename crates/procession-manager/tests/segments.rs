@@ -11,7 +11,7 @@ use procession_launch::{Context, StartMethod};
 use procession_manager::{BaseManager, ManagerError, SharedMemoryManager};
 use procession_shm::{ShareableList, SharedMemory, ShmError};
 
-use common::{methods, warm_up};
+use common::{methods, rest, warm_up};
 
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
@@ -91,9 +91,7 @@ fn a_killed_starter_leaves_no_name(method: StartMethod) {
         let method = StartMethod::ALL.into_iter().find(|known| known.name() == method).unwrap();
         let manager = start(method);
         sender.send(&manager.shared_memory(1).unwrap().name().unwrap().to_owned()).unwrap();
-        loop {
-            std::thread::park();
-        }
+        rest()
     };
     let child = Context::new(method).start(starts, (sender, method.name().to_owned())).unwrap();
     let name = receiver.recv().unwrap();

@@ -13,7 +13,7 @@ use procession_manager::{
     SemaphoreProxyPermit, SyncManager,
 };
 
-use common::{manager, methods, refusal, warm_up};
+use common::{manager, methods, refusal, rest, warm_up};
 
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
@@ -27,13 +27,6 @@ fn until(is_so: impl Fn() -> Result<bool, CallError>) {
     while !is_so().unwrap() {
         assert!(begun.elapsed() < SOON, "it does not become so");
         std::thread::yield_now();
-    }
-}
-
-/// Waits to be killed.
-fn rest() -> ! {
-    loop {
-        std::thread::park();
     }
 }
 

@@ -212,7 +212,11 @@ impl Lead {
         for number in self.watched.wait(deadline).unwrap_or_default() {
             is_knocked |= number == LISTENER;
             if let Some(client) = self.clients.get(&number) {
-                let is_ready = client.connection.watch().source.is_none_or(|source| source.settle().unwrap_or(true));
+                // Whose bell is taken away is asked for another one, which is not worth it while memory is looked at anyway.
+                let is_ready = client.connection.watch().source.is_none_or(|source| match is_due {
+                    true => source.settle().unwrap_or(true),
+                    false => source.is_ready(),
+                });
                 if is_ready && !self.ready.iter().any(|(other, _)| other.number() == number) {
                     self.ready.push_back((Arc::clone(client), 0));
                 }

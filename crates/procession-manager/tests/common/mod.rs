@@ -29,3 +29,10 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refus
         other => panic!("it was not refused: {other:?}"),
     }
 }
+
+/// Waits to be killed.
+pub(crate) fn rest() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
