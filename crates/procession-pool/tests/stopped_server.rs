@@ -218,7 +218,8 @@ fn tasks_do_not_wait_for_a_nursery_that_was_killed() {
     kill_and_await_end(server(StartMethod::Fork).pid);
     workers.iter().chain([&worker]).for_each(|&worker| kill_and_await_end(worker));
     let tasks = [submit(&pool, pid, ()), executor.submit(pid, ()).unwrap()];
-    for (task, deaths_max) in tasks.into_iter().zip([3, 1]) {
+    // Each dead worker of the pool may have been replaced before the first of these starts has failed; one more is the task's.
+    for (task, deaths_max) in tasks.into_iter().zip([3 + 1, 1]) {
         let told = task.result_timeout(TOLD_MAX);
         let Err(TaskError::NoWorkers { deaths, last }) = told else { panic!("{told:?}") };
         assert!((1..=deaths_max).contains(&deaths), "{deaths}");

@@ -30,9 +30,11 @@ impl Supervisor {
         }
         // What waits behind another task counts as well: that one may never end.
         let waiting = self.tasks.queued() + self.workers.ahead();
-        let in_demand = waiting.saturating_sub(self.workers.starting() + self.workers.idle());
+        // One that was not ready in time is not replaced before it has ended: whether there is to be another depends on that.
+        let coming = self.workers.starting() + self.workers.iter().filter(|worker| worker.is_late).count();
+        let in_demand = waiting.saturating_sub(coming + self.workers.idle());
         if self.starts.is_storm() {
-            return in_demand.min(1 - self.workers.starting().min(1));
+            return in_demand.min(1 - coming.min(1));
         }
         if self.config.eager && !self.is_closed { room } else { room.min(in_demand) }
     }

@@ -742,6 +742,16 @@ fn when_a_worker_is_not_ready_in_time_and_there_is_no_other_tasks_are_told_at_on
 }
 
 #[test]
+fn one_that_is_not_ready_in_time_is_replaced_only_when_it_has_ended() {
+    let mut case = Case::new(Config { start_timeout: Some(50 * MS), ..config(2) });
+    assert_eq!(case.submit(7), [START(0)]);
+    case.tell(Event::Started { worker: 0 });
+    assert_eq!(case.wait(50 * MS), [Action::GiveUp { worker: 0 }]);
+    let told = [Action::Storm { deaths: 1 }, resolved(7, Verdict::NoWorkers { deaths: 1 })];
+    assert_eq!(case.die(0, None), told, "no other is being started, that is waited for");
+}
+
+#[test]
 fn after_one_that_is_not_ready_in_time_those_that_are_being_started_are_waited_for() {
     let mut case = Case::new(Config { eager: true, start_timeout: Some(50 * MS), ..config(2) });
     assert_eq!(case.tell(Event::Tick), [START(0), START(1)]);
