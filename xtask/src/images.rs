@@ -11,7 +11,8 @@ use crate::run::{cargo, check};
 use crate::scratch::Scratch;
 use crate::{Result, failures, flags, tree};
 
-/// One way to build: its name, its cargo profile, what rustc is told for every crate, and what for the last one.
+/// One way to build: its name, its cargo profile, what rustc is told for every crate but build scripts and proc macros, and
+/// what for the last one.
 struct Way {
     name: &'static str,
     profile: &'static str,
@@ -20,28 +21,31 @@ struct Way {
 }
 
 impl Way {
-    const fn profile(name: &'static str, profile: &'static str) -> Self {
-        Way { name, profile, rustflags: "", link: &[] }
+    const fn release(name: &'static str) -> Self {
+        Way { name, profile: "release", rustflags: BITCODE, link: &[] }
     }
 
     const fn flags(name: &'static str, rustflags: &'static str) -> Self {
-        Way { rustflags, ..Way::profile(name, "release") }
+        Way { rustflags, ..Way::release(name) }
     }
 
     const fn link(name: &'static str, link: &'static [&'static str]) -> Self {
-        Way { link, ..Way::profile(name, "release") }
+        Way { link, ..Way::release(name) }
     }
 }
 
+/// With this one build of the crates below serves those ways that optimize the whole program at its end, too.
+const BITCODE: &str = "-C embed-bitcode=yes";
+
 const WAYS: &[Way] = &[
-    Way::profile("debug", "dev"),
-    Way::profile("release", "release"),
+    Way { profile: "dev", ..Way::flags("debug", "") },
+    Way::release("release"),
     Way::link("GNU ld", &["-C", "link-arg=-fuse-ld=bfd"]),
     Way::link("no build id", &["-C", "link-arg=-Wl,--build-id=none"]),
     Way::link("stripped", &["-C", "strip=symbols"]),
-    Way::profile("fat LTO", "fat"),
-    Way::profile("thin LTO", "thin"),
-    Way::profile("panic = abort", "abort"),
+    Way::link("fat LTO", &["-C", "lto=fat"]),
+    Way::link("thin LTO", &["-C", "lto=thin"]),
+    Way::flags("panic = abort", "-C panic=abort"),
     Way::flags("static", "-C target-feature=+crt-static"),
     Way::flags("not position independent", "-C relocation-model=static"),
 ];
@@ -108,20 +112,12 @@ fn foreign_host(scratch: &Path) -> Result {
 
 /// Builds a package one way; the folder that holds what came out.
 fn build(package: &str, way: &Way, scratch: &Path) -> Result<PathBuf> {
-    // What is the same for several ways is built once.
-    let target = scratch.join(if way.rustflags.is_empty() { "plain" } else { way.name });
-    let mut build = cargo(&["rustc", "--package", package, "--profile", way.profile]);
+    // Named even though it is this machine's: then the flags are not for proc macros and build scripts, which all ways share.
+    let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let mut build = cargo(&["rustc", "--locked", "--package", package, "--profile", way.profile, "--target", &triple]);
     build.current_dir(tree::root().join("xtask/images"));
-    build.env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", way.rustflags);
-    let mut folder = target;
-    if !way.rustflags.is_empty() {
-        // Named even though it is this machine's: then the flags are not for proc macros and build scripts.
-        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        build.args(["--target", &triple]);
-        folder.push(triple);
-    }
+    build.env("CARGO_TARGET_DIR", scratch).env("RUSTFLAGS", way.rustflags);
     build.arg("--").args(way.link);
     check(build)?;
-    folder.push(if way.profile == "dev" { "debug" } else { way.profile });
-    Ok(folder)
+    Ok(scratch.join(triple).join(if way.profile == "dev" { "debug" } else { way.profile }))
 }

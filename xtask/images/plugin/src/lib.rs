@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "exports a function under a name that a C program can look up")]
 
-use procession::{Context, StartMethod};
+use procession_launch::{Context, StartMethod};
 
 /// Zero when the start methods that execute refuse to start a child of a foreign host, as they should, for a re-executed
 /// child would run the host's own `main`; and when fork, which executes nothing, starts one.

@@ -9,7 +9,7 @@ use std::ffi::{CString, c_char, c_int, c_void};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use procession::prelude::*;
+use procession_launch::{Context, JoinError, Process, StartMethod, Stdio, get_start_method, set_start_method};
 
 /// Counts how often this image's own constructor ran in this process.
 static CONSTRUCTED: AtomicU32 = AtomicU32::new(0);
