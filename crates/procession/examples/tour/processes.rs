@@ -89,6 +89,9 @@ fn nap(milliseconds: u64) {
     thread::sleep(Duration::from_millis(milliseconds));
 }
 
+/// How long a child that was asked to end is waited for.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// One of the ways to stop a child.
 type Stop = fn(&Child) -> Result<(), ControlError>;
 
@@ -100,6 +103,10 @@ pub(crate) fn waiting() -> procession::Result<()> {
         let after = napper.wait_timeout(Duration::from_millis(20))?;
         print!("  after 20 ms: {after:?}, alive: {}; ", napper.is_alive());
         stop(&napper)?;
+        // A program in a script's background has Ctrl-C ignored, and so have its children.
+        if napper.wait_timeout(PATIENCE)?.is_none() {
+            napper.kill()?;
+        }
         let status = napper.wait()?;
         println!("after {name}: {status}, exit code {}", status.exitcode());
     }
