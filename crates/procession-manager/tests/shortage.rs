@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use procession_launch::{Context, StartMethod, current_process};
 use procession_manager::{BaseManager, EventProxy, LockProxy, ManagerError, QueueProxy, SyncManager, shared};
+use procession_testkit::{assert_cost, processor_time_of};
 use procession_wire::Descriptor;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -25,9 +26,6 @@ const SOON: Duration = Duration::from_secs(10);
 /// How long a server is looked at that has nothing to do, and how much of that it may work.
 const WATCHED: Duration = Duration::from_secs(1);
 const WORKED_MAX: Duration = Duration::from_millis(300);
-
-/// How often the kernel counts what a process has worked in a second.
-const TICKS: u64 = 100;
 
 /// What this process was warned of.
 static SAID: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -121,22 +119,15 @@ fn await_said(hoard: &HoardProxy, what: &str) {
     }
 }
 
-/// How long a process has worked.
-fn worked(pid: u32) -> Duration {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(") ").unwrap();
-    let ticks: u64 = fields.split(' ').skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 1000 / TICKS)
-}
-
 /// A server that cannot do what it is to does not try without a pause.
 #[track_caller]
 fn is_at_rest(manager: &BaseManager) {
     let pid = manager.pid().unwrap();
-    let before = worked(pid);
-    thread::park_timeout(WATCHED);
-    let worked = worked(pid) - before;
-    assert!(worked < WORKED_MAX, "{worked:?} in {WATCHED:?}");
+    assert_cost(WORKED_MAX, || {
+        let before = processor_time_of(pid);
+        thread::park_timeout(WATCHED);
+        processor_time_of(pid) - before
+    });
 }
 
 const UNREAD: &str = "waits until the server has descriptors";

@@ -24,11 +24,13 @@ mod fence; // The process around it.
 mod harness; // Lists, filters and runs the cases.
 mod roles; // Which of these a process is.
 
+mod costs;
 mod descriptors;
 mod random; // For kill loops.
 mod tree;
 
 pub use crate::body::AUDIT_GRACE;
+pub use crate::costs::{MEASUREMENTS_MAX, assert_cost, processor_time_of};
 pub use crate::descriptors::{OpenDescriptor, open_descriptors, open_descriptors_of};
 pub use crate::fence::{CASE_DEADLINE, END_GRACE};
 pub use crate::random::Random;

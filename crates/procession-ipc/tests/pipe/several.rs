@@ -7,6 +7,7 @@ use procession_ipc::{
     BytesConnection, Connection, Receiver, RecvError, Sender, Waitable, pipe, pipe_bytes, pipe_simplex, wait_ready,
 };
 use procession_launch::{Context, StartMethod};
+use procession_testkit::{assert_cost, processor_time_of};
 use procession_wire::Descriptor;
 
 use crate::common::{hear, pipe as signal, start, tell};
@@ -43,13 +44,6 @@ fn fill_and_wait(connection: BytesConnection, bytes: usize, full: Descriptor) {
     connection.send(&large).unwrap();
 }
 
-/// The processor time of a process, in ticks of 10 ms.
-fn ticks_of(pid: u32) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    let (_, fields) = stat.rsplit_once(')').unwrap();
-    fields.split_ascii_whitespace().skip(11).take(2).map(|field| field.parse::<u64>().unwrap()).sum()
-}
-
 pub(crate) fn who_waits_for_room_costs_no_processor_time(method: StartMethod) {
     const PAUSE: Duration = Duration::from_millis(600);
     for bytes in [64 * MIB, 65 * MIB] {
@@ -57,10 +51,11 @@ pub(crate) fn who_waits_for_room_costs_no_processor_time(method: StartMethod) {
         let (full, tells) = signal();
         let child = start(method, fill_and_wait, (theirs, bytes, tells));
         hear(&full);
-        let before = ticks_of(child.pid());
-        thread::park_timeout(PAUSE);
-        let ticks = ticks_of(child.pid()) - before;
-        assert!(ticks <= 2, "{ticks} ticks for {bytes} bytes");
+        assert_cost(PAUSE / 20, || {
+            let before = processor_time_of(child.pid());
+            thread::park_timeout(PAUSE);
+            processor_time_of(child.pid()) - before
+        });
         while ours.recv().unwrap().len() != bytes {}
         child.join().unwrap();
     }
