@@ -459,11 +459,11 @@ fn a_hundred_connections_to_one_stranger_are_apart() {
         assert_eq!(connection.recv().unwrap().0, number as u64);
     }
     stranger.kill();
+    let since = Instant::now();
     for connection in &connections {
-        let since = Instant::now();
         assert!(matches!(connection.recv(), Err(RecvError::Disconnected)));
-        assert!(since.elapsed() < 10 * RECHECK);
     }
+    assert!(since.elapsed() < MANY as u32 * RECHECK / 2, "the first look tells of all of them: {:?}", since.elapsed());
     collect();
     assert_eq!(statistics().owners as usize, MANY + 1, "the dead are swept away");
     drop((connections, stranger));

@@ -350,6 +350,10 @@ fn write_in_turn(list: ShareableList) {
 }
 
 fn what_is_read_while_it_is_written_is_an_item_or_an_error(method: StartMethod) {
+    assert!((0..5).any(|_| items_read_while_they_are_written(method) > 0), "whoever reads is always late");
+}
+
+fn items_read_while_they_are_written(method: StartMethod) -> usize {
     let list = ShareableList::from_items(["x".repeat(300).into(), "....".into(), 3.into()]).unwrap();
     let child = start(method, write_in_turn, (list.clone(),));
     let mut items = 0;
@@ -362,6 +366,6 @@ fn what_is_read_while_it_is_written_is_an_item_or_an_error(method: StartMethod) 
         assert_eq!(list.get(2).unwrap(), 3.into());
     }
     child.join().unwrap();
-    assert_ne!(items, 0);
     assert_eq!(list.get(0).unwrap(), ShareableItem::None);
+    items
 }

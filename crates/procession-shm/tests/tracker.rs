@@ -35,7 +35,7 @@ procession_testkit::main! {
         the_end_of_a_copy_removes_no_names,
         names_are_gone_when_their_owner_was_stopped_and_killed,
         names_are_gone_when_their_owner_executes_another_program,
-        an_owner_that_is_killed_at_any_moment_leaves_nothing,
+        an_owner_that_is_killed_at_any_moment_leaves_nothing within 60,
         what_is_unlinked_is_not_removed_again,
         a_tracker_is_nobodys_child_and_has_a_session_of_its_own,
         a_tracker_survives_what_a_terminal_sends,

@@ -267,7 +267,7 @@ fn a_last_party_that_is_killed_has_let_all_pass(method: StartMethod) {
     assert!(dies.join().is_err());
     let killed = Instant::now();
     assert_eq!(ends(others), ["0", "1"]);
-    assert!(killed.elapsed() < 20 * RECHECK);
+    assert!(killed.elapsed() < common::SOON);
     assert!(!barrier.is_broken());
 }
 
@@ -299,7 +299,7 @@ fn a_party_that_is_killed_while_it_waits_breaks_the_round(method: StartMethod) {
     assert!(others.remove(0).join().is_err());
     assert_eq!(ends(others), [BROKEN]);
     // It is promised within 100 ms; a busy machine may take ten times that.
-    assert!(killed.elapsed() < 20 * RECHECK);
+    assert!(killed.elapsed() < common::SOON);
     assert!(barrier.is_broken());
     // And when nobody else waits, by whoever asks.
     barrier.reset().unwrap();

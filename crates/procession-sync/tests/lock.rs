@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, StartMethod};
 use procession_shm::arena::Slot;
-use procession_sync::{Lock, LockError, RECHECK, RawValue};
+use procession_sync::{Lock, LockError, RawValue};
 use procession_sys::fail_points;
 use procession_wire::{Descriptor, decode, encode};
 
@@ -21,7 +21,7 @@ procession_testkit::main! {
     cases for methods(), [
         a_lock_excludes_other_processes,
         a_killed_holder_is_told_of_once,
-        a_woken_waiter_is_killed_while_another_barges,
+        a_woken_waiter_is_killed_while_another_barges within 60,
         an_unlocker_is_killed_between_store_and_wake,
         a_taker_is_killed_between_wake_and_take,
         whoever_is_killed_at_any_step_leaves_a_lock_that_works,
@@ -71,7 +71,7 @@ fn a_killed_holder_is_told_of_once(method: StartMethod) {
         Err(LockError::OwnerDied(guard)) => drop(guard),
         other => panic!("{other:?}"),
     }
-    assert!(killed.elapsed() < 20 * RECHECK);
+    assert!(killed.elapsed() < common::SOON);
     drop(lock.lock().unwrap());
     assert!(child.join().is_err());
 }
@@ -104,7 +104,14 @@ fn wait_to_be_killed(lock: Lock, order: RawValue<u32>) -> bool {
     is_told
 }
 
+/// A waiter may look by itself just then, and have the lock before the barger: so it is tried again.
+const TRIES: u32 = 20;
+
 fn a_woken_waiter_is_killed_while_another_barges(method: StartMethod) {
+    assert!((0..TRIES).any(|_| one_sleeps_while_another_barges(method)), "nobody knows that the other one sleeps");
+}
+
+fn one_sleeps_while_another_barges(method: StartMethod) -> bool {
     let (lock, order) = (Lock::new().unwrap(), RawValue::new(0).unwrap());
     let guard = lock.lock().unwrap();
     let waiters = [(); 2].map(|()| start(method, wait_to_be_killed, (lock.clone(), order.clone())));
@@ -112,16 +119,17 @@ fn a_woken_waiter_is_killed_while_another_barges(method: StartMethod) {
     order.set(1);
     drop(guard); // Wakes one, which is killed.
     let barger = lock.lock().unwrap();
-    assert!(is_marked(&lock), "the other one sleeps");
+    let is_marked = is_marked(&lock);
     while order.get() == 1 {
         thread::yield_now();
     }
     let freed = Instant::now();
     drop(barger);
     let ended = waiters.map(|waiter| waiter.join().ok());
-    assert!(freed.elapsed() < 20 * RECHECK);
+    assert!(freed.elapsed() < common::SOON);
     assert!(matches!(ended, [Some(false), None] | [None, Some(false)]), "{ended:?}: who was killed held nothing");
     assert_eq!((lock.holder(), lock.waiters()), (None, 0));
+    is_marked
 }
 
 fn free_half(lock: Lock, held: Descriptor, go: Descriptor) {
@@ -138,7 +146,7 @@ fn an_unlocker_is_killed_between_store_and_wake(method: StartMethod) {
     let child = start(method, free_half, (lock.clone(), tells, go));
     hear(&held);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| lock.lock_timeout(20 * RECHECK).map(drop).map_err(|error| error.map(drop)));
+        let waiter = scope.spawn(|| lock.lock().map(drop).map_err(|error| error.map(drop)));
         wait_for_waiters(&lock, 1);
         tell(&goes);
         waiter.join().unwrap().expect("it was free, and nobody said so");
@@ -158,7 +166,7 @@ fn a_taker_is_killed_between_wake_and_take(method: StartMethod) {
     let child = start(method, take_half, (lock.clone(),));
     wait_for_waiters(&lock, 1);
     thread::scope(|scope| {
-        let waiter = scope.spawn(|| lock.lock_timeout(20 * RECHECK).map(drop).map_err(|error| error.map(drop)));
+        let waiter = scope.spawn(|| lock.lock().map(drop).map_err(|error| error.map(drop)));
         wait_for_waiters(&lock, 2);
         drop(guard);
         waiter.join().unwrap().expect("nobody holds it");

@@ -15,6 +15,7 @@ use procession_launch::{Context, JoinError, StartMethod};
 use procession_shm::arena::Slot;
 use procession_sync::{BoundedSemaphore, HOLDERS_MAX, LockError, PERMITS_MAX, Permit, RECHECK, Semaphore};
 use procession_sys::fail_points;
+use procession_testkit::assert_cost;
 use procession_wire::{Descriptor, decode, encode};
 
 procession_testkit::main! {
@@ -96,7 +97,7 @@ fn the_dead_give_back_what_they_have_not_forgotten(method: StartMethod) {
     child.kill().unwrap();
     let killed = Instant::now();
     let permit = semaphore.acquire().unwrap();
-    assert!(killed.elapsed() < 20 * RECHECK);
+    assert!(killed.elapsed() < common::SOON);
     assert!(matches!(semaphore.try_acquire(), Err(LockError::WouldBlock)));
     drop(permit);
     assert!(child.join().is_err());
@@ -358,9 +359,13 @@ fn a_permit_is_waited_for_as_long_as_was_said() {
     assert!(matches!(semaphore.acquire_timeout(Duration::ZERO), Err(LockError::Timeout)));
     assert!(matches!(semaphore.try_acquire(), Err(LockError::WouldBlock)));
     for wait in [TICK, 2 * RECHECK] {
-        let before = Instant::now();
-        assert!(matches!(semaphore.acquire_timeout(wait), Err(LockError::Timeout)));
-        assert!((wait..wait + 20 * RECHECK).contains(&before.elapsed()));
+        assert_cost(wait + 20 * RECHECK, || {
+            let before = Instant::now();
+            assert!(matches!(semaphore.acquire_timeout(wait), Err(LockError::Timeout)));
+            let took = before.elapsed();
+            assert!(took >= wait);
+            took
+        });
     }
     thread::scope(|scope| {
         let waits = scope.spawn(|| drop(semaphore.acquire_timeout(Duration::MAX).unwrap()));

@@ -28,7 +28,7 @@ procession_testkit::main! {
         a_crowd_on_one_lock_gets_through,
     ];
     cases: [
-        two_that_take_turns_stay_awake,
+        two_that_take_turns_stay_awake within 60,
         no_time_is_no_wait,
         a_wait_is_as_long_as_it_says,
         a_wait_that_is_too_long_for_the_clock_is_for_ever,
@@ -121,12 +121,14 @@ fn no_time_is_no_wait() {
     let _guard = lock.lock().unwrap();
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let began = Instant::now();
-            for _ in 0..100 {
-                assert!(matches!(lock.lock_timeout(Duration::ZERO), Err(LockError::Timeout)));
-            }
             // Each look at the holder's life is a system call or two.
-            assert!(began.elapsed() < 10 * RECHECK, "{:?}", began.elapsed());
+            assert_cost(10 * RECHECK, || {
+                let began = Instant::now();
+                for _ in 0..100 {
+                    assert!(matches!(lock.lock_timeout(Duration::ZERO), Err(LockError::Timeout)));
+                }
+                began.elapsed()
+            });
         });
     });
 }
@@ -138,10 +140,13 @@ fn a_wait_is_as_long_as_it_says() {
         scope.spawn(|| {
             // Shorter than a spin, than the time between looks, and than three of them.
             for wait in [Duration::from_micros(5), RECHECK / 5, 5 * RECHECK / 2] {
-                let began = Instant::now();
-                assert!(matches!(lock.lock_timeout(wait), Err(LockError::Timeout)));
-                let took = began.elapsed();
-                assert!(took >= wait && took < 10 * (wait + RECHECK), "{wait:?} took {took:?}");
+                assert_cost(10 * (wait + RECHECK), || {
+                    let began = Instant::now();
+                    assert!(matches!(lock.lock_timeout(wait), Err(LockError::Timeout)));
+                    let took = began.elapsed();
+                    assert!(took >= wait);
+                    took
+                });
             }
         });
     });

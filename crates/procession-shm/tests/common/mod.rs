@@ -11,10 +11,14 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::process::Command;
+use std::time::Duration;
 
 use procession_launch::{Arguments, Context, Process, StartMethod, Target};
 use procession_sys::fail_points;
 use procession_wire::Descriptor;
+
+/// Until when everybody knows of a death: who waits looks every 50 ms, and a machine may stand still for a second or two.
+pub(crate) const SOON: Duration = Duration::from_secs(5);
 
 /// Every start method with the label of its cases.
 pub(crate) fn methods() -> Vec<(&'static str, StartMethod)> {

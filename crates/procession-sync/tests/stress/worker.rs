@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
+use procession_sync::RECHECK;
 use procession_sys::{fail_point, fail_points, monotonic_nanos};
 use procession_testkit::Random;
 
@@ -24,6 +25,9 @@ const LOOKS: &str = "park: looks again";
 
 /// How long a worker looks for the place that it is to die at. Then it dies at the next one.
 const SEARCH_MAX: Duration = Duration::from_millis(100);
+
+/// A sleep that ended so much later than by itself says nothing: meanwhile its processor was away, with who would have woken it.
+const LATE: Duration = Duration::from_millis(10);
 
 /// The longest pause between two turns, in rounds of a loop.
 const PAUSE_MAX: u64 = 300;
@@ -56,6 +60,8 @@ pub(crate) struct Worker {
     strands: &'static [&'static str],
     random: RefCell<Random>,
     sleep: Cell<Sleep>,
+    /// When it began.
+    slept_at: Cell<u64>,
     /// What had happened when the sleep began,
     passes: Cell<u64>,
     strandings: Cell<u64>,
@@ -76,6 +82,7 @@ impl Worker {
             strands: S::STRANDS,
             random: RefCell::new(random),
             sleep: Cell::new(Sleep::None),
+            slept_at: Cell::new(0),
             passes: Cell::new(0),
             strandings: Cell::new(0),
             deaths: Cell::new(0),
@@ -165,6 +172,7 @@ impl Worker {
         match name {
             SLEEPS => {
                 self.sleep.set(Sleep::Begun);
+                self.slept_at.set(monotonic_nanos());
                 self.passes.set(self.board.get(Common::Passes));
                 self.strandings.set(self.board.get(Common::Strandings));
                 self.board.add(Common::Sleeps);
@@ -185,8 +193,11 @@ impl Worker {
 
     /// A sleep has ended by itself.
     fn looks_again(&self) {
-        self.sleep.set(Sleep::LookedAgain);
         self.board.add(Common::Looks);
+        if Duration::from_nanos(monotonic_nanos() - self.slept_at.get()) > RECHECK + LATE {
+            return;
+        }
+        self.sleep.set(Sleep::LookedAgain);
         let is_stranded = self.board.get(Common::Strandings) != self.strandings.get();
         if !is_stranded && self.board.get(Common::Passes) - self.passes.get() > self.passes_max {
             self.board.add(Common::Overslept);
