@@ -90,7 +90,8 @@ impl Context {
     }
 }
 
-/// How long a process that seems to have several threads is asked again: one that was joined takes a moment to go.
+/// How long a process that seems to have several threads is asked again: one that was joined takes a moment to go. Those
+/// that have none of its code left to run are waited for longer.
 pub(crate) const THREADS_GONE_MAX: Duration = Duration::from_millis(10);
 
 /// The exit code of a copy that could not become a child.

@@ -95,8 +95,9 @@ fn called_off() -> io::Error {
 mod tests {
     use std::hint::spin_loop;
     use std::io::{Read, Write, pipe};
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::thread;
+    use std::time::Instant;
 
     use super::*;
 
@@ -104,24 +105,32 @@ mod tests {
     #[test]
     fn what_nobody_can_call_off_is_not_called_off() {
         const TRIES: usize = 200_000;
+        // Two threads that share one processor take milliseconds for each try.
+        const TIME_MAX: Duration = Duration::from_secs(10);
         static TRY: AtomicUsize = AtomicUsize::new(0);
+        static OVER: AtomicBool = AtomicBool::new(false);
         let (mut awaited, mut answers) = pipe().unwrap();
         let (never, _held) = pipe().unwrap();
         let answering = thread::spawn(move || {
             for number in 1..=TRIES {
                 while TRY.load(Ordering::Acquire) < number {
+                    if OVER.load(Ordering::Acquire) {
+                        return;
+                    }
                     spin_loop();
                 }
                 (0..number % 64).for_each(|_| spin_loop()); // Somewhere within the other thread's look.
                 answers.write_all(&[1]).unwrap();
             }
         });
-        for number in 1..=TRIES {
+        let begun = Instant::now();
+        for number in (1..=TRIES).take_while(|_| begun.elapsed() < TIME_MAX) {
             TRY.store(number, Ordering::Release);
             let watched = [(awaited.as_fd(), Interest::Read), (never.as_fd(), Interest::Read)];
             Patience::default().wait(watched, Deadline::NEVER).unwrap();
             awaited.read_exact(&mut [0]).unwrap();
         }
+        OVER.store(true, Ordering::Release);
         answering.join().unwrap();
     }
 }

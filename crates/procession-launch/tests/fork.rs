@@ -14,13 +14,15 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use common::{again, block, hear, pipe, rest, tell, wait_for};
 use procession_launch::{
     Child, Context, JoinError, StartError, StartMethod, Stdio, active_children, current_process, register_after_fork,
 };
 use procession_sys::{
-    Origin, Scarcity, Signal, at_exit, close_standard_stream, interrupt_waits, limit, pid, send_signal,
+    Deadline, Origin, Scarcity, Signal, at_exit, close_standard_stream, interrupt_waits, is_single_threaded, limit,
+    pid, send_signal,
 };
 use procession_testkit::{children_of, open_descriptors, process, program};
 use procession_wire::Descriptor;
@@ -38,6 +40,7 @@ procession_testkit::main! {
         a_result_that_cannot_be_encoded_is_an_error,
         a_process_with_threads_is_refused_and_nothing_is_started,
         a_thread_that_was_joined_is_none within 60,
+        a_thread_that_ends_is_waited_for_when_the_time_is_up within 60,
         a_caller_may_vouch_for_its_threads,
         memory_is_copied,
         a_copy_is_not_where_its_parents_things_were_made,
@@ -204,6 +207,22 @@ fn a_thread_that_was_joined_is_none() {
         thread::spawn(|| ()).join().unwrap();
         assert_eq!(forking().fork(move || number).unwrap().join().unwrap(), number);
     }
+}
+
+/// What is over before the first look, and is not "now", which waits for nobody.
+const MOMENT: Duration = Duration::from_nanos(1);
+
+fn a_thread_that_ends_is_waited_for_when_the_time_is_up() {
+    for _ in 0..500 {
+        thread::spawn(|| ()).join().unwrap();
+        assert!(is_single_threaded(Deadline::after(MOMENT)).unwrap());
+    }
+    let (go, wait) = mpsc::channel::<()>();
+    let other = thread::spawn(move || wait.recv());
+    assert!(!is_single_threaded(Deadline::after(MOMENT)).unwrap(), "one that runs is not waited for");
+    assert!(!is_single_threaded(Deadline::NOW).unwrap());
+    drop(go);
+    let _ = other.join().unwrap();
 }
 
 #[expect(unsafe_code, reason = "the case is about the unsafe way")]
@@ -674,7 +693,7 @@ fn a_copy_that_somebody_else_forked_keeps_no_children_alive() {
     let (copy, children) = (common::hold(&found[..1]), common::hold(&found[1..]));
     run.kill().unwrap();
     common::assert_all_end(&children);
-    assert!(!copy[0].1.wait_ended(procession_sys::Deadline::NOW).unwrap());
+    assert!(!copy[0].1.wait_ended(Deadline::NOW).unwrap());
     drop(run.stdin.take());
     run.wait().unwrap();
     common::assert_all_end(&copy);

@@ -24,7 +24,7 @@ procession_testkit::main! {
         an_error_of_a_preloaded_function_is_the_starts,
         a_panic_of_a_preloaded_function_is_the_starts,
         a_preloaded_function_that_ends_the_server_is_an_error,
-        a_preloaded_function_that_does_not_return_in_time_is_named,
+        a_preloaded_function_that_does_not_return_in_time_is_named within 60,
         a_preloaded_function_that_leaves_a_thread_is_refused,
         a_preloaded_function_may_join_its_threads,
         a_function_that_failed_is_run_again_by_the_next_start,
@@ -145,20 +145,26 @@ fn a_preloaded_function_that_ends_the_server_is_an_error() {
     assert!(function.contains("that_ends_the_server"), "the second of the two: {function}");
 }
 
-fn a_preloaded_function_that_does_not_return_in_time_is_named() {
-    const LIMIT: Duration = Duration::from_millis(200);
+/// Starts a child whose preloading hangs in its second function, and says whether that is the one which the error names: it
+/// is another one while the server begins or the first function runs.
+fn names_what_hangs(limit: Duration) -> bool {
     let context = Context::forkserver().preload(build).preload(common::block).preload(build);
     let before = (open_descriptors().len(), children_of(pid()).len());
     let begun = Instant::now();
-    let error = context.builder(|| (), ()).name("hasty").patience(Some(LIMIT), None).start().unwrap_err();
-    assert!((LIMIT..common::SOON).contains(&begun.elapsed()));
+    let error = context.builder(|| (), ()).name("hasty").patience(Some(limit), None).start().unwrap_err();
+    assert!((limit..limit + common::SOON).contains(&begun.elapsed()));
     let text = error.to_string();
-    assert!(
-        ["\"hasty\"", "common::block", "200ms", "`start_timeout`"].iter().all(|told| text.contains(told)),
-        "{text}"
-    );
-    assert!(matches!(error, StartError::PreloadTimeout { after: LIMIT, .. }), "{error:?}");
+    let told = ["\"hasty\"", &format!("{limit:?}"), "`start_timeout`"];
+    assert!(told.iter().all(|told| text.contains(told)), "{text}");
+    assert!(matches!(error, StartError::PreloadTimeout { after, .. } if after == limit), "{error:?}");
     assert_eq!((open_descriptors().len(), children_of(pid()).len()), before);
+    text.contains("common::block")
+}
+
+fn a_preloaded_function_that_does_not_return_in_time_is_named() {
+    // A server may be without a processor for longer than the first of them.
+    let mut limits = [200, 2_000, 8_000].map(Duration::from_millis).into_iter();
+    assert!(limits.any(names_what_hangs));
 }
 
 fn a_preloaded_function_that_leaves_a_thread_is_refused() {

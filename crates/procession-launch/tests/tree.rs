@@ -334,14 +334,23 @@ fn leave_an_orphan(end: u8, to: Descriptor) {
     }
 }
 
+/// How many times it is tried that a child waits for those whom it has killed: it does so for a second, and on a machine
+/// with other things to do they are without a processor for longer at times.
+const TRIES: u32 = 3;
+
 /// Starts a child that leaves somebody behind, and sees that nobody is.
 fn assert_leaves_nobody(method: StartMethod, end: u8, code: i32) {
+    assert!((0..TRIES).any(|_| leaves_nobody(method, end, code)), "before the child's end");
+}
+
+/// True when whoever a child has left behind is gone when the child is.
+fn leaves_nobody(method: StartMethod, end: u8, code: i32) -> bool {
     let (from, to) = pipe();
     let builder = Context::new(method).builder(leave_an_orphan, (end, to)).stderr(procession_launch::Stdio::null());
     let child = builder.own_tree().start().unwrap();
     let orphan = heard(from)[0];
     assert_eq!(child.wait().unwrap().exitcode(), code);
-    assert!(process(orphan).is_none_or(|orphan| orphan.is_zombie()), "before the child's end");
+    process(orphan).is_none_or(|orphan| orphan.is_zombie())
 }
 
 fn a_tree_of_its_own_ends_with_the_target(method: StartMethod) {
@@ -368,13 +377,19 @@ fn leave_a_large_program(to: Descriptor) {
     say(numbers_of(program("is_large")), to);
 }
 
-fn a_tree_of_its_own_has_ended_before_the_child_has(method: StartMethod) {
+/// True when a large program that a child has left behind has ended before the child has.
+fn outlives_a_large_program(method: StartMethod) -> bool {
     let (from, to) = pipe();
     let child = Context::new(method).builder(leave_a_large_program, (to,)).own_tree().start().unwrap();
     let large = held(heard(from)[0]);
     child.wait().unwrap();
-    assert!(large.1.wait_ended(Deadline::NOW).unwrap(), "it ends later: {}", large.0);
+    let has_ended = large.1.wait_ended(Deadline::NOW).unwrap();
     child.join().unwrap();
+    has_ended
+}
+
+fn a_tree_of_its_own_has_ended_before_the_child_has(method: StartMethod) {
+    assert!((0..TRIES).any(|_| outlives_a_large_program(method)), "it ends later");
 }
 
 /// Waits for the end of the pipe, and says then that it was let.

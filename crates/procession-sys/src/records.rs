@@ -118,16 +118,25 @@ fn are_all_exiting(process: ProcessIdentity) -> io::Result<bool> {
     }
     let threads = threads_of(pid)?;
     for thread in &threads {
-        let stat = match fs::read(format!("/proc/{pid}/task/{thread}/stat")) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // It has ended.
-            stat => stat?,
-        };
-        if parse(*thread, &stat).is_none_or(|thread| thread.flags & EXITING == 0) {
+        if !is_thread_exiting(pid, *thread)? {
             return Ok(false);
         }
     }
     // One that began a thread while it was not looked at yet has begun one that is not in the list.
     Ok(threads_of(pid)?.iter().all(|thread| threads.contains(thread)))
+}
+
+/// True when the kernel is ending a thread of a process, or has ended it: it runs nothing of its program any more.
+pub(crate) fn is_thread_exiting(pid: u32, thread: u32) -> io::Result<bool> {
+    match fs::read(format!("/proc/{pid}/task/{thread}/stat")) {
+        Err(error) if is_gone(&error) => Ok(true),
+        stat => Ok(parse(thread, &stat?).is_some_and(|thread| thread.flags & EXITING != 0)),
+    }
+}
+
+/// True when there was nobody to read about: at the opening of the file, or at its reading.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
 
 /// The entries of a directory that are numbers.

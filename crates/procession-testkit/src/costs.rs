@@ -1,4 +1,4 @@
-//! What something costs in processor time, on a machine that does much else.
+//! What something costs in time, of the clock or of the processor, on a machine that does much else.
 
 use std::fs;
 use std::time::Duration;
