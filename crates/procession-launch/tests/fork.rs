@@ -214,7 +214,9 @@ const MOMENT: Duration = Duration::from_nanos(1);
 
 fn a_thread_that_ends_is_waited_for_when_the_time_is_up() {
     for _ in 0..500 {
-        thread::spawn(|| ()).join().unwrap();
+        // Many at once are in each other's way at their end.
+        let ending: Vec<_> = (0..16).map(|_| thread::spawn(|| ())).collect();
+        ending.into_iter().for_each(|ending| ending.join().unwrap());
         assert!(is_single_threaded(Deadline::after(MOMENT)).unwrap());
     }
     let (go, wait) = mpsc::channel::<()>();
