@@ -125,7 +125,7 @@ impl ManagerBuilder {
     ///     std::thread::sleep(Duration::from_secs(60));
     /// }
     ///
-    /// let late = SyncManager::builder().initializer(dawdle, ()).start_timeout(Duration::from_secs(1)).start();
+    /// let late = SyncManager::builder().initializer(dawdle, ()).start_timeout(Duration::from_secs(3)).start();
     /// assert!(matches!(late, Err(ManagerError::StartTimeout { .. })));
     /// ```
     #[must_use]

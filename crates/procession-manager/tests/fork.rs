@@ -5,28 +5,19 @@
 #[expect(dead_code, reason = "other files use the rest of it")]
 mod common;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use procession_ipc::{Connection, pipe};
 use procession_launch::{Context, StartMethod};
-use procession_manager::{BaseManager, QueueProxy, SyncManager};
+use procession_manager::{QueueProxy, SyncManager};
 
-use common::warm_up;
+use common::{await_objects, warm_up};
 
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
 
 fn forking() -> Context {
     Context::new(StartMethod::Fork)
-}
-
-/// What copies had that are gone is let go soon, and not at once.
-fn await_objects(manager: &BaseManager, count: u64) {
-    let begun = Instant::now();
-    while manager.number_of_objects().unwrap() != count {
-        assert!(begun.elapsed() < SOON, "{} objects are left", manager.number_of_objects().unwrap());
-        std::thread::yield_now();
-    }
 }
 
 fn a_copy_has_what_its_parent_drops_before_it_has_called() {
@@ -39,7 +30,7 @@ fn a_copy_has_what_its_parent_drops_before_it_has_called() {
         wait.recv().unwrap();
         queue.get().unwrap()
     });
-    assert_eq!(manager.number_of_objects().unwrap(), 1);
+    await_objects(&manager, 1);
     go.send(&()).unwrap();
     assert_eq!(copy.unwrap().join().unwrap(), 7);
     await_objects(&manager, 0);
@@ -65,7 +56,7 @@ fn a_copy_has_what_its_parent_drops_with_its_connection() {
     assert_eq!(queue.get_timeout(SOON).unwrap(), 7);
     queue.put(&8).unwrap();
     drop(queue);
-    assert_eq!(manager.number_of_objects().unwrap(), 1);
+    await_objects(&manager, 1);
     ours.send(&()).unwrap();
     assert_eq!(child.join().unwrap(), 8);
     await_objects(&manager, 0);
@@ -79,10 +70,10 @@ fn a_copy_that_does_not_call_keeps_nothing_when_it_ends() {
         let _kept = queue;
         wait.recv().unwrap();
     });
-    assert_eq!(manager.number_of_objects().unwrap(), 1);
+    await_objects(&manager, 1);
     // What came after the copy is none of its business.
     drop(manager.list::<u8>().unwrap());
-    assert_eq!(manager.number_of_objects().unwrap(), 1);
+    await_objects(&manager, 1);
     go.send(&()).unwrap();
     copy.unwrap().join().unwrap();
     await_objects(&manager, 0);
@@ -103,7 +94,7 @@ fn a_copy_of_a_copy_has_it_as_well() {
             .join()
             .unwrap()
     });
-    assert_eq!(manager.number_of_objects().unwrap(), 1);
+    await_objects(&manager, 1);
     go.send(&()).unwrap();
     assert_eq!(copy.unwrap().join().unwrap(), 7);
     await_objects(&manager, 0);

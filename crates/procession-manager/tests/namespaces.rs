@@ -38,7 +38,7 @@ const SECOND: &str = "10.78.0.2";
 const SOON: Duration = Duration::from_secs(10);
 
 /// How long a call of the second host may take.
-const CALL_TIMEOUT: Duration = Duration::from_millis(500);
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn unshared(namespaces: &str, command: &Command) -> Command {
     let mut unshare = Command::new("unshare");

@@ -16,7 +16,7 @@ use procession_manager::{
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use common::{manager, methods, refusal, warm_up};
+use common::{await_objects, manager, methods, refusal, warm_up};
 
 /// Ten times what a dead process may cost until others know.
 const SOON: Duration = Duration::from_secs(10);
@@ -169,7 +169,7 @@ fn who_waits_for_an_object_that_ends_is_told(method: StartMethod) {
     drop((queue, full));
     assert!(takes.into_iter().all(|pending| is_gone(pending.get_timeout(SOON))));
     assert!(is_gone(puts.get_timeout(SOON)));
-    assert_eq!(manager.number_of_objects().unwrap(), 0);
+    await_objects(&manager, 0);
 }
 
 /// FNV-1a of a method's name, as calls have it.
@@ -211,7 +211,7 @@ fn who_waits_at_what_ends_is_told_whatever_that_is(method: StartMethod) {
         assert!(is_gone(pending.get_timeout(SOON)), "{n}");
     }
     drop(had);
-    assert_eq!(manager.number_of_objects().unwrap(), 0);
+    await_objects(&manager, 0);
 }
 
 fn what_stands_in_line_is_done_before_its_object_ends(method: StartMethod) {
@@ -226,7 +226,7 @@ fn what_stands_in_line_is_done_before_its_object_ends(method: StartMethod) {
     may_go_on.set().unwrap();
     pauses.get_timeout(SOON).unwrap();
     assert!(passes.get_timeout(SOON).unwrap());
-    until(|| manager.number_of_objects().unwrap() == 2);
+    await_objects(&manager, 2);
 }
 
 fn who_waits_within_the_server_for_what_ends_is_told(method: StartMethod) {

@@ -29,7 +29,7 @@ fn is_there(name: &str) -> bool {
 }
 
 fn start(method: StartMethod) -> SharedMemoryManager {
-    SharedMemoryManager::start_as(BaseManager::builder().context(Context::new(method))).unwrap()
+    SharedMemoryManager::start_as(BaseManager::builder().context(Context::new(method)).shutdown_timeout(SOON)).unwrap()
 }
 
 fn segments_end_with_their_manager(method: StartMethod) {

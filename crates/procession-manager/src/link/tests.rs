@@ -122,12 +122,12 @@ fn what_nobody_else_sees_to_is_told_with_the_next_call() {
 fn a_server_that_takes_a_little_now_and_then_is_waited_for() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let mut link = Link::new(ours.into(), 1);
-    link.silence_max = Duration::from_secs(1);
+    link.silence_max = Duration::from_secs(3);
     let (asked, took) = thread::scope(|scope| {
         scope.spawn(|| {
             for _ in 0..LARGE / SIP {
                 theirs.read_exact(&mut vec![0; SIP]).unwrap();
-                thread::park_timeout(Duration::from_millis(20)); // It is slow.
+                thread::park_timeout(Duration::from_millis(60)); // It is slow.
             }
         });
         let begun = Instant::now();
@@ -237,20 +237,21 @@ fn the_end_of_a_process_waits_for_what_nobody_waits_for() {
 #[test]
 fn the_end_of_a_process_waits_for_a_second_for_all_together() {
     let [one, other, local] = [linked_over_tcp(), linked_over_tcp(), linked()];
-    for (link, _) in [&one, &other, &local] {
+    let others: [_; 3] = std::array::from_fn(|_| linked_over_tcp());
+    for (link, _) in [&one, &other, &local].into_iter().chain(&others) {
         drop_one(link);
     }
     let late = drop_one(&other.0);
     other.1.send(&returned(late, false, &[]).write()).unwrap();
     let begun = Instant::now();
     parting::part_from_all();
-    assert!((PARTING_TIME_MAX..2 * PARTING_TIME_MAX).contains(&begun.elapsed()), "{:?}", begun.elapsed());
+    assert!((PARTING_TIME_MAX..4 * PARTING_TIME_MAX).contains(&begun.elapsed()), "{:?}", begun.elapsed());
     assert_eq!(dropped(&other.0), 1, "what is there is taken in");
     let begun = Instant::now();
     drop_one(&one.0);
     parting::part_from_all();
-    drop([one, other]);
-    assert!(begun.elapsed() < PARTING_TIME_MAX, "they have had their time");
+    drop((one, other, others));
+    assert!(begun.elapsed() < 3 * PARTING_TIME_MAX, "they have had their time: {:?}", begun.elapsed());
 }
 
 #[test]

@@ -215,6 +215,7 @@ server.get('empty').get(None)
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(lock.lock_timeout(SOON).unwrap().owner_died());
+    until(|| tasks.len().unwrap() == 2);
     assert_eq!(tasks.get_timeout(SOON).unwrap(), "first");
     until(|| manager.number_of_objects().unwrap() == before);
     empty.put(&1).unwrap();

@@ -2,6 +2,8 @@
 //!
 //! Relies on the testkit to run each case in a process tree of its own.
 
+use std::time::{Duration, Instant};
+
 use procession_launch::{Context, StartMethod};
 use procession_manager::{BaseManager, CallError, Refusal, SyncManager};
 
@@ -27,6 +29,20 @@ pub(crate) fn refusal<T: std::fmt::Debug>(result: Result<T, CallError>) -> Refus
     match result {
         Err(CallError::Refused { refusal, .. }) => refusal,
         other => panic!("it was not refused: {other:?}"),
+    }
+}
+
+/// Ten times what anything here may take.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Waits until there are so many objects. One that nobody refers to any more, or whose client is gone, goes soon and not at
+/// once: the thread that has answered the last call of it may still be about to leave.
+#[track_caller]
+pub(crate) fn await_objects(manager: &BaseManager, count: u64) {
+    let begun = Instant::now();
+    while manager.number_of_objects().unwrap() != count {
+        assert!(begun.elapsed() < SOON, "{} objects are left", manager.number_of_objects().unwrap());
+        std::thread::yield_now();
     }
 }
 

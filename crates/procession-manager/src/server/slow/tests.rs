@@ -53,7 +53,7 @@ fn await_done(server: &Server) {
 
 #[test]
 fn who_reads_slowly_is_waited_for_and_who_reads_nothing_is_not() {
-    const SILENCE_MAX: Duration = Duration::from_secs(1);
+    const SILENCE_MAX: Duration = Duration::from_secs(3);
     let server = server(SILENCE_MAX);
     let ((slow, mut theirs), (silent, _unread)) = (client(&server, 1), client(&server, 2));
     let begun = Instant::now();
@@ -62,7 +62,7 @@ fn who_reads_slowly_is_waited_for_and_who_reads_nothing_is_not() {
         let reads = scope.spawn(move || {
             for _ in 0..4 * LARGE / SIP {
                 theirs.read_exact(&mut vec![0; SIP]).unwrap();
-                thread::park_timeout(Duration::from_millis(40)); // It is slow.
+                thread::park_timeout(Duration::from_millis(120)); // It is slow.
             }
             begun.elapsed()
         });
