@@ -39,9 +39,9 @@ procession_testkit::main! {
     cases for methods(), [
         idle_workers_that_are_killed_all_at_once_cost_nothing,
         a_storm_of_deaths_is_limited_and_told,
-        an_initializer_that_hangs_is_an_error_of_the_construction,
-        tasks_are_told_of_replacements_that_hang_while_they_start,
-        a_killed_parent_takes_its_workers_along,
+        an_initializer_that_hangs_is_an_error_of_the_construction within 60,
+        tasks_are_told_of_replacements_that_hang_while_they_start within 60,
+        a_killed_parent_takes_its_workers_along within 60,
         a_worker_has_workers,
         two_hundred_workers_work_at_once within 60,
         workers_that_are_all_stopped_cost_what_they_had_begun,
@@ -53,7 +53,7 @@ procession_testkit::main! {
         an_idle_pool_costs_nothing,
         a_worker_costs_a_few_descriptors_and_a_task_none,
     ];
-    cases: [what_an_error_quotes_was_said_during_its_task, what_a_worker_said_that_hangs_is_quoted];
+    cases: [what_an_error_quotes_was_said_during_its_task, what_a_worker_said_that_hangs_is_quoted within 60];
     programs: [has_pool];
 }
 
@@ -113,8 +113,8 @@ fn a_storm_of_deaths_is_limited_and_told(method: StartMethod) {
     finish(pool);
 }
 
-/// How long a worker may take to start, where one hangs.
-const START_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a worker may take to start, where one hangs: others are to start within it, also on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
 
 fn an_initializer_that_hangs_is_an_error_of_the_construction(method: StartMethod) {
     let begun = Instant::now();
@@ -125,7 +125,7 @@ fn an_initializer_that_hangs_is_an_error_of_the_construction(method: StartMethod
     let PoolError::StartTimeout { name, pid, after: START_TIMEOUT, .. } = hangs else { panic!("{hangs:?}") };
     assert_eq!(name, "slow");
     assert!(PidFd::open(pid).is_err(), "it was killed, and nobody is left");
-    let told = ["\"slow\"", &pid.to_string(), "300ms", "`start_timeout`"];
+    let told = ["\"slow\"", &pid.to_string(), &format!("{START_TIMEOUT:?}"), "`start_timeout`"];
     assert!(told.iter().all(|told| text.contains(told)), "{text}");
     if method == StartMethod::Fork {
         return; // Threads of the one that failed have ended; whether the kernel has seen it, nobody tells.
@@ -151,7 +151,8 @@ fn tasks_are_told_of_replacements_that_hang_while_they_start(method: StartMethod
     for end in ends {
         let Err(TaskError::NoWorkers { deaths, last }) = end.result() else { panic!("{end:?}") };
         assert!((1..=2).contains(&deaths), "nobody is ready, so that no more are tried: {deaths}");
-        assert!(last.contains("was not ready within 300ms") && last.contains("`start_timeout`"), "{last}");
+        let told = [&format!("was not ready within {START_TIMEOUT:?}"), "`start_timeout`"];
+        assert!(told.iter().all(|told| last.contains(told)), "{last}");
     }
     hangs.clear();
     // One that hangs may be under way.
@@ -172,18 +173,25 @@ fn has_pool() {
     wait_for_ever();
 }
 
-fn a_killed_parent_takes_its_workers_along(method: StartMethod) {
+/// Kills a program that has workers. How long after that the last of them is there.
+fn outlived_by_workers(method: StartMethod) -> Duration {
     let mut parent = program("has_pool").env("METHOD", method.name()).stdout(Stdio::piped()).spawn().unwrap();
     let mut line = String::new();
     BufReader::new(parent.stdout.take().unwrap()).read_line(&mut line).unwrap();
     let workers: Vec<_> = line.split_whitespace().map(|worker| PidFd::open(worker.parse().unwrap()).unwrap()).collect();
     assert_eq!(workers.len(), 4);
-    let deadline = Deadline::after(PARENT_GONE_MAX);
+    let killed = Instant::now();
     parent.kill().unwrap();
     for worker in &workers {
-        assert!(poll_one(worker, Interest::Read, deadline).unwrap(), "a worker outlives its parent");
+        assert!(poll_one(worker, Interest::Read, Deadline::after(SOON)).unwrap(), "a worker outlives its parent");
     }
+    let outlived = killed.elapsed();
     parent.wait().unwrap();
+    outlived
+}
+
+fn a_killed_parent_takes_its_workers_along(method: StartMethod) {
+    assert_cost(PARENT_GONE_MAX, || outlived_by_workers(method));
 }
 
 /// What a worker's own workers do.
@@ -221,7 +229,7 @@ fn two_hundred_workers_work_at_once(method: StartMethod) {
 
 fn workers_that_are_all_stopped_cost_what_they_had_begun(method: StartMethod) {
     let pool = pool(2, method);
-    let timeout = Duration::from_millis(400); // The others have that long as well.
+    let timeout = Duration::from_secs(3); // The others have that long as well, also on a busy machine.
     let stopped = all_at_work(&pool);
     stopped.iter().for_each(|&worker| send_signal(worker, STOPPED).unwrap());
     let tasks: Vec<_> = (0..6).map(|_| ExecutorExt::task(&pool, pid, ()).timeout(timeout).submit().unwrap()).collect();

@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 use procession_launch::{Context, StartMethod};
 use procession_pool::{POOL_NAME_BYTES_MAX, Pool, PoolError, ProcessPoolExecutor, SubmitError, TaskError};
 
+/// How often is tried what a busy machine may prevent.
+const TRIES_MAX: usize = 5;
+
 /// For what is not to happen.
 const A_WHILE: Duration = Duration::from_millis(30);
 
@@ -112,8 +115,8 @@ fn an_item_of_a_map_is_one_of_a_workers_tasks(method: StartMethod) {
     assert_eq!(tasks.values().sum::<u32>(), 60);
 }
 
-fn an_urgent_task_does_not_wait_for_what_was_given_ahead(method: StartMethod) {
-    let executor = executor(1, method);
+/// How many naps that are submitted before an urgent task are done when that is. None is left at the end.
+fn naps_before_what_is_urgent(executor: &ProcessPoolExecutor) -> usize {
     for task in (0..300).map(|n: u64| executor.submit(|n: u64| n, (n,)).unwrap()) {
         task.result().unwrap();
     }
@@ -122,12 +125,23 @@ fn an_urgent_task_does_not_wait_for_what_was_given_ahead(method: StartMethod) {
     let naps: Vec<_> = (0..40).map(|_| executor.submit(nap, (20,)).unwrap()).collect();
     executor.task(|| (), ()).priority(1).submit().unwrap().result().unwrap();
     let done = naps.iter().filter(|nap| nap.done()).count();
-    assert!(done <= 5, "{done} naps came first");
-    naps.iter().for_each(|nap| _ = nap.cancel());
+    let begun: Vec<_> = naps.into_iter().filter(|nap| !nap.cancel()).collect();
+    begun.into_iter().for_each(|nap| nap.result().unwrap());
+    done
 }
 
-fn results_of_a_slow_input_come_before_its_end(method: StartMethod) {
-    let pool = pool(2, method);
+fn an_urgent_task_does_not_wait_for_what_was_given_ahead(method: StartMethod) {
+    let executor = executor(1, method);
+    let mut seen = Vec::new();
+    let is_first = (0..TRIES_MAX).any(|_| {
+        seen.push(naps_before_what_is_urgent(&executor));
+        seen.last() <= Some(&5)
+    });
+    assert!(is_first, "so many naps came first: {seen:?}");
+}
+
+/// When the first result of a slow input comes, and when the last.
+fn times_of_a_slow_input(pool: &Pool) -> (Duration, Duration) {
     let (sender, items) = std::sync::mpsc::channel::<u64>();
     let ((first, at), end) = std::thread::scope(|scope| {
         let slowly = move || {
@@ -145,7 +159,19 @@ fn results_of_a_slow_input_come_before_its_end(method: StartMethod) {
         (first, begun.elapsed())
     });
     assert_eq!(first, 0);
-    assert!(at < end / 2, "the first came after {at:?} of {end:?}");
+    (at, end)
+}
+
+fn results_of_a_slow_input_come_before_its_end(method: StartMethod) {
+    let pool = pool(2, method);
+    pool.map(|n: u64| n, 0..2).unwrap(); // The workers are there.
+    let mut seen = Vec::new();
+    let is_early = (0..TRIES_MAX).any(|_| {
+        let (at, end) = times_of_a_slow_input(&pool);
+        seen.push((at, end));
+        at < end / 2
+    });
+    assert!(is_early, "when the first came, and the last: {seen:?}");
 }
 
 fn an_arc_of_a_pool_is_used_as_the_pool(method: StartMethod) {

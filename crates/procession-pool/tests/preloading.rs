@@ -18,8 +18,8 @@ use work::{all_at_work, finish, kill, submit, wait_for_ever};
 procession_testkit::main! {
     warm_up: warm_up;
     cases: [
-        a_function_that_hangs_is_an_error_of_the_construction,
-        an_executor_is_told_by_its_task,
+        a_function_that_hangs_is_an_error_of_the_construction within 60,
+        an_executor_is_told_by_its_task within 60,
         an_executor_with_an_initializer_has_the_same_error,
         the_one_that_hangs_is_named_of_several,
         what_another_start_preloads_is_waited_for_no_longer,
@@ -31,8 +31,8 @@ procession_testkit::main! {
 /// Longer than anything takes here.
 const SOON: Duration = Duration::from_secs(10);
 
-/// How long a pool waits.
-const START_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a pool waits: what does not hang is to start within it, also on a busy machine.
+const START_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Starts and joins one child, so that what a process has once is there.
 fn warm_up() {
@@ -53,7 +53,7 @@ fn check(error: &StartError, function: &str) {
     let text = error.to_string();
     let StartError::PreloadTimeout { function: named, after: START_TIMEOUT, .. } = error else { panic!("{error:?}") };
     assert!(named.ends_with(function), "{named}");
-    let told = ["worker-0", function, "300ms", "`start_timeout`"];
+    let told = ["worker-0", function, &format!("{START_TIMEOUT:?}"), "`start_timeout`"];
     assert!(told.iter().all(|told| text.contains(told)), "{text}");
 }
 

@@ -144,13 +144,13 @@ pub(crate) fn a_shutdown_now_cancels_what_has_not_begun(method: StartMethod) {
     thread::scope(|scope| {
         let shutdown = scope.spawn(|| executor.shutdown_now());
         // They are cancelled at once, and not when those that have begun are through.
-        let cancelled =
-            futures.iter().filter(|future| future.exception_timeout(SOON / 200) == Ok(Some(TaskError::Cancelled)));
-        assert_eq!(cancelled.count(), 48);
+        let are_cancelled =
+            futures[2..].iter().all(|future| future.exception_timeout(SOON) == Ok(Some(TaskError::Cancelled)));
+        assert!(are_cancelled);
         assert!(!shutdown.is_finished());
         door.let_go(2);
     });
-    assert_eq!(futures.iter().filter(|future| future.try_result().is_ok()).count(), 2);
+    assert!(futures[..2].iter().all(|future| future.try_result().is_ok()));
 }
 
 pub(crate) fn a_shutdown_that_nobody_waits_for_finishes_too(method: StartMethod) {

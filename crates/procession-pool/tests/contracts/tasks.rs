@@ -124,10 +124,10 @@ pub(crate) fn who_waits_while_another_drives_wakes(method: StartMethod) {
         }
         thread::park_timeout(A_WHILE);
         second.let_go(1);
-        assert!(told.recv_timeout(SOON / 10).unwrap().is_ok());
+        assert!(told.recv_timeout(SOON / 2).unwrap().is_ok());
         second.wait_for(1);
         assert!(killed.kill());
-        assert_eq!(told.recv_timeout(SOON / 10).unwrap(), Err(TaskError::Cancelled));
+        assert_eq!(told.recv_timeout(SOON / 2).unwrap(), Err(TaskError::Cancelled));
         assert!(!driver.is_finished());
         first.let_go(1);
         driver.join().unwrap().unwrap();

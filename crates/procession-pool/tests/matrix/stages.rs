@@ -8,12 +8,15 @@ use procession_pool::{ExecutorExt, PoolError, TaskError};
 use procession_sync::Event;
 use procession_sys::{Deadline, Interest, PidFd, pid, poll_one, send_signal};
 
-use crate::ends::{ABORTED, End, EndsWhenRead, EndsWhenWritten, KILLED, RESULT, STOPPED, TIMEOUT};
+use crate::ends::{ABORTED, End, EndsWhenRead, EndsWhenWritten, KILLED, RESULT, STOPPED};
 use crate::fuse::Fuse;
 use crate::workers::{Cell, START_TIMEOUT, Workers, until};
 
 /// Longer than anything takes here.
 const SOON: Duration = Duration::from_secs(10);
+
+/// How long a task may take where one of many goes to a worker that is stopped: the others do it, also on a busy machine.
+const NEIGHBOR_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A stage: its name, and what a cell of it does.
 pub(crate) type Stage = (&'static str, fn(Cell));
@@ -85,9 +88,9 @@ fn idle(cell: Cell) {
     };
     if cell.end == End::Stop {
         let is_its_own = |error: &TaskError| {
-            assert_eq!(*error, TaskError::TimedOut { after: TIMEOUT, pid: ruined, attempts: 1 });
+            assert_eq!(*error, TaskError::TimedOut { after: NEIGHBOR_TIMEOUT, pid: ruined, attempts: 1 });
         };
-        assert_eq!(workers.submit_neighbors_within(TIMEOUT).check_but(is_its_own), 1);
+        assert_eq!(workers.submit_neighbors_within(NEIGHBOR_TIMEOUT).check_but(is_its_own), 1);
     }
     workers.submit_neighbors().check();
     workers.check_complete((cell.end != End::Panic).then_some(ruined));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use procession_pool::{ExecutorExt, TaskError, WINDOW_CHUNKS, WINDOW_CHUNKS_MAX};
 use serde::{Deserialize, Serialize};
 
-use super::{A_WHILE, Gate, Make, SOON, Unwritable, no_three, square, visit};
+use super::{A_WHILE, Gate, Make, SOON, TRIES_MAX, Unwritable, no_three, square, visit};
 
 pub(crate) fn a_map_keeps_the_order(make: Make) {
     let executor = make(3);
@@ -138,8 +138,16 @@ pub(crate) fn an_input_is_read_a_little_ahead(make: Make) {
     let read = Cell::new(0);
     let counted = || (0..1_000_000_u64).inspect(|_| read.set(read.get() + 1));
     let ahead = 2 * WINDOW_CHUNKS;
+    // Less is read where that has taken long, as on a busy machine.
+    let is_read = (0..TRIES_MAX).any(|_| {
+        let _results = executor.chunked(1).imap(square, counted());
+        let at_start = read.replace(0);
+        assert!((1..=ahead).contains(&at_start), "{at_start}");
+        at_start == ahead
+    });
+    assert!(is_read, "it is read from the start");
     let mut results = executor.chunked(1).imap(square, counted());
-    assert_eq!(read.replace(0), ahead, "it is read from the start");
+    read.set(0);
     for _ in 0..10 {
         results.next();
     }

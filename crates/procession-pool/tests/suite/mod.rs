@@ -25,6 +25,9 @@ pub(crate) type Make = fn(usize) -> Box<dyn Executor>;
 /// What is to happen at once, and gets ten times as long as it may ever take.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
+/// How often is tried what a busy machine may prevent.
+pub(crate) const TRIES_MAX: usize = 5;
+
 /// For what is not to happen.
 pub(crate) const A_WHILE: Duration = Duration::from_millis(30);
 

@@ -2,7 +2,7 @@
 
 use std::io::{PipeWriter, Read, Write};
 use std::rc::Rc;
-use std::sync::OnceLock;
+use std::sync::{OnceLock, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -249,7 +249,9 @@ pub(crate) fn captures() -> procession::Result<()> {
 
     let nursery = Context::nursery()?; // While this process has one thread; it forks from there at any time.
     thread::scope(|scope| {
-        scope.spawn(|| thread::sleep(Duration::from_millis(20)));
+        // It waits for as long as there is a sender: to the end of this closure, whichever way that is left.
+        let (_sender, receiver) = mpsc::channel::<()>();
+        scope.spawn(move || receiver.recv());
         match Context::new(StartMethod::Fork).fork(|| 1) {
             Err(error @ StartError::Threads { .. }) => println!("  beside a thread: {error}"),
             other => return Err(unexpected(other)),
