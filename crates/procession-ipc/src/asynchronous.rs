@@ -9,7 +9,7 @@
 //!   socket takes messages in parts: see [`BytesConnection::send_async`](crate::BytesConnection::send_async).
 //! - **Time**: there is no verb that waits for so long at most, because every runtime has one.
 //! - **Order**: tasks that wait by one handle are served in the order in which they came. One that was told to go on and does
-//!   not, because its executor is busy, lets the next go on after 50 ms.
+//!   not, because its executor is busy, lets the next go on after 50 to 100 ms.
 //! - **Death**: what the twin promises of peers that are killed holds, within the same 50 ms.
 //! - **Fork**: a forked child has no tasks and no such thread; it begins with a thread of its own when it first waits. Start
 //!   by [`StartMethod::Fork`](procession_launch::StartMethod) before: a process with two threads cannot.

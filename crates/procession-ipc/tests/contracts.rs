@@ -134,19 +134,19 @@ fn a_listener_that_does_not_welcome_is_refused() {
 }
 
 fn a_short_time_for_hand_shakes_ends_no_other_wait() {
-    let short = Duration::from_millis(100);
+    let short = Duration::from_secs(2); // More than a machine stands still for.
     let listener = Listener::bind("127.0.0.1:0").unwrap().authkey(KEY).handshake_timeout(short);
     let address = listener.address().clone();
     let client = thread::spawn(move || {
-        thread::park_timeout(3 * short);
+        thread::park_timeout(short + short / 4);
         let connection = Client::connect_bytes(address, KEY).unwrap();
-        thread::park_timeout(3 * short);
+        thread::park_timeout(short + short / 4);
         connection.send(b"late").unwrap();
         connection.recv().unwrap()
     });
     let accepted = listener.accept_bytes().unwrap();
     assert_eq!(accepted.recv().unwrap(), b"late");
-    thread::park_timeout(3 * short);
+    thread::park_timeout(short + short / 4);
     accepted.send(b"later").unwrap();
     assert_eq!(client.join().unwrap(), b"later");
 }

@@ -33,7 +33,7 @@ procession_testkit::main! {
     ];
 }
 
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = common::SOON;
 const SHORT: Duration = Duration::from_millis(30);
 
 fn work(queue: JoinableQueue<Option<u32>>) {

@@ -45,10 +45,10 @@ procession_testkit::main! {
 /// For how long the living wait for a dead one at worst, as `docs/src/guide/channel-crashes.md` promises.
 const PROMISED: Duration = Duration::from_millis(100);
 
-/// The fence of every wait below: ten times what is promised, for busy machines. Nothing else would end these waits sooner, for
+/// The fence of every wait below: much more than is promised, for machines that stand still for a moment. Nothing else would end these waits sooner, for
 /// nobody says anything meanwhile, so a wake-up that is lost for good is found here however long the fence is. One that only
 /// comes late, between the promise and the fence, is for the kill loop to find, which counts those that looked by themselves.
-const SOON: Duration = PROMISED.saturating_mul(10);
+const SOON: Duration = PROMISED.saturating_mul(50);
 
 /// Its number, its bytes, and what it carries.
 type Item = (u64, Vec<u8>, Vec<Descriptor>);

@@ -238,11 +238,11 @@ impl Takes {
     fn take(&mut self) -> Option<u32> {
         match self {
             Self::Queue(queue) => match queue.try_get() {
-                Err(GetError::Empty) => None,
+                Err(GetError::Empty | GetError::Busy) => None, // Somebody else is at it.
                 item => Some(item.unwrap()),
             },
             Self::Pipe(receiver) => match receiver.try_recv() {
-                Err(RecvError::WouldBlock) => None,
+                Err(RecvError::WouldBlock | RecvError::Busy) => None,
                 item => Some(item.unwrap()),
             },
             Self::Socket(socket) => {
@@ -304,8 +304,8 @@ fn two_that_wait_for_the_same_things_get_each_item_once(method: StartMethod) {
     }
 }
 
-/// What is promised to be noticed within 100 ms, on a machine that does other things as well.
-const NOTICED_MAX: Duration = Duration::from_secs(1);
+/// What is promised to be noticed within 100 ms, on a machine that stands still for a moment.
+const NOTICED_MAX: Duration = Duration::from_secs(5);
 
 fn hold_until_told(_to: Producer<u32>, _sender: Sender<u32>, never: Descriptor) {
     wait_for(never);

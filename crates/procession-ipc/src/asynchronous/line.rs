@@ -1,7 +1,8 @@
 //! Who waits for an object: two lines of tasks, one for each way, first come, first served.
 //!
 //! Relies on `reactor.rs` to be told. A task that was told tries, and then tells the next. One that was told and does not
-//! try, because its executor is busy with another task, holds up nobody for long: the next in line is told at the next look.
+//! try, because its executor is busy with another task, holds up nobody for long: the next in line is told at the second look
+//! after it. The first may come at once, when it is the reactor that was late.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,6 +100,8 @@ struct Waiter {
     waker: Waker,
     /// It may try, and has not.
     is_told: bool,
+    /// It might at the last look already.
+    is_late: bool,
 }
 
 impl Default for State {
@@ -113,6 +116,13 @@ impl Line {
         let waiter = self.waiting.values_mut().find(|waiter| !waiter.is_told)?;
         waiter.is_told = true;
         Some(waiter.waker.clone())
+    }
+
+    /// At a look: whether all that were told to try have had the time since the one before.
+    fn have_had_time(&mut self) -> bool {
+        let have_had_time = self.waiting.values().all(|waiter| waiter.is_late || !waiter.is_told);
+        self.waiting.values_mut().for_each(|waiter| waiter.is_late = waiter.is_told);
+        have_had_time
     }
 
     fn is_quiet(&self) -> bool {
@@ -148,7 +158,8 @@ impl Lines {
         let is_listed = state.is_listed;
         let told = WAYS.map(|way| {
             let line = &mut state.lines[way as usize];
-            let is_worth_a_try = !line.waiting.is_empty()
+            let is_worth_a_try = line.have_had_time()
+                && !line.waiting.is_empty()
                 && (line.is_quiet() || line.waiting.values().any(|waiter| waiter.is_told) || object.is_ready(way));
             if is_worth_a_try { line.tell() } else { None }
         });
@@ -269,7 +280,8 @@ impl<A: Awaited> Place<'_, A> {
         match self.number {
             None => self.number = Some(self.enter(line, context)),
             Some(number) => {
-                line.waiting.get_mut(&number).expect("who has a number stands in line").is_told = false;
+                let waiter = line.waiting.get_mut(&number).expect("who has a number stands in line");
+                (waiter.is_told, waiter.is_late) = (false, false);
             }
         }
         mem::take(&mut line.has_rung)
@@ -279,7 +291,7 @@ impl<A: Awaited> Place<'_, A> {
     fn enter(&self, line: &mut Line, context: &Context<'_>) -> u64 {
         let number = line.came;
         line.came += 1;
-        line.waiting.insert(number, Waiter { waker: context.waker().clone(), is_told: false });
+        line.waiting.insert(number, Waiter { waker: context.waker().clone(), is_told: false, is_late: false });
         self.object.lines().waiting[self.way as usize].store(line.waiting.len(), Relaxed);
         number
     }

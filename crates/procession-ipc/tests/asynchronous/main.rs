@@ -33,7 +33,7 @@ procession_testkit::main! {
         the_last_sender_that_is_killed_wakes_a_task,
         the_last_consumer_that_is_killed_wakes_a_task_that_puts,
         a_producer_that_is_killed_before_it_rings_is_not_waited_for,
-        a_process_that_is_stopped_in_the_middle_does_not_stop_other_tasks,
+        a_process_that_is_stopped_in_the_middle_does_not_stop_other_tasks within 60,
         futures_that_are_dropped_have_taken_nothing,
         futures_that_are_dropped_have_put_or_not_put,
         a_task_for_each_client_answers_it,
@@ -63,8 +63,8 @@ procession_testkit::main! {
 /// What must have happened by then, or never will.
 const SOON: Duration = Duration::from_secs(10);
 
-/// Ten times what is promised, on a machine that does much else.
-const NOTICED_MAX: Duration = Duration::from_millis(500);
+/// What is promised within 100 ms, on a machine that stands still for a moment.
+const NOTICED_MAX: Duration = Duration::from_secs(5);
 
 fn methods() -> Vec<(&'static str, StartMethod)> {
     [StartMethod::ForkServer, StartMethod::Spawn].map(|method| (method.name(), method)).to_vec()

@@ -110,3 +110,16 @@ fn whoever_leaves_tells_the_next() {
     assert!(second.as_mut().poll(&mut Context::from_waker(&wakers[1])).is_ready());
     assert!(woken()[2], "and so does who was served");
 }
+
+#[test]
+fn who_was_told_just_before_a_look_has_the_time_until_the_next() {
+    let mut line = Line::default();
+    for number in 0..2 {
+        line.waiting.insert(number, Waiter { waker: Waker::noop().clone(), is_told: false, is_late: false });
+    }
+    assert!(line.have_had_time(), "nobody was told");
+    assert!(line.tell().is_some());
+    assert_eq!([line.have_had_time(), line.have_had_time()], [false, true]);
+    assert!(line.tell().is_some());
+    assert!(!line.have_had_time(), "the first has had it, and the second has not");
+}
