@@ -16,7 +16,8 @@ use std::time::{Duration, Instant};
 use common::{hear, methods, pipe, start, tell};
 use procession_ipc::{Connection, MESSAGE_BYTES, Queue, RecvError, SendError, wait_ready};
 use procession_launch::StartMethod;
-use procession_sync::Lock;
+use procession_sync::{Lock, RECHECK};
+use procession_testkit::assert_cost;
 use procession_wire::{Descriptor, decode, encode};
 use serde::{Deserialize, Serialize};
 
@@ -233,20 +234,23 @@ fn poll_and_wait_see_values_and_ends(kind: Kind) {
 }
 
 fn closing_ends_the_waits_of_other_threads(kind: Kind) {
-    let (ours, theirs) = connected::<u8, u8>(kind);
-    let (clone, other) = (ours.clone(), ours.clone());
-    let waits = [
-        thread::spawn(move || matches!(clone.recv(), Err(RecvError::Closed))),
-        thread::spawn(move || matches!(other.poll_timeout(Duration::MAX), Err(RecvError::Closed))),
-    ];
-    thread::yield_now();
-    let since = Instant::now();
-    ours.close();
-    assert!(waits.into_iter().all(|wait| wait.join().unwrap()));
-    assert!(since.elapsed() < FENCE);
-    assert!(matches!(ours.send(&1), Err(SendError::Closed)));
-    assert!(matches!(theirs.recv(), Err(RecvError::Disconnected)));
-    assert!(encode(&ours).unwrap_err().to_string().contains("close"));
+    assert_cost(10 * RECHECK, || {
+        let (ours, theirs) = connected::<u8, u8>(kind);
+        let (clone, other) = (ours.clone(), ours.clone());
+        let waits = [
+            thread::spawn(move || matches!(clone.recv(), Err(RecvError::Closed))),
+            thread::spawn(move || matches!(other.poll_timeout(Duration::MAX), Err(RecvError::Closed))),
+        ];
+        thread::yield_now();
+        let since = Instant::now();
+        ours.close();
+        assert!(waits.into_iter().all(|wait| wait.join().unwrap()));
+        let told = since.elapsed();
+        assert!(matches!(ours.send(&1), Err(SendError::Closed)));
+        assert!(matches!(theirs.recv(), Err(RecvError::Disconnected)));
+        assert!(encode(&ours).unwrap_err().to_string().contains("close"));
+        told
+    });
 }
 
 /// The longest message is by both ends' word [`MESSAGE_BYTES`]: one more byte is not sent, and nothing is received of it.

@@ -304,47 +304,48 @@ fn two_that_wait_for_the_same_things_get_each_item_once(method: StartMethod) {
     }
 }
 
-/// What is promised to be noticed within 100 ms, on a machine that stands still for a moment.
-const NOTICED_MAX: Duration = Duration::from_secs(5);
+/// What is promised to be noticed within 100 ms, on a machine that does other things as well.
+const NOTICED_MAX: Duration = Duration::from_secs(1);
 
 fn hold_until_told(_to: Producer<u32>, _sender: Sender<u32>, never: Descriptor) {
     wait_for(never);
 }
 
 fn the_last_producer_and_sender_that_are_killed_wake_who_waits(method: StartMethod) {
-    let ((to, from), (receiver, sender)) = (Queue::unbounded().unwrap().split().unwrap(), pipe_simplex().unwrap());
-    let (never, _end) = pipe();
-    let again = || Descriptor::from(never.as_fd().try_clone_to_owned().unwrap());
-    let [one, other] = [(); 2].map(|()| start(method, hold_until_told, (to.clone(), sender.clone(), again())));
-    to.put(7).unwrap();
-    sender.send(&7).unwrap();
-    drop((to, sender));
-    let things = [&from as &dyn Waitable, &receiver];
-    assert_eq!(wait_ready_timeout(things, SOON).unwrap(), [0, 1]);
-    assert_eq!((from.get().unwrap(), receiver.recv().unwrap()), (7, 7));
-    one.kill().unwrap();
-    assert_eq!(one.wait().unwrap().exitcode(), -9);
-    assert!(wait_ready_timeout(things, Duration::from_millis(120)).unwrap().is_empty(), "another one has them");
-    let (woken, killed) = thread::scope(|scope| {
-        let waits = [&from as &(dyn Waitable + Sync), &receiver].map(|thing| {
-            scope.spawn(move || {
-                let ready = wait_ready_timeout([thing as &dyn Waitable], SOON).unwrap();
-                (ready, Instant::now())
-            })
+    assert_cost(NOTICED_MAX, || {
+        let ((to, from), (receiver, sender)) = (Queue::unbounded().unwrap().split().unwrap(), pipe_simplex().unwrap());
+        let (never, _end) = pipe();
+        let again = || Descriptor::from(never.as_fd().try_clone_to_owned().unwrap());
+        let [one, other] = [(); 2].map(|()| start(method, hold_until_told, (to.clone(), sender.clone(), again())));
+        to.put(7).unwrap();
+        sender.send(&7).unwrap();
+        drop((to, sender));
+        let things = [&from as &dyn Waitable, &receiver];
+        assert_eq!(wait_ready_timeout(things, SOON).unwrap(), [0, 1]);
+        assert_eq!((from.get().unwrap(), receiver.recv().unwrap()), (7, 7));
+        one.kill().unwrap();
+        assert_eq!(one.wait().unwrap().exitcode(), -9);
+        assert!(wait_ready_timeout(things, Duration::from_millis(120)).unwrap().is_empty(), "another one has them");
+        let (woken, killed) = thread::scope(|scope| {
+            let waits = [&from as &(dyn Waitable + Sync), &receiver].map(|thing| {
+                scope.spawn(move || {
+                    let ready = wait_ready_timeout([thing as &dyn Waitable], SOON).unwrap();
+                    (ready, Instant::now())
+                })
+            });
+            // So that they sleep by then, most likely: what is asserted holds in any case.
+            thread::park_timeout(Duration::from_millis(5));
+            let killed = Instant::now();
+            other.kill().unwrap();
+            (waits.map(|waits| waits.join().unwrap()), killed)
         });
-        // So that they sleep by then, most likely: what is asserted holds in any case.
-        thread::park_timeout(Duration::from_millis(5));
-        let killed = Instant::now();
-        other.kill().unwrap();
-        (waits.map(|waits| waits.join().unwrap()), killed)
+        assert!(woken.iter().all(|(ready, _)| *ready == [0]), "{woken:?}");
+        let told = woken.iter().map(|(_, at)| *at - killed).max().expect("two wait");
+        assert!(matches!(from.try_get(), Err(GetError::Disconnected)));
+        assert!(matches!(receiver.try_recv(), Err(RecvError::Disconnected)));
+        assert_eq!(other.wait().unwrap().exitcode(), -9);
+        told
     });
-    for (ready, at) in woken {
-        assert_eq!(ready, [0]);
-        assert!(at - killed < NOTICED_MAX, "{:?}", at - killed);
-    }
-    assert!(matches!(from.try_get(), Err(GetError::Disconnected)));
-    assert!(matches!(receiver.try_recv(), Err(RecvError::Disconnected)));
-    assert_eq!(other.wait().unwrap().exitcode(), -9);
 }
 
 /// CPython's `TestWait.test_wait_timeout` and `test_neg_timeout`.

@@ -18,6 +18,8 @@ use procession_shm::arena::Slot;
 use procession_sync::{Barrier, BarrierError, PARTIES_MAX, RECHECK};
 use procession_sys::fail_points;
 
+use procession_testkit::assert_cost;
+
 procession_testkit::main! {
     warm_up: common::warm_up;
     cases: [
@@ -260,15 +262,18 @@ fn a_woken_party_is_killed_and_others_pass(method: StartMethod) {
 }
 
 fn a_last_party_that_is_killed_has_let_all_pass(method: StartMethod) {
-    let barrier = Barrier::new(3).unwrap();
-    let others = parties(method, &barrier, 2);
-    waiting(&barrier, 2);
-    let dies = start(method, meets_until, (barrier.clone(), "barrier: passed, not woken".to_owned()));
-    assert!(dies.join().is_err());
-    let killed = Instant::now();
-    assert_eq!(ends(others), ["0", "1"]);
-    assert!(killed.elapsed() < common::SOON);
-    assert!(!barrier.is_broken());
+    assert_cost(20 * RECHECK, || {
+        let barrier = Barrier::new(3).unwrap();
+        let others = parties(method, &barrier, 2);
+        waiting(&barrier, 2);
+        let dies = start(method, meets_until, (barrier.clone(), "barrier: passed, not woken".to_owned()));
+        assert!(dies.join().is_err());
+        let killed = Instant::now();
+        assert_eq!(ends(others), ["0", "1"]);
+        let told = killed.elapsed();
+        assert!(!barrier.is_broken());
+        told
+    });
 }
 
 fn a_party_that_is_killed_when_it_leaves_is_missed_by_nobody(method: StartMethod) {
@@ -291,31 +296,34 @@ fn a_party_that_is_killed_on_its_way_in_breaks_the_round(method: StartMethod) {
 }
 
 fn a_party_that_is_killed_while_it_waits_breaks_the_round(method: StartMethod) {
-    let barrier = Barrier::new(3).unwrap();
-    let mut others = parties(method, &barrier, 2);
-    waiting(&barrier, 2);
-    others[0].kill().unwrap();
-    let killed = Instant::now();
-    assert!(others.remove(0).join().is_err());
-    assert_eq!(ends(others), [BROKEN]);
-    // It is promised within 100 ms; a busy machine may take ten times that.
-    assert!(killed.elapsed() < common::SOON);
-    assert!(barrier.is_broken());
-    // And when nobody else waits, by whoever asks.
-    barrier.reset().unwrap();
-    let mut others = parties(method, &barrier, 1);
-    waiting(&barrier, 1);
-    others[0].kill().unwrap();
-    assert!(others.remove(0).join().is_err());
-    assert_eq!((barrier.n_waiting(), barrier.is_broken()), (0, true));
-    // And at once, when the last one comes.
-    barrier.reset().unwrap();
-    let mut others = parties(method, &barrier, 2);
-    waiting(&barrier, 2);
-    others[0].kill().unwrap();
-    assert!(others.remove(0).join().is_err());
-    assert!(matches!(barrier.wait(), Err(BarrierError::Broken)));
-    assert_eq!(ends(others), [BROKEN]);
+    assert_cost(20 * RECHECK, || {
+        let barrier = Barrier::new(3).unwrap();
+        let mut others = parties(method, &barrier, 2);
+        waiting(&barrier, 2);
+        others[0].kill().unwrap();
+        let killed = Instant::now();
+        assert!(others.remove(0).join().is_err());
+        assert_eq!(ends(others), [BROKEN]);
+        // It is promised within 100 ms; a busy machine may take ten times that.
+        let told = killed.elapsed();
+        assert!(barrier.is_broken());
+        // And when nobody else waits, by whoever asks.
+        barrier.reset().unwrap();
+        let mut others = parties(method, &barrier, 1);
+        waiting(&barrier, 1);
+        others[0].kill().unwrap();
+        assert!(others.remove(0).join().is_err());
+        assert_eq!((barrier.n_waiting(), barrier.is_broken()), (0, true));
+        // And at once, when the last one comes.
+        barrier.reset().unwrap();
+        let mut others = parties(method, &barrier, 2);
+        waiting(&barrier, 2);
+        others[0].kill().unwrap();
+        assert!(others.remove(0).join().is_err());
+        assert!(matches!(barrier.wait(), Err(BarrierError::Broken)));
+        assert_eq!(ends(others), [BROKEN]);
+        told
+    });
 }
 
 fn a_party_that_is_killed_in_the_action_breaks_the_round(method: StartMethod) {

@@ -17,6 +17,7 @@ use procession_launch::{Context, Process, StartMethod};
 use procession_shm::arena::Slot;
 use procession_sync::{Condition, Lock, LockError, RECHECK, RLock};
 use procession_sys::{fail_points, interrupt_waits, send_signal};
+use procession_testkit::assert_cost;
 use procession_wire::Descriptor;
 
 procession_testkit::main! {
@@ -221,19 +222,22 @@ fn a_predicate_over_shared_state_is_waited_for(method: StartMethod) {
 }
 
 fn a_woken_one_is_killed_and_another_goes_on(method: StartMethod) {
-    let condition = Condition::new().unwrap();
-    let [dies, lives] = one_dies(method, &condition, "condition: to leave");
-    condition.notify_one();
-    // Who comes after the notification has no part in it, however little is left of those for whom it was.
-    let late = start(method, waits, (condition.clone(),));
-    assert!(dies.join().is_err());
-    let killed = Instant::now();
-    lives.join().unwrap();
-    assert!(killed.elapsed() < common::SOON);
-    waiting(&condition, 1);
-    condition.notify_one();
-    late.join().unwrap();
-    assert_eq!(condition.waiters(), 0);
+    assert_cost(20 * RECHECK, || {
+        let condition = Condition::new().unwrap();
+        let [dies, lives] = one_dies(method, &condition, "condition: to leave");
+        condition.notify_one();
+        // Who comes after the notification has no part in it, however little is left of those for whom it was.
+        let late = start(method, waits, (condition.clone(),));
+        assert!(dies.join().is_err());
+        let killed = Instant::now();
+        lives.join().unwrap();
+        let told = killed.elapsed();
+        waiting(&condition, 1);
+        condition.notify_one();
+        late.join().unwrap();
+        assert_eq!(condition.waiters(), 0);
+        told
+    });
 }
 
 fn notifies_until(condition: Condition, place: String) {
@@ -242,14 +246,16 @@ fn notifies_until(condition: Condition, place: String) {
 }
 
 fn a_notifier_that_is_killed_has_notified(method: StartMethod) {
-    let condition = Condition::new().unwrap();
-    let child = start(method, waits, (condition.clone(),));
-    waiting(&condition, 1);
-    let notifier = start(method, notifies_until, (condition.clone(), "condition: notified, not woken".to_owned()));
-    assert!(notifier.join().is_err());
-    let killed = Instant::now();
-    child.join().unwrap();
-    assert!(killed.elapsed() < common::SOON);
+    assert_cost(20 * RECHECK, || {
+        let condition = Condition::new().unwrap();
+        let child = start(method, waits, (condition.clone(),));
+        waiting(&condition, 1);
+        let notifier = start(method, notifies_until, (condition.clone(), "condition: notified, not woken".to_owned()));
+        assert!(notifier.join().is_err());
+        let killed = Instant::now();
+        child.join().unwrap();
+        killed.elapsed()
+    });
 }
 
 fn one_that_is_killed_when_it_takes_the_lock_stops_nobody(method: StartMethod) {

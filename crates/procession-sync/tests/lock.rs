@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use common::{hear, methods, pipe, start, tell};
 use procession_launch::{Context, StartMethod};
 use procession_shm::arena::Slot;
-use procession_sync::{Lock, LockError, RawValue};
+use procession_sync::{Lock, LockError, RECHECK, RawValue};
 use procession_sys::fail_points;
+use procession_testkit::assert_cost;
 use procession_wire::{Descriptor, decode, encode};
 
 procession_testkit::main! {
@@ -61,19 +62,22 @@ fn a_lock_excludes_other_processes(method: StartMethod) {
 }
 
 fn a_killed_holder_is_told_of_once(method: StartMethod) {
-    let lock = Lock::new().unwrap();
-    let ((held, tells_held), (release, _open)) = (pipe(), pipe());
-    let child = start(method, hold, (lock.clone(), tells_held, release));
-    hear(&held);
-    child.kill().unwrap();
-    let killed = Instant::now();
-    match lock.lock() {
-        Err(LockError::OwnerDied(guard)) => drop(guard),
-        other => panic!("{other:?}"),
-    }
-    assert!(killed.elapsed() < common::SOON);
-    drop(lock.lock().unwrap());
-    assert!(child.join().is_err());
+    assert_cost(20 * RECHECK, || {
+        let lock = Lock::new().unwrap();
+        let ((held, tells_held), (release, _open)) = (pipe(), pipe());
+        let child = start(method, hold, (lock.clone(), tells_held, release));
+        hear(&held);
+        child.kill().unwrap();
+        let killed = Instant::now();
+        match lock.lock() {
+            Err(LockError::OwnerDied(guard)) => drop(guard),
+            other => panic!("{other:?}"),
+        }
+        let told = killed.elapsed();
+        drop(lock.lock().unwrap());
+        assert!(child.join().is_err());
+        told
+    });
 }
 
 /// Waits until so many sleep.

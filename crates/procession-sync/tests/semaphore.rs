@@ -90,17 +90,20 @@ fn a_bounded_semaphore_follows_what_is_taken_and_given(method: StartMethod) {
 }
 
 fn the_dead_give_back_what_they_have_not_forgotten(method: StartMethod) {
-    let semaphore = Semaphore::new(2).unwrap();
-    let ((held, tells_held), (release, _open)) = (pipe(), pipe());
-    let child = start(method, hold, (semaphore.clone(), tells_held, release));
-    hear(&held);
-    child.kill().unwrap();
-    let killed = Instant::now();
-    let permit = semaphore.acquire().unwrap();
-    assert!(killed.elapsed() < common::SOON);
-    assert!(matches!(semaphore.try_acquire(), Err(LockError::WouldBlock)));
-    drop(permit);
-    assert!(child.join().is_err());
+    assert_cost(20 * RECHECK, || {
+        let semaphore = Semaphore::new(2).unwrap();
+        let ((held, tells_held), (release, _open)) = (pipe(), pipe());
+        let child = start(method, hold, (semaphore.clone(), tells_held, release));
+        hear(&held);
+        child.kill().unwrap();
+        let killed = Instant::now();
+        let permit = semaphore.acquire().unwrap();
+        let told = killed.elapsed();
+        assert!(matches!(semaphore.try_acquire(), Err(LockError::WouldBlock)));
+        drop(permit);
+        assert!(child.join().is_err());
+        told
+    });
 }
 
 /// Waits until so many sleep.

@@ -15,6 +15,7 @@ use procession_ipc::{
     pipe_bytes, pipe_simplex,
 };
 use procession_launch::StartMethod;
+use procession_testkit::assert_cost;
 use procession_wire::Descriptor;
 
 use crate::runtime::{Runtime, tokio, within};
@@ -60,20 +61,23 @@ pub(super) fn a_thousand_connections_are_awaited_on_one_thread(runtime: Runtime)
 }
 
 pub(super) fn the_last_sender_that_is_killed_wakes_a_task(method: StartMethod) {
-    let (receiver, sender) = pipe_simplex::<u32>().unwrap();
-    let [(ready, to_tell), (never, _end)] = [crate::pipe(), crate::pipe()];
-    let child = start(method, hold::<Sender<u32>>, (sender, to_tell, never));
-    wait_for(ready);
-    let killed = tokio().block_on(async {
-        assert!(within(Duration::from_millis(120), receiver.recv_async()).await.is_none(), "it is there");
-        child.kill().unwrap();
-        let killed = Instant::now();
-        let end = within(SOON, receiver.recv_async()).await;
-        assert!(matches!(end, Some(Err(RecvError::Disconnected))), "{end:?}");
-        killed
+    assert_cost(NOTICED_MAX, || {
+        let (receiver, sender) = pipe_simplex::<u32>().unwrap();
+        let [(ready, to_tell), (never, _end)] = [crate::pipe(), crate::pipe()];
+        let child = start(method, hold::<Sender<u32>>, (sender, to_tell, never));
+        wait_for(ready);
+        let killed = tokio().block_on(async {
+            assert!(within(Duration::from_millis(120), receiver.recv_async()).await.is_none(), "it is there");
+            child.kill().unwrap();
+            let killed = Instant::now();
+            let end = within(SOON, receiver.recv_async()).await;
+            assert!(matches!(end, Some(Err(RecvError::Disconnected))), "{end:?}");
+            killed
+        });
+        let told = killed.elapsed();
+        assert_eq!(child.wait().unwrap().exitcode(), -9);
+        told
     });
-    assert!(killed.elapsed() < NOTICED_MAX, "{:?}", killed.elapsed());
-    assert_eq!(child.wait().unwrap().exitcode(), -9);
 }
 
 type Done = Result<(), Box<dyn std::error::Error + Send + Sync>>;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use procession_ipc::{Connection, Consumer, GetError, Producer, PutError, Queue, RecvError, pipe};
 use procession_launch::StartMethod;
 use procession_sys::fail_points;
+use procession_testkit::assert_cost;
 use procession_wire::Descriptor;
 
 use crate::runtime::{Runtime, for_turns, tokio, within};
@@ -102,38 +103,44 @@ pub(super) fn ten_thousand_items_are_awaited_on_one_thread(runtime: Runtime) {
 }
 
 pub(super) fn the_last_producer_that_is_killed_wakes_a_task(method: StartMethod) {
-    let (producer, consumer) = Queue::<u32>::bounded(1).unwrap().split().unwrap();
-    let [(ready, to_tell), (never, _end)] = [crate::pipe(), crate::pipe()];
-    let child = start(method, hold::<Producer<u32>>, (producer, to_tell, never));
-    wait_for(ready);
-    let killed = tokio().block_on(async {
-        assert!(within(Duration::from_millis(120), consumer.get_async()).await.is_none(), "it is there");
-        child.kill().unwrap();
-        let killed = Instant::now();
-        let end = within(SOON, consumer.get_async()).await;
-        assert!(matches!(end, Some(Err(GetError::Disconnected))), "{end:?}");
-        killed
+    assert_cost(NOTICED_MAX, || {
+        let (producer, consumer) = Queue::<u32>::bounded(1).unwrap().split().unwrap();
+        let [(ready, to_tell), (never, _end)] = [crate::pipe(), crate::pipe()];
+        let child = start(method, hold::<Producer<u32>>, (producer, to_tell, never));
+        wait_for(ready);
+        let killed = tokio().block_on(async {
+            assert!(within(Duration::from_millis(120), consumer.get_async()).await.is_none(), "it is there");
+            child.kill().unwrap();
+            let killed = Instant::now();
+            let end = within(SOON, consumer.get_async()).await;
+            assert!(matches!(end, Some(Err(GetError::Disconnected))), "{end:?}");
+            killed
+        });
+        let told = killed.elapsed();
+        assert_eq!(child.wait().unwrap().exitcode(), -9);
+        told
     });
-    assert!(killed.elapsed() < NOTICED_MAX, "{:?}", killed.elapsed());
-    assert_eq!(child.wait().unwrap().exitcode(), -9);
 }
 
 pub(super) fn the_last_consumer_that_is_killed_wakes_a_task_that_puts(method: StartMethod) {
-    let (producer, consumer) = Queue::<u32>::bounded(1).unwrap().split().unwrap();
-    let [(ready, to_tell), (never, _end)] = [crate::pipe(), crate::pipe()];
-    let child = start(method, hold::<Consumer<u32>>, (consumer, to_tell, never));
-    wait_for(ready);
-    producer.put(1).unwrap();
-    let killed = tokio().block_on(async {
-        assert!(within(Duration::from_millis(120), producer.put_async(2)).await.is_none(), "it is there");
-        child.kill().unwrap();
-        let killed = Instant::now();
-        let end = within(SOON, producer.put_async(3)).await;
-        assert!(matches!(end, Some(Err(PutError::Disconnected(3)))), "{end:?}");
-        killed
+    assert_cost(NOTICED_MAX, || {
+        let (producer, consumer) = Queue::<u32>::bounded(1).unwrap().split().unwrap();
+        let [(ready, to_tell), (never, _end)] = [crate::pipe(), crate::pipe()];
+        let child = start(method, hold::<Consumer<u32>>, (consumer, to_tell, never));
+        wait_for(ready);
+        producer.put(1).unwrap();
+        let killed = tokio().block_on(async {
+            assert!(within(Duration::from_millis(120), producer.put_async(2)).await.is_none(), "it is there");
+            child.kill().unwrap();
+            let killed = Instant::now();
+            let end = within(SOON, producer.put_async(3)).await;
+            assert!(matches!(end, Some(Err(PutError::Disconnected(3)))), "{end:?}");
+            killed
+        });
+        let told = killed.elapsed();
+        assert_eq!(child.wait().unwrap().exitcode(), -9);
+        told
     });
-    assert!(killed.elapsed() < NOTICED_MAX, "{:?}", killed.elapsed());
-    assert_eq!(child.wait().unwrap().exitcode(), -9);
 }
 
 fn die_before_it_rings(queue: Queue<u32>, go: Descriptor) {
@@ -143,16 +150,18 @@ fn die_before_it_rings(queue: Queue<u32>, go: Descriptor) {
 }
 
 pub(super) fn a_producer_that_is_killed_before_it_rings_is_not_waited_for(method: StartMethod) {
-    let (queue, (read, write)) = (Queue::<u32>::bounded(1).unwrap(), crate::pipe());
-    let child = start(method, die_before_it_rings, (queue.clone(), read));
-    tokio().block_on(async {
-        let mut get = pin!(queue.get_async());
-        assert!(within(Duration::from_millis(5), &mut get).await.is_none());
-        tell(write);
-        assert_eq!(child.wait().unwrap().exitcode(), -9);
-        let died = Instant::now();
-        assert_eq!(within(SOON, get).await.unwrap().unwrap(), 7);
-        assert!(died.elapsed() < NOTICED_MAX, "{:?}", died.elapsed());
+    assert_cost(NOTICED_MAX, || {
+        let (queue, (read, write)) = (Queue::<u32>::bounded(1).unwrap(), crate::pipe());
+        let child = start(method, die_before_it_rings, (queue.clone(), read));
+        tokio().block_on(async {
+            let mut get = pin!(queue.get_async());
+            assert!(within(Duration::from_millis(5), &mut get).await.is_none());
+            tell(write);
+            assert_eq!(child.wait().unwrap().exitcode(), -9);
+            let died = Instant::now();
+            assert_eq!(within(SOON, get).await.unwrap().unwrap(), 7);
+            died.elapsed()
+        })
     });
 }
 
