@@ -16,6 +16,9 @@ const FLAGS_FIELD: usize = 6;
 const THREADS_FIELD: usize = 17;
 const START_TIME_FIELD: usize = 19;
 
+/// What stands for the group of one that was reaped between the opening of the file and the line.
+const NO_GROUP: &str = "-1";
+
 /// One process at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ProcessRecord {
@@ -44,8 +47,7 @@ impl ProcessRecord {
     /// # Errors
     /// `ENOENT` or `ESRCH` when nobody has, `InvalidData` when the kernel's answer is not understood.
     pub fn of(pid: u32) -> io::Result<Self> {
-        let stat = fs::read(format!("/proc/{pid}/stat"))?;
-        parse(pid, &stat).ok_or_else(|| io::ErrorKind::InvalidData.into())
+        parse(pid, &fs::read(format!("/proc/{pid}/stat"))?)
     }
 
     /// True for one that has ended and was not reaped. One whose first thread alone has ended goes on.
@@ -71,9 +73,8 @@ impl ProcessRecord {
         }
         let pid = self.identity.pid;
         for thread in threads_of(pid)? {
-            let stat = fs::read(format!("/proc/{pid}/task/{thread}/stat"));
             // One that has ended since has come to rest for good.
-            if stat.is_ok_and(|stat| parse(thread, &stat).is_some_and(|thread| !rests(thread.state))) {
+            if thread_record(pid, thread).is_ok_and(|thread| !rests(thread.state)) {
                 return Ok(false);
             }
         }
@@ -128,13 +129,18 @@ fn are_all_exiting(process: ProcessIdentity) -> io::Result<bool> {
 
 /// True when the kernel is ending a thread of a process, or has ended it: it runs nothing of its program any more.
 pub(crate) fn is_thread_exiting(pid: u32, thread: u32) -> io::Result<bool> {
-    match fs::read(format!("/proc/{pid}/task/{thread}/stat")) {
+    match thread_record(pid, thread) {
         Err(error) if is_gone(&error) => Ok(true),
-        stat => Ok(parse(thread, &stat?).is_some_and(|thread| thread.flags & EXITING != 0)),
+        record => Ok(record?.flags & EXITING != 0),
     }
 }
 
-/// True when there was nobody to read about: at the opening of the file, or at its reading.
+/// What is said of one thread of a process.
+fn thread_record(pid: u32, thread: u32) -> io::Result<ProcessRecord> {
+    parse(thread, &fs::read(format!("/proc/{pid}/task/{thread}/stat"))?)
+}
+
+/// True when there was nobody to read about: at the opening of the file, at its reading, or amid its line.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESRCH))
 }
@@ -153,8 +159,19 @@ pub(crate) fn fields(stat: &[u8]) -> Option<Vec<&str>> {
 }
 
 /// A record from a line of `/proc/PID/stat`.
-fn parse(pid: u32, stat: &[u8]) -> Option<ProcessRecord> {
-    let fields = fields(stat)?;
+///
+/// # Errors
+/// As [`ProcessRecord::of`].
+fn parse(pid: u32, stat: &[u8]) -> io::Result<ProcessRecord> {
+    let fields = fields(stat).ok_or(io::ErrorKind::InvalidData)?;
+    if fields.get(GROUP_FIELD) == Some(&NO_GROUP) {
+        return Err(io::Error::from_raw_os_error(libc::ESRCH));
+    }
+    understand(pid, &fields).ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+/// The record that these fields make, if they are what they should be.
+fn understand(pid: u32, fields: &[&str]) -> Option<ProcessRecord> {
     let start_time = fields.get(START_TIME_FIELD)?.parse().ok()?;
     Some(ProcessRecord {
         identity: ProcessIdentity { pid, start_time },
@@ -200,8 +217,14 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for line in [&b""[..], b"1 (x)", b"1 (x) R 2", b"1 (x) R b c d e f g h i j k l m n o p q r s t u v"] {
-            assert_eq!(parse(1, line), None);
+            assert_eq!(parse(1, line).unwrap_err().kind(), io::ErrorKind::InvalidData);
         }
+    }
+
+    #[test]
+    fn one_that_was_reaped_amid_its_line_is_gone() {
+        let line = b"7 (a) X 0 -1 -1 0 -1 4194564 7 8 9 10 11 12 13 14 15 16 0 18 4242 20 21\n";
+        assert!(is_gone(&parse(7, line).unwrap_err()));
     }
 
     #[test]
