@@ -5,9 +5,9 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-/// How long a chunk should run. A hand-over costs some microseconds, so that is a thousandth; a thread that waits hears of
-/// results often enough for a progress bar.
-pub const CHUNK_TIME: Duration = Duration::from_millis(2);
+/// How long a chunk should run. A hand-over costs some microseconds, so that is a thousandth, also where it takes them from
+/// a worker; a thread that waits hears of results often enough for a progress bar.
+pub const CHUNK_TIME: Duration = Duration::from_millis(4);
 
 /// How many items a chunk has at most. More make nothing faster, and what is lost with a result that cannot be carried stays
 /// small.
@@ -87,9 +87,9 @@ mod tests {
         for _ in 0..8 {
             let items = pace.items(None, 4);
             sizes.push(items);
-            pace.ran(items, items as u64 * 1000); // A microsecond each: two thousand in a chunk.
+            pace.ran(items, items as u64 * 1000); // A microsecond each: four thousand in a chunk.
         }
-        assert_eq!(sizes, [1, 8, 64, 512, 2000, 2000, 2000, 2000]);
+        assert_eq!(sizes, [1, 8, 64, 512, 4000, 4000, 4000, 4000]);
     }
 
     #[test]
@@ -105,9 +105,9 @@ mod tests {
     fn a_long_task_makes_them_shrink_at_once() {
         let mut pace = Pace::new(None);
         pace.ran(1000, 1_000_000);
-        assert_eq!(pace.items(None, 4), 2000);
-        pace.ran(2000, 2_000_000_000);
-        assert_eq!(pace.items(None, 4), 2);
+        assert_eq!(pace.items(None, 4), 4000);
+        pace.ran(4000, 4_000_000_000);
+        assert_eq!(pace.items(None, 4), 4);
         pace.ran(2, u64::MAX);
         assert_eq!(pace.items(None, 4), 1);
     }
@@ -125,7 +125,7 @@ mod tests {
     fn short_chunks_are_submitted_further_ahead() {
         let mut pace = Pace::new(NonZeroUsize::new(1));
         assert_eq!(pace.window(), WINDOW_CHUNKS);
-        for (nanos, window) in [(100, WINDOW_CHUNKS_MAX), (100_000, 20), (10_000_000, WINDOW_CHUNKS)] {
+        for (nanos, window) in [(100, WINDOW_CHUNKS_MAX), (200_000, 20), (10_000_000, WINDOW_CHUNKS)] {
             pace.ran(1, nanos);
             assert_eq!(pace.window(), window);
         }
