@@ -86,7 +86,7 @@ impl ProcessIdentity {
     /// Who has the number `pid` now.
     ///
     /// # Errors
-    /// `ENOENT` when nobody has, `InvalidData` when the kernel's answer is not understood.
+    /// `ENOENT` or `ESRCH` when nobody has, `InvalidData` when the kernel's answer is not understood.
     pub fn of(pid: u32) -> io::Result<Self> {
         Ok(ProcessRecord::of(pid)?.identity)
     }

@@ -46,7 +46,7 @@ const RECHECK: Duration = Duration::from_millis(50);
 /// How often memory is looked at again before the clock is asked and the lead could be passed on, which takes as long.
 const QUICK_LOOKS: u32 = 8;
 
-/// The kernel is asked each so many looks at memory, which cost less;
+/// The kernel is asked each so many rounds of such looks, which cost less;
 const LOOKS_A_POLL: u32 = 32;
 
 /// more often if there are clients of whom memory tells nothing.
